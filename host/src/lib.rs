@@ -1,0 +1,7 @@
+//! The host of Rewind: trains networks with libtorch and prunes them level by level.
+//!
+//! The modules stand in the order in which the data flows.
+
+pub mod rng;
+pub mod data;
+pub mod model;
