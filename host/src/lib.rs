@@ -2,6 +2,8 @@
 //!
 //! The modules stand in the order in which the data flows.
 
-pub mod rng;
 pub mod data;
+pub mod experiment;
 pub mod model;
+pub mod registry;
+pub mod rng;

@@ -89,5 +89,11 @@ pub trait Network: Send + Sync {
     /// With lanes: `parameters[i]`: `[lanes, ...shape]`, `buffers[i]`: `[lanes, features]`
     /// (contiguous), `input`: `[lanes, batch, ...]`, result: `[lanes, batch, classes]`.
     /// Without: the same without the leading dimension.
-    fn forward(&self, parameters: &[Tensor], buffers: &[Tensor], input: &Tensor, mode: Mode) -> Tensor;
+    fn forward(
+        &self,
+        parameters: &[Tensor],
+        buffers: &[Tensor],
+        input: &Tensor,
+        mode: Mode,
+    ) -> Tensor;
 }

@@ -1,0 +1,181 @@
+//! What an experiment file says, as typed values. Its JSON Schema is derived from these structs.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use plugin_api::schemars::{self, JsonSchema};
+use serde::{Deserialize, Serialize};
+
+use crate::registry::Options;
+
+/// One experiment: everything that decides its result.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Experiment {
+    /// Name of the run's folder.
+    #[schemars(regex(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]*$"))]
+    pub name: String,
+    /// Seeds; each is a whole repetition with its own initial weights and data order.
+    #[schemars(length(min = 1))]
+    pub seeds: Vec<u64>,
+    /// Dataset and its options.
+    pub data: Named,
+    /// Network and its options.
+    pub model: Named,
+    /// How one level is trained.
+    pub train: Train,
+    /// How far the network is pruned.
+    pub prune: Prune,
+    /// Who decides what is pruned and what is rewound.
+    pub strategy: Strategy,
+    /// Plugins that are not shipped with the host, by the name under which the strategy uses them.
+    #[serde(default)]
+    pub plugins: BTreeMap<String, PluginSource>,
+}
+
+/// `{ name = "...", ...options }`: one of the host's registered components.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Named {
+    /// Name in the registry.
+    pub name: String,
+    /// Its options.
+    #[serde(flatten)]
+    pub options: Options,
+}
+
+/// How one level is trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Train {
+    /// Epochs of a level.
+    #[schemars(range(min = 1))]
+    pub epochs: u64,
+    /// Samples of a batch; the last batch of an epoch holds what is left.
+    #[schemars(range(min = 1))]
+    pub batch_size: u64,
+    /// Optimizer and its options.
+    pub optimizer: Named,
+    /// Learning-rate schedule and its options.
+    #[serde(default = "constant")]
+    pub schedule: Named,
+    /// Share of the target probability spread over all classes.
+    #[serde(default)]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub label_smoothing: f64,
+    /// Largest allowed L2 norm of all gradients together; larger ones are scaled down to it.
+    #[serde(default)]
+    #[schemars(extend("exclusiveMinimum" = 0.0))]
+    pub clip_norm: Option<f64>,
+    /// Arithmetic of the forward and backward pass; weights and the optimizer stay in fp32.
+    #[serde(default)]
+    pub precision: Precision,
+    /// Memory layout of convolution nets.
+    #[serde(default = "yes")]
+    pub channels_last: bool,
+}
+
+/// Arithmetic of the forward and backward pass.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Precision {
+    /// 32-bit floats.
+    #[default]
+    Fp32,
+    /// Products and convolutions in bfloat16 (autocast).
+    Bf16,
+}
+
+/// How far the network is pruned.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Prune {
+    /// Number of the last level; level 0 is dense. Not together with `densities`.
+    #[serde(default)]
+    pub levels: Option<u64>,
+    /// Share of the survivors that each level prunes.
+    #[serde(default = "fifth")]
+    #[schemars(extend("exclusiveMinimum" = 0.0, "exclusiveMaximum" = 1.0))]
+    pub rate: f64,
+    /// Density of levels 1, 2, ..., instead of `levels` and `rate`.
+    #[serde(default)]
+    #[schemars(inner(range(min = 0.0, max = 1.0)))]
+    pub densities: Option<Vec<f64>>,
+    /// Names of weights that are never pruned, such as `fc.weight`.
+    #[serde(default)]
+    pub exclude: Vec<String>,
+    /// What to do when a layer has no survivor left.
+    #[serde(default)]
+    pub collapse: Collapse,
+}
+
+/// What to do when a layer has no survivor left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Collapse {
+    /// Say so and go on.
+    #[default]
+    Warn,
+    /// Stop that seed.
+    Error,
+}
+
+/// Who decides what is pruned and what is rewound. In the file also a plugin's name alone, which
+/// stands for the trio that the plugin names as its default.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Strategy {
+    /// Which weights matter.
+    pub score: Part,
+    /// Which weights survive.
+    pub mask: Part,
+    /// What is reset before training goes on; each policy works on what the one before it left.
+    #[serde(default)]
+    pub rewind: Vec<Part>,
+}
+
+/// `"plugin/component"` or `{ use = "plugin/component", ...options }`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Part {
+    /// `plugin/component`.
+    #[serde(rename = "use")]
+    pub component: String,
+    /// Options of the component.
+    #[serde(flatten)]
+    pub options: Options,
+}
+
+impl Part {
+    /// The plugin's name and the component's, the two sides of the slash.
+    pub fn names(&self) -> (&str, &str) {
+        self.component
+            .split_once('/')
+            .unwrap_or((&self.component, ""))
+    }
+}
+
+/// Where a plugin that is not shipped lies.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PluginSource {
+    /// The dynamic library; a relative path starts at the experiment file's folder.
+    pub path: PathBuf,
+    /// BLAKE3 digest of the file in hexadecimal; a file with another digest is refused.
+    #[serde(default)]
+    #[schemars(regex(pattern = "^[0-9a-f]{64}$"))]
+    pub blake3: Option<String>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn fifth() -> f64 {
+    0.2
+}
+
+fn constant() -> Named {
+    Named {
+        name: "constant".to_owned(),
+        options: Options::new(),
+    }
+}

@@ -1,0 +1,7 @@
+//! The experiment file.
+
+mod config;
+
+pub use config::{
+    Collapse, Experiment, Named, Part, PluginSource, Precision, Prune, Strategy, Train,
+};

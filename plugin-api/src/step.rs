@@ -1,0 +1,138 @@
+//! Times of training, written `10ep` or `500it`.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A time of training, counted in epochs (`"10ep"`) or in optimizer steps (`"500it"`).
+///
+/// Epochs and steps cannot be compared without the length of an epoch, so `Step` has no order:
+/// [`steps`](Step::steps) makes a number of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// Whole epochs.
+    Epochs(u64),
+    /// Optimizer steps (iterations).
+    Iterations(u64),
+}
+
+impl Step {
+    /// No time at all.
+    pub const ZERO: Self = Self::Iterations(0);
+
+    /// This time in optimizer steps, for epochs of `steps_per_epoch` steps.
+    pub fn steps(self, steps_per_epoch: u64) -> u64 {
+        match self {
+            Self::Epochs(epochs) => epochs.saturating_mul(steps_per_epoch),
+            Self::Iterations(steps) => steps,
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Epochs(n) => write!(f, "{n}ep"),
+            Self::Iterations(n) => write!(f, "{n}it"),
+        }
+    }
+}
+
+/// A text that is not a time of training.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is not a time of training: expected whole epochs such as \"10ep\" or steps such as \"500it\""
+)]
+pub struct ParseStepError(String);
+
+impl FromStr for Step {
+    type Err = ParseStepError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let error = || ParseStepError(text.to_owned());
+        let number = |digits: &str| {
+            if digits.bytes().all(|b| b.is_ascii_digit()) {
+                digits.parse().ok()
+            } else {
+                None
+            }
+        };
+        if let Some(digits) = text.strip_suffix("ep") {
+            number(digits).map(Self::Epochs).ok_or_else(error)
+        } else if let Some(digits) = text.strip_suffix("it") {
+            number(digits).map(Self::Iterations).ok_or_else(error)
+        } else {
+            Err(error())
+        }
+    }
+}
+
+impl Serialize for Step {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Step {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl JsonSchema for Step {
+    fn schema_name() -> Cow<'static, str> {
+        "Step".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "pattern": "^[0-9]+(ep|it)$",
+            "description": "a time of training: whole epochs such as \"10ep\" or steps such as \"500it\"",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_it_writes() {
+        for step in [
+            Step::Epochs(0),
+            Step::Epochs(10),
+            Step::Iterations(500),
+            Step::Iterations(u64::MAX),
+        ] {
+            assert_eq!(step.to_string().parse(), Ok(step));
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_not_a_whole_number_of_epochs_or_steps() {
+        for text in [
+            "",
+            "ep",
+            "10",
+            "-1ep",
+            "+1ep",
+            "1.5ep",
+            "10 ep",
+            "10epochs",
+            "99999999999999999999it",
+        ] {
+            assert_eq!(text.parse::<Step>(), Err(ParseStepError(text.to_owned())));
+        }
+    }
+
+    #[test]
+    fn epochs_become_steps_by_the_length_of_an_epoch() {
+        assert_eq!(Step::Epochs(4).steps(32), 128);
+        assert_eq!(Step::Iterations(4).steps(32), 4);
+    }
+}
