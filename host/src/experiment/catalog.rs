@@ -3,7 +3,7 @@
 use plugin_api::schemars::Schema;
 use serde_json::Value;
 
-use super::{PluginSource, Strategy};
+use super::{Part, PluginSource, Strategy};
 
 /// An area of the host's registered components.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -88,6 +88,14 @@ pub trait Catalog {
     /// # Errors
     /// What to tell the user if the plugin cannot be loaded.
     fn plugin(&self, name: &str, source: Option<&PluginSource>) -> Result<PluginInfo, String>;
+
+    /// Asks a component whether it takes these options, which fit its schema already.
+    ///
+    /// # Errors
+    /// What to tell the user if it does not.
+    fn validate(&self, _slot: Slot, _part: &Part) -> Result<(), String> {
+        Ok(())
+    }
 
     /// The names of the plugins that the host finds without being told where they are.
     fn known_plugins(&self) -> Vec<String>;

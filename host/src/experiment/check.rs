@@ -9,7 +9,8 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::choice::{Choice, alternatives, choose};
-use super::diagnostic::{Diagnostic, Place, either};
+use super::described::{Described, list, pattern_properties, target};
+use super::diagnostic::{Concern, Diagnostic, Place, either};
 use super::scalar;
 use super::tree::{Node, Table, Tree};
 
@@ -134,7 +135,7 @@ impl<'a> Checker<'a> {
         if !scalar::fits_type(node, schema) {
             return self.mismatch(node, &scalar::type_names(schema), &at);
         }
-        for problem in scalar::problems(node, schema, &at.name()) {
+        for problem in scalar::problems(node, schema, &at.name(), at.doc) {
             self.report(problem, &at);
         }
         if let Some(target) = target(schema, self.root) {
@@ -168,6 +169,7 @@ impl<'a> Checker<'a> {
     }
 
     fn report(&mut self, problem: Diagnostic, at: &At<'a>) {
+        let problem = problem.about(&at.path, Concern::Other);
         self.found.push(match at.doc {
             Some(doc) => problem.note(explained(&at.path, doc)),
             None => problem,
@@ -204,6 +206,7 @@ impl<'a> Checker<'a> {
                 let mut problem = Diagnostic::new(Some(&node.place), message)
                     .label(format!("`{key}` decides which other keys there are"));
                 problem.known = known;
+                problem.known.sort();
                 self.report(problem, at);
             }
         }
@@ -226,7 +229,12 @@ impl<'a> Checker<'a> {
             _ => None,
         };
         if let Some(expected) = expected {
-            let message = format!("{} must have {expected} elements", at.name());
+            let noun = if expected.ends_with(" 1") {
+                "element"
+            } else {
+                "elements"
+            };
+            let message = format!("{} must have {expected} {noun}", at.name());
             let problem =
                 Diagnostic::new(Some(&node.place), message).label(format!("found {count}"));
             self.report(problem, at);
@@ -273,11 +281,12 @@ impl<'a> Checker<'a> {
     fn missing(&mut self, place: &Place, key: &str, schema: &'a Value, at: &At<'a>) {
         let message = format!("missing key `{key}`{}", at.inside());
         let property = schema.get("properties").and_then(|it| it.get(key));
-        let doc = property.and_then(|it| {
-            it.get("description")
-                .or(target(it, self.root)?.get("description"))
-        });
-        let problem = Diagnostic::new(Some(place), message).label(format!("needs `{key}`"));
+        let referred = property.and_then(|it| target(it, self.root));
+        let mut described = [property, referred].into_iter().flatten();
+        let doc = described.find_map(|it| it.get("description"));
+        let problem = Diagnostic::new(Some(place), message)
+            .label(format!("needs `{key}`"))
+            .about(at.below(key).path, Concern::Missing);
         self.found.push(match doc.and_then(Value::as_str) {
             Some(doc) => problem.note(explained(key, doc)),
             None => problem,
@@ -298,6 +307,7 @@ impl<'a> Checker<'a> {
             }
             let message = format!("unknown key `{name}`{}", at.inside());
             let mut problem = Diagnostic::new(Some(&key.place), message)
+                .about(at.below(name).path, Concern::Unknown)
                 .label("not known here")
                 .known(name, described.keys.iter().cloned());
             if described.keys.is_empty() {
@@ -306,71 +316,6 @@ impl<'a> Checker<'a> {
             self.found.push(problem);
         }
     }
-}
-
-/// The keys that a schema describes for a table, with all that it refers to.
-#[derive(Default)]
-struct Described {
-    keys: BTreeSet<String>,
-    patterns: Vec<String>,
-    /// Whether others are allowed too.
-    open: bool,
-}
-
-impl Described {
-    fn collect(&mut self, node: &Node, schema: &Value, root: &Value, depth: u32) {
-        if depth > 32 {
-            return;
-        }
-        let names = |key| schema.get(key).and_then(Value::as_object);
-        self.keys.extend(
-            names("properties")
-                .into_iter()
-                .flat_map(|it| it.keys().cloned()),
-        );
-        let patterns = names("patternProperties").into_iter();
-        self.patterns
-            .extend(patterns.flat_map(|it| it.keys().cloned()));
-        let others = schema.get("additionalProperties");
-        self.open |= others.is_some_and(|it| it != &Value::Bool(false));
-        let referred = target(schema, root).into_iter();
-        for part in referred.chain(list(schema, "allOf")) {
-            self.collect(node, part, root, depth + 1);
-        }
-        for choices in ["oneOf", "anyOf"]
-            .iter()
-            .filter_map(|it| alternatives(schema, it))
-        {
-            let chosen = match choose(node, &choices, root) {
-                Choice::One(one) => vec![one],
-                Choice::Any(several) => several,
-                _ => choices,
-            };
-            for part in chosen {
-                self.collect(node, part, root, depth + 1);
-            }
-        }
-    }
-}
-
-/// What a schema's `$ref` refers to, within the same document.
-pub(super) fn target<'a>(schema: &Value, root: &'a Value) -> Option<&'a Value> {
-    root.pointer(schema.get("$ref")?.as_str()?.strip_prefix('#')?)
-}
-
-fn list<'a>(schema: &'a Value, keyword: &str) -> impl Iterator<Item = &'a Value> {
-    schema
-        .get(keyword)
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-}
-
-fn pattern_properties<'a>(schema: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
-    let patterns = schema.get("patternProperties").and_then(Value::as_object);
-    (patterns.into_iter().flatten())
-        .filter(move |(pattern, _)| scalar::matches(pattern, key) == Some(true))
-        .map(|(_, schema)| schema)
 }
 
 /// The first paragraph of a key's documentation, as a note.

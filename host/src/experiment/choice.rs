@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::check::target;
+use super::described::target;
 use super::scalar::{equals, fits_type, type_names};
 use super::tree::{Node, Tree};
 

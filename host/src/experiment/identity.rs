@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Number, Value, json};
 
-use super::check::{admits, target};
+use super::check::admits;
 use super::choice::{Choice, alternatives, choose};
+use super::described::target;
 use super::diagnostic::Place;
 use super::load::Loaded;
 use super::strategy::PartSchemas;

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
-use super::diagnostic::{Diagnostic, Diagnostics, Place};
+use super::diagnostic::{Diagnostic, Place};
+use super::problems::Diagnostics;
 use super::tree::{Node, Planter, Table, Tree};
 
 /// Reads experiment files; keeps the folder of each, where its relative paths start.

@@ -8,9 +8,10 @@ use plugin_api::schemars::schema_for;
 use serde_json::{Value, json};
 
 use super::check::{check, check_options};
-use super::diagnostic::{Diagnostic, Diagnostics, Place};
+use super::diagnostic::{Diagnostic, Place};
 use super::identity::Canonical;
 use super::inherit::Reader;
+use super::problems::Diagnostics;
 use super::strategy::Plugins;
 use super::text::write_file;
 use super::tree::{Node, Table, Tree};
@@ -82,6 +83,7 @@ pub fn load(
         }
     }
     check_meaning(&root, &mut problems);
+    problems.settle();
     if !problems.is_empty() {
         return Err(problems);
     }
@@ -147,9 +149,15 @@ fn check_targets(root: &Node, problems: &mut Diagnostics) {
     let key = |name| prune.table().and_then(|table| table.entry(name));
     match (key("levels"), key("densities")) {
         (None, None) if prune.table().is_some() => {
-            let problem = Diagnostic::new(Some(&prune.place), "nothing says how far to prune")
-                .label("needs `levels` or `densities`");
-            problems.push(problem);
+            let meant = problems.meant_keys();
+            if !meant
+                .iter()
+                .any(|it| it == "prune.levels" || it == "prune.densities")
+            {
+                let problem = Diagnostic::new(Some(&prune.place), "nothing says how far to prune")
+                    .label("needs `levels` or `densities`");
+                problems.push(problem);
+            }
         }
         (Some((levels, _)), Some(_)) => {
             let message = "`levels` and `densities` exclude each other";
@@ -184,7 +192,7 @@ fn check_targets(root: &Node, problems: &mut Diagnostics) {
             Tree::Integer(it) => it as f64,
             _ => continue,
         };
-        if density <= 0.0 {
+        if density <= 0.0 || density > 1.0 {
             continue; // The schema reports it.
         }
         if let Some(before) = before.filter(|before| density >= *before) {
@@ -207,7 +215,7 @@ fn check_warmup(root: &Node, problems: &mut Diagnostics) {
     ) else {
         return;
     };
-    if i128::from(long) > *epochs {
+    if *epochs > 0 && i128::from(long) > *epochs {
         let message = "the warm-up is longer than the training";
         let problem = Diagnostic::new(Some(&warmup.place), message)
             .label(format!("`train.epochs` is {epochs}"));

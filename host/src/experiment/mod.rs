@@ -8,11 +8,13 @@ mod check;
 mod choice;
 mod config;
 mod density;
+mod described;
 mod diagnostic;
 mod identity;
 mod inherit;
 mod load;
 mod overrides;
+mod problems;
 mod scalar;
 mod strategy;
 mod text;
@@ -25,6 +27,7 @@ pub use catalog::{Catalog, ComponentInfo, Kind, PluginInfo, Slot};
 pub use config::{
     Collapse, Experiment, Named, Part, PluginSource, Precision, Prune, Strategy, Train,
 };
-pub use diagnostic::{Category, Diagnostic, Diagnostics};
+pub use diagnostic::{Category, Diagnostic};
 pub use identity::{Identity, dense_identity, identity};
 pub use load::{Loaded, load, schema};
+pub use problems::Diagnostics;

@@ -140,7 +140,7 @@ impl Override {
                         let end = list.len() - 1;
                         &mut list[end]
                     }
-                    Err(problem) => return reader.problems.push(problem),
+                    Err(problem) => return reader.problems.push(*problem),
                 },
                 Tree::Invalid => return,
                 _ => return refuse(found, key, &shown, reader),
@@ -162,7 +162,7 @@ impl Override {
             Tree::List(list) => match place_in(list.len(), last, &shown) {
                 Ok(index) if index < list.len() => list[index] = self.value,
                 Ok(_) => list.push(self.value),
-                Err(problem) => reader.problems.push(problem),
+                Err(problem) => reader.problems.push(*problem),
             },
             Tree::Invalid => {}
             _ => refuse(found, last, &shown, reader),
@@ -210,7 +210,7 @@ fn unfold(
 }
 
 /// The place in a list that a key names; the one behind the end makes a new element.
-fn place_in(length: usize, key: &Key, path: &str) -> Result<usize, Diagnostic> {
+fn place_in(length: usize, key: &Key, path: &str) -> Result<usize, Box<Diagnostic>> {
     match key.text.parse::<usize>() {
         Ok(index) if index <= length => Ok(index),
         _ => {
@@ -219,7 +219,9 @@ fn place_in(length: usize, key: &Key, path: &str) -> Result<usize, Diagnostic> {
                 0 => "expected 0, which adds the first".to_owned(),
                 _ => format!("expected 0 to {}, or {length}, which adds one", length - 1),
             };
-            Err(Diagnostic::new(Some(&key.place), problem).label(label))
+            Err(Box::new(
+                Diagnostic::new(Some(&key.place), problem).label(label),
+            ))
         }
     }
 }

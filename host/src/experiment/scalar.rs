@@ -89,8 +89,14 @@ pub(super) fn unknown_value(node: &Node, known: Vec<String>, name: &str) -> Diag
     .known(&written, known)
 }
 
-/// The problems of a value of the right type; `name` stands for it in messages.
-pub(super) fn problems(node: &Node, schema: &Value, name: &str) -> Vec<Diagnostic> {
+/// The problems of a value of the right type; `name` stands for it in messages, `doc` is shown with
+/// them by the caller.
+pub(super) fn problems(
+    node: &Node,
+    schema: &Value,
+    name: &str,
+    doc: Option<&str>,
+) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     let constants = match (schema.get("const"), schema.get("enum")) {
         (Some(only), _) => std::slice::from_ref(only),
@@ -103,7 +109,7 @@ pub(super) fn problems(node: &Node, schema: &Value, name: &str) -> Vec<Diagnosti
         found.push(unknown_value(node, known.collect(), name));
     }
     match &node.value {
-        Tree::Text(text) => found.extend(text_problem(node, text, schema, name)),
+        Tree::Text(text) => found.extend(text_problem(node, text, schema, name, doc)),
         Tree::Integer(it) => found.extend(range_problem(node, *it as f64, Some(*it), schema, name)),
         Tree::Float(it) => found.extend(range_problem(node, *it, None, schema, name)),
         _ => {}
@@ -111,7 +117,13 @@ pub(super) fn problems(node: &Node, schema: &Value, name: &str) -> Vec<Diagnosti
     found
 }
 
-fn text_problem(node: &Node, text: &str, schema: &Value, name: &str) -> Option<Diagnostic> {
+fn text_problem(
+    node: &Node,
+    text: &str,
+    schema: &Value,
+    name: &str,
+    doc: Option<&str>,
+) -> Option<Diagnostic> {
     let length = text.chars().count() as u64;
     let limit = |key| schema.get(key).and_then(Value::as_u64);
     let (message, label) = if limit("minLength").is_some_and(|min| length < min) {
@@ -132,7 +144,16 @@ fn text_problem(node: &Node, text: &str, schema: &Value, name: &str) -> Option<D
             return None;
         }
         let message = format!("`{text}` does not fit {name}");
-        (message, format!("must match `{pattern}`"))
+        // A type with a pattern says in words what it is; its key may have a text of its own.
+        let words = schema.get("description").and_then(Value::as_str);
+        let words = words
+            .and_then(|it| it.lines().next())
+            .filter(|_| words != doc);
+        let expected = words.map(|it| format!("expected {it}"));
+        (
+            message,
+            expected.unwrap_or(format!("must match `{pattern}`")),
+        )
     };
     Some(Diagnostic::new(Some(&node.place), message).label(label))
 }
@@ -149,7 +170,8 @@ fn range_problem(
     schema: &Value,
     name: &str,
 ) -> Option<Diagnostic> {
-    let bounds: [(&str, &str, fn(f64, f64) -> bool); 4] = [
+    type Holds = fn(f64, f64) -> bool;
+    let bounds: [(&str, &str, Holds); 4] = [
         ("minimum", "at least", |value, bound| value >= bound),
         ("exclusiveMinimum", "greater than", |value, bound| {
             value > bound

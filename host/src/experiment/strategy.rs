@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::check::check_options;
-use super::diagnostic::{Diagnostic, Diagnostics, Place, quoted};
+use super::diagnostic::{Diagnostic, Place, quoted};
+use super::problems::Diagnostics;
 use super::tree::{Node, Tree};
-use super::{Catalog, PluginInfo, PluginSource, Slot};
+use super::{Catalog, Part, PluginInfo, PluginSource, Slot};
 
 /// The plugins that an experiment names, loaded once each.
 pub(super) struct Plugins<'a> {
@@ -195,8 +196,17 @@ impl<'a> Plugins<'a> {
         let of_that_name = || info.components.iter().filter(|it| it.name == name);
         if let Some(found) = of_that_name().find(|it| it.slot == slot) {
             schemas.insert((slot, written.to_owned()), found.schema.clone());
-            for problem in check_options(part, "use", &found.schema, path) {
+            let found = check_options(part, "use", &found.schema, path);
+            let fits = found.is_empty();
+            for problem in found {
                 problems.push(problem);
+            }
+            if fits
+                && let Ok(typed) = serde_json::from_value::<Part>(part.to_json())
+                && let Err(error) = self.catalog.validate(slot, &typed)
+            {
+                let message = format!("`{written}` refuses its options");
+                problems.push(Diagnostic::new(Some(&part.place), message).label(error));
             }
             return;
         }

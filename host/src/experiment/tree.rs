@@ -4,7 +4,8 @@ use serde_json::{Map, Number, Value};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::diagnostic::{Diagnostic, Diagnostics, Place};
+use super::diagnostic::{Diagnostic, Place};
+use super::problems::Diagnostics;
 
 /// A value and its place.
 #[derive(Clone, Debug, PartialEq)]
@@ -150,7 +151,7 @@ impl Node {
         match self.value {
             Tree::Text(_) => "a string",
             Tree::Integer(_) => "a whole number",
-            Tree::Float(_) => "a number with a fraction",
+            Tree::Float(_) => "a float",
             Tree::Bool(_) => "true or false",
             Tree::List(_) => "a list",
             Tree::Table(_) => "a table",
@@ -224,8 +225,17 @@ impl Planter<'_> {
             Some(span) => self.place(span),
             None => Place::whole(self.file),
         };
-        self.problems
-            .push(Diagnostic::new(Some(&place), error.message()));
+        let nothing = error.span().is_some_and(|span| span.is_empty());
+        let message = match error.message() {
+            unquoted if nothing && unquoted.starts_with("string values must be quoted") => {
+                "a value is missing"
+            }
+            // TOML says what it would expect next, which is seldom what was meant.
+            other => other
+                .strip_suffix(", expected literal string")
+                .unwrap_or(other),
+        };
+        self.problems.push(Diagnostic::new(Some(&place), message));
     }
 
     pub fn table(&mut self, table: &DeTable<'_>) -> Table {
