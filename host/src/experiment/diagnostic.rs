@@ -14,7 +14,7 @@ pub enum Category {
 /// A stretch of one of the files that an experiment was read from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
-    /// Index into [`Diagnostics::files`].
+    /// Index into the files of the problems.
     pub file: usize,
     /// Bytes of its text; none for the file as a whole.
     pub span: Option<Range<usize>>,

@@ -1,6 +1,6 @@
 //! The experiment file.
 //!
-//! [`load`] reads a file with its bases and overrides into an [`Experiment`] or reports every
+//! [`load()`] reads a file with its bases and overrides into an [`Experiment`] or reports every
 //! problem it finds, each at its place. [`identity()`] is what tells one experiment from another.
 
 mod catalog;
