@@ -163,7 +163,7 @@ def unpack_wheels(variant):
     if subprocess.run(command, env={**os.environ, "TMPDIR": str(work)}).returncode != 0:
         fail(
             "pip could not download libtorch; what it says is above. Without a way to PyPI, set "
-            "pip's PIP_INDEX_URL or PIP_PROXY for your mirror or proxy, or give a folder that "
+            "pip's PIP_INDEX_URL, PIP_PROXY or PIP_CERT for your mirror or proxy, or give a folder that "
             f"already holds libtorch {VERSION}: make libtorch TORCH=/path/to/libtorch"
         )
 

@@ -7,6 +7,7 @@ pub mod experiment;
 pub mod model;
 pub mod registry;
 pub mod rng;
+pub mod store;
 pub mod strategy;
 mod shim {
     use std::ffi::c_void;
