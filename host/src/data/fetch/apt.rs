@@ -1,13 +1,14 @@
 //! Installs a system package with `apt-get`.
 
 use std::env;
-use std::path::PathBuf;
+use std::ffi::OsString;
 use std::process::{Command, Stdio};
 
 /// An `apt-get` that may be run.
 #[derive(Debug)]
 pub(super) struct Apt {
-    program: PathBuf,
+    /// The program and its first arguments.
+    command: Vec<OsString>,
 }
 
 impl Apt {
@@ -22,7 +23,9 @@ impl Apt {
         env::split_paths(&path)
             .map(|folder| folder.join("apt-get"))
             .find(|program| program.is_file())
-            .map(|program| Self { program })
+            .map(|program| Self {
+                command: vec![program.into()],
+            })
     }
 
     /// Installs `package`, with a fresh list of packages if the present one does not have it.
@@ -38,7 +41,8 @@ impl Apt {
     fn run(&self, arguments: &[&str]) -> Result<(), String> {
         let command = format!("apt-get {}", arguments.join(" "));
         log::info!("running {command}");
-        let output = Command::new(&self.program)
+        let output = Command::new(&self.command[0])
+            .args(&self.command[1..])
             .args(arguments)
             .env("DEBIAN_FRONTEND", "noninteractive")
             .stdin(Stdio::null())
@@ -60,16 +64,16 @@ impl Apt {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
     use std::path::Path;
 
-    /// An `apt-get` made of this shell script.
+    /// An `apt-get` made of this shell script, handed to the shell: a file just written may still
+    /// be too busy to be run itself.
     pub fn script(folder: &Path, text: &str) -> Apt {
-        let program = folder.join("apt-get");
-        // By another name first: a file just written may still be busy when another test forks.
-        std::fs::write(&program, text).unwrap();
-        std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
-        Apt { program }
+        let path = folder.join("apt-get");
+        std::fs::write(&path, text).unwrap();
+        Apt {
+            command: vec!["sh".into(), path.into()],
+        }
     }
 
     #[test]
@@ -77,7 +81,7 @@ pub(super) mod tests {
         let folder = tempfile::tempdir().unwrap();
         let apt = script(
             folder.path(),
-            "#!/bin/sh\necho reading lists >&2\necho 'E: no such package' >&2\nexit 100\n",
+            "echo reading lists >&2\necho 'E: no such package' >&2\nexit 100\n",
         );
         let reason = apt.install("dataset-toy").unwrap_err();
         assert!(

@@ -351,7 +351,7 @@ mod tests {
         };
         // An apt-get that knows the package only after an update.
         let script = format!(
-            "#!/bin/sh\ncd {0}\ncase \"$1\" in\nupdate) touch updated ;;\n\
+            "cd {0}\ncase \"$1\" in\nupdate) touch updated ;;\n\
              install) test -f updated && mkdir system && touch system/a system/b ;;\nesac\n",
             data.path().display()
         );
