@@ -200,3 +200,6 @@ pub fn parameter_count(network: &dyn Network) -> u64 {
     let count = |parameter: &Parameter| parameter.shape.iter().product::<i64>() as u64;
     network.parameters().iter().map(count).sum()
 }
+
+#[cfg(test)]
+mod tests;

@@ -288,3 +288,34 @@ pub(super) fn relu(mut input: Tensor) -> Tensor {
     let _ = input.relu_();
     input
 }
+
+#[cfg(test)]
+mod tests {
+    use tch::{Device, Kind};
+
+    use super::*;
+
+    #[test]
+    fn convolution_norm_and_relu_keep_the_channels_last_in_memory() {
+        let cpu = (Kind::Float, Device::Cpu);
+        let mut assembly = Assembly::new(Initialisation::default());
+        let conv = assembly.conv2d("conv", [8, 16], 3).stride(2);
+        let norm = assembly.norm("bn", 16);
+        let channels_last = |shape: [i64; 4]| {
+            let [n, c, h, w] = shape;
+            Tensor::ones([n, h, w, c], cpu).permute([0, 3, 1, 2])
+        };
+        let pass = Pass {
+            parameters: &[
+                channels_last([16, 8, 3, 3]),
+                Tensor::ones([16], cpu),
+                Tensor::zeros([16], cpu),
+            ],
+            buffers: &[Tensor::zeros([16], cpu), Tensor::ones([16], cpu)],
+            mode: Mode::Train,
+        };
+        let output = relu(norm.forward(pass, &conv.forward(pass, &channels_last([2, 8, 6, 6]))));
+        assert_eq!(output.size(), [2, 16, 3, 3]);
+        assert_eq!(output.stride(), [144, 1, 48, 16]);
+    }
+}
