@@ -5,5 +5,9 @@
 pub mod data;
 pub mod experiment;
 pub mod model;
+pub mod optimizer;
 pub mod registry;
 pub mod rng;
+pub mod schedule;
+pub mod shim;
+pub mod trainer;
