@@ -191,10 +191,6 @@ impl Levels<'_> {
         if level == 0 { self.dense.seed(seed.seed) } else { self.run.seed(seed.seed) }
     }
 
-    /// The folder of a level of a seed, where it is trained.
-    fn level_dir(&self, seed: &Seed, level: u64) -> LevelDir {
-        self.home(seed, level).level(level)
-    }
 
     /// Number of prunable weights.
     fn weights(&self) -> u64 {

@@ -1,6 +1,6 @@
 //! Carries out what a rewind policy plans.
 
-use plugin_api::{DataOrder, OptimizerState as PlannedOptimizer, Schedule, Source};
+use plugin_api::{DataOrder, OptimizerState as PlannedOptimizer, Point, Schedule, Source};
 use tch::Tensor;
 
 use super::Levels;
@@ -22,7 +22,7 @@ impl Levels<'_> {
         start: &mut Start,
     ) -> Result<(), RunError> {
         // Points are those of the level before: what this plan redefines counts from now on.
-        let point = |point| self.point(seed, level - 1, point);
+        let point = |point: &Point| self.point(seed, level - 1, point);
         start.redefined.extend(plan.redefine);
         match plan.weights {
             PlannedWeights::Keep => {}
@@ -31,7 +31,7 @@ impl Levels<'_> {
                 self.take(start, &from, is_weight_or_bias);
             }
             PlannedWeights::Mixed { magnitudes, signs } => {
-                let read = |source: Option<plugin_api::Point>, start: &Start| match source {
+                let read = |source: Option<Point>, start: &Start| match source {
                     Some(from) => Ok::<_, RunError>(Some(self.with_redefined(point(&from)?, &from, start))),
                     None => Ok(None),
                 };
@@ -80,7 +80,7 @@ impl Levels<'_> {
     }
 
     /// A point with the weights that this level's earlier policies gave it.
-    fn with_redefined(&self, mut stored: Snapshot, point: &plugin_api::Point, start: &Start) -> Snapshot {
+    fn with_redefined(&self, mut stored: Snapshot, point: &Point, start: &Start) -> Snapshot {
         let newest = start.redefined.iter().rev().find(|(redefined, _)| redefined == point);
         if let Some((_, weights)) = newest {
             for (layer, tensor) in self.trainer.layers().iter().zip(weights) {

@@ -1,8 +1,8 @@
 //! Which samples a step sees.
 
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
-use crate::data::Split;
+use crate::data::{Augment, Split};
 use crate::rng::{Moment, Purpose, Stream};
 use crate::shim::{self, ShimError};
 
@@ -27,10 +27,26 @@ pub(super) fn gather(
     lanes: bool,
     channels_last: bool,
 ) -> Result<(Tensor, Tensor), ShimError> {
-    let flat = index.reshape([-1]);
-    let labels = split.labels.index_select(0, &flat).view_as(index);
-    let inputs = arrange(inputs(split, &flat), index.size()[0], lanes, channels_last)?;
-    Ok((inputs, labels))
+    let (inputs, labels) = split.gather(&index.reshape([-1]));
+    let inputs = arrange(inputs, index.size()[0], lanes, channels_last)?;
+    Ok((inputs, labels.view_as(index)))
+}
+
+/// [`gather`] with random crops and flips, each lane's from its own stream.
+pub(super) fn gather_augmented(
+    split: &Split,
+    index: &Tensor,
+    lanes: bool,
+    channels_last: bool,
+    augment: &Augment,
+    streams: &mut [Stream],
+) -> Result<(Tensor, Tensor), ShimError> {
+    let (inputs, labels): (Vec<Tensor>, Vec<Tensor>) = (0..)
+        .zip(streams)
+        .map(|(lane, stream)| split.gather_augmented(&index.get(lane), augment, stream))
+        .unzip();
+    let inputs = arrange(Tensor::cat(&inputs, 0), index.size()[0], lanes, channels_last)?;
+    Ok((inputs, Tensor::stack(&labels, 0)))
 }
 
 /// Inputs `[lanes * batch, ...]` as the network takes them.
@@ -48,16 +64,5 @@ pub(super) fn arrange(
         shim::channels_last(&inputs)
     } else {
         Ok(inputs)
-    }
-}
-
-/// The samples with these indices, normalised.
-fn inputs(split: &Split, index: &Tensor) -> Tensor {
-    let raw = split.inputs.index_select(0, index);
-    match &split.normalisation {
-        Some(normalisation) => {
-            (raw.to_kind(Kind::Float) / 255.0 - &normalisation.mean) / &normalisation.std
-        }
-        None => raw,
     }
 }
