@@ -118,9 +118,8 @@ pub fn compare(level: u64, layers: &[Layer], compared: &Compared<'_>) -> Vec<Lay
         .enumerate()
         .map(|(i, layer)| {
             let (end, mask) = (&compared.end[i], compared.masks[i].ne(0.0));
-            let flips = |other: &Tensor| {
-                count(end.sign().ne_tensor(&other.sign()).logical_and(&mask))
-            };
+            let flips =
+                |other: &Tensor| count(end.sign().ne_tensor(&other.sign()).logical_and(&mask));
             let survivors = count(mask.shallow_clone());
             LayerRecord {
                 level,

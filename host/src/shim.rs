@@ -81,6 +81,16 @@ fn check(text: Text) -> Result<(), ShimError> {
     Err(ShimError(message))
 }
 
+/// Makes products round alike wherever their matrices lie and whatever runs beside them. Must be
+/// called before the first one, and before other threads start.
+pub fn make_reproducible() {
+    // A value that the user chose stays.
+    if std::env::var_os("MKL_CBWR").is_none() {
+        // SAFETY: the caller's promise: no other thread reads the environment.
+        unsafe { std::env::set_var("MKL_CBWR", "AUTO,STRICT") };
+    }
+}
+
 /// A copy in `channels_last` memory order, or the same tensor if it is in that order.
 ///
 /// # Errors

@@ -49,9 +49,12 @@ pub(super) fn step(home: &SeedDir, level: u64) -> u64 {
 /// If the folder cannot be removed.
 pub(super) fn remove(home: &SeedDir) -> Result<(), RunError> {
     match fs::remove_dir_all(home.progress()) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            Err(StoreError::Write { path: home.progress(), bytes: 0, source }.into())
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(StoreError::Write {
+            path: home.progress(),
+            bytes: 0,
+            source,
         }
+        .into()),
         _ => Ok(()),
     }
 }
@@ -69,14 +72,25 @@ impl Levels<'_> {
         let progress = session.progress(lane)?;
         let mut tensors = Vec::new();
         let mut add = |group: &str, list: Vec<(String, Tensor)>| {
-            tensors.extend(list.into_iter().map(|(name, tensor)| (format!("{group}/{name}"), tensor)));
+            tensors.extend(
+                list.into_iter()
+                    .map(|(name, tensor)| (format!("{group}/{name}"), tensor)),
+            );
         };
         add("point", session.snapshot(lane)?.tensors);
-        add("optimizer", optimizer_tensors(&session.optimizer_state(lane)?));
+        add(
+            "optimizer",
+            optimizer_tensors(&session.optimizer_state(lane)?),
+        );
         add("epoch", progress.tensors);
         let names = self.trainer.layers().iter().map(|layer| layer.name.clone());
         let masks = session.mask(lane)?;
-        add("mask", names.zip(masks.iter().map(|mask| mask.to_kind(Kind::Uint8))).collect());
+        add(
+            "mask",
+            names
+                .zip(masks.iter().map(|mask| mask.to_kind(Kind::Uint8)))
+                .collect(),
+        );
         let file = format!("step-{:08}.safetensors", progress.position.step);
         let target = running.home.progress().join(&file);
         write_tensors(&target, &tensors)?;
@@ -97,9 +111,14 @@ impl Levels<'_> {
             tensors: (file.clone(), digest(&target)?),
         };
         let path = path(&running.home);
-        let text = serde_json::to_vec(&checkpoint).map_err(|error| RunError::damaged(&path, &error))?;
+        let text =
+            serde_json::to_vec(&checkpoint).map_err(|error| RunError::damaged(&path, &error))?;
         write(&path, &text)?;
-        for entry in fs::read_dir(running.home.progress()).into_iter().flatten().flatten() {
+        for entry in fs::read_dir(running.home.progress())
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
             let name = entry.file_name();
             if name != *file && name != "checkpoint.json" {
                 // A file left over costs room only, and the next checkpoint tries again.
@@ -111,7 +130,10 @@ impl Levels<'_> {
 
     /// What a level's files do not say and is needed to go on.
     pub(super) fn carry(&self, running: &Running, seed: &Seed) -> Result<Carry, RunError> {
-        let states = seed.strategy.save_state().map_err(|error| running.error(error))?;
+        let states = seed
+            .strategy
+            .save_state()
+            .map_err(|error| running.error(error))?;
         Ok(Carry {
             schedule: running.schedule,
             order_level: running.order_level,
@@ -132,7 +154,9 @@ impl Levels<'_> {
             Ok(Some((checkpoint, start))) => {
                 let states = decode(&checkpoint.carry.states)
                     .map_err(|error| RunError::damaged(&path(&running.home), &error))?;
-                seed.strategy.load_state(&states).map_err(|error| running.error(error))?;
+                seed.strategy
+                    .load_state(&states)
+                    .map_err(|error| running.error(error))?;
                 running.schedule = checkpoint.carry.schedule;
                 running.order_level = checkpoint.carry.order_level;
                 running.epochs = checkpoint.epochs;
@@ -148,30 +172,43 @@ impl Levels<'_> {
             }
             Ok(None) => Ok(None),
             Err(error) => {
-                log::warn!("{error}; level {} of seed {} starts anew", running.level, running.seed);
+                log::warn!(
+                    "{error}; level {} of seed {} starts anew",
+                    running.level,
+                    running.seed
+                );
                 Ok(None)
             }
         }
     }
 
-    fn read_checkpoint(&self, running: &Running) -> Result<Option<(Checkpoint, LaneStart)>, RunError> {
+    fn read_checkpoint(
+        &self,
+        running: &Running,
+    ) -> Result<Option<(Checkpoint, LaneStart)>, RunError> {
         let path = path(&running.home);
-        let checkpoint: Checkpoint =
-            serde_json::from_slice(&read(&path)?).map_err(|error| RunError::damaged(&path, &error))?;
+        let checkpoint: Checkpoint = serde_json::from_slice(&read(&path)?)
+            .map_err(|error| RunError::damaged(&path, &error))?;
         if checkpoint.level != running.level {
             return Ok(None);
         }
         let missing_step = running.stored_steps.iter().any(|&step| {
             let [point, _] = super::points::step_files(step);
-            step <= checkpoint.position.step && !checkpoint.files.iter().any(|(name, _)| *name == point)
+            step <= checkpoint.position.step
+                && !checkpoint.files.iter().any(|(name, _)| *name == point)
         });
         if missing_step {
-            log::info!("the checkpoint of level 0 lacks a point that this experiment needs; it starts anew");
+            log::info!(
+                "the checkpoint of level 0 lacks a point that this experiment needs; it starts anew"
+            );
             return Ok(None);
         }
         let (file, digest) = &checkpoint.tensors;
         let tensors_path = running.home.progress().join(file);
-        let level_files = checkpoint.files.iter().map(|(name, digest)| (running.dir.file(name), digest));
+        let level_files = checkpoint
+            .files
+            .iter()
+            .map(|(name, digest)| (running.dir.file(name), digest));
         for (path, expected) in level_files.chain([(tensors_path.clone(), digest)]) {
             let got = blake3::hash(&read(&path)?).to_hex().to_string();
             if got != *expected {
@@ -191,19 +228,26 @@ impl Levels<'_> {
                 .map(|(name, tensor)| (name[prefix.len()..].to_owned(), tensor.to_device(device)))
                 .collect()
         };
-        let masks = Snapshot { tensors: group("mask/") };
+        let masks = Snapshot {
+            tensors: group("mask/"),
+        };
         let masks = prunable(&masks, self.trainer.layers())
             .map_err(|reason| RunError::damaged(&tensors_path, &reason))?;
         let start = LaneStart {
             seed: running.seed,
             level: running.level,
             order_level: checkpoint.carry.order_level,
-            point: Snapshot { tensors: group("point/") },
+            point: Snapshot {
+                tensors: group("point/"),
+            },
             mask: masks.iter().map(|mask| mask.to_kind(Kind::Float)).collect(),
             optimizer: optimizer_state(group("optimizer/")),
             schedule_start: checkpoint.carry.schedule.step,
             hold: checkpoint.carry.schedule.hold,
-            resume: Some(Progress { position: checkpoint.position, tensors: group("epoch/") }),
+            resume: Some(Progress {
+                position: checkpoint.position,
+                tensors: group("epoch/"),
+            }),
         };
         Ok(Some((checkpoint, start)))
     }

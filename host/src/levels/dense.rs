@@ -9,23 +9,36 @@ impl Levels<'_> {
     /// Whether a level is done: its files are whole, and level 0 has every point that the strategy
     /// will ask for.
     pub(super) fn is_done(&self, seed: &Seed, dir: &LevelDir) -> Result<bool, RunError> {
-        let Some(done) = dir.done() else { return Ok(false) };
+        let Some(done) = dir.done() else {
+            return Ok(false);
+        };
         Ok(done.level > 0 || self.lacks(seed, &done)?.is_empty())
     }
 
     /// The steps whose points a finished level 0 lacks.
     fn lacks(&self, seed: &Seed, done: &Done) -> Result<Vec<u64>, RunError> {
         let mut steps = self.stored_steps(seed)?;
-        steps.retain(|&step| step_files(step).iter().any(|file| !done.digests.contains_key(file)));
+        steps.retain(|&step| {
+            step_files(step)
+                .iter()
+                .any(|file| !done.digests.contains_key(file))
+        });
         Ok(steps)
     }
 
     /// Keeps other processes from training the same dense level at the same time.
-    pub(super) fn wait_for_dense(&self, seeds: &[Seed], group: &[usize]) -> Result<Vec<Lock>, RunError> {
+    pub(super) fn wait_for_dense(
+        &self,
+        seeds: &[Seed],
+        group: &[usize],
+    ) -> Result<Vec<Lock>, RunError> {
         // In ascending order, so that two processes never wait for each other.
         let mut numbers: Vec<u64> = group.iter().map(|&index| seeds[index].seed).collect();
         numbers.sort_unstable();
-        numbers.iter().map(|&seed| Ok(self.dense.seed(seed).wait()?)).collect()
+        numbers
+            .iter()
+            .map(|&seed| Ok(self.dense.seed(seed).wait()?))
+            .collect()
     }
 
     /// Takes over the dense levels that are trained already; what is left has to be trained.
@@ -50,7 +63,9 @@ impl Levels<'_> {
     /// Brings the shared dense level of a seed into the run; false if it is not trained yet.
     pub(super) fn take_dense(&self, seed: &Seed) -> Result<bool, RunError> {
         let shared = self.dense.seed(seed.seed).level(0);
-        let Some(done) = shared.done() else { return Ok(false) };
+        let Some(done) = shared.done() else {
+            return Ok(false);
+        };
         let lacks = self.lacks(seed, &done)?;
         if !lacks.is_empty() {
             log::info!(

@@ -10,7 +10,9 @@ use crate::trainer::TrainError;
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// A component of a plugin.
-    #[error("seed {seed}, level {level}: {source}; the run goes on from here once the plugin is mended")]
+    #[error(
+        "seed {seed}, level {level}: {source}; the run goes on from here once the plugin is mended"
+    )]
     Strategy {
         /// Seed.
         seed: u64,
@@ -32,7 +34,9 @@ pub enum RunError {
     #[error("{0}")]
     Point(String),
     /// A layer without survivors, where the experiment does not allow it.
-    #[error("seed {seed}, level {level}: layer `{layer}` has no survivor left; the experiment says prune.collapse = \"error\"")]
+    #[error(
+        "seed {seed}, level {level}: layer `{layer}` has no survivor left; the experiment says prune.collapse = \"error\""
+    )]
     Collapse {
         /// Seed.
         seed: u64,
@@ -42,7 +46,9 @@ pub enum RunError {
         layer: String,
     },
     /// Gradual pruning that did not reach its target.
-    #[error("seed {seed}, level {level}: the masks keep {got} weights at the level's end, expected exactly {expected}; the mask update has to reach the target within the level")]
+    #[error(
+        "seed {seed}, level {level}: the masks keep {got} weights at the level's end, expected exactly {expected}; the mask update has to reach the target within the level"
+    )]
     Target {
         /// Seed.
         seed: u64,
@@ -58,7 +64,10 @@ pub enum RunError {
 impl RunError {
     /// A file that does not hold what it should.
     pub(super) fn damaged(path: &Path, error: &dyn std::fmt::Display) -> Self {
-        Self::Store(StoreError::Damaged { path: path.to_owned(), reason: error.to_string() })
+        Self::Store(StoreError::Damaged {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        })
     }
 
     /// Whether a plugin is to blame.

@@ -55,7 +55,12 @@ impl Levels<'_> {
         let masks = session.mask(lane)?;
         let (got, expected) = (survivors(&masks).iter().sum(), self.keep(level));
         if got != expected {
-            return Err(RunError::Target { seed: seed.seed, level, got, expected });
+            return Err(RunError::Target {
+                seed: seed.seed,
+                level,
+                got,
+                expected,
+            });
         }
         let end = session.snapshot(lane)?;
         self.write_masks(running, "mask.safetensors", &masks)?;
@@ -69,14 +74,29 @@ impl Levels<'_> {
             move |error: serde_json::Error| RunError::damaged(&path, &error)
         };
         let texts = [
-            ("metrics.jsonl", lines(&running.epochs).map_err(damaged("metrics.jsonl"))?),
-            ("layers.jsonl", lines(&layers).map_err(damaged("layers.jsonl"))?),
-            ("summary.json", lines(std::slice::from_ref(&summary)).map_err(damaged("summary.json"))?),
+            (
+                "metrics.jsonl",
+                lines(&running.epochs).map_err(damaged("metrics.jsonl"))?,
+            ),
+            (
+                "layers.jsonl",
+                lines(&layers).map_err(damaged("layers.jsonl"))?,
+            ),
+            (
+                "summary.json",
+                lines(std::slice::from_ref(&summary)).map_err(damaged("summary.json"))?,
+            ),
         ];
         for (file, bytes) in &texts {
             write(&running.dir.file(file), bytes)?;
         }
-        let files = ["end.safetensors", "optimizer.safetensors", "metrics.jsonl", "layers.jsonl", "summary.json"];
+        let files = [
+            "end.safetensors",
+            "optimizer.safetensors",
+            "metrics.jsonl",
+            "layers.jsonl",
+            "summary.json",
+        ];
         running.files.extend(files.map(str::to_owned));
         Ok(summary)
     }
@@ -102,13 +122,25 @@ impl Levels<'_> {
             ),
         };
         let end = prunable(end, layers).map_err(|reason| RunError::Point(reason))?;
-        let compared = Compared { end: &end, masks, init: &init, start: &start, previous: previous.as_deref() };
+        let compared = Compared {
+            end: &end,
+            masks,
+            init: &init,
+            start: &start,
+            previous: previous.as_deref(),
+        };
         Ok(compare(running.level, layers, &compared))
     }
 
     fn summarise(&self, running: &Running, layers: &[LayerRecord], test: &Evaluation) -> Summary {
         let survivors: u64 = layers.iter().map(|layer| layer.survivors).sum();
-        let share = |count: u64| if survivors == 0 { 0.0 } else { count as f64 / survivors as f64 };
+        let share = |count: u64| {
+            if survivors == 0 {
+                0.0
+            } else {
+                count as f64 / survivors as f64
+            }
+        };
         let sum = |pick: fn(&LayerRecord) -> u64| share(layers.iter().map(pick).sum());
         let previous: Option<u64> = layers.iter().map(|layer| layer.flips_previous).sum();
         Summary {
@@ -117,7 +149,10 @@ impl Levels<'_> {
             weights: self.weights(),
             survivors,
             density: survivors as f64 / self.weights() as f64,
-            train_loss: running.epochs.last().map_or(f64::NAN, |epoch| epoch.train_loss),
+            train_loss: running
+                .epochs
+                .last()
+                .map_or(f64::NAN, |epoch| epoch.train_loss),
             test_loss: test.loss,
             test_correct: test.correct,
             test_samples: test.samples,

@@ -58,6 +58,8 @@ pub struct Levels<'a> {
     pub run: RunDir,
     /// The folder of the dense level, which experiments share.
     pub dense: RunDir,
+    /// Threads to compute with.
+    pub threads: usize,
     /// Time between two checkpoints within a level.
     pub checkpoint_every: Duration,
     /// What the user asks for by signals.
@@ -77,12 +79,20 @@ impl Levels<'_> {
     ///
     /// # Errors
     /// What stopped the whole run; what was finished stays.
-    pub fn run(&self, seeds: &mut [Seed], observer: &mut dyn Observer) -> Result<Outcome, RunError> {
+    pub fn run(
+        &self,
+        seeds: &mut [Seed],
+        observer: &mut dyn Observer,
+    ) -> Result<Outcome, RunError> {
         let mut failed: Vec<(u64, String)> = Vec::new();
         self.announce(seeds, observer)?;
         while let Some((level, group)) = self.next_group(seeds, &failed)? {
             // Another experiment may have trained the same dense level meanwhile.
-            let _locks = if level == 0 { self.wait_for_dense(seeds, &group)? } else { Vec::new() };
+            let _locks = if level == 0 {
+                self.wait_for_dense(seeds, &group)?
+            } else {
+                Vec::new()
+            };
             let group = self.adopt_dense(level, seeds, group)?;
             if group.is_empty() {
                 continue;
@@ -111,11 +121,19 @@ impl Levels<'_> {
                 places.push(((level, step), index));
             }
         }
-        let Some(&(place, first)) = places.iter().min_by_key(|(place, index)| (*place, *index)) else {
+        let Some(&(place, first)) = places.iter().min_by_key(|(place, index)| (*place, *index))
+        else {
             return Ok(None);
         };
-        let same = places.iter().filter(|(other, _)| *other == place).map(|(_, index)| *index);
-        let group = if self.trainer.lanes() { same.collect() } else { vec![first] };
+        let same = places
+            .iter()
+            .filter(|(other, _)| *other == place)
+            .map(|(_, index)| *index);
+        let group = if self.trainer.lanes() {
+            same.collect()
+        } else {
+            vec![first]
+        };
         Ok(Some((place.0, group)))
     }
 
@@ -147,18 +165,26 @@ impl Levels<'_> {
                 level,
                 survivors: lane.survivors,
                 weights: self.weights(),
-                step: start.resume.as_ref().map_or(0, |progress| progress.position.step),
+                step: start
+                    .resume
+                    .as_ref()
+                    .map_or(0, |progress| progress.position.step),
                 steps: self.trainer.steps_per_level(),
             });
             running.push(lane);
             starts.push(start);
         }
+        self.set_threads(group.len());
         let mut session = self.trainer.session(starts)?;
         let mut saved = Instant::now();
         while !session.is_complete() {
             session.step()?;
             let step = session.position().step;
-            observer.observe(&Event::Step { level, step, steps: self.trainer.steps_per_level() });
+            observer.observe(&Event::Step {
+                level,
+                step,
+                steps: self.trainer.steps_per_level(),
+            });
             for lane in session.lanes() {
                 let running = &mut running[lane];
                 self.update_within_level(running, seeds, &mut session, lane)?;
@@ -174,7 +200,12 @@ impl Levels<'_> {
             let due = saved.elapsed() >= self.checkpoint_every && !session.is_complete();
             if stop || due || self.interrupt.takes_checkpoint() {
                 for lane in session.lanes() {
-                    self.save_checkpoint(&running[lane], &seeds[running[lane].index], &session, lane)?;
+                    self.save_checkpoint(
+                        &running[lane],
+                        &seeds[running[lane].index],
+                        &session,
+                        lane,
+                    )?;
                 }
                 saved = Instant::now();
             }
@@ -186,15 +217,33 @@ impl Levels<'_> {
         Ok(Pause::Done)
     }
 
-    /// The folder in which a level of a seed is trained: the shared one for level 0.
-    fn home(&self, seed: &Seed, level: u64) -> SeedDir {
-        if level == 0 { self.dense.seed(seed.seed) } else { self.run.seed(seed.seed) }
+    /// With more threads than lanes, libtorch splits the products of one lane, which then round
+    /// otherwise than they do beside other lanes.
+    fn set_threads(&self, lanes: usize) {
+        let threads = if self.trainer.lanes() {
+            self.threads.min(lanes)
+        } else {
+            self.threads
+        };
+        tch::set_num_threads(threads as i32);
     }
 
+    /// The folder in which a level of a seed is trained: the shared one for level 0.
+    fn home(&self, seed: &Seed, level: u64) -> SeedDir {
+        if level == 0 {
+            self.dense.seed(seed.seed)
+        } else {
+            self.run.seed(seed.seed)
+        }
+    }
 
     /// Number of prunable weights.
     fn weights(&self) -> u64 {
-        self.trainer.layers().iter().map(plugin_api::Layer::len).sum()
+        self.trainer
+            .layers()
+            .iter()
+            .map(plugin_api::Layer::len)
+            .sum()
     }
 
     /// Number of weights that a level keeps.

@@ -11,13 +11,19 @@ use crate::trainer::{OptimizerState, Session, Snapshot};
 
 /// Files of a point of level 0: the point and its optimizer state.
 pub(super) fn step_files(step: u64) -> [String; 2] {
-    [format!("step-{step:06}.safetensors"), format!("step-{step:06}-optimizer.safetensors")]
+    [
+        format!("step-{step:06}.safetensors"),
+        format!("step-{step:06}-optimizer.safetensors"),
+    ]
 }
 
 /// File of a point's replaced weights, in the folder of the level that replaced them.
 pub(super) fn redefined_file(point: &Point) -> String {
-    let name: String =
-        point.to_string().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let name: String = point
+        .to_string()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .collect();
     format!("point-{name}.safetensors")
 }
 
@@ -26,8 +32,11 @@ const STEPS: &str = "steps";
 
 /// Optimizer state as named tensors.
 pub(super) fn optimizer_tensors(state: &OptimizerState) -> Vec<(String, Tensor)> {
-    let mut tensors: Vec<_> =
-        state.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect();
+    let mut tensors: Vec<_> = state
+        .tensors
+        .iter()
+        .map(|(name, tensor)| (name.clone(), tensor.shallow_clone()))
+        .collect();
     tensors.push((STEPS.to_owned(), Tensor::from_slice(&[state.steps as i64])));
     tensors
 }
@@ -59,12 +68,18 @@ pub(super) fn prunable(point: &Snapshot, layers: &[Layer]) -> Result<Vec<Tensor>
 impl Levels<'_> {
     /// Steps of level 0 whose points the strategy's components will ask for.
     pub(super) fn stored_steps(&self, seed: &Seed) -> Result<Vec<u64>, RunError> {
-        let points = seed.strategy.points().map_err(|source| RunError::Strategy {
-            seed: seed.seed,
-            level: 0,
-            source,
-        })?;
-        let (per_epoch, total) = (self.trainer.steps_per_epoch(), self.trainer.steps_per_level());
+        let points = seed
+            .strategy
+            .points()
+            .map_err(|source| RunError::Strategy {
+                seed: seed.seed,
+                level: 0,
+                source,
+            })?;
+        let (per_epoch, total) = (
+            self.trainer.steps_per_epoch(),
+            self.trainer.steps_per_level(),
+        );
         let mut steps = Vec::new();
         for point in points {
             let Point::Step(step) = &point else { continue };
@@ -104,7 +119,10 @@ impl Levels<'_> {
         let device = self.trainer.device();
         let tensors = read_tensors(&dir.file(file))?;
         Ok(Snapshot {
-            tensors: tensors.into_iter().map(|(name, t)| (name, t.to_device(device))).collect(),
+            tensors: tensors
+                .into_iter()
+                .map(|(name, t)| (name, t.to_device(device)))
+                .collect(),
         })
     }
 
@@ -113,7 +131,10 @@ impl Levels<'_> {
         let mut snapshot = self.original_point(&self.run.seed(seed), seed, point)?;
         let file = redefined_file(point);
         let own = self.run.seed(seed);
-        let newest = (1..=level).rev().map(|l| own.level(l)).find(|dir| dir.file(&file).exists());
+        let newest = (1..=level)
+            .rev()
+            .map(|l| own.level(l))
+            .find(|dir| dir.file(&file).exists());
         if let Some(dir) = newest {
             for (name, tensor) in self.read_snapshot(&dir, &file)?.tensors {
                 if let Some((_, old)) = snapshot.tensors.iter_mut().find(|(own, _)| *own == name) {
@@ -124,9 +145,15 @@ impl Levels<'_> {
         Ok(snapshot)
     }
 
-    fn original_point(&self, own: &SeedDir, seed: u64, point: &Point) -> Result<Snapshot, RunError> {
+    fn original_point(
+        &self,
+        own: &SeedDir,
+        seed: u64,
+        point: &Point,
+    ) -> Result<Snapshot, RunError> {
         let total = self.trainer.steps_per_level();
-        let missing = |what: &str| RunError::Point(format!("the point `{point}` is not stored: {what}"));
+        let missing =
+            |what: &str| RunError::Point(format!("the point `{point}` is not stored: {what}"));
         let (level, file) = match point {
             Point::Init => (0, "start.safetensors".to_owned()),
             Point::LevelStart(level) => (*level, "start.safetensors".to_owned()),
@@ -148,7 +175,9 @@ impl Levels<'_> {
         let dir = own.level(level);
         if !dir.file(&file).exists() {
             let what = match point {
-                Point::Step(_) => "a component must name it in points(), so that level 0 stores it".to_owned(),
+                Point::Step(_) => {
+                    "a component must name it in points(), so that level 0 stores it".to_owned()
+                }
                 _ => format!("there is no {}", dir.file(&file).display()),
             };
             return Err(missing(&what));
@@ -157,7 +186,11 @@ impl Levels<'_> {
     }
 
     /// The optimizer state at a stored point.
-    pub(super) fn point_optimizer(&self, seed: u64, point: &Point) -> Result<OptimizerState, RunError> {
+    pub(super) fn point_optimizer(
+        &self,
+        seed: u64,
+        point: &Point,
+    ) -> Result<OptimizerState, RunError> {
         let own = match point {
             Point::Run { run, .. } => RunDir::new(run).seed(seed),
             _ => self.run.seed(seed),
@@ -185,6 +218,11 @@ impl Levels<'_> {
         let path = own.level(level).file(&file);
         let device = self.trainer.device();
         let tensors = read_tensors(&path)?;
-        Ok(optimizer_state(tensors.into_iter().map(|(n, t)| (n, t.to_device(device))).collect()))
+        Ok(optimizer_state(
+            tensors
+                .into_iter()
+                .map(|(n, t)| (n, t.to_device(device)))
+                .collect(),
+        ))
     }
 }

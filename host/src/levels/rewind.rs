@@ -32,7 +32,9 @@ impl Levels<'_> {
             }
             PlannedWeights::Mixed { magnitudes, signs } => {
                 let read = |source: Option<Point>, start: &Start| match source {
-                    Some(from) => Ok::<_, RunError>(Some(self.with_redefined(point(&from)?, &from, start))),
+                    Some(from) => {
+                        Ok::<_, RunError>(Some(self.with_redefined(point(&from)?, &from, start)))
+                    }
                     None => Ok(None),
                 };
                 let (magnitudes, signs) = (read(magnitudes, start)?, read(signs, start)?);
@@ -45,7 +47,9 @@ impl Levels<'_> {
             }
         }
         if let Source::From(from) = &plan.batch_norm.affine {
-            self.take(start, &point(from)?, |role| matches!(role, Role::NormWeight | Role::NormBias));
+            self.take(start, &point(from)?, |role| {
+                matches!(role, Role::NormWeight | Role::NormBias)
+            });
         }
         if let Source::From(from) = &plan.batch_norm.statistics {
             let from = point(from)?;
@@ -67,7 +71,10 @@ impl Levels<'_> {
                 start.schedule = ScheduleStart { step, hold: None };
             }
             Schedule::Hold => {
-                let hold = start.schedule.hold.or(Some(self.trainer.schedule_factor(start.schedule.step)));
+                let hold = start
+                    .schedule
+                    .hold
+                    .or(Some(self.trainer.schedule_factor(start.schedule.step)));
                 start.schedule.hold = hold;
             }
             _ => {}
@@ -81,7 +88,11 @@ impl Levels<'_> {
 
     /// A point with the weights that this level's earlier policies gave it.
     fn with_redefined(&self, mut stored: Snapshot, point: &Point, start: &Start) -> Snapshot {
-        let newest = start.redefined.iter().rev().find(|(redefined, _)| redefined == point);
+        let newest = start
+            .redefined
+            .iter()
+            .rev()
+            .find(|(redefined, _)| redefined == point);
         if let Some((_, weights)) = newest {
             for (layer, tensor) in self.trainer.layers().iter().zip(weights) {
                 replace(&mut stored, &layer.name, tensor.shallow_clone());
@@ -103,15 +114,18 @@ impl Levels<'_> {
     /// sign is that of 0, the magnitude's own sign stays.
     fn mix(&self, start: &mut Start, magnitudes: Option<&Snapshot>, signs: Option<&Snapshot>) {
         for parameter in self.trainer.layout().parameters() {
-            let Some(now) = start.point.get(&parameter.name).map(Tensor::shallow_clone) else { continue };
+            let Some(now) = start.point.get(&parameter.name).map(Tensor::shallow_clone) else {
+                continue;
+            };
             let of = |point: Option<&Snapshot>| {
-                point.and_then(|point| point.get(&parameter.name)).unwrap_or(&now).shallow_clone()
+                point
+                    .and_then(|point| point.get(&parameter.name))
+                    .unwrap_or(&now)
+                    .shallow_clone()
             };
             let (magnitude, sign) = (of(magnitudes), of(signs).sign());
             let mixed = match parameter.role {
-                Role::Weight(_) => {
-                    (magnitude.abs() * &sign).where_self(&sign.ne(0.0), &magnitude)
-                }
+                Role::Weight(_) => (magnitude.abs() * &sign).where_self(&sign.ne(0.0), &magnitude),
                 Role::Bias => magnitude,
                 _ => continue,
             };

@@ -71,24 +71,45 @@ impl Levels<'_> {
         lane: usize,
     ) -> Result<(), RunError> {
         let strategy = &mut seeds[running.index].strategy;
-        let Some(interval) = strategy.cadence().within_level.clone() else { return Ok(()) };
+        let Some(interval) = strategy.cadence().within_level.clone() else {
+            return Ok(());
+        };
         let per_epoch = self.trainer.steps_per_epoch();
         let (step, total) = (session.position().step, self.trainer.steps_per_level());
-        let (every, from) = (interval.every.steps(per_epoch).max(1), interval.from.steps(per_epoch));
-        let until = interval.until.map_or(total, |until| until.steps(per_epoch)).min(total - 1);
+        let (every, from) = (
+            interval.every.steps(per_epoch).max(1),
+            interval.from.steps(per_epoch),
+        );
+        let until = interval
+            .until
+            .map_or(total, |until| until.steps(per_epoch))
+            .min(total - 1);
         let due = running.level > 0 && (from..=until).contains(&step) && (step - from) % every == 0;
         if !due {
             return Ok(());
         }
         let target = self.keep(running.level);
         let masks = session.mask(lane)?;
-        let exact = strategy.cadence().between_levels || strategy.cadence().rounds_before_training > 0;
-        let most = if exact { target } else { survivors(&masks).iter().sum() };
-        let rule = MaskRule { may_grow: true, least: target, most };
+        let exact =
+            strategy.cadence().between_levels || strategy.cadence().rounds_before_training > 0;
+        let most = if exact {
+            target
+        } else {
+            survivors(&masks).iter().sum()
+        };
+        let rule = MaskRule {
+            may_grow: true,
+            least: target,
+            most,
+        };
         let points = strategy.points().map_err(|error| running.error(error))?;
         let scene = self.scene_within_level(running, session, lane, masks, points)?;
-        let scores = strategy.score(&scene).map_err(|error| running.error(error))?;
-        let masks = strategy.update(&scene, &scores, rule).map_err(|error| running.error(error))?;
+        let scores = strategy
+            .score(&scene)
+            .map_err(|error| running.error(error))?;
+        let masks = strategy
+            .update(&scene, &scores, rule)
+            .map_err(|error| running.error(error))?;
         self.check_collapse(running.seed, running.level, &masks)?;
         session.set_mask(lane, &masks)?;
         Ok(())
@@ -130,7 +151,11 @@ impl Levels<'_> {
                     running.level
                 );
                 running.give_up(&reason)?;
-                observer.observe(&Event::SeedFailed { seed: running.seed, level: running.level, reason: &reason });
+                observer.observe(&Event::SeedFailed {
+                    seed: running.seed,
+                    level: running.level,
+                    reason: &reason,
+                });
                 failed.push((running.seed, reason));
                 session.drop_lane(record.lane)?;
                 continue;
@@ -148,7 +173,11 @@ impl Levels<'_> {
             });
             if let Some(record) = running.epochs.last() {
                 let epochs = self.trainer.epochs();
-                observer.observe(&Event::Epoch { seed: running.seed, epochs, record });
+                observer.observe(&Event::Epoch {
+                    seed: running.seed,
+                    epochs,
+                    record,
+                });
             }
         }
         Ok(())
@@ -163,7 +192,12 @@ impl Levels<'_> {
     }
 
     /// Warns of layers without survivors, or fails where the experiment says so.
-    pub(super) fn check_collapse(&self, seed: u64, level: u64, masks: &[Tensor]) -> Result<(), RunError> {
+    pub(super) fn check_collapse(
+        &self,
+        seed: u64,
+        level: u64,
+        masks: &[Tensor],
+    ) -> Result<(), RunError> {
         for (layer, survivors) in self.trainer.layers().iter().zip(survivors(masks)) {
             if survivors > 0 {
                 continue;
@@ -184,7 +218,11 @@ impl Levels<'_> {
 
 impl Running {
     pub(super) fn error(&self, source: crate::strategy::StrategyError) -> RunError {
-        RunError::Strategy { seed: self.seed, level: self.level, source }
+        RunError::Strategy {
+            seed: self.seed,
+            level: self.level,
+            source,
+        }
     }
 
     fn give_up(&self, reason: &str) -> Result<(), RunError> {

@@ -4,11 +4,11 @@ use plugin_api::abi::wire::Facts;
 use plugin_api::{Batches, GradientRequest, Phase, Point};
 use tch::{Device, Kind, Tensor};
 
+use super::Levels;
 use super::error::RunError;
 use super::points::prunable;
 use super::running::Running;
 use super::start::Start;
-use super::Levels;
 use crate::rng::Stream;
 use crate::store::{RunDir, read_tensors};
 use crate::strategy::{Scene, ServiceError};
@@ -52,7 +52,13 @@ impl Levels<'_> {
         points: &[Point],
     ) -> LevelScene<'s> {
         let level = next_level - 1;
-        let mut facts = self.facts(seed, level, next_level, phase, self.trainer.steps_per_level());
+        let mut facts = self.facts(
+            seed,
+            level,
+            next_level,
+            phase,
+            self.trainer.steps_per_level(),
+        );
         facts.target = target;
         LevelScene {
             levels: self,
@@ -76,7 +82,13 @@ impl Levels<'_> {
         let step = session.position().step;
         Ok(LevelScene {
             levels: self,
-            facts: self.facts(running.seed, running.level, running.level, Phase::WithinLevel, step),
+            facts: self.facts(
+                running.seed,
+                running.level,
+                running.level,
+                Phase::WithinLevel,
+                step,
+            ),
             point: session.snapshot(lane)?,
             masks,
             points,
@@ -93,7 +105,10 @@ impl Levels<'_> {
         let masks = prunable(&masks, self.trainer.layers())
             .map_err(|reason| format!("{}: {reason}", path.display()))?;
         let device = self.trainer.device();
-        Ok(masks.iter().map(|mask| mask.to_device(device).to_kind(Kind::Float)).collect())
+        Ok(masks
+            .iter()
+            .map(|mask| mask.to_device(device).to_kind(Kind::Float))
+            .collect())
     }
 
     fn gradient_request(
@@ -109,7 +124,8 @@ impl Levels<'_> {
             (Batches::Next, Some(next)) => Samples::Training(next.to_vec()),
             (Batches::Next, None) => {
                 return Err(ServiceError::Other(
-                    "the next batch is only known within a level; ask for random batches".to_owned(),
+                    "the next batch is only known within a level; ask for random batches"
+                        .to_owned(),
                 ));
             }
         };
@@ -130,7 +146,9 @@ fn other(error: impl std::fmt::Display) -> ServiceError {
 /// The same tensors under handles of their own.
 fn share(point: &Snapshot) -> Snapshot {
     let share = |(name, tensor): &(String, Tensor)| (name.clone(), tensor.shallow_clone());
-    Snapshot { tensors: point.tensors.iter().map(share).collect() }
+    Snapshot {
+        tensors: point.tensors.iter().map(share).collect(),
+    }
 }
 
 impl Scene for LevelScene<'_> {
@@ -152,7 +170,10 @@ impl Scene for LevelScene<'_> {
     }
 
     fn point_weights(&self, point: &Point) -> Result<Vec<Tensor>, ServiceError> {
-        let stored = self.levels.point(self.facts.seed, self.facts.level, point).map_err(other)?;
+        let stored = self
+            .levels
+            .point(self.facts.seed, self.facts.level, point)
+            .map_err(other)?;
         prunable(&stored, &self.facts.layers).map_err(ServiceError::Other)
     }
 
@@ -161,7 +182,9 @@ impl Scene for LevelScene<'_> {
     }
 
     fn stored_masks(&self, run: Option<&str>, level: u64) -> Result<Vec<Tensor>, ServiceError> {
-        self.levels.masks_of(run, self.facts.seed, level).map_err(ServiceError::Other)
+        self.levels
+            .masks_of(run, self.facts.seed, level)
+            .map_err(ServiceError::Other)
     }
 
     fn gradients(
@@ -169,8 +192,13 @@ impl Scene for LevelScene<'_> {
         request: &GradientRequest,
         stream: &mut Stream,
     ) -> Result<Vec<Tensor>, ServiceError> {
-        let request = self.levels.gradient_request(request, self.next.as_deref(), stream)?;
-        self.levels.trainer.gradients(&self.point, &self.masks, &request).map_err(other)
+        let request = self
+            .levels
+            .gradient_request(request, self.next.as_deref(), stream)?;
+        self.levels
+            .trainer
+            .gradients(&self.point, &self.masks, &request)
+            .map_err(other)
     }
 
     fn hessian_vector(
@@ -179,7 +207,12 @@ impl Scene for LevelScene<'_> {
         request: &GradientRequest,
         stream: &mut Stream,
     ) -> Result<Vec<Tensor>, ServiceError> {
-        let request = self.levels.gradient_request(request, self.next.as_deref(), stream)?;
-        self.levels.trainer.hessian_vector(&self.point, &self.masks, vectors, &request).map_err(other)
+        let request = self
+            .levels
+            .gradient_request(request, self.next.as_deref(), stream)?;
+        self.levels
+            .trainer
+            .hessian_vector(&self.point, &self.masks, vectors, &request)
+            .map_err(other)
     }
 }

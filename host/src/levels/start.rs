@@ -34,7 +34,11 @@ impl Levels<'_> {
         seed: &mut Seed,
     ) -> Result<(Running, LaneStart), RunError> {
         let home = self.home(seed, level);
-        let stored_steps = if level == 0 { self.stored_steps(seed)? } else { Vec::new() };
+        let stored_steps = if level == 0 {
+            self.stored_steps(seed)?
+        } else {
+            Vec::new()
+        };
         let mut running = Running {
             index,
             seed: seed.seed,
@@ -88,16 +92,34 @@ impl Levels<'_> {
         let mut start = self.end_of(level - 1, seed)?;
         let failed = |seed: &Seed| {
             let number = seed.seed;
-            move |source| RunError::Strategy { seed: number, level: level - 1, source }
+            move |source| RunError::Strategy {
+                seed: number,
+                level: level - 1,
+                source,
+            }
         };
         let points = seed.strategy.points().map_err(failed(seed))?;
         let cadence = seed.strategy.cadence().clone();
         if cadence.between_levels {
-            self.prune(level, seed, Phase::BetweenLevels, self.keep(level), &mut start, &points)?;
+            self.prune(
+                level,
+                seed,
+                Phase::BetweenLevels,
+                self.keep(level),
+                &mut start,
+                &points,
+            )?;
         }
         for policy in 0..seed.strategy.policies() {
             let target = self.keep(level);
-            let scene = self.scene_between(seed.seed, level, Phase::BetweenLevels, target, &start, &points);
+            let scene = self.scene_between(
+                seed.seed,
+                level,
+                Phase::BetweenLevels,
+                target,
+                &start,
+                &points,
+            );
             let plan = seed.strategy.plan(policy, &scene).map_err(failed(seed))?;
             self.rewind(level, seed.seed, plan, &mut start)?;
         }
@@ -122,7 +144,11 @@ impl Levels<'_> {
         points: &[Point],
     ) -> Result<(), RunError> {
         let number = seed.seed;
-        let failed = move |source| RunError::Strategy { seed: number, level: level - 1, source };
+        let failed = move |source| RunError::Strategy {
+            seed: number,
+            level: level - 1,
+            source,
+        };
         let scene = self.scene_between(number, level, phase, target, start, points);
         let scores = seed.strategy.score(&scene).map_err(failed)?;
         let masks = seed
@@ -138,7 +164,11 @@ impl Levels<'_> {
     /// Sets pruned weights to exactly +0.
     pub(super) fn apply_masks(&self, start: &mut Start) {
         for (layer, mask) in self.trainer.layers().iter().zip(&start.masks) {
-            let own = start.point.tensors.iter_mut().find(|(name, _)| *name == layer.name);
+            let own = start
+                .point
+                .tensors
+                .iter_mut()
+                .find(|(name, _)| *name == layer.name);
             if let Some((_, weights)) = own {
                 *weights = weights.masked_fill(&mask.eq(0.0), 0.0);
             }
@@ -155,27 +185,45 @@ impl Levels<'_> {
         let number = seed.seed;
         seed.strategy
             .load_state(&decode(&carry.states).map_err(|error| RunError::damaged(&path, &error))?)
-            .map_err(|source| RunError::Strategy { seed: number, level, source })?;
+            .map_err(|source| RunError::Strategy {
+                seed: number,
+                level,
+                source,
+            })?;
         let device = self.trainer.device();
         let optimizer = read_tensors(&dir.file("optimizer.safetensors"))?;
-        let optimizer = optimizer.into_iter().map(|(name, t)| (name, t.to_device(device))).collect();
+        let optimizer = optimizer
+            .into_iter()
+            .map(|(name, t)| (name, t.to_device(device)))
+            .collect();
         let masks = self.read_snapshot(&dir, "mask.safetensors")?;
         let masks = super::points::prunable(&masks, self.trainer.layers())
             .map_err(|reason| RunError::damaged(&dir.file("mask.safetensors"), &reason))?;
         let last = carry.schedule.step + self.trainer.steps_per_level() - 1;
-        let hold = carry.schedule.hold.unwrap_or_else(|| self.trainer.schedule_factor(last));
+        let hold = carry
+            .schedule
+            .hold
+            .unwrap_or_else(|| self.trainer.schedule_factor(last));
         Ok(Start {
             point: self.read_snapshot(&dir, "end.safetensors")?,
             masks: masks.iter().map(|mask| mask.to_kind(Kind::Float)).collect(),
             optimizer: optimizer_state(optimizer),
-            schedule: ScheduleStart { step: last, hold: Some(hold) },
+            schedule: ScheduleStart {
+                step: last,
+                hold: Some(hold),
+            },
             order_level: level + 1,
             redefined: Vec::new(),
         })
     }
 
     /// Writes what the level starts from, and remembers it.
-    fn write_start(&self, running: &mut Running, start: &Start, seed: &Seed) -> Result<(), RunError> {
+    fn write_start(
+        &self,
+        running: &mut Running,
+        start: &Start,
+        seed: &Seed,
+    ) -> Result<(), RunError> {
         running.survivors = survivors(&start.masks).iter().sum();
         running.schedule = start.schedule;
         running.order_level = start.order_level;
@@ -187,7 +235,9 @@ impl Levels<'_> {
         for (point, weights) in &start.redefined {
             let file = redefined_file(point);
             let names = self.trainer.layers().iter().map(|layer| layer.name.clone());
-            let tensors: Vec<_> = names.zip(weights.iter().map(Tensor::shallow_clone)).collect();
+            let tensors: Vec<_> = names
+                .zip(weights.iter().map(Tensor::shallow_clone))
+                .collect();
             write_tensors(&running.dir.file(&file), &tensors)?;
             running.files.push(file);
         }
@@ -202,7 +252,9 @@ impl Levels<'_> {
         masks: &[Tensor],
     ) -> Result<(), RunError> {
         let names = self.trainer.layers().iter().map(|layer| layer.name.clone());
-        let tensors: Vec<_> = names.zip(masks.iter().map(|mask| mask.to_kind(Kind::Uint8))).collect();
+        let tensors: Vec<_> = names
+            .zip(masks.iter().map(|mask| mask.to_kind(Kind::Uint8)))
+            .collect();
         write_tensors(&running.dir.file(file), &tensors)?;
         running.files.push(file.to_owned());
         Ok(())
@@ -233,13 +285,16 @@ pub(super) fn encode(states: &[(String, Vec<u8>)]) -> BTreeMap<String, String> {
 /// Components' states from what is stored.
 pub(super) fn decode(states: &BTreeMap<String, String>) -> Result<Vec<(String, Vec<u8>)>, String> {
     let byte = |pair: &[u8]| {
-        std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok())
+        std::str::from_utf8(pair)
+            .ok()
+            .and_then(|pair| u8::from_str_radix(pair, 16).ok())
     };
     states
         .iter()
         .map(|(place, hex)| {
             let bytes: Option<Vec<u8>> = hex.as_bytes().chunks(2).map(byte).collect();
-            let bytes = bytes.ok_or_else(|| format!("the state of `{place}` is not hexadecimal"))?;
+            let bytes =
+                bytes.ok_or_else(|| format!("the state of `{place}` is not hexadecimal"))?;
             Ok((place.clone(), bytes))
         })
         .collect()
@@ -251,14 +306,19 @@ mod tests {
 
     #[test]
     fn rounds_fall_by_the_same_factor_and_end_at_the_target() {
-        let counts: Vec<u64> = (1..=4).map(|round| geometric(10_000, 1, round, 4)).collect();
+        let counts: Vec<u64> = (1..=4)
+            .map(|round| geometric(10_000, 1, round, 4))
+            .collect();
         assert_eq!(counts, [1000, 100, 10, 1]);
         assert_eq!(geometric(100, 33, 1, 1), 33);
     }
 
     #[test]
     fn states_come_back_byte_for_byte() {
-        let states = vec![("mask".to_owned(), vec![0, 1, 254, 255]), ("rewind[0]".to_owned(), vec![])];
+        let states = vec![
+            ("mask".to_owned(), vec![0, 1, 254, 255]),
+            ("rewind[0]".to_owned(), vec![]),
+        ];
         let stored = encode(&states);
         assert_eq!(stored.len(), 1);
         assert_eq!(decode(&stored).unwrap(), states[..1]);

@@ -94,7 +94,11 @@ pub struct MaskRule {
 impl MaskRule {
     /// Nested masks with exactly so many ones.
     pub fn nested(target: u64) -> Self {
-        Self { may_grow: false, least: target, most: target }
+        Self {
+            may_grow: false,
+            least: target,
+            most: target,
+        }
     }
 }
 
@@ -142,7 +146,11 @@ pub fn masks(
             MaskRule { least, most, .. } if least == most => format!("exactly {least}"),
             MaskRule { least, most, .. } => format!("{least} to {most}"),
         };
-        return Err(Violation::Density { got, expected, per_layer: per_layer.join(", ") });
+        return Err(Violation::Density {
+            got,
+            expected,
+            per_layer: per_layer.join(", "),
+        });
     }
     Ok(())
 }

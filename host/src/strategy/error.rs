@@ -176,9 +176,7 @@ pub enum Violation {
         index: i64,
     },
     /// The wrong number of survivors.
-    #[error(
-        "gave masks that keep {got} weights, expected {expected} (per layer: {per_layer})"
-    )]
+    #[error("gave masks that keep {got} weights, expected {expected} (per layer: {per_layer})")]
     Density {
         /// Ones in all masks.
         got: u64,

@@ -45,7 +45,12 @@ pub(super) fn gather_augmented(
         .zip(streams)
         .map(|(lane, stream)| split.gather_augmented(&index.get(lane), augment, stream))
         .unzip();
-    let inputs = arrange(Tensor::cat(&inputs, 0), index.size()[0], lanes, channels_last)?;
+    let inputs = arrange(
+        Tensor::cat(&inputs, 0),
+        index.size()[0],
+        lanes,
+        channels_last,
+    )?;
     Ok((inputs, Tensor::stack(&labels, 0)))
 }
 
