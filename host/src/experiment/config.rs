@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use plugin_api::Step;
 use plugin_api::schemars::{self, JsonSchema};
 use serde::{Deserialize, Serialize};
 
@@ -73,6 +74,10 @@ pub struct Train {
     /// Memory layout of convolution nets.
     #[serde(default = "yes")]
     pub channels_last: bool,
+    /// Time between two evaluations on the test samples within a level, at epochs' ends; the level's
+    /// end is always evaluated.
+    #[serde(default)]
+    pub evaluate_every: Option<Step>,
 }
 
 /// Arithmetic of the forward and backward pass.

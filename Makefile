@@ -1,0 +1,138 @@
+# What a person or CI does with a checkout. `make` alone lists the targets.
+#
+# Every cargo command uses the release profile. The C++ bindings to libtorch take minutes to
+# compile and each profile would compile its own, so there is only one.
+
+EXPERIMENT ?= experiments/lrr.toml
+ARGS       ?=
+PREFIX     ?= $(HOME)/.local
+TORCH      ?=
+
+TARGET  := $(or $(CARGO_TARGET_DIR),target)/release
+DYLIB   := $(if $(filter Darwin,$(shell uname)),dylib,so)
+PLUGINS := $(patsubst plugins/%/Cargo.toml,lib%.$(DYLIB),$(subst -,_,$(wildcard plugins/*/Cargo.toml)))
+
+# The program looks for its plugins and libtorch beside its real file, so all of it goes into one
+# folder and bin/ gets links to it.
+BIN   := $(DESTDIR)$(PREFIX)/bin
+SHARE := $(DESTDIR)$(PREFIX)/share
+OURS  := $(DESTDIR)$(PREFIX)/lib/rewind
+LINK  := ../lib/rewind/host
+# Where a shell and man look for the help of the program $$name.
+BASH_HELP := $(SHARE)/bash-completion/completions/$$name
+ZSH_HELP  := $(SHARE)/zsh/site-functions/_$$name
+FISH_HELP := $(SHARE)/fish/vendor_completions.d/$$name.fish
+MAN_HELP  := $(SHARE)/man/man1/$$name.1
+
+# LIBTORCH in the environment wins over .cargo/config.toml, in cargo as here.
+TORCH_LIB := $(or $(LIBTORCH),.libtorch)/lib
+
+# Cargo runs in parallel by itself; with `make -j` the steps of a target keep their order.
+.NOTPARALLEL:
+.PHONY: help tools libtorch build run test lint smoke check fmt clean install uninstall
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo "run:      EXPERIMENT=$(EXPERIMENT) ARGS='--set train.epochs=1' ..."
+	@echo "install:  PREFIX=$(PREFIX)"
+	@echo "libtorch: TORCH=lean (CPU, 0.5 GB), full (CUDA, 4 GB) or a folder with libtorch; the first"
+	@echo "          time the default is full where there is an NVIDIA GPU, later what is there."
+	@echo "          With LIBTORCH set in the environment, that libtorch is used and none is fetched."
+
+tools:
+	@command -v cargo >/dev/null || { echo "make: cargo was not found. Install Rust with rustup: https://rustup.rs" >&2; exit 1; }
+	@command -v $${CXX:-c++} >/dev/null || { echo "make: the C++ compiler $${CXX:-c++} was not found. Install one (Debian and Ubuntu: apt install g++; Fedora: dnf install gcc-c++; macOS: xcode-select --install) or name yours in CXX." >&2; exit 1; }
+
+libtorch: tools ## fetch libtorch into .libtorch, if it is not there yet
+ifdef LIBTORCH
+	@[ -e "$(LIBTORCH)/lib/libtorch.$(DYLIB)" ] || { echo "make: LIBTORCH=$(LIBTORCH) holds no lib/libtorch.$(DYLIB). Unset it to have libtorch fetched, or let it name a folder with libtorch 2.13.0." >&2; exit 1; }
+	@echo "using the libtorch in LIBTORCH=$(LIBTORCH)"
+else
+	@command -v python3 >/dev/null || { echo "make: python3 was not found; it fetches libtorch. Install it (Debian and Ubuntu: apt install python3 python3-venv), or set LIBTORCH to a libtorch that you have." >&2; exit 1; }
+	@python3 host/setup/libtorch.py "$(TORCH)"
+endif
+
+build: libtorch ## build the program and the plugins
+	cargo build --release --workspace
+	@mkdir -p $(TARGET)/plugins && ln -sf $(addprefix ../,$(PLUGINS)) $(TARGET)/plugins/
+
+run: build ## run an experiment
+	$(TARGET)/host run $(EXPERIMENT) $(ARGS)
+
+# The tests load the plugins, which cargo builds as libraries only when asked to build.
+test: build ## run the tests
+	cargo test --release --workspace
+
+lint: libtorch ## check formatting, clippy and the documentation
+	@cargo fmt --version >/dev/null && cargo clippy --version >/dev/null || { echo "make: cargo fmt and cargo clippy are needed: rustup component add rustfmt clippy" >&2; exit 1; }
+	cargo fmt --all --check
+	cargo clippy --release --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps
+
+# Runs the installed program from another folder, as a user does.
+smoke: build ## install into a temporary folder and run that
+	@set -eu; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	$(MAKE) --no-print-directory install PREFIX="$$folder/prefix"; \
+	experiment="$$PWD/experiments/lrr.toml"; mkdir "$$folder/elsewhere"; cd "$$folder/elsewhere"; set -x; \
+	"$$folder/prefix/bin/rewind" plan "$$experiment"; \
+	"$$folder/prefix/bin/rewind" run "$$experiment" --set prune.levels=2 --set train.epochs=1
+
+# The tests come last, so that their summary closes the output.
+check: lint smoke test ## all that CI runs: lint, smoke, test
+
+fmt: tools ## format the code
+	cargo fmt --all
+
+clean: ## remove what cargo built; .libtorch stays
+	cargo clean
+
+install: build ## install into PREFIX, as bin/rewind and, where that name is free, bin/host
+	@$(MAKE) --no-print-directory uninstall
+	@[ ! -e "$(BIN)/rewind" ] || { echo "make: $(BIN)/rewind is another program. Remove it or choose another PREFIX." >&2; exit 1; }
+	mkdir -p "$(BIN)" "$(OURS)/plugins"
+	cp $(TARGET)/host "$(OURS)/"
+	cp $(addprefix $(TARGET)/,$(PLUGINS)) "$(OURS)/plugins/"
+# The installed program must outlive the checkout, so the checkout's libtorch is copied. The CUDA
+# libraries look for NVIDIA's in ../../nvidia, which torch/lib keeps in place.
+	@set -eu; lib=$$(cd "$(TORCH_LIB)" && pwd -P); \
+	case "$$lib" in \
+	"$$(pwd -P)"/*) \
+		echo "copying libtorch"; mkdir "$(OURS)/torch"; cp -R "$$lib" "$(OURS)/torch/lib"; \
+		if [ -d "$$lib/../../nvidia" ]; then cp -R "$$lib/../../nvidia" "$(OURS)/"; fi; \
+		ln -s torch/lib "$(OURS)/libtorch" ;; \
+	*) \
+		echo "linking to the libtorch in $$lib: keep that folder"; \
+		ln -s "$$lib" "$(OURS)/libtorch" ;; \
+	esac
+	ln -s $(LINK) "$(BIN)/rewind"
+# A DNS tool is called host, too.
+	@if [ -e "$(BIN)/host" ] || [ -L "$(BIN)/host" ]; then \
+		echo "$(BIN)/host is another program and stays: this one is rewind only"; \
+	else \
+		ln -s $(LINK) "$(BIN)/host"; \
+	fi
+	@for name in rewind host; do \
+		[ "$$(readlink "$(BIN)/$$name")" = $(LINK) ] || continue; \
+		save() { \
+			file=$$1; shift; mkdir -p "$${file%/*}"; \
+			"$(BIN)/$$name" "$$@" >"$$file" 2>/dev/null || { rm -f "$$file"; echo "no $$file: \`$$name $$*\` failed"; }; \
+		}; \
+		save "$(BASH_HELP)" completions bash; \
+		save "$(ZSH_HELP)" completions zsh; \
+		save "$(FISH_HELP)" completions fish; \
+		save "$(MAN_HELP)" man; \
+	done
+	@echo "installed $(BIN)/rewind"
+	@case ":$$PATH:" in *":$(BIN):"*) ;; *) echo "$(BIN) is not on your PATH: add it to run rewind by its name" ;; esac
+	@found=$$(command -v host || true); \
+	case "$$found" in "" | "$(BIN)/host") ;; *) echo "\`host\` is $$found on your PATH: use \`rewind\`, which is this same program" ;; esac
+
+uninstall: ## remove from PREFIX what install put there, and nothing else
+	@for name in rewind host; do \
+		[ "$$(readlink "$(BIN)/$$name")" = $(LINK) ] || continue; \
+		rm -f "$(BIN)/$$name" "$(BASH_HELP)" "$(ZSH_HELP)" "$(FISH_HELP)" "$(MAN_HELP)"; \
+	done
+	@rm -rf "$(OURS)/host" "$(OURS)/libtorch" "$(OURS)/torch" "$(OURS)/nvidia"
+	@rm -f $(foreach plugin,$(PLUGINS),"$(OURS)/plugins/$(plugin)")
+	@rmdir "$(OURS)/plugins" "$(OURS)" 2>/dev/null || true

@@ -1,0 +1,178 @@
+//! Open codes: what the boundary's frozen methods are asked to do.
+//!
+//! A number is never reused. A host that does not know one answers [`UNSUPPORTED`](super::ErrorCode::UNSUPPORTED).
+
+use abi_stable::StableAbi;
+
+/// Type of a tensor's elements.
+#[repr(transparent)]
+#[derive(StableAbi, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DType(pub u32);
+
+impl DType {
+    /// 32-bit float.
+    pub const F32: Self = Self(0);
+    /// 64-bit float.
+    pub const F64: Self = Self(1);
+    /// 64-bit signed integer.
+    pub const I64: Self = Self(2);
+    /// Any other type of the host's.
+    pub const OTHER: Self = Self(u32::MAX);
+}
+
+/// An operation on tensors: `operands`, `ints` and `floats` are its arguments.
+#[repr(transparent)]
+#[derive(StableAbi, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Op(pub u32);
+
+/// Names the codes and lists them once, so that the host can print one.
+macro_rules! codes {
+    ($type:ident { $($(#[$doc:meta])* $name:ident = $value:literal,)* }) => {
+        impl $type {
+            $($(#[$doc])* pub const $name: Self = Self($value);)*
+
+            /// The code's name, for messages.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name),)*
+                    _ => "unknown",
+                }
+            }
+        }
+    };
+}
+
+codes!(Op {
+    /// `-x`.
+    NEG = 0,
+    /// `|x|`.
+    ABS = 1,
+    /// -1, 0 or 1.
+    SIGN = 2,
+    /// Square root.
+    SQRT = 3,
+    /// `x * x`.
+    SQUARE = 4,
+    /// Exponential.
+    EXP = 5,
+    /// Natural logarithm.
+    LOG = 6,
+    /// `1 / x`.
+    RECIPROCAL = 7,
+    /// A copy with memory of its own.
+    COPY = 8,
+    /// Conversion to the [`DType`] in `ints[0]`.
+    CAST = 9,
+    /// 1 where the element is finite, else 0.
+    IS_FINITE = 10,
+    /// Hyperbolic tangent.
+    TANH = 11,
+    /// `x + floats[0]`.
+    ADD_SCALAR = 20,
+    /// `x * floats[0]`.
+    MUL_SCALAR = 21,
+    /// `x ^ floats[0]`.
+    POW_SCALAR = 22,
+    /// Limited to `floats[0]..=floats[1]`.
+    CLAMP = 23,
+    /// `x > floats[0]`, as 0 or 1 in f32.
+    GT_SCALAR = 24,
+    /// `x >= floats[0]`, as 0 or 1 in f32.
+    GE_SCALAR = 25,
+    /// `x < floats[0]`, as 0 or 1 in f32.
+    LT_SCALAR = 26,
+    /// `x <= floats[0]`, as 0 or 1 in f32.
+    LE_SCALAR = 27,
+    /// `x == floats[0]`, as 0 or 1 in f32.
+    EQ_SCALAR = 28,
+    /// A tensor like `x`, filled with `floats[0]`.
+    FULL_LIKE = 29,
+    /// `x + y`.
+    ADD = 40,
+    /// `x - y`.
+    SUB = 41,
+    /// `x * y`.
+    MUL = 42,
+    /// `x / y`.
+    DIV = 43,
+    /// Larger of the two, element by element.
+    MAXIMUM = 44,
+    /// Smaller of the two, element by element.
+    MINIMUM = 45,
+    /// `x > y`, as 0 or 1 in f32.
+    GT = 46,
+    /// `x >= y`, as 0 or 1 in f32.
+    GE = 47,
+    /// `x < y`, as 0 or 1 in f32.
+    LT = 48,
+    /// `x <= y`, as 0 or 1 in f32.
+    LE = 49,
+    /// `x == y`, as 0 or 1 in f32.
+    EQ = 50,
+    /// Matrix product.
+    MATMUL = 51,
+    /// `operands[0]` where `x` is not 0, else `operands[1]`.
+    WHERE = 60,
+    /// Sum of all elements, or over the dimensions in `ints`, which stay with length 1.
+    SUM = 70,
+    /// Mean of all elements, or over the dimensions in `ints`, which stay with length 1.
+    MEAN = 71,
+    /// Largest element, or over the dimensions in `ints`, which stay with length 1.
+    MAX = 72,
+    /// Smallest element, or over the dimensions in `ints`, which stay with length 1.
+    MIN = 73,
+    /// Running sum along dimension `ints[0]`.
+    CUMSUM = 74,
+    /// The same elements with shape `ints`.
+    RESHAPE = 90,
+    /// Dimensions in the order of `ints`.
+    PERMUTE = 91,
+    /// Indices that sort along dimension `ints[0]`, descending if `ints[1]` is 1; stable.
+    ARGSORT = 92,
+    /// Elements along dimension `ints[0]` at the indices in `operands[0]` (same rank).
+    GATHER = 93,
+    /// Slices along dimension `ints[0]` at the indices in `operands[0]` (one-dimensional).
+    INDEX_SELECT = 94,
+    /// 1 at the `ints[0]` largest elements, lower index first among equals; 0 elsewhere.
+    TOP_K_MASK = 95,
+});
+
+/// A service of the host.
+#[repr(transparent)]
+#[derive(StableAbi, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Service(pub u32);
+
+codes!(Service {
+    /// Query: [`Facts`](super::wire::Facts).
+    FACTS = 0,
+    /// Query: number of weights to keep per layer, for a [`CountsRequest`](super::wire::CountsRequest).
+    COUNTS = 1,
+    /// Query: a 256-bit key in hexadecimal for a random stream of the component's own.
+    RANDOM_KEY = 2,
+    /// Query: the points that the strategy's components declared.
+    POINTS = 3,
+    /// Query: survivors per layer of the current masks.
+    SURVIVORS = 4,
+    /// Tensors: the current weights.
+    WEIGHTS = 100,
+    /// Tensors: the current masks.
+    MASKS = 101,
+    /// Tensors: the weights at a [`Point`](crate::Point).
+    POINT_WEIGHTS = 102,
+    /// Tensors: gradients for a [`GradientRequest`](crate::GradientRequest).
+    GRADIENTS = 103,
+    /// Tensors: Hessian times the input vectors, for a [`GradientRequest`](crate::GradientRequest).
+    HESSIAN_VECTOR = 104,
+    /// Tensors: the scores (mask updates only).
+    SCORES = 105,
+    /// Tensors: masks chosen from the input scores, for a [`SelectRequest`](super::wire::SelectRequest).
+    SELECT = 106,
+    /// Tensors: one tensor of uniform numbers for each shape in the request.
+    UNIFORM = 107,
+    /// Tensors: one tensor of normal numbers for each shape in the request.
+    NORMAL = 108,
+    /// Tensors: one random permutation of 0..n.
+    PERMUTATION = 109,
+    /// Tensors: the masks of a level of this or another run, for a [`MasksRequest`](super::wire::MasksRequest).
+    STORED_MASKS = 110,
+});

@@ -1,0 +1,101 @@
+//! The three traits that a plugin's author implements.
+
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+
+use crate::{Cadence, MaskContext, Point, Result, RewindContext, RewindPlan, ScoreContext, Tensor};
+
+/// A component's struct is its options: the fields that serde reads are what the experiment file
+/// may set, and `JsonSchema` describes them. State lives in fields marked `#[serde(skip)]`.
+///
+/// Implemented for every type that fits; never implement it yourself.
+pub trait Options: Default + DeserializeOwned + JsonSchema + Send + 'static {}
+
+impl<T: Default + DeserializeOwned + JsonSchema + Send + 'static> Options for T {}
+
+/// The methods that every kind of component has, with defaults for the stateless.
+macro_rules! component_trait {
+    ($(#[$doc:meta])* $name:ident { $($own:tt)* }) => {
+        $(#[$doc])*
+        pub trait $name: Options {
+            $($own)*
+
+            /// Checks the options beyond what their schema says; called once, before anything trains.
+            ///
+            /// # Errors
+            /// What is wrong with which option, and what was expected.
+            fn validate(&self) -> Result<()> {
+                Ok(())
+            }
+
+            /// The stored points that it will ask for, so that the host stores them.
+            fn points(&self) -> Vec<Point> {
+                Vec::new()
+            }
+
+            /// What it needs to go on, bit for bit, after a restart.
+            ///
+            /// # Errors
+            /// If the state cannot be saved.
+            fn save_state(&self) -> Result<Vec<u8>> {
+                Ok(Vec::new())
+            }
+
+            /// Goes on from what [`save_state`](Self::save_state) gave.
+            ///
+            /// # Errors
+            /// If the bytes are not a state of this component.
+            fn load_state(&mut self, state: &[u8]) -> Result<()> {
+                if state.is_empty() {
+                    Ok(())
+                } else {
+                    Err(crate::Error::new(format!(
+                        "a stored state of {} bytes was given to a component that stores none",
+                        state.len()
+                    )))
+                }
+            }
+        }
+    };
+}
+
+component_trait! {
+    /// Says which weights matter.
+    Scorer {
+        /// One tensor for each prunable layer, with the layer's shape, f32; higher is kept.
+        ///
+        /// # Errors
+        /// Shown to the user behind the names of plugin and component.
+        fn score(&mut self, ctx: &mut ScoreContext<'_>) -> Result<Vec<Tensor>>;
+    }
+}
+
+component_trait! {
+    /// Says which weights survive, and which grow back.
+    MaskUpdate {
+        /// When it is called.
+        fn cadence(&self) -> Cadence {
+            Cadence::between_levels()
+        }
+
+        /// One tensor for each prunable layer, with the layer's shape, f32: 1 is kept, 0 is pruned.
+        /// Before training and between levels exactly [`target`](crate::Context::target) weights are
+        /// kept, and between levels none that was pruned; within a level both are free, but the
+        /// number kept must be the target if the component says so by asking for it.
+        ///
+        /// # Errors
+        /// Shown to the user behind the names of plugin and component.
+        fn update(&mut self, ctx: &mut MaskContext<'_>) -> Result<Vec<Tensor>>;
+    }
+}
+
+component_trait! {
+    /// Says what is reset before training goes on.
+    Rewind {
+        /// What is reset; what it does not name stays as the policy before left it.
+        ///
+        /// # Errors
+        /// Shown to the user behind the names of plugin and component.
+        fn rewind(&mut self, ctx: &mut RewindContext<'_>) -> Result<RewindPlan>;
+    }
+}

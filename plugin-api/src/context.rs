@@ -1,0 +1,368 @@
+//! The host's services, as a component sees them during a call.
+
+use std::ffi::c_void;
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+
+use abi_stable::std_types::{RSlice, RVec};
+use rand_chacha::ChaCha8Rng;
+use rand_core::SeedableRng;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::abi::wire::{CountsRequest, Facts, MasksRequest, SelectRequest};
+use crate::abi::{HostRef, Service, TensorBox};
+use crate::error::{Error, Result};
+use crate::{Among, Counts, Distribution, GradientRequest, Layer, Phase, Point, Tensor};
+
+/// What every component can ask of the host. Every list of tensors has one for each prunable layer,
+/// in the order of [`layers`](Context::layers).
+pub struct Context<'a> {
+    host: HostRef<'a>,
+    facts: Facts,
+}
+
+impl<'a> Context<'a> {
+    pub(crate) fn new(mut host: HostRef<'a>) -> Result<Self> {
+        let text = host.query(Service::FACTS, "null".into()).into_result()?;
+        Ok(Self {
+            facts: serde_json::from_str(&text)?,
+            host,
+        })
+    }
+
+    fn query<T: DeserializeOwned>(
+        &mut self,
+        service: Service,
+        request: &impl Serialize,
+    ) -> Result<T> {
+        let request = serde_json::to_string(request)?;
+        let answer = self
+            .host
+            .query(service, request.as_str().into())
+            .into_result()?;
+        Ok(serde_json::from_str(&answer)?)
+    }
+
+    fn tensors(
+        &mut self,
+        service: Service,
+        request: &impl Serialize,
+        inputs: &[Tensor],
+    ) -> Result<Vec<Tensor>> {
+        let request = serde_json::to_string(request)?;
+        let inputs: Vec<TensorBox> = inputs.iter().map(|tensor| tensor.0.clone()).collect();
+        let answer = self
+            .host
+            .tensors(service, request.as_str().into(), inputs.as_slice().into());
+        let tensors: RVec<TensorBox> = answer.into_result()?;
+        Ok(tensors.into_iter().map(Tensor).collect())
+    }
+
+    /// The prunable layers.
+    pub fn layers(&self) -> &[Layer] {
+        &self.facts.layers
+    }
+
+    /// Seed of this repetition.
+    pub fn seed(&self) -> u64 {
+        self.facts.seed
+    }
+
+    /// Level that is being trained or was trained last; 0 is dense.
+    pub fn level(&self) -> u64 {
+        self.facts.level
+    }
+
+    /// Number of the last level.
+    pub fn last_level(&self) -> u64 {
+        self.facts.last_level
+    }
+
+    /// Optimizer steps trained within the level.
+    pub fn step(&self) -> u64 {
+        self.facts.step
+    }
+
+    /// Whole epochs trained within the level.
+    pub fn epoch(&self) -> u64 {
+        self.facts.step / self.facts.steps_per_epoch.max(1)
+    }
+
+    /// Optimizer steps of an epoch.
+    pub fn steps_per_epoch(&self) -> u64 {
+        self.facts.steps_per_epoch
+    }
+
+    /// Optimizer steps of a level.
+    pub fn steps_per_level(&self) -> u64 {
+        self.facts.steps_per_level
+    }
+
+    /// When in the run this call is.
+    pub fn phase(&self) -> Phase {
+        self.facts.phase
+    }
+
+    /// Number of weights to keep, in all layers together.
+    pub fn target(&self) -> u64 {
+        self.facts.target
+    }
+
+    /// The experiment's density for the level that [`target`](Context::target) leads to.
+    pub fn density(&self) -> f64 {
+        self.facts.density
+    }
+
+    /// The current weights, with PyTorch's shapes. Pruned weights are 0.
+    ///
+    /// # Errors
+    /// What the host says.
+    pub fn weights(&mut self) -> Result<Vec<Tensor>> {
+        self.tensors(Service::WEIGHTS, &(), &[])
+    }
+
+    /// The current masks: f32, 1 is kept.
+    ///
+    /// # Errors
+    /// What the host says.
+    pub fn masks(&mut self) -> Result<Vec<Tensor>> {
+        self.tensors(Service::MASKS, &(), &[])
+    }
+
+    /// Survivors per layer of the current masks.
+    ///
+    /// # Errors
+    /// What the host says.
+    pub fn survivors(&mut self) -> Result<Vec<u64>> {
+        self.query(Service::SURVIVORS, &())
+    }
+
+    /// The masks with which a level of this run, or of another run's same seed, was trained.
+    ///
+    /// # Errors
+    /// If there is no such level or its layers have other shapes.
+    pub fn stored_masks(&mut self, run: Option<&str>, level: u64) -> Result<Vec<Tensor>> {
+        let request = MasksRequest {
+            run: run.map(str::to_owned),
+            level,
+        };
+        self.tensors(Service::STORED_MASKS, &request, &[])
+    }
+
+    /// The weights at a stored point. A [`Point::Step`] must be named by `points()`.
+    ///
+    /// # Errors
+    /// If the point is not stored.
+    pub fn weights_at(&mut self, point: &Point) -> Result<Vec<Tensor>> {
+        self.tensors(Service::POINT_WEIGHTS, point, &[])
+    }
+
+    /// The stored points that the strategy's components named, and [`Point::Init`].
+    ///
+    /// # Errors
+    /// What the host says.
+    pub fn stored_points(&mut self) -> Result<Vec<Point>> {
+        self.query(Service::POINTS, &())
+    }
+
+    /// Gradients with respect to every weight, pruned or not, at the masked network.
+    ///
+    /// # Errors
+    /// What the host says.
+    pub fn gradients(&mut self, request: &GradientRequest) -> Result<Vec<Tensor>> {
+        self.tensors(Service::GRADIENTS, request, &[])
+    }
+
+    /// The Hessian of the requested function times `vectors`.
+    ///
+    /// # Errors
+    /// If the vectors' shapes are not the layers'.
+    pub fn hessian_vector(
+        &mut self,
+        vectors: &[Tensor],
+        request: &GradientRequest,
+    ) -> Result<Vec<Tensor>> {
+        self.tensors(Service::HESSIAN_VECTOR, request, vectors)
+    }
+
+    /// Number of weights to keep per layer, [`target`](Context::target) in all. No layer gets more
+    /// than its survivors, so that masks stay nested.
+    ///
+    /// # Errors
+    /// If there are fewer survivors than the target.
+    pub fn counts(&mut self, distribution: Distribution) -> Result<Vec<u64>> {
+        self.counts_of(distribution, None, false)
+    }
+
+    /// Number of weights to keep per layer, `total` in all (or the target). With `may_grow` a layer
+    /// may get more than its survivors.
+    ///
+    /// # Errors
+    /// If there are fewer weights than asked for.
+    pub fn counts_of(
+        &mut self,
+        distribution: Distribution,
+        total: Option<u64>,
+        may_grow: bool,
+    ) -> Result<Vec<u64>> {
+        self.query(
+            Service::COUNTS,
+            &CountsRequest {
+                distribution,
+                total,
+                may_grow,
+            },
+        )
+    }
+
+    /// Masks with 1 at the weights of highest score: exactly as many as asked for, lower index
+    /// first among equals. A weight's index is its place in the layers' order and, within a layer,
+    /// row-major.
+    ///
+    /// # Errors
+    /// If a score is not a number, the shapes are not the layers', or there are too few weights to choose from.
+    pub fn select(
+        &mut self,
+        scores: &[Tensor],
+        among: Among,
+        counts: Counts,
+    ) -> Result<Vec<Tensor>> {
+        self.tensors(Service::SELECT, &SelectRequest { among, counts }, scores)
+    }
+
+    /// Uniform numbers on [0, 1), one tensor for each layer, from the component's own random stream.
+    ///
+    /// # Errors
+    /// What the host says.
+    pub fn uniform(&mut self) -> Result<Vec<Tensor>> {
+        let shapes: Vec<Vec<i64>> = self
+            .layers()
+            .iter()
+            .map(|layer| layer.shape.clone())
+            .collect();
+        self.tensors(Service::UNIFORM, &shapes, &[])
+    }
+
+    /// Standard normal numbers, one tensor for each layer, from the component's own random stream.
+    ///
+    /// # Errors
+    /// What the host says.
+    pub fn normal(&mut self) -> Result<Vec<Tensor>> {
+        let shapes: Vec<Vec<i64>> = self
+            .layers()
+            .iter()
+            .map(|layer| layer.shape.clone())
+            .collect();
+        self.tensors(Service::NORMAL, &shapes, &[])
+    }
+
+    /// A random permutation of 0..n (i64), from the component's own random stream.
+    ///
+    /// # Errors
+    /// What the host says.
+    pub fn permutation(&mut self, n: u64) -> Result<Tensor> {
+        self.tensors(Service::PERMUTATION, &n, &[])?
+            .pop()
+            .ok_or_else(|| Error::new("the host gave no permutation"))
+    }
+
+    /// A generator of the component's own. It depends on seed, component, level and step alone (and
+    /// on how many streams this call took before), so that a resumed run draws the same numbers.
+    ///
+    /// # Errors
+    /// What the host says.
+    pub fn random(&mut self) -> Result<ChaCha8Rng> {
+        let key: [u8; 32] = self.query(Service::RANDOM_KEY, &())?;
+        Ok(ChaCha8Rng::from_seed(key))
+    }
+
+    /// A tensor on the host's device with these elements, row-major.
+    ///
+    /// # Errors
+    /// If the shape does not hold that many elements.
+    pub fn tensor(&mut self, elements: &[f32], shape: &[i64]) -> Result<Tensor> {
+        let created = self
+            .host
+            .create(RSlice::from_slice(elements), RSlice::from_slice(shape));
+        Ok(Tensor(created.into_result()?))
+    }
+
+    /// Takes over a DLPack `DLManagedTensor`.
+    ///
+    /// # Errors
+    /// If the host cannot use it.
+    ///
+    /// # Safety
+    /// `tensor` must point to a valid `DLManagedTensor` that nobody else takes over.
+    #[allow(unsafe_code)]
+    pub unsafe fn from_dlpack(&mut self, tensor: *mut c_void) -> Result<Tensor> {
+        Ok(Tensor(self.host.adopt_dlpack(tensor).into_result()?))
+    }
+
+    /// Writes a line to the host's log at level info.
+    pub fn info(&mut self, message: impl fmt::Display) {
+        self.host.log(3, message.to_string().as_str().into());
+    }
+
+    /// Writes a line to the host's log at level warn.
+    pub fn warn(&mut self, message: impl fmt::Display) {
+        self.host.log(2, message.to_string().as_str().into());
+    }
+
+    /// Writes a line to the host's log at level debug.
+    pub fn debug(&mut self, message: impl fmt::Display) {
+        self.host.log(4, message.to_string().as_str().into());
+    }
+}
+
+/// What a [`Scorer`](crate::Scorer) sees.
+pub struct ScoreContext<'a>(Context<'a>);
+
+/// What a [`MaskUpdate`](crate::MaskUpdate) sees.
+pub struct MaskContext<'a>(Context<'a>);
+
+/// What a [`Rewind`](crate::Rewind) sees: weights and masks are those after pruning.
+pub struct RewindContext<'a>(Context<'a>);
+
+impl MaskContext<'_> {
+    /// The scores of this round, one tensor for each layer; higher is kept.
+    ///
+    /// # Errors
+    /// What the host says.
+    pub fn scores(&mut self) -> Result<Vec<Tensor>> {
+        self.tensors(Service::SCORES, &(), &[])
+    }
+}
+
+impl RewindContext<'_> {
+    /// The level whose training comes next.
+    pub fn next_level(&self) -> u64 {
+        self.level() + 1
+    }
+}
+
+macro_rules! contexts {
+    ($($name:ident),*) => { $(
+        impl<'a> $name<'a> {
+            pub(crate) fn new(host: HostRef<'a>) -> Result<Self> {
+                Context::new(host).map(Self)
+            }
+        }
+
+        impl<'a> Deref for $name<'a> {
+            type Target = Context<'a>;
+            fn deref(&self) -> &Context<'a> {
+                &self.0
+            }
+        }
+
+        impl<'a> DerefMut for $name<'a> {
+            fn deref_mut(&mut self) -> &mut Context<'a> {
+                &mut self.0
+            }
+        }
+    )* };
+}
+
+contexts!(ScoreContext, MaskContext, RewindContext);
