@@ -16,6 +16,10 @@ use super::{Kind, Slot};
 /// Version of the canonical form. Raising it gives every experiment a new identity.
 const SCHEMA_VERSION: u64 = 1;
 
+/// Schema keyword of options that say where something lies and not what it is, such as a folder of
+/// data whose checksum is part of the identity anyway. They are left out of it.
+const LOCATION: &str = "x-location";
+
 /// The identity of an experiment or of a part of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Identity {
@@ -182,6 +186,9 @@ fn canonical(node: &Node, schema: &Value, root: &Value, depth: u32) -> Value {
                     .find_map(|it| it.get("properties")?.get(&key.text))
                     .or(keyword("additionalProperties"))
                     .unwrap_or(&Value::Null);
+                if property.get(LOCATION).is_some_and(|it| it == true) {
+                    continue;
+                }
                 let kept = canonical(node, property, root, depth + 1);
                 let default = property.get("default").map(|default| {
                     let default = Node::from_json(default, &Place::whole(0));

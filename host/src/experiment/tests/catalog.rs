@@ -28,6 +28,9 @@ options!(None_ {});
 options!(Image {
     /// Random changes of the training images.
     augment: Option<Augment> = None,
+    /// Folder of the files.
+    #[schemars(extend("x-location" = true))]
+    dir: Option<String> = None,
 });
 #[derive(Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
