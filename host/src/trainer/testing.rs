@@ -232,6 +232,7 @@ pub fn dataset(shape: &[i64], classes: i64, train: i64, test: i64) -> Dataset {
         input_shape: shape.to_vec(),
         train: split(train),
         test: split(test),
+        augment: None,
         checksum: String::new(),
     }
 }
