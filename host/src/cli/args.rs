@@ -111,8 +111,12 @@ pub struct ExperimentArgs {
 /// Where the datasets are.
 #[derive(ClapArgs, Debug)]
 pub struct DataArgs {
-    /// Folder of datasets.
-    #[arg(long, value_name = "DIR", env = "HOST_DATA_DIR", default_value_os_t = default_data_dir(), value_hint = ValueHint::DirPath)]
+    /// Folder of datasets; the folder `rewind` among the user's data if not given.
+    #[arg(
+        long, value_name = "DIR", value_hint = ValueHint::DirPath,
+        env = "HOST_DATA_DIR", hide_env_values = true,
+        default_value_os_t = default_data_dir(), hide_default_value = true,
+    )]
     pub data_dir: PathBuf,
 }
 

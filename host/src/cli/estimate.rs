@@ -11,7 +11,7 @@ use crate::trainer::{LaneStart, OptimizerState, TrainError, Trainer};
 /// Steps that are not timed: the first ones set things up.
 const WARM_UP: u64 = 2;
 /// Steps that are timed, if there is time for them.
-const TIMED: u64 = 5;
+const TIMED: usize = 5;
 /// Fast steps are timed for this long, in seconds.
 const AT_LEAST: f64 = 0.2;
 /// Slow steps are timed for this long at most, in seconds.
@@ -21,7 +21,7 @@ const AT_MOST: f64 = 3.0;
 #[derive(Clone, Debug, Serialize)]
 pub struct Estimate {
     /// Steps that were timed.
-    pub steps_timed: u64,
+    pub steps_timed: usize,
     /// Seconds of a step, of all seeds that train side by side.
     pub seconds_per_step: f64,
     /// Seconds of all steps that are not done yet.
@@ -41,9 +41,9 @@ impl Estimate {
         levels.set_threads(lanes);
         let starts = seeds[..lanes].iter().map(|&seed| start(trainer, seed));
         let mut session = trainer.session(starts.collect())?;
-        let (mut timed, mut seconds) = (0, 0.0);
+        let (mut times, mut seconds) = (Vec::new(), 0.0);
         for step in 0.. {
-            let enough = timed >= TIMED && seconds >= AT_LEAST || seconds >= AT_MOST;
+            let enough = times.len() >= TIMED && seconds >= AT_LEAST || seconds >= AT_MOST;
             if enough || session.is_epoch_complete() {
                 break;
             }
@@ -51,16 +51,16 @@ impl Estimate {
             session.step()?;
             wait_for(trainer.device());
             if step >= WARM_UP {
-                timed += 1;
-                seconds += before.elapsed().as_secs_f64();
+                let time = before.elapsed().as_secs_f64();
+                times.push(time);
+                seconds += time;
             }
         }
-        if timed == 0 {
-            return Ok(None);
-        }
-        let seconds_per_step = seconds / timed as f64;
-        Ok(Some(Self {
-            steps_timed: timed,
+        // The median: another process may have held up a step or two.
+        times.sort_by(f64::total_cmp);
+        let median = times.get(times.len() / 2);
+        Ok(median.map(|&seconds_per_step| Self {
+            steps_timed: times.len(),
             seconds_per_step,
             seconds: seconds_per_step * left as f64,
         }))

@@ -26,9 +26,11 @@ pub fn man() -> Result<Exit, Failure> {
     let mut command = program::command();
     command.build();
     let failed = |error| Failure::new(Exit::Failed, format!("failed to render: {error}"));
-    let mut page = Vec::new();
-    Man::new(command.clone())
-        .render(&mut page)
+    let (man, mut page) = (Man::new(command.clone()), Vec::new());
+    man.render_title(&mut page)
+        .and_then(|()| man.render_name_section(&mut page))
+        .and_then(|()| man.render_synopsis_section(&mut page))
+        .and_then(|()| man.render_options_section(&mut page))
         .map_err(failed)?;
     for sub in leaves(&command) {
         let name = sub.get_bin_name().unwrap_or(sub.get_name()).to_owned();
@@ -40,6 +42,15 @@ pub fn man() -> Result<Exit, Failure> {
             .map_err(failed)?;
         let section = String::from_utf8_lossy(&section).replace(".SH ", ".SS ");
         page.extend(section.bytes());
+    }
+    let name = program::name();
+    for (title, text) in [
+        ("EXIT STATUS", program::EXIT_CODES),
+        ("EXAMPLES", &program::examples(&name)),
+    ] {
+        // As it stands: these lines are laid out already.
+        let text = text.replace('\\', "\\e").replace('-', "\\-");
+        page.extend(format!(".SH {title:?}\n.nf\n{text}\n.fi\n").bytes());
     }
     stdout::whole(&page)?;
     Ok(Exit::Success)

@@ -29,10 +29,12 @@ pub fn options(schema: &Value) -> Vec<Described> {
         .collect()
 }
 
-/// A schema's description on one line.
+/// A schema's description on one line, without the sections under its headings.
 pub fn description(schema: &Value) -> String {
     let text = schema.get("description").and_then(Value::as_str);
-    let words: Vec<&str> = text.unwrap_or_default().split_whitespace().collect();
+    let lines = text.unwrap_or_default().lines();
+    let prose = lines.take_while(|line| !line.starts_with("# "));
+    let words: Vec<&str> = prose.flat_map(str::split_whitespace).collect();
     words.join(" ")
 }
 

@@ -277,12 +277,11 @@ fn check_sections(bytes: &[u8]) -> Result<(), String> {
             "is not a dynamic library: build the plugin with crate-type = [\"cdylib\"]".to_owned(),
         );
     }
-    let host = object::File::parse(host_header().as_slice()).map(|host| host.architecture());
-    if let Ok(architecture) = host
+    if let Some(architecture) = ARCHITECTURE
         && architecture != file.architecture()
     {
         return Err(format!(
-            "is built for {:?}, this machine is {architecture:?}: build it here",
+            "is built for {:?}, this host for {architecture:?}: build it here",
             file.architecture()
         ));
     }
@@ -297,12 +296,14 @@ fn check_sections(bytes: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// This program's own file, for its architecture.
-fn host_header() -> Vec<u8> {
-    std::env::current_exe()
-        .and_then(std::fs::read)
-        .unwrap_or_default()
-}
+/// What this host is built for, if it is one of the usual ones.
+const ARCHITECTURE: Option<object::Architecture> = if cfg!(target_arch = "x86_64") {
+    Some(object::Architecture::X86_64)
+} else if cfg!(target_arch = "aarch64") {
+    Some(object::Architecture::Aarch64)
+} else {
+    None
+};
 
 /// Loads the library in a child process: what it does to a process, it does there.
 fn try_in_child(program: &Path, path: &Path) -> Result<(), String> {
@@ -345,7 +346,7 @@ fn read_descriptor(path: &Path) -> Result<((u32, u32), String), String> {
     // SAFETY: running a library's initialisers is what loading a plugin is; the file was named by
     // the user or shipped with the host.
     let library = unsafe { libloading::Library::new(path) }
-        .map_err(|error| format!("cannot be loaded: {error}"))?;
+        .map_err(|error| format!("cannot be loaded: {}", reason(&error)))?;
     // SAFETY: the symbol is only read as plain data below, after its magic number was checked.
     let symbol = unsafe { library.get::<*const Descriptor>(DESCRIPTOR_SYMBOL) }.map_err(|_| {
         "is not a plugin: it lacks the symbol that plugin_api::export_plugin! emits".to_owned()
@@ -372,6 +373,14 @@ fn read_descriptor(path: &Path) -> Result<((u32, u32), String), String> {
     // Plugins are never unloaded: their code and constants are in use from here on.
     std::mem::forget(library);
     Ok((api, rustc))
+}
+
+/// An error with what it was caused by.
+fn reason(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
 }
 
 fn text(start: *const c_char) -> String {

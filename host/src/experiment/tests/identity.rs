@@ -204,3 +204,32 @@ proptest! {
         prop_assert!(kept.is_sorted_by(|before, after| after <= before));
     }
 }
+
+#[test]
+fn excluded_weights_change_the_dense_identity_and_an_empty_list_does_not() {
+    let dense = |set: &[&str]| {
+        let set: Vec<String> = set.iter().map(|it| (*it).to_owned()).collect();
+        let path = format!("{}/../experiments/lrr.toml", env!("CARGO_MANIFEST_DIR"));
+        let loaded = load(Path::new(&path), &set, &Shipped).unwrap();
+        dense_identity(&loaded, "data", None).hash
+    };
+    assert_eq!(dense(&[]), dense(&["prune.exclude=[]"]));
+    assert_ne!(dense(&[]), dense(&["prune.exclude=[\"fc3.weight\"]"]));
+}
+
+#[test]
+fn where_the_data_lie_is_no_part_of_the_identity() {
+    let whole = |set: &[String]| {
+        let path = format!(
+            "{}/../experiments/fashion-mnist-lrr.toml",
+            env!("CARGO_MANIFEST_DIR")
+        );
+        identity(
+            &load(Path::new(&path), set, &Shipped).unwrap(),
+            "data",
+            None,
+        )
+        .hash
+    };
+    assert_eq!(whole(&[]), whole(&["data.dir=/elsewhere".to_owned()]));
+}
