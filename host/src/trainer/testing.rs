@@ -44,7 +44,10 @@ fn norm(name: &str, features: i64) -> ([Parameter; 2], [Buffer; 2]) {
     )
 }
 
-/// An MLP with batch norm and tanh (smooth, for finite differences) whose lanes are batched products.
+/// An MLP with batch norm and y / sqrt(1 + y^2) whose lanes are batched products.
+///
+/// The activation is smooth, for finite differences, and made of single correctly rounded operations:
+/// libtorch's tanh rounds otherwise where a row's end is not a whole vector.
 pub struct LaneMlp {
     parameters: Vec<Parameter>,
     buffers: Vec<Buffer>,
@@ -125,7 +128,8 @@ impl Network for LaneMlp {
                 }
             };
             let scale = p[at + 2].unsqueeze(2) / (variance + 1e-5).sqrt();
-            x = ((y - mean) * scale + p[at + 3].unsqueeze(2)).tanh();
+            let y = (y - mean) * scale + p[at + 3].unsqueeze(2);
+            x = &y / (&y * &y + 1.0).sqrt();
         }
         linear(&x, 4 * self.layers).transpose(1, 2).contiguous()
     }
