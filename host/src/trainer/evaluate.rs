@@ -2,7 +2,7 @@
 
 use tch::{Kind, Tensor};
 
-use super::{Snapshot, TrainError, Trainer, batches};
+use super::{Snapshot, TrainError, Trainer};
 use crate::model::Mode;
 use crate::shim;
 
@@ -74,7 +74,7 @@ impl Trainer {
             let index =
                 Tensor::arange_start(start, start + len, (Kind::Int64, self.device)).unsqueeze(0);
             let index = index.expand([lanes, len], false);
-            let (input, labels) = batches::gather(split, &index, self.lanes(), self.channels_last)?;
+            let (input, labels) = self.batch(split, &index)?;
             let logits = self.forward(parameters, statistics, &input, Mode::Eval)?;
             let logits = logits.view([lanes, len, -1]);
             shim::cross_entropy_value(

@@ -4,7 +4,7 @@ use plugin_api::Loss;
 use tch::{Kind, Reduction, Tensor};
 
 use super::layout::row_major;
-use super::{Snapshot, TrainError, Trainer, batches};
+use super::{Snapshot, TrainError, Trainer};
 use crate::model::Mode;
 use crate::rng::Stream;
 
@@ -116,7 +116,7 @@ impl Trainer {
         request: &GradientRequest,
         differentiate: impl Fn(&Tensor, &[Tensor]) -> Vec<Tensor>,
     ) -> Result<Vec<Tensor>, TrainError> {
-        let (lanes, options) = (self.lanes(), (Kind::Float, self.device));
+        let options = (Kind::Float, self.device);
         let flat = Tensor::zeros([1, self.layout.width()], options);
         let mask_flat = flat.zeros_like();
         self.layout.pack_masks(&mask_flat.select(0, 0), mask)?;
@@ -150,12 +150,12 @@ impl Trainer {
                     let index = Tensor::from_slice(&index)
                         .to_device(self.device)
                         .unsqueeze(0);
-                    batches::gather(&self.data.train, &index, lanes, self.channels_last)?
+                    self.batch(&self.data.train, &index)?
                 }
                 None => {
                     let shape = [&[1], &self.data.input_shape[..]].concat();
                     let ones = Tensor::ones(&shape[..], options);
-                    let input = batches::arrange(ones, 1, lanes, self.channels_last)?;
+                    let input = self.arrange(ones, 1)?;
                     (input, Tensor::zeros([1, 1], (Kind::Int64, self.device)))
                 }
             };

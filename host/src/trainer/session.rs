@@ -130,12 +130,7 @@ impl Session<'_> {
         let trainer = self.trainer;
         let with_lanes = trainer.lanes();
         let index = self.next_index();
-        let (input, labels) = batches::gather(
-            &trainer.data.train,
-            &index,
-            with_lanes,
-            trainer.channels_last,
-        )?;
+        let (input, labels) = trainer.training_batch(&index, &self.lanes, self.position)?;
         self.seed_libtorch();
         let logits = tch::with_grad(|| {
             trainer.forward(&self.leaves, &self.statistics, &input, Mode::Train)

@@ -9,6 +9,7 @@ use crate::data::{Dataset, Split};
 use crate::experiment::Train;
 use crate::model::{Buffer, Init, Mode, Network, Parameter, Role};
 use crate::rng::{Moment, Purpose, Stream};
+use crate::shim;
 
 fn parameter(name: String, shape: &[i64], role: Role, init: Init) -> Parameter {
     Parameter {
@@ -103,7 +104,7 @@ impl Network for LaneMlp {
     fn forward(&self, p: &[Tensor], b: &[Tensor], input: &Tensor, mode: Mode) -> Tensor {
         // [lanes, features, batch]: sums over samples run along memory.
         let mut x = input.transpose(1, 2);
-        let linear = |x: &Tensor, at: usize| p[at + 1].unsqueeze(2).baddbmm(&p[at], x, 1, 1);
+        let linear = |x: &Tensor, at: usize| shim::lane_linear(&p[at + 1], &p[at], x).unwrap();
         for layer in 0..self.layers {
             let at = 4 * layer;
             let y = linear(&x, at).contiguous();
@@ -236,6 +237,7 @@ pub fn dataset(shape: &[i64], classes: i64, train: i64, test: i64) -> Dataset {
         input_shape: shape.to_vec(),
         train: split(train),
         test: split(test),
+        augment: None,
         checksum: String::new(),
     }
 }
