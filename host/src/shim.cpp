@@ -153,11 +153,14 @@ struct OneBlasThread {
 #endif
 };
 
-// Adds a * b to `out` for every lane. A lane's product is cut into pieces by its own shape alone, and a
+// a * b of every lane, written to `out` or added to it. A lane's product is cut into pieces by its own shape alone, and a
 // piece is computed by one thread: its bits depend neither on the number of lanes nor on the threads.
-void add_products(const at::Tensor &a, const at::Tensor &b, at::Tensor &out) {
+void write_products(const at::Tensor &a, const at::Tensor &b, at::Tensor &out, bool add) {
   const int64_t lanes = out.size(0), m = out.size(1), n = out.size(2), k = a.size(2);
-  if (out.numel() == 0 || k == 0) return;
+  if (out.numel() == 0 || k == 0) {
+    if (!add) out.zero_();
+    return;
+  }
 #if defined(__linux__)
   if (sgemm_ && out.is_cpu() && out.scalar_type() == at::kFloat && a.scalar_type() == at::kFloat &&
       b.scalar_type() == at::kFloat) {
@@ -179,9 +182,9 @@ void add_products(const at::Tensor &a, const at::Tensor &b, at::Tensor &out) {
         // BLAS counts by columns: it computes the transposed product of the transposed operands.
         const int rows = int(by_rows ? size : m), columns = int(by_rows ? n : size), inner = int(k);
         const int right_step = int(right.step), left_step = int(left.step), out_step = int(n);
-        const float one_f = 1.0f;
+        const float one_f = 1.0f, before = add ? 1.0f : 0.0f;
         sgemm_(right.transposed ? "T" : "N", left.transposed ? "T" : "N", &columns, &rows, &inner, &one_f,
-               right.at(lane, 0, column), &right_step, left.at(lane, row, 0), &left_step, &one_f,
+               right.at(lane, 0, column), &right_step, left.at(lane, row, 0), &left_step, &before,
                target + (lane * m + row) * n + column, &out_step);
       }
     });
@@ -189,15 +192,21 @@ void add_products(const at::Tensor &a, const at::Tensor &b, at::Tensor &out) {
   }
 #endif
   // The same call for each lane: what it does depends on the lane's shape alone.
-  for (int64_t lane = 0; lane < lanes; ++lane) out.select(0, lane).addmm_(a.select(0, lane), b.select(0, lane));
+  for (int64_t lane = 0; lane < lanes; ++lane) {
+    at::Tensor of_lane = out.select(0, lane);
+    if (add)
+      of_lane.addmm_(a.select(0, lane), b.select(0, lane));
+    else
+      at::mm_out(of_lane, a.select(0, lane), b.select(0, lane));
+  }
 }
 
 // a * b of every lane, [lanes, m, k] and [lanes, k, n].
 struct LaneProduct : torch::autograd::Function<LaneProduct> {
   static at::Tensor forward(torch::autograd::AutogradContext *context, const at::Tensor &a, const at::Tensor &b) {
     context->save_for_backward({a, b});
-    at::Tensor out = at::zeros({a.size(0), a.size(1), b.size(2)}, a.options());
-    add_products(a, b, out);
+    at::Tensor out = at::empty({a.size(0), a.size(1), b.size(2)}, a.options());
+    write_products(a, b, out, false);
     return out;
   }
 
@@ -219,7 +228,7 @@ struct LaneLinear : torch::autograd::Function<LaneLinear> {
     context->save_for_backward({weight, input});
     at::Tensor out = at::empty({weight.size(0), weight.size(1), input.size(2)}, weight.options());
     out.copy_(bias.unsqueeze(2).expand_as(out));
-    add_products(weight, input, out);
+    write_products(weight, input, out, true);
     return out;
   }
 

@@ -440,7 +440,7 @@ mod tests {
                 );
                 let sum = losses.double_value(&[lane]);
                 assert!((loss.double_value(&[]) - sum / 33.0).abs() < 1e-6);
-                total = total + loss;
+                total += loss;
             }
             let right = logits.argmax(2, false).eq_tensor(&labels);
             let right = right.sum_dim_intlist([1i64].as_slice(), false, tch::Kind::Int64);

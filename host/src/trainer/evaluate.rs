@@ -135,7 +135,7 @@ mod tests {
                 loss += sample.double_value(&[]);
                 correct += u64::from(logits.argmax(1, false) == label);
             }
-            let got = trainer.evaluate(&[point.clone()], on).unwrap()[0];
+            let got = trainer.evaluate(std::slice::from_ref(&point), on).unwrap()[0];
             assert_eq!((got.correct, got.samples), (correct, split.len() as u64));
             assert!((got.loss - loss / split.len() as f64).abs() < 1e-5);
             assert_eq!(session.evaluate(on).unwrap(), [got]);

@@ -3,7 +3,7 @@
 use serde_json::json;
 use tch::{Kind, Tensor};
 
-use super::testing::{conv_trainer, mlp_trainer, start};
+use super::testing::{conv_trainer, image_trainer, mlp_trainer, start};
 use super::{EpochRecord, LaneStart, OptimizerState, Progress, Session, Snapshot, Trainer};
 
 /// Everything that a lane is.
@@ -72,6 +72,10 @@ fn trainers() -> Vec<(Trainer, &'static str)> {
             "mlp, bf16",
         ),
         (conv_trainer(json!({"epochs": 12})), "conv, sgd"),
+        (
+            image_trainer(json!({"epochs": 12})),
+            "conv, augmented images",
+        ),
         (
             conv_trainer(json!({"epochs": 12, "optimizer": adamw, "precision": "bf16"})),
             "conv, adamw, bf16",
@@ -306,4 +310,25 @@ fn training_learns_and_reports_what_it_saw() {
     assert!(records[11].loss < 0.7 * records[0].loss, "{records:?}");
     assert!(records[11].accuracy > 0.6, "{records:?}");
     assert!(session.step().is_err());
+}
+
+#[test]
+fn augmentation_changes_what_training_sees_and_nothing_else() {
+    let trainer = image_trainer(json!({}));
+    let index = Tensor::arange(20, tch::kind::INT64_CPU).unsqueeze(0);
+    let session = trainer.session(vec![start(&trainer, 1)]).unwrap();
+    let at = |step| {
+        let position = super::Position {
+            step,
+            ..session.position()
+        };
+        let batch = trainer.training_batch(&index, &session.lanes, position);
+        batch.unwrap()
+    };
+    let ((first, labels), (again, _), (other, _)) = (at(0), at(0), at(1));
+    let (plain, plain_labels) = trainer.batch(&trainer.data().train, &index).unwrap();
+    assert_eq!(first, again);
+    assert_ne!(first, other);
+    assert_ne!(first, plain);
+    assert_eq!(labels, plain_labels);
 }

@@ -32,6 +32,14 @@ pub struct GradientRequest {
     pub dense: bool,
 }
 
+/// What is computed at once of a request.
+struct Chunk {
+    /// Training samples, or an input of ones.
+    index: Option<Vec<i64>>,
+    /// Share of all samples.
+    share: f64,
+}
+
 impl Trainer {
     /// This many batches of random training samples, each sample at most once while there are others.
     pub fn random_samples(&self, batches: u64, stream: &mut Stream) -> Samples {
@@ -143,7 +151,7 @@ impl Trainer {
             Mode::Train
         };
         let mut sums: Option<Vec<Tensor>> = None;
-        for (index, share) in self.chunks(request)? {
+        for Chunk { index, share } in self.chunks(request)? {
             let statistics: Vec<Tensor> = initial.iter().map(Tensor::copy).collect();
             let (input, labels) = match index {
                 Some(index) => {
@@ -193,59 +201,48 @@ impl Trainer {
             .collect())
     }
 
-    /// The batches of a request, each with its share of all samples.
-    fn chunks(
-        &self,
-        request: &GradientRequest,
-    ) -> Result<Vec<(Option<Vec<i64>>, f64)>, TrainError> {
+    /// The batches of a request.
+    fn chunks(&self, request: &GradientRequest) -> Result<Vec<Chunk>, TrainError> {
         let normalised = !request.eval_mode && !self.layout.buffers().is_empty();
-        let lone = || {
-            TrainError::Gradients(
-                "one sample has no variance for the batch norm: ask for evaluation mode or more samples"
-                    .to_owned(),
-            )
-        };
+        let lone = "one sample has no variance for the batch norm: ask for evaluation mode or more samples";
+        let refuse = |reason: &str| Err(TrainError::Gradients(reason.to_owned()));
         let Samples::Training(samples) = &request.samples else {
             return if normalised {
-                Err(lone())
+                refuse(lone)
             } else {
-                Ok(vec![(None, 1.0)])
+                Ok(vec![Chunk {
+                    index: None,
+                    share: 1.0,
+                }])
             };
         };
         let total = self.data.train.len();
         if let Some(out) = samples.iter().find(|&&i| !(0..total).contains(&i)) {
-            return Err(TrainError::Gradients(format!(
+            return refuse(&format!(
                 "sample {out} is not one of {total} training samples"
-            )));
+            ));
         }
         match samples.len() {
-            0 => {
-                return Err(TrainError::Gradients(
-                    "no sample to take them over".to_owned(),
-                ));
-            }
-            1 if normalised => return Err(lone()),
+            0 => return refuse("no sample to take them over"),
+            1 if normalised => return refuse(lone),
             _ => {}
         }
-        let mut chunks: Vec<Vec<i64>> = samples
+        let mut batches: Vec<Vec<i64>> = samples
             .chunks(self.batch_size as usize)
             .map(<[i64]>::to_vec)
             .collect();
         // A last batch of one sample joins the one before it.
-        if normalised && chunks.last().is_some_and(|last| last.len() == 1) {
-            let last = chunks.pop().unwrap_or_default();
-            if let Some(before) = chunks.last_mut() {
-                before.extend(last);
-            }
+        if normalised
+            && let Some(last) = batches.pop_if(|last| last.len() == 1)
+            && let Some(before) = batches.last_mut()
+        {
+            before.extend(last);
         }
-        let share = |chunk: &Vec<i64>| chunk.len() as f64 / samples.len() as f64;
-        Ok(chunks
-            .into_iter()
-            .map(|chunk| {
-                let share = share(&chunk);
-                (Some(chunk), share)
-            })
-            .collect())
+        let chunk = |batch: Vec<i64>| Chunk {
+            share: batch.len() as f64 / samples.len() as f64,
+            index: Some(batch),
+        };
+        Ok(batches.into_iter().map(chunk).collect())
     }
 
     fn loss(&self, loss: Loss, logits: &Tensor, labels: &Tensor) -> Tensor {

@@ -5,7 +5,7 @@ use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
 use super::{LaneStart, OptimizerState, Trainer};
-use crate::data::{Dataset, Split};
+use crate::data::{Augment, Dataset, Normalisation, Split};
 use crate::experiment::Train;
 use crate::model::{Buffer, Init, Mode, Network, Parameter, Role};
 use crate::rng::{Moment, Purpose, Stream};
@@ -269,6 +269,21 @@ pub fn mlp_trainer(keys: serde_json::Value) -> Trainer {
 
 pub fn conv_trainer(keys: serde_json::Value) -> Trainer {
     let data = dataset(&[3, 6, 6], 4, 107, 61);
+    Trainer::new(Box::new(ConvNet::new()), &train(keys), data, Device::Cpu).unwrap()
+}
+
+/// The same network on augmented images.
+pub fn image_trainer(keys: serde_json::Value) -> Trainer {
+    let mut data = dataset(&[3, 6, 6], 4, 107, 61);
+    for split in [&mut data.train, &mut data.test] {
+        let pixels = (&split.inputs * 40.0 + 100.0).clamp(0.0, 255.0);
+        split.inputs = pixels.to_kind(Kind::Uint8);
+        split.normalisation = Some(Normalisation::new(&[0.4; 3], &[0.2; 3], Device::Cpu));
+    }
+    data.augment = Some(Augment {
+        crop: 1,
+        flip: true,
+    });
     Trainer::new(Box::new(ConvNet::new()), &train(keys), data, Device::Cpu).unwrap()
 }
 
