@@ -147,7 +147,7 @@ codes!(Service {
     FACTS = 0,
     /// Query: number of weights to keep per layer, for a [`CountsRequest`](super::wire::CountsRequest).
     COUNTS = 1,
-    /// Query: a 256-bit key in hexadecimal for a random stream of the component's own.
+    /// Query: a 256-bit key, as 32 bytes, for a random stream of the component's own.
     RANDOM_KEY = 2,
     /// Query: the points that the strategy's components declared.
     POINTS = 3,

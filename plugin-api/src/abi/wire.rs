@@ -1,6 +1,11 @@
-//! JSON that crosses the boundary. Fields are only ever added, each with a default.
+//! JSON that crosses the boundary. Fields are only ever added, each with a default that is not
+//! written.
+//!
+//! What the host says of the run may hold more than an older plugin knows, which ignores it. What a
+//! plugin asks for may not: an older host that ignored a part of it would do something else than
+//! was asked, so it refuses.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::{BatchNorm, DataOrder, Distribution, Layer, OptimizerState, Phase, Point, Schedule};
@@ -85,6 +90,7 @@ pub struct Facts {
     /// Steps of a level.
     pub steps_per_level: u64,
     /// When in the run.
+    #[serde(deserialize_with = "known_phase")]
     pub phase: Phase,
     /// Weights to keep.
     pub target: u64,
@@ -92,8 +98,15 @@ pub struct Facts {
     pub density: f64,
 }
 
+/// A later host's phase must not keep an older component from working in it.
+fn known_phase<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Phase, D::Error> {
+    let phase = Value::deserialize(deserializer)?;
+    Ok(serde_json::from_value(phase).unwrap_or(Phase::Other))
+}
+
 /// Asks for the number of weights to keep per layer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct CountsRequest {
     /// How they are spread.
     pub distribution: Distribution,
@@ -107,6 +120,7 @@ pub struct CountsRequest {
 
 /// Asks for masks chosen from scores.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SelectRequest {
     /// Which weights may be chosen.
     pub among: crate::Among,
@@ -116,6 +130,7 @@ pub struct SelectRequest {
 
 /// Asks for stored masks.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct MasksRequest {
     /// Folder of another run; this run if not given.
     #[serde(default)]
