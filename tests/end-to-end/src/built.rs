@@ -1,5 +1,6 @@
 //! Plugins built beside the running test.
 
+use std::cell::RefCell;
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -114,11 +115,12 @@ pub fn part(component: &str, options: Value) -> Part {
 /// # Errors
 /// Why it cannot be made.
 pub fn strategy(score: Part, mask: Part, rewind: Vec<Part>) -> Result<Strategy, MakeError> {
-    let mut loader = loader(own());
+    // A loader reads a library once, but stays on its thread.
+    thread_local!(static LOADER: RefCell<Loader> = RefCell::new(loader(own())));
     let config = experiment::Strategy {
         score,
         mask,
         rewind,
     };
-    Strategy::new(&config, |name| loader.load(name, None))
+    LOADER.with_borrow_mut(|loader| Strategy::new(&config, |name| loader.load(name, None)))
 }

@@ -174,10 +174,10 @@ fn random_masks_differ_between_seeds_and_levels_and_come_again() {
     assert_eq!(masks(0, 0), first);
     assert_ne!(masks(1, 0), first);
     assert_ne!(masks(0, 1), first);
-    // Not nearly the same either: 300 of 704 at random share 128 with 300 others on average, with
-    // a standard deviation of 6.5.
+    // Not nearly the same either: two random choices of 67 of 288, 155 of 320 and 78 of 96 share
+    // 154 weights on average, with a standard deviation of 5.6.
     let shared: f32 = first.iter().zip(masks(1, 0)).map(|(a, b)| a * b).sum();
-    assert!((100.0..156.0).contains(&shared), "{shared}");
+    assert!((126.0..182.0).contains(&shared), "{shared}");
 }
 
 fn flip(options: Value) -> Strategy {

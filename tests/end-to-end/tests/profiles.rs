@@ -1,13 +1,21 @@
 //! Plugins and host need not be built with the same profile.
 
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
 use end_to_end::built::{Profile, folder, loader, own, part};
 use end_to_end::scene::{Still, flat};
 use host::experiment;
 use host::strategy::{PlannedWeights, Strategy};
 use serde_json::json;
 
+fn other() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| folder(&Profile::other_than_this_test()))
+}
+
 /// Three levels of random masks and flips, and the bits that come of it.
-fn run(folder: &std::path::Path) -> Vec<u32> {
+fn run(folder: &Path) -> Vec<u32> {
     let mut loader = loader(folder);
     let config = experiment::Strategy {
         score: part("drop-and-grow/magnitude-plus-noise", json!({})),
@@ -39,14 +47,13 @@ fn run(folder: &std::path::Path) -> Vec<u32> {
 
 #[test]
 fn plugins_of_the_other_profile_load_in_this_host_and_do_the_same() {
-    let other = folder(&Profile::other_than_this_test());
-    assert_ne!(other, own());
-    assert_eq!(run(&other), run(own()));
+    assert_ne!(other(), own());
+    assert_eq!(run(other()), run(own()));
 }
 
 #[test]
 fn a_panic_in_a_plugin_of_the_other_profile_is_an_error_too() {
-    let mut loader = loader(&folder(&Profile::other_than_this_test()));
+    let mut loader = loader(other());
     let config = experiment::Strategy {
         score: part("misbehaving/panics", json!({})),
         mask: part("imp/global", json!({})),
