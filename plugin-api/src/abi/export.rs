@@ -33,9 +33,7 @@ pub fn note_panics() {
 }
 
 fn note(info: &PanicHookInfo<'_>) {
-    let text = info
-        .payload_as_str()
-        .map_or_else(|| "a panic without a text".to_owned(), str::to_owned);
+    let text = text(info.payload()).unwrap_or("a panic without a text");
     let place = info
         .location()
         .map(|place| format!(" at {place}"))
@@ -54,14 +52,19 @@ pub fn guard<T>(work: impl FnOnce() -> Result<T>) -> AbiResult<T> {
     }
 }
 
+/// What `panic!` was given.
+fn text(payload: &dyn Any) -> Option<&str> {
+    let literal = payload.downcast_ref::<&str>().copied();
+    literal.or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+}
+
 fn describe(payload: Box<dyn Any + Send>) -> AbiError {
     match payload.downcast::<Refused>() {
         Ok(refused) => refused.0.into_abi(),
         Err(payload) => {
             let text = LAST_PANIC
                 .take()
-                .or_else(|| payload.downcast_ref::<&str>().map(|&text| text.to_owned()))
-                .or_else(|| payload.downcast_ref::<String>().cloned())
+                .or_else(|| text(payload.as_ref()).map(str::to_owned))
                 .unwrap_or_else(|| "a panic without a text".to_owned());
             // A payload whose own `Drop` panics would abort the host.
             std::mem::forget(payload);
