@@ -27,6 +27,8 @@ MAN_HELP  := $(SHARE)/man/man1/$$name.1
 # LIBTORCH in the environment wins over .cargo/config.toml, in cargo as here.
 TORCH_LIB := $(or $(LIBTORCH),.libtorch)/lib
 
+# Cargo runs in parallel by itself; with `make -j` the steps of a target keep their order.
+.NOTPARALLEL:
 .PHONY: help tools libtorch build run test lint smoke check fmt clean install uninstall
 
 help: ## list the targets

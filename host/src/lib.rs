@@ -2,20 +2,19 @@
 //!
 //! The modules stand in the order in which the data flows.
 
+pub mod cli;
 pub mod data;
 pub mod experiment;
+pub mod interrupt;
+pub mod levels;
 pub mod model;
+pub mod optimizer;
+pub mod records;
 pub mod registry;
+pub mod report;
 pub mod rng;
+pub mod schedule;
+pub mod shim;
 pub mod store;
 pub mod strategy;
-mod shim {
-    use std::ffi::c_void;
-    use tch::Tensor;
-    pub fn to_dlpack(_: &Tensor) -> Result<*mut c_void, String> {
-        Err(String::new())
-    }
-    pub fn from_dlpack(_: *mut c_void) -> Result<Tensor, String> {
-        Err(String::new())
-    }
-}
+pub mod trainer;

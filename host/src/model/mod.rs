@@ -1,7 +1,81 @@
 //! Networks: their parameters by PyTorch's names and layouts, and their forward pass.
 
-use plugin_api::LayerKind;
+use plugin_api::{Layer, LayerKind};
 use tch::Tensor;
+
+use crate::registry::{Entry, Options};
+
+mod cnn1d;
+mod lenet;
+mod mlp;
+mod parts;
+mod resnet;
+mod vgg;
+
+pub use cnn1d::Cnn1dOptions;
+pub use lenet::LenetOptions;
+pub use mlp::MlpOptions;
+pub use parts::Initialisation;
+pub use resnet::{CifarResnetOptions, Resnet18Options};
+pub use vgg::VggOptions;
+
+/// The models that an experiment file can name.
+pub static MODELS: &[Entry<Build>] = &[
+    mlp::ENTRY,
+    lenet::ENTRY,
+    cnn1d::ENTRY,
+    resnet::RESNET_20,
+    resnet::RESNET_32,
+    resnet::RESNET_44,
+    resnet::RESNET_56,
+    resnet::RESNET_18,
+    vgg::ENTRY,
+];
+
+/// Makes a network from its options for a dataset's inputs.
+pub type Build = fn(&Options, &InputSpec) -> Result<Box<dyn Network>, ModelError>;
+
+/// What a dataset feeds a network and asks of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InputSpec {
+    /// Shape of one sample: `[features]` or `[channels, height, width]`.
+    pub shape: Vec<i64>,
+    /// Number of classes.
+    pub classes: i64,
+}
+
+/// A network that cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// The options are not the model's.
+    #[error("options of model `{model}`: {source}")]
+    Options {
+        /// Name of the model.
+        model: &'static str,
+        /// What is wrong with them.
+        source: serde_json::Error,
+    },
+    /// The dataset's samples do not fit.
+    #[error(
+        "model `{model}` cannot take samples of shape {got:?}: expected {expected}; choose another model or dataset"
+    )]
+    Input {
+        /// Name of the model.
+        model: &'static str,
+        /// Shape of one sample.
+        got: Vec<i64>,
+        /// Shapes that fit.
+        expected: String,
+    },
+    /// There is nothing to tell apart.
+    #[error("model `{model}` cannot tell {got} classes apart: expected a dataset of at least 2")]
+    Classes {
+        /// Name of the model.
+        model: &'static str,
+        /// Number of classes.
+        got: i64,
+    },
+}
 
 /// What a parameter is for; decides what is prunable and how it is rewound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +162,12 @@ pub trait Network: Send + Sync {
     /// # Shapes
     /// With lanes: `parameters[i]`: `[lanes, ...shape]`, `buffers[i]`: `[lanes, features]`
     /// (contiguous), `input`: `[lanes, batch, ...]`, result: `[lanes, batch, classes]`.
-    /// Without: the same without the leading dimension.
+    /// Without: the same without the leading dimension. A lane's parameters are contiguous, the
+    /// lanes need not be neighbours in memory.
+    ///
+    /// # Panics
+    /// If a tensor's shape or device is not as stated, or if a batch norm is to be trained on a
+    /// single value per feature, which has no variance: a network with buffers needs two samples.
     fn forward(
         &self,
         parameters: &[Tensor],
@@ -97,3 +176,30 @@ pub trait Network: Send + Sync {
         mode: Mode,
     ) -> Tensor;
 }
+
+/// The prunable layers of `network`, in the order of its parameters.
+pub fn layers(network: &dyn Network) -> Vec<Layer> {
+    let layer = |parameter: &Parameter| match parameter.role {
+        Role::Weight(kind) => Some(Layer::new(
+            parameter.name.clone(),
+            kind,
+            parameter.shape.clone(),
+        )),
+        Role::Bias | Role::NormWeight | Role::NormBias => None,
+    };
+    network.parameters().iter().filter_map(layer).collect()
+}
+
+/// Number of prunable weights of `network`.
+pub fn prunable_count(network: &dyn Network) -> u64 {
+    layers(network).iter().map(Layer::len).sum()
+}
+
+/// Number of all parameters of `network`.
+pub fn parameter_count(network: &dyn Network) -> u64 {
+    let count = |parameter: &Parameter| parameter.shape.iter().product::<i64>() as u64;
+    network.parameters().iter().map(count).sum()
+}
+
+#[cfg(test)]
+mod tests;

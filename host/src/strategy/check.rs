@@ -85,11 +85,25 @@ pub fn finite(what: &'static str, tensors: &[Tensor], layers: &[Layer]) -> Resul
 pub struct MaskRule {
     /// Whether a pruned weight may come back.
     pub may_grow: bool,
-    /// Ones in all masks together.
-    pub target: u64,
+    /// Fewest ones in all masks together.
+    pub least: u64,
+    /// Most ones in all masks together.
+    pub most: u64,
 }
 
-/// Masks hold only 0 and 1, are nested in `before` unless they may grow, and keep exactly the target.
+impl MaskRule {
+    /// Nested masks with exactly so many ones.
+    pub fn nested(target: u64) -> Self {
+        Self {
+            may_grow: false,
+            least: target,
+            most: target,
+        }
+    }
+}
+
+/// Masks hold only 0 and 1, are nested in `before` unless they may grow, and keep as many weights
+/// as the rule says.
 ///
 /// # Errors
 /// The first rule that is broken, with the layer's name.
@@ -122,15 +136,19 @@ pub fn masks(
     }
     let counts = select::survivors(masks);
     let got = counts.iter().sum();
-    if got != rule.target {
+    if !(rule.least..=rule.most).contains(&got) {
         let per_layer: Vec<String> = layers
             .iter()
             .zip(&counts)
             .map(|(layer, count)| format!("{} {count}", layer.name))
             .collect();
+        let expected = match rule {
+            MaskRule { least, most, .. } if least == most => format!("exactly {least}"),
+            MaskRule { least, most, .. } => format!("{least} to {most}"),
+        };
         return Err(Violation::Density {
             got,
-            expected: rule.target,
+            expected,
             per_layer: per_layer.join(", "),
         });
     }

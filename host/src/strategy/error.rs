@@ -176,14 +176,12 @@ pub enum Violation {
         index: i64,
     },
     /// The wrong number of survivors.
-    #[error(
-        "gave masks that keep {got} weights, expected exactly {expected} (per layer: {per_layer})"
-    )]
+    #[error("gave masks that keep {got} weights, expected {expected} (per layer: {per_layer})")]
     Density {
         /// Ones in all masks.
         got: u64,
-        /// The target.
-        expected: u64,
+        /// What the rule says.
+        expected: String,
         /// Ones in each mask, with the layers' names.
         per_layer: String,
     },

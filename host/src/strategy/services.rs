@@ -1,6 +1,9 @@
 //! The host's services during one call of a component.
 
+#![allow(unsafe_code)]
+
 use std::ffi::c_void;
+use std::ptr::NonNull;
 
 use abi_stable::std_types::{RResult, RSlice, RStr, RString, RVec};
 use plugin_api::abi::wire::{CountsRequest, Facts, MasksRequest, SelectRequest};
@@ -261,7 +264,9 @@ impl HostObject for Services<'_> {
 
     fn adopt_dlpack(&mut self, tensor: *mut c_void) -> AbiResult<TensorBox> {
         guard(|| {
-            let adopted = shim::from_dlpack(tensor).map_err(refuse)?;
+            let managed = NonNull::new(tensor).ok_or_else(|| failed("a null DLManagedTensor"))?;
+            // SAFETY: the plugin's author promised so by calling the unsafe `from_dlpack`.
+            let adopted = unsafe { shim::from_dlpack(managed) }.map_err(refuse)?;
             Ok(lend(
                 &adopted.to_device(self.scene.device()).to_kind(Kind::Float),
             ))

@@ -384,7 +384,7 @@ impl TensorObject for HostTensor {
 
     fn dlpack(&self) -> AbiResult<*mut c_void> {
         match shim::to_dlpack(&self.0) {
-            Ok(managed) => RResult::ROk(managed),
+            Ok(managed) => RResult::ROk(managed.as_ptr()),
             Err(error) => RResult::RErr(failed(format!("to_dlpack: {error}"))),
         }
     }

@@ -1,0 +1,115 @@
+//! What can go wrong with a dataset.
+
+use std::{io, path::PathBuf};
+
+/// Why a dataset could not be read or fetched.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// No dataset has this name.
+    #[error("there is no dataset '{name}'; there are {known}")]
+    Unknown {
+        /// The name asked for.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
+    /// The options do not fit the dataset's struct.
+    #[error("the options of dataset '{name}' are wrong: {reason}")]
+    Options {
+        /// The dataset.
+        name: &'static str,
+        /// What is wrong, and what is expected.
+        reason: String,
+    },
+    /// A file is in none of the folders searched.
+    #[error("dataset '{name}' lacks {files} in {folders}; get it with `host data fetch {name}`")]
+    Missing {
+        /// The dataset.
+        name: &'static str,
+        /// The files that the nearest folder lacks.
+        files: String,
+        /// The folders searched.
+        folders: String,
+    },
+    /// A file is not what it should be.
+    #[error(
+        "{}: {field} should be {expected} but is {got}; the file is damaged or another dataset's: \
+         remove it and get it with `host data fetch {name}`",
+        path.display()
+    )]
+    Malformed {
+        /// The dataset.
+        name: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The part of the file.
+        field: String,
+        /// What it should be.
+        expected: String,
+        /// What it is.
+        got: String,
+    },
+    /// The system refused a file operation.
+    #[error("failed to {action} {}: {source}", path.display())]
+    Io {
+        /// The verb.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A download did not succeed.
+    #[error("failed to download {url}: {reason}; by hand: {by_hand}")]
+    Download {
+        /// The address.
+        url: String,
+        /// Why, after how many attempts.
+        reason: String,
+        /// Which files to put into which folder.
+        by_hand: String,
+    },
+    /// A download is not the file it should be.
+    #[error(
+        "{url} has SHA-256 {got}, expected {expected}; the download was removed: \
+         try again, or from another mirror (HOST_DATA_MIRROR)"
+    )]
+    Checksum {
+        /// The address.
+        url: String,
+        /// The pinned digest.
+        expected: String,
+        /// The digest of what came.
+        got: String,
+    },
+    /// Another process is fetching the same file.
+    #[error("{} is being written by another `host data fetch`; wait for it to end", path.display())]
+    Busy {
+        /// The unfinished file.
+        path: PathBuf,
+    },
+}
+
+impl DataError {
+    /// No dataset is called `name`.
+    pub(super) fn unknown(name: &str) -> Self {
+        let known: Vec<_> = super::DATASETS.iter().map(|entry| entry.name).collect();
+        Self::Unknown {
+            name: name.to_owned(),
+            known: known.join(", "),
+        }
+    }
+
+    /// For `map_err`: the system refused to `action` `path`.
+    pub(super) fn io(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io {
+            action,
+            path,
+            source,
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Fashion-MNIST (Xiao, Rasul, Vollgraf 2017, arXiv:1708.07747): 60,000 + 10,000 articles of clothing.
+
+use super::folder::{Files, Package};
+use super::image::Images;
+use super::{DataContext, DataError, Dataset, idx};
+use crate::registry::Options;
+
+pub(super) const FILES: Files = Files {
+    name: "fashion-mnist",
+    files: idx::FILES,
+    gz: true,
+    inside: None,
+    // Of Debian and Ubuntu.
+    package: Some(Package {
+        name: "dataset-fashion-mnist",
+        folder: "/usr/share/datasets/fashion-mnist",
+    }),
+};
+
+const IMAGES: Images = Images {
+    name: FILES.name,
+    classes: 10,
+    shape: [1, 28, 28],
+    train: 60_000,
+    test: 10_000,
+    mean: &[0.2860],
+    std: &[0.3530],
+};
+
+pub(super) fn build(options: &Options, context: &DataContext) -> Result<Dataset, DataError> {
+    idx::build(&IMAGES, &FILES, options, context)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::{Path, PathBuf};
+    use tch::{Device, Kind, Tensor};
+
+    /// Of the published files; also computed with another program.
+    const CHECKSUM: &str = "319dd7f74074e4b97c7a5f0093ca1678ee5378f839ac640d036896edfa00f870";
+
+    #[test]
+    fn reads_the_real_images_where_they_are_installed() {
+        let package = FILES.package.as_ref().unwrap().folder;
+        if !Path::new(package).is_dir() {
+            println!("skipped: {package} is absent (apt-get install dataset-fashion-mnist)");
+            return;
+        }
+        let context = DataContext {
+            data_dir: PathBuf::from("no-such-folder"),
+            device: Device::Cpu,
+        };
+        let dataset = build(&Options::new(), &context).unwrap();
+        assert_eq!(dataset.train.inputs.size(), [60_000, 1, 28, 28]);
+        assert_eq!(dataset.test.inputs.size(), [10_000, 1, 28, 28]);
+        let histogram = |labels: &Tensor| -> Vec<i64> {
+            Vec::try_from(labels.bincount(None::<Tensor>, 10)).unwrap()
+        };
+        assert_eq!(histogram(&dataset.train.labels), [6000; 10]);
+        assert_eq!(histogram(&dataset.test.labels), [1000; 10]);
+        let pixels = dataset.train.inputs.to_kind(Kind::Double);
+        let mean = pixels.mean(Kind::Double).double_value(&[]);
+        let std = pixels.std(false).double_value(&[]);
+        assert!((mean - 72.94).abs() < 0.005, "{mean}");
+        assert!((mean / 255.0 - IMAGES.mean[0]).abs() < 1e-4, "{mean}");
+        assert!((std / 255.0 - IMAGES.std[0]).abs() < 1e-4, "{std}");
+        // Ankle boot, T-shirt, T-shirt, dress, T-shirt.
+        let first: Vec<i64> = Vec::try_from(dataset.train.labels.narrow(0, 0, 5)).unwrap();
+        assert_eq!(first, [9, 0, 0, 3, 0]);
+        assert_eq!(dataset.checksum, CHECKSUM);
+
+        let all = Tensor::arange(60_000, (Kind::Int64, Device::Cpu));
+        let (inputs, _) = dataset.train.gather(&all);
+        let mean = inputs.mean(Kind::Double).double_value(&[]);
+        let std = inputs.std(false).double_value(&[]);
+        assert!(
+            mean.abs() < 1e-3 && (std - 1.0).abs() < 1e-3,
+            "{mean} {std}"
+        );
+    }
+}

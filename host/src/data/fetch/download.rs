@@ -1,0 +1,441 @@
+//! Downloads one file: resumes, retries, checks the digest, and only then gives it its name.
+
+use crate::data::DataError;
+use sha2::{Digest, Sha256};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
+use ureq::http::StatusCode;
+
+/// A file to download.
+pub(super) struct Download {
+    pub url: String,
+    pub path: PathBuf,
+    /// In hexadecimal.
+    pub sha256: &'static str,
+    /// The most bytes to accept.
+    pub limit: u64,
+    /// Attempts without progress before giving up.
+    pub attempts: u32,
+    /// After the first failed attempt, doubled after each further one.
+    pub pause: Duration,
+    /// What to do if all fails.
+    pub by_hand: String,
+}
+
+/// Why an attempt ended early.
+enum Stop {
+    /// Another attempt may succeed.
+    Again(String),
+    /// None will.
+    Never(String),
+    /// Our own disk.
+    Local(DataError),
+}
+
+impl Download {
+    /// Downloads the file, if it is not there, and returns its size.
+    pub(super) fn run(&self, progress: &mut dyn FnMut(u64, Option<u64>)) -> Result<u64, DataError> {
+        let part = PathBuf::from(format!("{}.part", self.path.display()));
+        let mut file = self.open(&part)?;
+        // Looked at under the lock: another process may just have finished.
+        if self.path.is_file() {
+            let _ = fs::remove_file(&part);
+            return size(&self.path);
+        }
+        // What earlier attempts left may be of another version of the file: if the digest is
+        // wrong after a resumption, all of it is fetched once more.
+        let transferred = self.transfer(&part, &mut file, progress);
+        if transferred.is_err() && size(&part).is_ok_and(|size| size == 0) {
+            let _ = fs::remove_file(&part);
+        }
+        let mut resumed = transferred?;
+        loop {
+            let got = self.digest(&part, &mut file)?;
+            if got == self.sha256 {
+                break;
+            }
+            if !resumed {
+                fs::remove_file(&part).map_err(DataError::io("remove", &part))?;
+                return Err(DataError::Checksum {
+                    url: self.url.clone(),
+                    expected: self.sha256.to_owned(),
+                    got,
+                });
+            }
+            file.set_len(0).map_err(DataError::io("truncate", &part))?;
+            resumed = false;
+            self.transfer(&part, &mut file, progress)?;
+        }
+        file.sync_all().map_err(DataError::io("write", &part))?;
+        fs::rename(&part, &self.path).map_err(DataError::io("rename", &part))?;
+        size(&self.path)
+    }
+
+    /// The unfinished file, locked for this process.
+    fn open(&self, part: &Path) -> Result<File, DataError> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(part)
+            .map_err(DataError::io("open", part))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => Err(DataError::Busy { path: part.into() }),
+            Err(TryLockError::Error(error)) => Err(DataError::io("lock", part)(error)),
+        }
+    }
+
+    /// Attempts until the server has sent all; returns whether some bytes are of earlier attempts.
+    fn transfer(
+        &self,
+        part: &Path,
+        file: &mut File,
+        progress: &mut dyn FnMut(u64, Option<u64>),
+    ) -> Result<bool, DataError> {
+        let length = |file: &File| -> Result<u64, DataError> {
+            let metadata = file.metadata().map_err(DataError::io("inspect", part))?;
+            Ok(metadata.len())
+        };
+        let mut furthest = length(file)?;
+        let mut failures = 0;
+        loop {
+            let reason = match self.attempt(part, file, length(file)?, progress) {
+                Ok(resumed) => return Ok(resumed),
+                Err(Stop::Local(error)) => return Err(error),
+                Err(Stop::Never(reason)) => return Err(self.failed(reason)),
+                Err(Stop::Again(reason)) => reason,
+            };
+            let now = length(file)?;
+            if now > furthest {
+                furthest = now;
+                failures = 0;
+            }
+            failures += 1;
+            if failures >= self.attempts {
+                let reason = format!("{reason} ({failures} attempts)");
+                return Err(self.failed(reason));
+            }
+            log::info!("{}: {reason}, trying again", self.url);
+            sleep(self.pause * 2u32.saturating_pow(failures - 1));
+        }
+    }
+
+    /// Asks for what follows the first `have` bytes; returns whether these were kept.
+    fn attempt(
+        &self,
+        part: &Path,
+        file: &mut File,
+        have: u64,
+        progress: &mut dyn FnMut(u64, Option<u64>),
+    ) -> Result<bool, Stop> {
+        let local = |action| {
+            let part = part.to_owned();
+            move |error| Stop::Local(DataError::io(action, part)(error))
+        };
+        let mut request = agent(&self.url).get(&self.url);
+        if have > 0 {
+            request = request.header("Range", format!("bytes={have}-"));
+        }
+        let mut response = request.call().map_err(|error| match error {
+            ureq::Error::BadUri(_) | ureq::Error::Http(_) | ureq::Error::TooManyRedirects => {
+                Stop::Never(error.to_string())
+            }
+            _ => Stop::Again(error.to_string()),
+        })?;
+        let status = response.status();
+        let start = match status {
+            StatusCode::OK => 0,
+            StatusCode::PARTIAL_CONTENT => {
+                let range = response.headers().get("Content-Range");
+                let range = range.and_then(|range| range.to_str().ok()).unwrap_or("");
+                if !range.starts_with(&format!("bytes {have}-")) {
+                    // Asking for the whole file next time is the only way on.
+                    file.set_len(0).map_err(local("truncate"))?;
+                    return Err(Stop::Again(format!(
+                        "asked for the bytes from {have}, got '{range}'"
+                    )));
+                }
+                have
+            }
+            // Nothing follows: the file is complete, or of another version. The digest will tell.
+            StatusCode::RANGE_NOT_SATISFIABLE if have > 0 => return Ok(true),
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
+                return Err(Stop::Again(format!("the server answered {status}")));
+            }
+            _ if status.is_server_error() => {
+                return Err(Stop::Again(format!("the server answered {status}")));
+            }
+            _ => return Err(Stop::Never(format!("the server answered {status}"))),
+        };
+        let total = response.body().content_length().map(|rest| start + rest);
+        file.set_len(start).map_err(local("truncate"))?;
+        file.seek(SeekFrom::Start(start))
+            .map_err(local("seek in"))?;
+
+        let mut body = response.body_mut().as_reader();
+        let mut buffer = vec![0; 1 << 16];
+        let mut done = start;
+        loop {
+            progress(done, total);
+            let read = body
+                .read(&mut buffer)
+                .map_err(|error| Stop::Again(format!("cut off after {done} bytes: {error}")))?;
+            if read == 0 {
+                break;
+            }
+            done += read as u64;
+            if done > self.limit {
+                file.set_len(0).map_err(local("truncate"))?;
+                return Err(Stop::Never(format!("it is over {} bytes", self.limit)));
+            }
+            file.write_all(&buffer[..read]).map_err(local("write"))?;
+        }
+        match total {
+            Some(total) if done != total => Err(Stop::Again(format!(
+                "cut off after {done} of {total} bytes"
+            ))),
+            _ => Ok(start > 0),
+        }
+    }
+
+    fn digest(&self, part: &Path, file: &mut File) -> Result<String, DataError> {
+        let mut hasher = Sha256::new();
+        file.rewind().map_err(DataError::io("seek in", part))?;
+        std::io::copy(file, &mut hasher).map_err(DataError::io("read", part))?;
+        Ok(format!("{:x}", hasher.finalize()))
+    }
+
+    fn failed(&self, reason: String) -> DataError {
+        DataError::Download {
+            url: self.url.clone(),
+            reason,
+            by_hand: self.by_hand.clone(),
+        }
+    }
+}
+
+fn size(path: &Path) -> Result<u64, DataError> {
+    let metadata = fs::metadata(path).map_err(DataError::io("inspect", path))?;
+    Ok(metadata.len())
+}
+
+/// A client that waits long for a slow server but not for ever for a silent one.
+fn agent(url: &str) -> ureq::Agent {
+    let config = ureq::Agent::config_builder();
+    // A mirror on this machine is not behind the proxy that the environment may name.
+    let config = match url.starts_with("http://127.0.0.1:") {
+        true => config.proxy(None),
+        false => config,
+    };
+    config
+        .http_status_as_error(false)
+        // A compressed transfer could not be resumed by a position in the file.
+        .accept_encoding("identity")
+        .timeout_connect(Some(Duration::from_secs(30)))
+        .timeout_recv_response(Some(Duration::from_secs(60)))
+        .timeout_per_read(Some(Duration::from_secs(60)))
+        .user_agent(concat!("rewind/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .new_agent()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::server::Server;
+    use super::*;
+
+    const FILE: &str = "/toy/a.bin";
+
+    fn contents() -> Vec<u8> {
+        (0..300_000u32).map(|i| (i * i / 11) as u8).collect()
+    }
+
+    fn sha256(contents: &[u8]) -> &'static str {
+        Box::leak(format!("{:x}", Sha256::digest(contents)).into_boxed_str())
+    }
+
+    struct Case {
+        folder: tempfile::TempDir,
+        server: Server,
+    }
+
+    impl Case {
+        fn new(server: Server) -> Self {
+            Self {
+                folder: tempfile::tempdir().unwrap(),
+                server,
+            }
+        }
+
+        fn download(&self) -> Download {
+            Download {
+                url: format!("{}{FILE}", self.server.address),
+                path: self.folder.path().join("a.bin"),
+                sha256: sha256(&contents()),
+                limit: 1 << 20,
+                attempts: 3,
+                pause: Duration::from_millis(1),
+                by_hand: "put it there".to_owned(),
+            }
+        }
+
+        fn part(&self) -> PathBuf {
+            self.folder.path().join("a.bin.part")
+        }
+
+        fn run(&self) -> Result<u64, DataError> {
+            self.download().run(&mut |_, _| {})
+        }
+
+        /// The file is there and nothing else is.
+        fn assert_done(&self) {
+            assert_eq!(fs::read(self.download().path).unwrap(), contents());
+            assert!(!self.part().exists());
+        }
+
+        fn ranges(&self) -> Vec<Option<u64>> {
+            self.server.requests().iter().map(|r| r.from).collect()
+        }
+    }
+
+    fn server() -> Server {
+        Server::start(&[(FILE, &contents())])
+    }
+
+    #[test]
+    fn downloads_a_whole_file_and_reports_its_progress() {
+        let case = Case::new(server());
+        let mut seen = Vec::new();
+        let size = case
+            .download()
+            .run(&mut |done, total| seen.push((done, total)));
+        assert_eq!(size.unwrap(), 300_000);
+        case.assert_done();
+        assert_eq!(seen[0], (0, Some(300_000)));
+        assert_eq!(*seen.last().unwrap(), (300_000, Some(300_000)));
+        assert!(seen.is_sorted());
+        assert_eq!(case.run().unwrap(), 300_000);
+        assert_eq!(
+            case.ranges(),
+            [None],
+            "a file that is there is not asked for"
+        );
+    }
+
+    #[test]
+    fn resumes_after_a_cut_where_it_stopped() {
+        let case = Case::new(server().cut_first_at(123_456));
+        case.run().unwrap();
+        case.assert_done();
+        assert_eq!(case.ranges(), [None, Some(123_456)]);
+    }
+
+    #[test]
+    fn resumes_what_an_earlier_process_left() {
+        let case = Case::new(server());
+        fs::write(case.part(), &contents()[..200_000]).unwrap();
+        case.run().unwrap();
+        case.assert_done();
+        assert_eq!(case.ranges(), [Some(200_000)]);
+    }
+
+    #[test]
+    fn a_complete_part_needs_no_more_bytes() {
+        let case = Case::new(server());
+        fs::write(case.part(), contents()).unwrap();
+        case.run().unwrap();
+        case.assert_done();
+        assert_eq!(case.ranges(), [Some(300_000)]);
+    }
+
+    #[test]
+    fn starts_again_where_the_part_is_of_another_version() {
+        let case = Case::new(server());
+        fs::write(case.part(), vec![0; 1000]).unwrap();
+        case.run().unwrap();
+        case.assert_done();
+        assert_eq!(case.ranges(), [Some(1000), None]);
+
+        let case = Case::new(server());
+        fs::write(case.part(), vec![0; 400_000]).unwrap();
+        case.run().unwrap();
+        case.assert_done();
+        assert_eq!(case.ranges(), [Some(400_000), None]);
+    }
+
+    #[test]
+    fn a_server_that_ignores_ranges_sends_the_whole_file() {
+        let case = Case::new(server().without_ranges());
+        fs::write(case.part(), &contents()[..200_000]).unwrap();
+        case.run().unwrap();
+        case.assert_done();
+        assert_eq!(case.ranges(), [Some(200_000)]);
+    }
+
+    #[test]
+    fn a_wrong_digest_is_an_error_and_leaves_nothing() {
+        let case = Case::new(Server::start(&[(FILE, b"something else")]));
+        let message = case.run().unwrap_err().to_string();
+        for part in [
+            case.download().url.as_str(),
+            sha256(b"something else"),
+            sha256(&contents()),
+        ] {
+            assert!(message.contains(part), "{part} in {message}");
+        }
+        assert_eq!(fs::read_dir(case.folder.path()).unwrap().count(), 0);
+        assert_eq!(case.ranges(), [None]);
+    }
+
+    #[test]
+    fn an_absent_file_is_not_asked_for_twice() {
+        let case = Case::new(Server::start(&[]));
+        let message = case.run().unwrap_err().to_string();
+        assert!(
+            message.contains("the server answered 404 Not Found; by hand: put it there"),
+            "{message}"
+        );
+        assert_eq!(case.ranges(), [None]);
+        assert!(!case.part().exists());
+    }
+
+    #[test]
+    fn an_overloaded_server_is_asked_again_but_not_for_ever() {
+        let case = Case::new(server().busy(2));
+        case.run().unwrap();
+        case.assert_done();
+        assert_eq!(case.ranges(), [None; 3]);
+
+        let case = Case::new(server().busy(99));
+        let message = case.run().unwrap_err().to_string();
+        assert!(
+            message.contains("503 Service Unavailable (3 attempts)"),
+            "{message}"
+        );
+        assert_eq!(case.ranges(), [None; 3]);
+    }
+
+    #[test]
+    fn a_file_over_the_limit_is_cut_off() {
+        let case = Case::new(server());
+        let download = Download {
+            limit: 1000,
+            ..case.download()
+        };
+        let message = download.run(&mut |_, _| {}).unwrap_err().to_string();
+        assert!(message.contains("it is over 1000 bytes"), "{message}");
+        assert!(!case.part().exists());
+    }
+
+    #[test]
+    fn two_processes_do_not_write_the_same_file() {
+        let case = Case::new(server());
+        let _other = case.download().open(&case.part()).unwrap();
+        assert!(matches!(case.run(), Err(DataError::Busy { .. })));
+    }
+}

@@ -1,0 +1,321 @@
+//! The parts that networks are made of: each remembers where its parameters and buffers are.
+
+use plugin_api::LayerKind;
+use plugin_api::schemars::{self, JsonSchema};
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+use super::{Buffer, Init, InputSpec, Mode, ModelError, Parameter, Role};
+use crate::registry::{self, Options};
+
+/// PyTorch's default weight of a new batch in the running statistics.
+const NORM_MOMENTUM: f64 = 0.1;
+/// PyTorch's default addend to the variance.
+const NORM_EPSILON: f64 = 1e-5;
+
+/// How the weights of linear and convolution layers start. Biases start uniform on
+/// ±1/√fan_in, batch norms as the identity, with either.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Initialisation {
+    /// Uniform on ±1/√fan_in, as PyTorch's layers start.
+    #[default]
+    Pytorch,
+    /// Normal with standard deviation √(2/fan_in), which keeps the variance through ReLUs.
+    ///
+    /// # Source
+    /// He et al. 2015, arXiv:1502.01852, equation 10.
+    KaimingNormal,
+}
+
+/// The options of `model` as its struct, and `spec` checked for what all models need.
+pub(super) fn parse<T: serde::de::DeserializeOwned>(
+    model: &'static str,
+    options: &Options,
+    spec: &InputSpec,
+) -> Result<T, ModelError> {
+    if spec.classes < 2 {
+        let got = spec.classes;
+        return Err(ModelError::Classes { model, got });
+    }
+    registry::parse(options).map_err(|source| ModelError::Options { model, source })
+}
+
+/// Channels of the images that `spec` describes, each side of which must have `smallest` pixels.
+pub(super) fn image_channels(
+    model: &'static str,
+    spec: &InputSpec,
+    smallest: i64,
+) -> Result<i64, ModelError> {
+    match spec.shape[..] {
+        [channels, height, width] if channels > 0 && height.min(width) >= smallest => Ok(channels),
+        _ => Err(ModelError::Input {
+            model,
+            got: spec.shape.clone(),
+            expected: format!(
+                "[channels, height, width] with a height and a width of at least {smallest}"
+            ),
+        }),
+    }
+}
+
+/// Collects the parameters and buffers of a network, in PyTorch's order if its parts are added in it.
+#[derive(Debug, Default)]
+pub(super) struct Assembly {
+    pub(super) parameters: Vec<Parameter>,
+    pub(super) buffers: Vec<Buffer>,
+    initialisation: Initialisation,
+}
+
+impl Assembly {
+    /// Nothing yet; weights will start by `initialisation`.
+    pub(super) fn new(initialisation: Initialisation) -> Self {
+        Self {
+            initialisation,
+            ..Self::default()
+        }
+    }
+
+    /// A linear layer with bias.
+    pub(super) fn linear(&mut self, name: &str, inputs: i64, outputs: i64) -> Linear {
+        let weight = self.weight(name, LayerKind::Linear, vec![outputs, inputs]);
+        let bias = self.parameter(
+            format!("{name}.bias"),
+            vec![outputs],
+            Role::Bias,
+            Init::Uniform(1.0 / (inputs as f64).sqrt()),
+        );
+        Linear { weight, bias }
+    }
+
+    /// A one-dimensional convolution without bias; `kernel` is odd and the input padded by its half.
+    pub(super) fn conv1d(&mut self, name: &str, channels: [i64; 2], kernel: i64) -> Convolution {
+        let shape = vec![channels[1], channels[0], kernel];
+        self.convolution(name, LayerKind::Conv1d, shape, kernel)
+    }
+
+    /// A two-dimensional convolution without bias; `kernel` is odd and the input padded by its half.
+    pub(super) fn conv2d(&mut self, name: &str, channels: [i64; 2], kernel: i64) -> Convolution {
+        let shape = vec![channels[1], channels[0], kernel, kernel];
+        self.convolution(name, LayerKind::Conv2d, shape, kernel)
+    }
+
+    /// A batch norm with scale, shift and running statistics.
+    pub(super) fn norm(&mut self, name: &str, features: i64) -> Norm {
+        let affine = [
+            ("weight", Role::NormWeight, 1.0),
+            ("bias", Role::NormBias, 0.0),
+        ]
+        .map(|(part, role, value)| {
+            let name = format!("{name}.{part}");
+            self.parameter(name, vec![features], role, Init::Constant(value))
+        });
+        let running = [("running_mean", 0.0), ("running_var", 1.0)].map(|(part, initial)| {
+            self.buffers.push(Buffer {
+                name: format!("{name}.{part}"),
+                features,
+                initial,
+            });
+            self.buffers.len() - 1
+        });
+        Norm { affine, running }
+    }
+
+    fn convolution(
+        &mut self,
+        name: &str,
+        kind: LayerKind,
+        shape: Vec<i64>,
+        kernel: i64,
+    ) -> Convolution {
+        Convolution {
+            kind,
+            weight: self.weight(name, kind, shape),
+            stride: 1,
+            padding: kernel / 2,
+        }
+    }
+
+    fn weight(&mut self, name: &str, kind: LayerKind, shape: Vec<i64>) -> usize {
+        let fan_in = shape[1..].iter().product::<i64>() as f64;
+        let init = match self.initialisation {
+            Initialisation::Pytorch => Init::Uniform(1.0 / fan_in.sqrt()),
+            Initialisation::KaimingNormal => Init::Normal((2.0 / fan_in).sqrt()),
+        };
+        self.parameter(format!("{name}.weight"), shape, Role::Weight(kind), init)
+    }
+
+    fn parameter(&mut self, name: String, shape: Vec<i64>, role: Role, init: Init) -> usize {
+        self.parameters.push(Parameter {
+            name,
+            shape,
+            role,
+            init,
+        });
+        self.parameters.len() - 1
+    }
+}
+
+/// The tensors of one forward pass.
+#[derive(Clone, Copy)]
+pub(super) struct Pass<'a> {
+    pub(super) parameters: &'a [Tensor],
+    pub(super) buffers: &'a [Tensor],
+    pub(super) mode: Mode,
+}
+
+/// A linear layer.
+#[derive(Debug)]
+pub(super) struct Linear {
+    weight: usize,
+    bias: usize,
+}
+
+impl Linear {
+    /// `[batch, in]` to `[batch, out]`.
+    pub(super) fn forward(&self, pass: Pass<'_>, input: &Tensor) -> Tensor {
+        let Pass { parameters, .. } = pass;
+        input.linear(&parameters[self.weight], Some(&parameters[self.bias]))
+    }
+
+    /// `[lanes, in, batch]` to `[lanes, out, batch]`.
+    pub(super) fn forward_lanes(&self, pass: Pass<'_>, input: &Tensor) -> Tensor {
+        let Pass { parameters, .. } = pass;
+        parameters[self.bias]
+            .unsqueeze(2)
+            .baddbmm(&parameters[self.weight], input, 1, 1)
+    }
+}
+
+/// A convolution without bias.
+#[derive(Debug)]
+pub(super) struct Convolution {
+    kind: LayerKind,
+    weight: usize,
+    stride: i64,
+    padding: i64,
+}
+
+impl Convolution {
+    /// The same with this stride.
+    pub(super) fn stride(self, stride: i64) -> Self {
+        Self { stride, ..self }
+    }
+
+    /// `[batch, in, ...]` to `[batch, out, ...]`.
+    pub(super) fn forward(&self, pass: Pass<'_>, input: &Tensor) -> Tensor {
+        let weight = &pass.parameters[self.weight];
+        let (stride, padding) = (self.stride, self.padding);
+        match self.kind {
+            LayerKind::Conv1d => input.conv1d(weight, None::<&Tensor>, [stride], [padding], [1], 1),
+            _ => input.conv2d(
+                weight,
+                None::<&Tensor>,
+                [stride; 2],
+                [padding; 2],
+                [1; 2],
+                1,
+            ),
+        }
+    }
+}
+
+/// A batch norm.
+#[derive(Debug)]
+pub(super) struct Norm {
+    affine: [usize; 2],
+    running: [usize; 2],
+}
+
+impl Norm {
+    /// `[batch, features, ...]` to the same.
+    pub(super) fn forward(&self, pass: Pass<'_>, input: &Tensor) -> Tensor {
+        let [weight, bias] = self.affine.map(|i| pass.parameters[i].shallow_clone());
+        let running = self.running.map(|i| pass.buffers[i].shallow_clone());
+        normalise(input, [weight, bias], running, pass.mode, true)
+    }
+
+    /// `[lanes, features, batch]` to the same: every feature of every lane is a channel of one batch
+    /// norm, reduced on its own, whatever is beside it.
+    pub(super) fn forward_lanes(&self, pass: Pass<'_>, input: &Tensor) -> Tensor {
+        let (lanes, features, batch) = input.size3().unwrap_or_else(|error| panic!("{error}"));
+        let channels = lanes * features;
+        let affine = self.affine.map(|i| pass.parameters[i].reshape([channels]));
+        // A view, not a reshape: a copy would swallow the update.
+        let running = self.running.map(|i| pass.buffers[i].view([channels]));
+        // cuDNN chooses among algorithms by the number of channels; libtorch's own kernels do not.
+        normalise(
+            &input.view([1, channels, batch]),
+            affine,
+            running,
+            pass.mode,
+            false,
+        )
+        .view([lanes, features, batch])
+    }
+}
+
+fn normalise(
+    input: &Tensor,
+    affine: [Tensor; 2],
+    running: [Tensor; 2],
+    mode: Mode,
+    cudnn: bool,
+) -> Tensor {
+    let train = mode == Mode::Train;
+    let values = input.numel() as i64 / running[0].numel() as i64;
+    assert!(
+        !train || values > 1,
+        "batch norm cannot be trained on one value per feature, which has no variance: train on batches of two samples or more"
+    );
+    let [weight, bias] = affine;
+    let [mean, variance] = running;
+    input.batch_norm(
+        Some(weight),
+        Some(bias),
+        Some(mean),
+        Some(variance),
+        train,
+        NORM_MOMENTUM,
+        NORM_EPSILON,
+        cudnn,
+    )
+}
+
+/// ReLU of a tensor that nothing else reads: batch norms, products and sums do not need their
+/// result for their gradient, so it is overwritten.
+pub(super) fn relu(mut input: Tensor) -> Tensor {
+    let _ = input.relu_();
+    input
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::{Device, Kind};
+
+    use super::*;
+
+    #[test]
+    fn convolution_norm_and_relu_keep_the_channels_last_in_memory() {
+        let cpu = (Kind::Float, Device::Cpu);
+        let mut assembly = Assembly::new(Initialisation::default());
+        let conv = assembly.conv2d("conv", [8, 16], 3).stride(2);
+        let norm = assembly.norm("bn", 16);
+        let channels_last = |shape: [i64; 4]| {
+            let [n, c, h, w] = shape;
+            Tensor::ones([n, h, w, c], cpu).permute([0, 3, 1, 2])
+        };
+        let pass = Pass {
+            parameters: &[
+                channels_last([16, 8, 3, 3]),
+                Tensor::ones([16], cpu),
+                Tensor::zeros([16], cpu),
+            ],
+            buffers: &[Tensor::zeros([16], cpu), Tensor::ones([16], cpu)],
+            mode: Mode::Train,
+        };
+        let output = relu(norm.forward(pass, &conv.forward(pass, &channels_last([2, 8, 6, 6]))));
+        assert_eq!(output.size(), [2, 16, 3, 3]);
+        assert_eq!(output.stride(), [144, 1, 48, 16]);
+    }
+}

@@ -1,0 +1,138 @@
+//! Learning-rate schedules: how the optimizer's learning rate changes within a level.
+
+use plugin_api::Step;
+
+use crate::registry::{Entry, Options};
+
+mod constant;
+mod cosine;
+mod linear;
+mod step;
+mod triangular;
+
+pub use constant::ConstantOptions;
+pub use cosine::CosineOptions;
+pub use linear::LinearOptions;
+pub use step::StepOptions;
+pub use triangular::TriangularOptions;
+
+/// The schedules that an experiment file can name.
+pub static SCHEDULES: &[Entry<Build>] = &[
+    constant::ENTRY,
+    step::ENTRY,
+    cosine::ENTRY,
+    linear::ENTRY,
+    triangular::ENTRY,
+];
+
+/// Makes a schedule from its options for levels of this length.
+pub type Build = fn(&Options, Span) -> Result<Box<dyn Schedule>, serde_json::Error>;
+
+/// The length of a level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Optimizer steps of an epoch.
+    pub steps_per_epoch: u64,
+    /// Optimizer steps of a level.
+    pub total_steps: u64,
+}
+
+/// A learning-rate schedule.
+pub trait Schedule: Send + Sync {
+    /// What the optimizer's learning rate is multiplied with at `step` (0 is a level's first). A
+    /// step past the level's end has the value that the end has.
+    fn factor(&self, step: u64) -> f64;
+}
+
+/// Linear warm-up from 0: at step s of w it is (s + 1) / w, from step w on it is 1. The first step
+/// thus moves a little, and the last of the warm-up has the whole learning rate.
+#[derive(Clone, Copy, Debug)]
+struct Warmup {
+    steps: u64,
+}
+
+impl Warmup {
+    fn new(warmup: Step, span: Span) -> Self {
+        Self {
+            steps: warmup.steps(span.steps_per_epoch),
+        }
+    }
+
+    fn factor(self, step: u64) -> f64 {
+        if step < self.steps {
+            (step + 1) as f64 / self.steps as f64
+        } else {
+            1.0
+        }
+    }
+
+    /// How much of what follows the warm-up has passed at `step`: 0 at its first step, 1 at the level's end.
+    fn progress(self, step: u64, span: Span) -> f64 {
+        let past = step.saturating_sub(self.steps);
+        let length = span.total_steps.saturating_sub(self.steps);
+        if past >= length {
+            1.0
+        } else {
+            past as f64 / length as f64
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::registry::find;
+
+    /// Factors of every step of a level of 10 epochs of 4 steps, and of the step at its end.
+    pub(super) fn factors(name: &str, options: serde_json::Value) -> Vec<f64> {
+        let span = Span {
+            steps_per_epoch: 4,
+            total_steps: 40,
+        };
+        let entry = find(SCHEDULES, name).unwrap();
+        let schedule = (entry.build)(options.as_object().unwrap(), span).unwrap();
+        (0..=40).map(|step| schedule.factor(step)).collect()
+    }
+
+    #[test]
+    fn every_schedule_warms_up_to_the_whole_learning_rate() {
+        for entry in SCHEDULES {
+            let cold = factors(entry.name, json!({}));
+            let warm = factors(entry.name, json!({"warmup": "1ep"}));
+            let shape = if matches!(entry.name, "cosine" | "linear") {
+                vec![1.0; 4]
+            } else {
+                cold[..4].to_vec()
+            };
+            for (s, shape) in shape.iter().enumerate() {
+                let expected = shape * (s + 1) as f64 / 4.0;
+                assert!((warm[s] - expected).abs() < 1e-15, "{} {s}", entry.name);
+            }
+        }
+    }
+
+    #[test]
+    fn no_schedule_changes_after_the_end_of_the_level() {
+        let span = Span {
+            steps_per_epoch: 4,
+            total_steps: 40,
+        };
+        for entry in SCHEDULES {
+            let schedule = (entry.build)(&Options::new(), span).unwrap();
+            assert_eq!(
+                schedule.factor(40),
+                schedule.factor(u64::MAX),
+                "{}",
+                entry.name
+            );
+        }
+    }
+
+    #[test]
+    fn a_warm_up_longer_than_the_level_never_ends() {
+        let warm = factors("cosine", json!({"warmup": "20ep"}));
+        assert_eq!(warm[39], 0.5);
+    }
+}

@@ -1,0 +1,380 @@
+// What the bindings lack. A `C_tensor*` of the bindings is an `at::Tensor*`.
+//
+// Every function returns null, or an error's text that `rewind_free_text` frees.
+
+#include <ATen/ATen.h>
+#include <ATen/Context.h>
+#include <ATen/DLConvertor.h>
+#include <ATen/Parallel.h>
+#include <ATen/autocast_mode.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <limits>
+#include <string>
+
+// One clone per instruction set, chosen when the program is loaded.
+#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__)
+#define EVERY_PROCESSOR __attribute__((target_clones("avx512f", "avx2", "default"))) static
+#else
+#define EVERY_PROCESSOR static
+#endif
+
+namespace {
+
+// Elements below which a pass is not worth a second thread.
+constexpr int64_t GRAIN = 32768;
+
+// The text without libtorch's backtrace.
+char *text_of(std::string message) {
+  const auto trace = message.find("\nException raised from");
+  if (trace != std::string::npos) message.resize(trace);
+  return strdup(message.c_str());
+}
+
+// Runs `body`, turning exceptions into a text.
+template <typename Body> char *guarded(const Body &body) {
+  try {
+    body();
+    return nullptr;
+  } catch (const std::exception &error) {
+    return text_of(error.what());
+  } catch (...) {
+    return text_of("unknown C++ exception");
+  }
+}
+
+// Fails unless the tensor is what the flat passes read by pointer.
+void expect_flat(const at::Tensor &tensor, const at::Tensor &like, const char *name) {
+  TORCH_CHECK(tensor.scalar_type() == at::kFloat && tensor.is_contiguous() && tensor.dim() == 2 &&
+                  tensor.sizes() == like.sizes() && tensor.device() == like.device(),
+              name, " must be a contiguous f32 [lanes, elements] of the weights' shape and device");
+}
+
+// Calls `range(lane, begin, end)` for pieces of the rows of [lanes, width], several threads at a time.
+template <typename Range> void for_rows(int64_t lanes, int64_t width, const Range &range) {
+  at::parallel_for(0, lanes * width, GRAIN, [&](int64_t begin, int64_t end) {
+    while (begin < end) {
+      const int64_t lane = begin / width;
+      const int64_t stop = std::min(end, (lane + 1) * width);
+      range(lane, begin, stop);
+      begin = stop;
+    }
+  });
+}
+
+// Loss, rightness and gradient of one sample.
+void cross_entropy_row(const float *score, int64_t classes, int64_t target, double smoothing, int64_t batch,
+                       float *slope, double *loss, int64_t *right) {
+  int64_t best = 0;
+  for (int64_t c = 1; c < classes; ++c)
+    if (score[c] > score[best]) best = c;
+  const float top = score[best];
+  float sum = 0, above = 0;
+  for (int64_t c = 0; c < classes; ++c) {
+    const float e = std::exp(score[c] - top);
+    sum += e;
+    above += score[c] - top;
+    if (slope) slope[c] = e;
+  }
+  const float log_sum = std::log(sum);
+  const double share = smoothing / double(classes);
+  // -log p(c) = log_sum - (score[c] - top); `above` sums the brackets over all classes.
+  *loss = (1 - smoothing) * double(log_sum - (score[target] - top));
+  if (smoothing != 0) *loss += share * (double(classes) * log_sum - above);
+  *right = best == target && std::isfinite(sum);
+  if (!slope) return;
+  const float scale = 1.0f / float(batch), spread = float(share);
+  for (int64_t c = 0; c < classes; ++c) slope[c] = (slope[c] / sum - spread) * scale;
+  slope[target] -= float(1 - smoothing) * scale;
+}
+
+// Copies by memory where both tensors have the same dense order within a lane; false where they have not.
+bool copy_rows(const at::Tensor &from, at::Tensor &to, bool lanes) {
+  if (!from.is_cpu() || from.scalar_type() != at::kFloat || from.sizes() != to.sizes() || from.is_neg())
+    return false;
+  for (int64_t d = lanes ? 1 : 0; d < from.dim(); ++d)
+    if (from.size(d) > 1 && from.stride(d) != to.stride(d)) return false;
+  const int64_t rows = lanes ? from.size(0) : 1;
+  const size_t bytes = size_t(from.numel() / std::max<int64_t>(rows, 1)) * sizeof(float);
+  const int64_t from_stride = lanes ? from.stride(0) : 0, to_stride = lanes ? to.stride(0) : 0;
+  const float *source = from.const_data_ptr<float>();
+  float *target = to.data_ptr<float>();
+  for (int64_t row = 0; row < rows; ++row)
+    std::memcpy(target + row * to_stride, source + row * from_stride, bytes);
+  return true;
+}
+
+} // namespace
+
+// One lane's piece of an SGD step with momentum; pruned elements become +0 by selection.
+EVERY_PROCESSOR void sgd_momentum(float *__restrict w, const float *__restrict g, float *__restrict m,
+                                  const float *__restrict mask, int64_t n, float lr, float mu, float decay,
+                                  bool nesterov) {
+  if (nesterov) {
+    for (int64_t i = 0; i < n; ++i) {
+      const bool keep = mask[i] != 0.0f;
+      const float d = g[i] + decay * w[i];
+      const float moved = mu * m[i] + d;
+      const float next = w[i] - lr * (d + mu * moved);
+      m[i] = keep ? moved : 0.0f;
+      w[i] = keep ? next : 0.0f;
+    }
+  } else {
+    for (int64_t i = 0; i < n; ++i) {
+      const bool keep = mask[i] != 0.0f;
+      const float moved = mu * m[i] + (g[i] + decay * w[i]);
+      const float next = w[i] - lr * moved;
+      m[i] = keep ? moved : 0.0f;
+      w[i] = keep ? next : 0.0f;
+    }
+  }
+}
+
+// One lane's piece of an SGD step without momentum; pruned elements become +0 by selection.
+EVERY_PROCESSOR void sgd_plain(float *__restrict w, const float *__restrict g, const float *__restrict mask,
+                               int64_t n, float lr, float decay) {
+  for (int64_t i = 0; i < n; ++i) {
+    const float next = w[i] - lr * (g[i] + decay * w[i]);
+    w[i] = mask[i] != 0.0f ? next : 0.0f;
+  }
+}
+
+// One lane's piece of an AdamW step; pruned elements become +0 by selection.
+EVERY_PROCESSOR void adamw(float *__restrict w, const float *__restrict g, float *__restrict a,
+                           float *__restrict v, const float *__restrict mask, int64_t n, float shrink,
+                           float size, float root, float one_minus_beta1, float beta2,
+                           float one_minus_beta2, float eps) {
+  for (int64_t i = 0; i < n; ++i) {
+    const bool keep = mask[i] != 0.0f;
+    const float first = a[i] + one_minus_beta1 * (g[i] - a[i]);
+    const float second = v[i] * beta2 + one_minus_beta2 * (g[i] * g[i]);
+    const float next = w[i] * shrink - size * (first / (std::sqrt(second) / root + eps));
+    a[i] = keep ? first : 0.0f;
+    v[i] = keep ? second : 0.0f;
+    w[i] = keep ? next : 0.0f;
+  }
+}
+
+extern "C" {
+
+// Frees an error's text.
+void rewind_free_text(char *text) { std::free(text); }
+
+// A copy in channels_last memory order, or the tensor itself if it is in that order.
+char *rewind_channels_last(const at::Tensor *tensor, at::Tensor **out) {
+  return guarded([&] { *out = new at::Tensor(tensor->contiguous(at::MemoryFormat::ChannelsLast)); });
+}
+
+// Algorithms whose bits do not depend on timing; memory stays uninitialised where it may.
+char *rewind_set_deterministic(bool on) {
+  return guarded([&] {
+    // cuBLAS reads it when its first handle is made; a fixed workspace fixes its order of summation.
+    if (on) setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", 0);
+    auto &context = at::globalContext();
+    context.setDeterministicAlgorithms(on, false);
+    context.setDeterministicFillUninitializedMemory(false);
+    context.setDeterministicCuDNN(on);
+    context.setBenchmarkCuDNN(false);
+    context.setDeterministicMkldnn(on);
+  });
+}
+
+// Starts bf16 autocast on this thread; `before` receives what `rewind_autocast_leave` restores.
+char *rewind_autocast_enter(bool cuda, int32_t before[2]) {
+  return guarded([&] {
+    const auto device = cuda ? at::kCUDA : at::kCPU;
+    before[0] = at::autocast::is_autocast_enabled(device);
+    before[1] = static_cast<int32_t>(at::autocast::get_autocast_dtype(device));
+    at::autocast::increment_nesting();
+    at::autocast::set_autocast_enabled(device, true);
+    at::autocast::set_autocast_dtype(device, at::kBFloat16);
+  });
+}
+
+// Ends bf16 autocast on this thread.
+char *rewind_autocast_leave(bool cuda, const int32_t before[2]) {
+  return guarded([&] {
+    const auto device = cuda ? at::kCUDA : at::kCPU;
+    if (at::autocast::decrement_nesting() == 0) at::autocast::clear_cache();
+    at::autocast::set_autocast_enabled(device, before[0] != 0);
+    at::autocast::set_autocast_dtype(device, static_cast<at::ScalarType>(before[1]));
+  });
+}
+
+// The tensor as a DLManagedTensor, whose deleter the receiver calls.
+char *rewind_to_dlpack(const at::Tensor *tensor, void **out) {
+  return guarded([&] { *out = at::toDLPack(*tensor); });
+}
+
+// A tensor that owns this DLManagedTensor.
+char *rewind_from_dlpack(void *managed, at::Tensor **out) {
+  return guarded([&] { *out = new at::Tensor(at::fromDLPack(static_cast<DLManagedTensor *>(managed))); });
+}
+
+// Sums of the cross-entropy and right answers of every lane, and the gradient of the sum of their means.
+char *rewind_cross_entropy(const at::Tensor *logits, const at::Tensor *labels, double smoothing,
+                           at::Tensor *losses, at::Tensor *correct, at::Tensor **gradient) {
+  return guarded([&] {
+    at::NoGradGuard no_grad;
+    TORCH_CHECK(logits->dim() == 3 && labels->dim() == 2 && labels->scalar_type() == at::kLong &&
+                    labels->sizes() == logits->sizes().slice(0, 2),
+                "logits must be [lanes, batch, classes] and labels i64 [lanes, batch], not ",
+                logits->sizes(), " and ", labels->sizes());
+    const int64_t lanes = logits->size(0), batch = logits->size(1), classes = logits->size(2);
+    TORCH_CHECK(losses->is_contiguous() && losses->scalar_type() == at::kDouble && losses->numel() == lanes &&
+                    correct->is_contiguous() && correct->scalar_type() == at::kLong &&
+                    correct->numel() == lanes,
+                "losses must be f64 [lanes] and correct i64 [lanes], both contiguous");
+    const at::Tensor scores = logits->detach().to(at::kFloat).contiguous();
+    if (!scores.is_cpu()) {
+      const at::Tensor logs = at::log_softmax(scores, -1), index = labels->unsqueeze(-1);
+      at::Tensor rows = logs.gather(-1, index).squeeze(-1).mul(smoothing - 1);
+      if (smoothing != 0) rows = rows.sub(logs.sum(-1), smoothing / double(classes));
+      losses->copy_(rows.sum({1}, false, at::kDouble));
+      correct->copy_(scores.argmax(-1).eq(*labels).sum({1}));
+      if (gradient) {
+        at::Tensor slope = logs.exp().sub_(smoothing / double(classes));
+        slope.scatter_add_(-1, index, at::full_like(index, smoothing - 1, scores.options()));
+        *gradient = new at::Tensor(slope.div_(double(batch)).to(logits->scalar_type()));
+      }
+      return;
+    }
+    const at::Tensor targets = labels->contiguous();
+    const int64_t *target = targets.const_data_ptr<int64_t>();
+    for (int64_t row = 0; row < lanes * batch; ++row)
+      TORCH_CHECK_INDEX(target[row] >= 0 && target[row] < classes, "label ", target[row],
+                        " is not one of ", classes, " classes");
+    const float *score = scores.const_data_ptr<float>();
+    at::Tensor slope = gradient ? at::empty_like(scores) : at::Tensor();
+    float *slopes = gradient ? slope.data_ptr<float>() : nullptr;
+    at::Tensor row_losses = at::empty({lanes * batch}, losses->options());
+    at::Tensor row_correct = at::empty({lanes * batch}, correct->options());
+    double *row_loss = row_losses.data_ptr<double>();
+    int64_t *row_right = row_correct.data_ptr<int64_t>();
+    const int64_t grain = std::max<int64_t>(1, GRAIN / (8 * classes));
+    at::parallel_for(0, lanes * batch, grain, [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row)
+        cross_entropy_row(score + row * classes, classes, target[row], smoothing, batch,
+                          slopes ? slopes + row * classes : nullptr, row_loss + row, row_right + row);
+    });
+    // In one thread and in order, so that a lane's sum depends on nothing but its samples.
+    for (int64_t lane = 0; lane < lanes; ++lane) {
+      double loss = 0;
+      int64_t right = 0;
+      for (int64_t row = lane * batch; row < (lane + 1) * batch; ++row) {
+        loss += row_loss[row];
+        right += row_right[row];
+      }
+      losses->data_ptr<double>()[lane] = loss;
+      correct->data_ptr<int64_t>()[lane] = right;
+    }
+    if (gradient) *gradient = new at::Tensor(slope.to(logits->scalar_type()));
+  });
+}
+
+// Writes gradients of `output`, for a given gradient of it, into tensors laid out like `inputs`.
+char *rewind_backward(const at::Tensor *output, const at::Tensor *gradient, at::Tensor *const *inputs,
+                      at::Tensor *const *into, int64_t count, bool lanes) {
+  return guarded([&] {
+    torch::autograd::variable_list leaves;
+    leaves.reserve(count);
+    for (int64_t i = 0; i < count; ++i) leaves.push_back(*inputs[i]);
+    const auto found = torch::autograd::grad({*output}, leaves, {*gradient}, false, false, true);
+    at::NoGradGuard no_grad;
+    for (int64_t i = 0; i < count; ++i) {
+      at::Tensor to = *into[i];
+      if (!found[i].defined())
+        to.zero_();
+      else if (!copy_rows(found[i], to, lanes))
+        to.copy_(found[i]);
+    }
+  });
+}
+
+// One fused step of SGD over [lanes, elements]; `momentum` may be null where `mu` is 0.
+char *rewind_masked_sgd_step(at::Tensor *weights, const at::Tensor *gradients, at::Tensor *momentum,
+                             const at::Tensor *mask, const double *lr, double mu, double decay,
+                             bool nesterov) {
+  return guarded([&] {
+    at::NoGradGuard no_grad;
+    expect_flat(*weights, *weights, "weights");
+    expect_flat(*gradients, *weights, "gradients");
+    expect_flat(*mask, *weights, "mask");
+    if (momentum) expect_flat(*momentum, *weights, "momentum");
+    const int64_t lanes = weights->size(0), width = weights->size(1);
+    if (weights->is_cpu()) {
+      float *w = weights->data_ptr<float>();
+      float *m = momentum ? momentum->data_ptr<float>() : nullptr;
+      const float *g = gradients->const_data_ptr<float>();
+      const float *k = mask->const_data_ptr<float>();
+      for_rows(lanes, width, [&](int64_t lane, int64_t b, int64_t e) {
+        if (m)
+          sgd_momentum(w + b, g + b, m + b, k + b, e - b, float(lr[lane]), float(mu), float(decay), nesterov);
+        else
+          sgd_plain(w + b, g + b, k + b, e - b, float(lr[lane]), float(decay));
+      });
+      return;
+    }
+    const at::Tensor off = mask->eq(0);
+    for (int64_t lane = 0; lane < lanes; ++lane) {
+      at::Tensor w = weights->select(0, lane);
+      at::Tensor d = gradients->select(0, lane);
+      if (decay != 0) d = d.add(w, decay);
+      if (momentum) {
+        at::Tensor m = momentum->select(0, lane);
+        m.mul_(mu).add_(d);
+        d = nesterov ? d.add(m, mu) : m;
+      }
+      w.add_(d, -lr[lane]);
+    }
+    weights->masked_fill_(off, 0.0);
+    if (momentum) momentum->masked_fill_(off, 0.0);
+  });
+}
+
+// One fused step of AdamW over [lanes, elements]; `steps` counts each lane's steps, this one included.
+char *rewind_masked_adamw_step(at::Tensor *weights, const at::Tensor *gradients, at::Tensor *exp_avg,
+                               at::Tensor *exp_avg_sq, const at::Tensor *mask, const double *lr,
+                               const int64_t *steps, double beta1, double beta2, double eps, double decay) {
+  return guarded([&] {
+    at::NoGradGuard no_grad;
+    expect_flat(*weights, *weights, "weights");
+    expect_flat(*gradients, *weights, "gradients");
+    expect_flat(*mask, *weights, "mask");
+    expect_flat(*exp_avg, *weights, "exp_avg");
+    expect_flat(*exp_avg_sq, *weights, "exp_avg_sq");
+    const int64_t lanes = weights->size(0), width = weights->size(1);
+    const auto size = [&](int64_t lane) { return lr[lane] / (1 - std::pow(beta1, double(steps[lane]))); };
+    const auto root = [&](int64_t lane) { return std::sqrt(1 - std::pow(beta2, double(steps[lane]))); };
+    if (weights->is_cpu()) {
+      float *w = weights->data_ptr<float>();
+      float *a = exp_avg->data_ptr<float>();
+      float *v = exp_avg_sq->data_ptr<float>();
+      const float *g = gradients->const_data_ptr<float>();
+      const float *k = mask->const_data_ptr<float>();
+      for_rows(lanes, width, [&](int64_t lane, int64_t b, int64_t e) {
+        adamw(w + b, g + b, a + b, v + b, k + b, e - b, float(1 - lr[lane] * decay), float(size(lane)),
+              float(root(lane)), float(1 - beta1), float(beta2), float(1 - beta2), float(eps));
+      });
+      return;
+    }
+    const at::Tensor off = mask->eq(0);
+    for (int64_t lane = 0; lane < lanes; ++lane) {
+      at::Tensor w = weights->select(0, lane), g = gradients->select(0, lane);
+      at::Tensor a = exp_avg->select(0, lane), v = exp_avg_sq->select(0, lane);
+      w.mul_(1 - lr[lane] * decay);
+      a.lerp_(g, 1 - beta1);
+      v.mul_(beta2).addcmul_(g, g, 1 - beta2);
+      w.addcdiv_(a, v.sqrt().div_(root(lane)).add_(eps), -size(lane));
+    }
+    weights->masked_fill_(off, 0.0);
+    exp_avg->masked_fill_(off, 0.0);
+    exp_avg_sq->masked_fill_(off, 0.0);
+  });
+}
+
+} // extern "C"

@@ -1,0 +1,373 @@
+//! Safe wrappers of the C++ shim: what the bindings of libtorch lack.
+//!
+//! The one place of the trainer with `unsafe`: every call passes tensors that outlive it, by the
+//! pointers that the bindings themselves use.
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, c_char, c_void};
+use std::marker::PhantomData;
+use std::ptr::{NonNull, null, null_mut};
+
+use tch::{Device, Tensor};
+use torch_sys::C_tensor;
+
+/// A failure inside libtorch.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("libtorch: {0}")]
+pub struct ShimError(String);
+
+type Text = *mut c_char;
+
+unsafe extern "C" {
+    fn rewind_free_text(text: Text);
+    fn rewind_channels_last(tensor: *const C_tensor, out: *mut *mut C_tensor) -> Text;
+    fn rewind_set_deterministic(on: bool) -> Text;
+    fn rewind_autocast_enter(cuda: bool, before: *mut [i32; 2]) -> Text;
+    fn rewind_autocast_leave(cuda: bool, before: *const [i32; 2]) -> Text;
+    fn rewind_to_dlpack(tensor: *const C_tensor, out: *mut *mut c_void) -> Text;
+    fn rewind_from_dlpack(managed: *mut c_void, out: *mut *mut C_tensor) -> Text;
+    fn rewind_cross_entropy(
+        logits: *const C_tensor,
+        labels: *const C_tensor,
+        smoothing: f64,
+        losses: *const C_tensor,
+        correct: *const C_tensor,
+        gradient: *mut *mut C_tensor,
+    ) -> Text;
+    fn rewind_backward(
+        output: *const C_tensor,
+        gradient: *const C_tensor,
+        inputs: *const *const C_tensor,
+        into: *const *const C_tensor,
+        count: i64,
+        lanes: bool,
+    ) -> Text;
+    fn rewind_masked_sgd_step(
+        weights: *const C_tensor,
+        gradients: *const C_tensor,
+        momentum: *const C_tensor,
+        mask: *const C_tensor,
+        lr: *const f64,
+        mu: f64,
+        decay: f64,
+        nesterov: bool,
+    ) -> Text;
+    fn rewind_masked_adamw_step(
+        weights: *const C_tensor,
+        gradients: *const C_tensor,
+        exp_avg: *const C_tensor,
+        exp_avg_sq: *const C_tensor,
+        mask: *const C_tensor,
+        lr: *const f64,
+        steps: *const i64,
+        beta1: f64,
+        beta2: f64,
+        eps: f64,
+        decay: f64,
+    ) -> Text;
+}
+
+/// The error whose text the shim returned, if any.
+fn check(text: Text) -> Result<(), ShimError> {
+    if text.is_null() {
+        return Ok(());
+    }
+    // SAFETY: the shim returns a string of its own, valid until freed.
+    let message = unsafe { CStr::from_ptr(text) }
+        .to_string_lossy()
+        .into_owned();
+    // SAFETY: as above, and it is not used again.
+    unsafe { rewind_free_text(text) };
+    Err(ShimError(message))
+}
+
+/// Makes products round alike wherever their matrices lie and whatever runs beside them. Must be
+/// called before the first one, and before other threads start.
+pub fn make_reproducible() {
+    // A value that the user chose stays.
+    if std::env::var_os("MKL_CBWR").is_none() {
+        // SAFETY: the caller's promise: no other thread reads the environment.
+        unsafe { std::env::set_var("MKL_CBWR", "AUTO,STRICT") };
+    }
+}
+
+/// A copy in `channels_last` memory order, or the same tensor if it is in that order.
+///
+/// # Errors
+/// If the tensor does not have four dimensions.
+pub fn channels_last(tensor: &Tensor) -> Result<Tensor, ShimError> {
+    let mut out = null_mut();
+    // SAFETY: `tensor` outlives the call; on success `out` is a tensor that is ours.
+    check(unsafe { rewind_channels_last(tensor.as_ptr(), &mut out) })?;
+    // SAFETY: see above.
+    Ok(unsafe { Tensor::from_ptr(out) })
+}
+
+/// Chooses algorithms whose bits do not depend on timing.
+///
+/// # Errors
+/// Libtorch's message.
+pub fn set_deterministic(on: bool) -> Result<(), ShimError> {
+    // SAFETY: no pointer is passed.
+    check(unsafe { rewind_set_deterministic(on) })
+}
+
+/// While it lives, products and convolutions on this thread compute in bfloat16.
+#[derive(Debug)]
+pub struct Autocast {
+    cuda: bool,
+    before: [i32; 2],
+    /// Autocast is a state of the thread.
+    this_thread: PhantomData<*const ()>,
+}
+
+impl Autocast {
+    /// Starts it for a device.
+    ///
+    /// # Errors
+    /// Libtorch's message.
+    pub fn enter(device: Device) -> Result<Self, ShimError> {
+        let (cuda, mut before) = (device.is_cuda(), [0; 2]);
+        // SAFETY: `before` is written during the call only.
+        check(unsafe { rewind_autocast_enter(cuda, &mut before) })?;
+        Ok(Self {
+            cuda,
+            before,
+            this_thread: PhantomData,
+        })
+    }
+}
+
+impl Drop for Autocast {
+    fn drop(&mut self) {
+        // SAFETY: `before` is read during the call only.
+        if let Err(error) = check(unsafe { rewind_autocast_leave(self.cuda, &self.before) }) {
+            log::error!("failed to leave autocast: {error}");
+        }
+    }
+}
+
+/// The tensor as a `DLManagedTensor`, which shares its memory; whoever receives it calls its deleter.
+///
+/// # Errors
+/// Libtorch's message, for tensors that DLPack cannot describe.
+pub fn to_dlpack(tensor: &Tensor) -> Result<NonNull<c_void>, ShimError> {
+    let mut out = null_mut();
+    // SAFETY: `tensor` outlives the call.
+    check(unsafe { rewind_to_dlpack(tensor.as_ptr(), &mut out) })?;
+    NonNull::new(out).ok_or_else(|| ShimError("toDLPack returned null".to_owned()))
+}
+
+/// The tensor of a `DLManagedTensor`, which it then owns.
+///
+/// # Safety
+/// `managed` must be a valid `DLManagedTensor` that nobody else uses or frees afterwards.
+///
+/// # Errors
+/// Libtorch's message.
+pub unsafe fn from_dlpack(managed: NonNull<c_void>) -> Result<Tensor, ShimError> {
+    let mut out = null_mut();
+    // SAFETY: by the caller's promise.
+    check(unsafe { rewind_from_dlpack(managed.as_ptr(), &mut out) })?;
+    // SAFETY: on success `out` is a tensor that is ours.
+    Ok(unsafe { Tensor::from_ptr(out) })
+}
+
+/// Cross-entropy of every lane, outside of autograd: the sum over a lane's samples goes to `losses`
+/// and the number of right answers to `correct`; the result is the gradient of the sum of the lanes' means.
+///
+/// # Shapes
+/// `logits`: `[lanes, batch, classes]`, `labels`: `[lanes, batch]` i64, `losses`: `[lanes]` f64,
+/// `correct`: `[lanes]` i64, both contiguous; result: like `logits`.
+///
+/// # Errors
+/// If a shape or kind is another, or a label is not a class.
+pub fn cross_entropy(
+    logits: &Tensor,
+    labels: &Tensor,
+    smoothing: f64,
+    losses: &Tensor,
+    correct: &Tensor,
+) -> Result<Tensor, ShimError> {
+    let mut out = null_mut();
+    // SAFETY: the tensors outlive the call.
+    check(unsafe {
+        rewind_cross_entropy(
+            logits.as_ptr(),
+            labels.as_ptr(),
+            smoothing,
+            losses.as_ptr(),
+            correct.as_ptr(),
+            &mut out,
+        )
+    })?;
+    // SAFETY: on success `out` is a tensor that is ours.
+    Ok(unsafe { Tensor::from_ptr(out) })
+}
+
+/// The same without a gradient, for evaluation.
+///
+/// # Errors
+/// As [`cross_entropy`].
+pub fn cross_entropy_value(
+    logits: &Tensor,
+    labels: &Tensor,
+    smoothing: f64,
+    losses: &Tensor,
+    correct: &Tensor,
+) -> Result<(), ShimError> {
+    // SAFETY: the tensors outlive the call; null asks for no gradient.
+    check(unsafe {
+        rewind_cross_entropy(
+            logits.as_ptr(),
+            labels.as_ptr(),
+            smoothing,
+            losses.as_ptr(),
+            correct.as_ptr(),
+            null_mut(),
+        )
+    })
+}
+
+/// Gradients of `output` with respect to `inputs`, for this gradient of `output`, written to `into`
+/// (zeros for inputs that `output` does not depend on). Frees the graph.
+///
+/// # Shapes
+/// `into[i]`: like `inputs[i]`, in the same memory order; with `lanes` the first dimension may be strided.
+///
+/// # Errors
+/// Libtorch's message.
+pub fn backward(
+    output: &Tensor,
+    gradient: &Tensor,
+    inputs: &[Tensor],
+    into: &[Tensor],
+    lanes: bool,
+) -> Result<(), ShimError> {
+    if inputs.len() != into.len() {
+        return Err(ShimError(format!(
+            "{} inputs but {} gradients to write",
+            inputs.len(),
+            into.len()
+        )));
+    }
+    let pointers = |tensors: &[Tensor]| -> Vec<*const C_tensor> {
+        tensors.iter().map(Tensor::as_ptr).collect()
+    };
+    let (from, to) = (pointers(inputs), pointers(into));
+    // SAFETY: the tensors and both lists outlive the call.
+    check(unsafe {
+        rewind_backward(
+            output.as_ptr(),
+            gradient.as_ptr(),
+            from.as_ptr(),
+            to.as_ptr(),
+            from.len() as i64,
+            lanes,
+        )
+    })
+}
+
+/// Constants of an SGD step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SgdStep {
+    /// Share of the momentum that stays.
+    pub momentum: f64,
+    /// L2 penalty added to the gradient.
+    pub weight_decay: f64,
+    /// Whether the step looks ahead along the momentum.
+    pub nesterov: bool,
+}
+
+/// One step of SGD in one pass; where the mask is 0, weights and momentum become exactly +0.
+///
+/// The formulas are `torch.optim.SGD`'s with dampening 0. Its first step copies the gradient into
+/// the momentum, which is what a momentum of zero gives here.
+///
+/// # Shapes
+/// Everything `[lanes, elements]`, contiguous f32; `lr`: one a lane.
+///
+/// # Errors
+/// If a shape, kind or device is another.
+pub fn masked_sgd_step(
+    weights: &mut Tensor,
+    gradients: &Tensor,
+    momentum: Option<&mut Tensor>,
+    mask: &Tensor,
+    lr: &[f64],
+    step: SgdStep,
+) -> Result<(), ShimError> {
+    expect_lanes(weights, lr.len())?;
+    // SAFETY: the tensors outlive the call, and `lr` has one number for each lane.
+    check(unsafe {
+        rewind_masked_sgd_step(
+            weights.as_ptr(),
+            gradients.as_ptr(),
+            momentum.map_or(null(), |tensor| tensor.as_ptr()),
+            mask.as_ptr(),
+            lr.as_ptr(),
+            step.momentum,
+            step.weight_decay,
+            step.nesterov,
+        )
+    })
+}
+
+/// Constants of an AdamW step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamwStep {
+    /// Decay of the averages of the gradient and of its square.
+    pub betas: (f64, f64),
+    /// Added to the denominator.
+    pub eps: f64,
+    /// Share of a weight, times the learning rate, that a step takes away.
+    pub weight_decay: f64,
+}
+
+/// One step of AdamW in one pass; where the mask is 0, weights and averages become exactly +0.
+///
+/// # Shapes
+/// Everything `[lanes, elements]`, contiguous f32; `lr` and `steps` (counted with this one): one a lane.
+///
+/// # Errors
+/// If a shape, kind or device is another.
+pub fn masked_adamw_step(
+    weights: &mut Tensor,
+    gradients: &Tensor,
+    [exp_avg, exp_avg_sq]: [&mut Tensor; 2],
+    mask: &Tensor,
+    lr: &[f64],
+    steps: &[i64],
+    step: AdamwStep,
+) -> Result<(), ShimError> {
+    expect_lanes(weights, lr.len())?;
+    expect_lanes(weights, steps.len())?;
+    // SAFETY: the tensors outlive the call, and `lr` and `steps` have one number for each lane.
+    check(unsafe {
+        rewind_masked_adamw_step(
+            weights.as_ptr(),
+            gradients.as_ptr(),
+            exp_avg.as_ptr(),
+            exp_avg_sq.as_ptr(),
+            mask.as_ptr(),
+            lr.as_ptr(),
+            steps.as_ptr(),
+            step.betas.0,
+            step.betas.1,
+            step.eps,
+            step.weight_decay,
+        )
+    })
+}
+
+/// Fails unless there is one number for each lane.
+fn expect_lanes(weights: &Tensor, numbers: usize) -> Result<(), ShimError> {
+    if weights.size().first() == Some(&(numbers as i64)) {
+        Ok(())
+    } else {
+        Err(ShimError(format!(
+            "{numbers} numbers for weights of shape {:?}: expected one for each lane",
+            weights.size()
+        )))
+    }
+}

@@ -1,0 +1,125 @@
+//! What can go wrong in training.
+
+use crate::shim::ShimError;
+
+/// A failure of the trainer.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// No optimizer or schedule of that name.
+    #[error("no {area} is called `{name}`: known are {known}")]
+    UnknownComponent {
+        /// `optimizer` or `schedule`.
+        area: &'static str,
+        /// Its name.
+        name: String,
+        /// Those that there are.
+        known: String,
+    },
+    /// The options are not the component's.
+    #[error("options of {area} `{name}`: {source}")]
+    Options {
+        /// `optimizer` or `schedule`.
+        area: &'static str,
+        /// Its name.
+        name: String,
+        /// What is wrong with them.
+        source: serde_json::Error,
+    },
+    /// No prunable layer of that name.
+    #[error("no prunable layer is called `{name}`: known are {known}")]
+    UnknownLayer {
+        /// Its name.
+        name: String,
+        /// Those that there are.
+        known: String,
+    },
+    /// A batch norm cannot be trained on one sample.
+    #[error(
+        "{samples} samples in batches of {batch_size} leave a last batch of one sample, which has no \
+         variance for the batch norm: choose another train.batch_size, such as {suggestion}"
+    )]
+    LoneSample {
+        /// Samples of the training split.
+        samples: i64,
+        /// Samples of a batch.
+        batch_size: u64,
+        /// A batch size that leaves no sample alone.
+        suggestion: u64,
+    },
+    /// A split has no sample.
+    #[error("dataset `{0}` has a split without samples: expected at least one sample each")]
+    Empty(String),
+    /// A parameter, running statistic or optimizer tensor is missing.
+    #[error(
+        "`{name}` is missing from the stored tensors: expected one for every parameter and running statistic"
+    )]
+    Missing {
+        /// Its name.
+        name: String,
+    },
+    /// A stored tensor has another shape.
+    #[error("`{name}` has shape {got:?}, expected {expected:?}: it belongs to another network")]
+    Shape {
+        /// Its name.
+        name: String,
+        /// Its shape.
+        got: Vec<i64>,
+        /// The network's.
+        expected: Vec<i64>,
+    },
+    /// Not one mask for each prunable layer.
+    #[error("{got} masks, expected {expected}: one for each prunable layer")]
+    MaskCount {
+        /// Their number.
+        got: usize,
+        /// The number of prunable layers.
+        expected: usize,
+    },
+    /// A mask is not a mask.
+    #[error("the mask of `{layer}` has values other than 0 and 1")]
+    MaskValue {
+        /// The layer.
+        layer: String,
+    },
+    /// The lanes of a session are not at one position, or too many.
+    #[error("the lanes of a session do not fit together: {0}")]
+    Lanes(String),
+    /// A lane that the session does not have.
+    #[error("the session has no lane {lane}: it was dropped or never there")]
+    NoLane {
+        /// Its number.
+        lane: usize,
+    },
+    /// A step was asked for where none can be made.
+    #[error("cannot make step {step}: {reason}")]
+    Step {
+        /// Its number in the level.
+        step: u64,
+        /// Why.
+        reason: &'static str,
+    },
+    /// A pruned weight or its optimizer state came back to life.
+    #[error(
+        "{tensor} of `{layer}` is {value:e} at index {index} although its mask is 0: expected exactly +0; \
+         this is a bug of the host"
+    )]
+    Pruned {
+        /// `weight` or the name of the optimizer's state.
+        tensor: String,
+        /// The layer.
+        layer: String,
+        /// Row-major index in PyTorch's layout.
+        index: i64,
+        /// What it is.
+        value: f64,
+    },
+    /// A request for gradients that cannot be met.
+    #[error("gradients: {0}")]
+    Gradients(String),
+    /// Numbers could not be copied from the device.
+    #[error("failed to read the epoch's records from the device: {0}")]
+    ReadBack(String),
+    /// Libtorch failed.
+    #[error(transparent)]
+    Libtorch(#[from] ShimError),
+}

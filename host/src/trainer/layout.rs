@@ -1,0 +1,393 @@
+//! Where the parameters of a network lie in the flat buffer, and the way to and from named tensors.
+
+use plugin_api::Layer;
+use tch::{Device, Kind, Tensor};
+
+use super::{Snapshot, TrainError};
+use crate::model::{Buffer, Network, Parameter, Role};
+
+/// Offsets are multiples of this many elements (64 bytes), as is the width of the buffer: every
+/// parameter of every lane is aligned alike, so that kernels that look at the alignment round alike.
+const ALIGNMENT: i64 = 16;
+
+/// Where the parameters of a network lie in a flat buffer `[lanes, width]`.
+///
+/// Parameters lie in the network's order, each one dense, with zeros between them up to the
+/// alignment. Outside of the buffer, tensors are row-major with PyTorch's names and shapes.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    places: Vec<Place>,
+    buffers: Vec<Buffer>,
+    layers: Vec<Layer>,
+    /// Indices of the prunable layers' places.
+    prunable: Vec<usize>,
+    width: i64,
+    lanes: bool,
+}
+
+/// Where one parameter lies.
+#[derive(Clone, Debug)]
+struct Place {
+    parameter: Parameter,
+    offset: i64,
+    len: i64,
+    /// Whether it is stored `[out, height, width, in]`.
+    channels_last: bool,
+}
+
+impl Layout {
+    /// The layout of a network, with four-dimensional weights in `channels_last` order or without.
+    pub fn new(network: &dyn Network, channels_last: bool) -> Self {
+        let mut layout = Self {
+            places: Vec::new(),
+            buffers: network.buffers().to_vec(),
+            layers: Vec::new(),
+            prunable: Vec::new(),
+            width: 0,
+            lanes: network.lanes(),
+        };
+        for (i, parameter) in network.parameters().iter().enumerate() {
+            if let Role::Weight(kind) = parameter.role {
+                let shape = parameter.shape.clone();
+                layout.layers.push(Layer::new(&parameter.name, kind, shape));
+                layout.prunable.push(i);
+            }
+            let len = parameter.shape.iter().product();
+            layout.places.push(Place {
+                parameter: parameter.clone(),
+                offset: layout.width,
+                len,
+                channels_last: channels_last && parameter.shape.len() == 4,
+            });
+            layout.width += (len + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+        }
+        layout
+    }
+
+    /// Takes these weights out of the prunable layers.
+    ///
+    /// # Errors
+    /// If a name is not a prunable layer's.
+    pub fn exclude(&mut self, names: &[String]) -> Result<(), TrainError> {
+        for name in names {
+            let known = self.layers.iter().map(|layer| layer.name.clone());
+            let Some(at) = self.layers.iter().position(|layer| layer.name == *name) else {
+                return Err(TrainError::UnknownLayer {
+                    name: name.clone(),
+                    known: known.collect::<Vec<_>>().join(", "),
+                });
+            };
+            self.layers.remove(at);
+            self.prunable.remove(at);
+        }
+        Ok(())
+    }
+
+    /// The prunable layers, in the network's order.
+    pub fn layers(&self) -> &[Layer] {
+        &self.layers
+    }
+
+    /// Elements of one lane, alignment included.
+    pub fn width(&self) -> i64 {
+        self.width
+    }
+
+    /// Names of the parameters and what they are for, in the network's order.
+    pub fn parameters(&self) -> impl Iterator<Item = &Parameter> {
+        self.places.iter().map(|place| &place.parameter)
+    }
+
+    /// Names of the buffers (running statistics), in the network's order.
+    pub fn buffers(&self) -> &[Buffer] {
+        &self.buffers
+    }
+
+    /// Views of the flat buffer as the network's forward pass takes its parameters.
+    pub fn views(&self, flat: &Tensor) -> Vec<Tensor> {
+        if !self.lanes {
+            return self.lane(&flat.select(0, 0));
+        }
+        let lanes = flat.size()[0];
+        self.places
+            .iter()
+            .map(|place| place.shaped(&flat.narrow(1, place.offset, place.len), Some(lanes)))
+            .collect()
+    }
+
+    /// Views of one lane `[width]` in PyTorch's shapes.
+    pub fn lane(&self, flat: &Tensor) -> Vec<Tensor> {
+        self.places
+            .iter()
+            .map(|place| place.shaped(&flat.narrow(0, place.offset, place.len), None))
+            .collect()
+    }
+
+    /// Views of the prunable layers of one lane `[width]` in PyTorch's shapes.
+    pub fn prunable(&self, flat: &Tensor) -> Vec<Tensor> {
+        let views = self.lane(flat);
+        self.prunable
+            .iter()
+            .map(|&i| views[i].shallow_clone())
+            .collect()
+    }
+
+    /// Positions of the prunable layers among the parameters.
+    pub(super) fn prunable_indices(&self) -> &[usize] {
+        &self.prunable
+    }
+
+    /// Row-major copies of one lane's parameters with their names.
+    pub fn unpack(&self, flat: &Tensor) -> Vec<(String, Tensor)> {
+        self.places
+            .iter()
+            .zip(self.lane(flat))
+            .map(|(place, view)| (place.parameter.name.clone(), row_major(&view)))
+            .collect()
+    }
+
+    /// Writes a tensor for each parameter, found by `tensor_of` its name, to one lane `[width]`.
+    ///
+    /// # Errors
+    /// If one is missing or its shape is another.
+    pub fn pack<'a>(
+        &self,
+        flat: &Tensor,
+        mut tensor_of: impl FnMut(&str) -> Option<&'a Tensor>,
+    ) -> Result<(), TrainError> {
+        for (place, view) in self.places.iter().zip(self.lane(flat)) {
+            let parameter = &place.parameter;
+            let tensor = tensor_of(&parameter.name).ok_or_else(|| TrainError::Missing {
+                name: parameter.name.clone(),
+            })?;
+            write(&view, &parameter.name, tensor)?;
+        }
+        Ok(())
+    }
+
+    /// Writes one mask for each prunable layer to one lane `[width]`; all other parameters are trained.
+    ///
+    /// # Errors
+    /// If their number or a shape is another, or a value is neither 0 nor 1.
+    pub fn pack_masks(&self, flat: &Tensor, masks: &[Tensor]) -> Result<(), TrainError> {
+        if masks.len() != self.layers.len() {
+            return Err(TrainError::MaskCount {
+                got: masks.len(),
+                expected: self.layers.len(),
+            });
+        }
+        let _ = flat.shallow_clone().zero_();
+        for view in self.lane(flat) {
+            let _ = view.shallow_clone().fill_(1.0);
+        }
+        for ((layer, view), mask) in self.layers.iter().zip(self.prunable(flat)).zip(masks) {
+            write(&view, &layer.name, mask)?;
+            let binary = view.eq(0.0).logical_or(&view.eq(1.0));
+            if binary.all().int64_value(&[]) == 0 {
+                return Err(TrainError::MaskValue {
+                    layer: layer.name.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Fresh tensors of the running statistics for `lanes` lanes, as the forward pass takes them.
+    pub(super) fn new_statistics(&self, lanes: i64, device: Device) -> Vec<Tensor> {
+        let fresh = |buffer: &Buffer| {
+            let initial = f64::from(buffer.initial);
+            if self.lanes {
+                Tensor::full([lanes, buffer.features], initial, (Kind::Float, device))
+            } else {
+                Tensor::full([buffer.features], initial, (Kind::Float, device))
+            }
+        };
+        self.buffers.iter().map(fresh).collect()
+    }
+
+    /// Views of one lane's running statistics.
+    pub(super) fn lane_statistics(&self, statistics: &[Tensor], lane: i64) -> Vec<Tensor> {
+        let view = |tensor: &Tensor| {
+            if self.lanes {
+                tensor.select(0, lane)
+            } else {
+                tensor.shallow_clone()
+            }
+        };
+        statistics.iter().map(view).collect()
+    }
+
+    /// Writes a snapshot's parameters to one lane `[width]` and its running statistics to views of them.
+    pub(super) fn load(
+        &self,
+        snapshot: &Snapshot,
+        flat: &Tensor,
+        statistics: &[Tensor],
+    ) -> Result<(), TrainError> {
+        self.pack(flat, |name| snapshot.get(name))?;
+        for (buffer, view) in self.buffers.iter().zip(statistics) {
+            let tensor = snapshot
+                .get(&buffer.name)
+                .ok_or_else(|| TrainError::Missing {
+                    name: buffer.name.clone(),
+                })?;
+            write(view, &buffer.name, tensor)?;
+        }
+        Ok(())
+    }
+
+    /// Copies of one lane's parameters and running statistics.
+    pub(super) fn store(&self, flat: &Tensor, statistics: &[Tensor]) -> Snapshot {
+        let mut tensors = self.unpack(flat);
+        for (buffer, view) in self.buffers.iter().zip(statistics) {
+            tensors.push((buffer.name.clone(), row_major(view)));
+        }
+        Snapshot { tensors }
+    }
+}
+
+impl Place {
+    /// A flat piece in PyTorch's shape, behind the lanes if there are any.
+    fn shaped(&self, piece: &Tensor, lanes: Option<i64>) -> Tensor {
+        let lead: Vec<i64> = lanes.into_iter().collect();
+        let shape = &self.parameter.shape;
+        if self.channels_last {
+            let stored = [&lead[..], &[shape[0], shape[2], shape[3], shape[1]]].concat();
+            let n = lead.len() as i64;
+            let order: Vec<i64> = (0..n).chain([n, n + 3, n + 1, n + 2]).collect();
+            piece.view(&stored[..]).permute(&order[..])
+        } else {
+            piece.view(&[&lead[..], shape].concat()[..])
+        }
+    }
+}
+
+/// A row-major copy that shares no memory and no history.
+pub(super) fn row_major(view: &Tensor) -> Tensor {
+    tch::no_grad(|| {
+        let mut copy = Tensor::empty(view.size(), (view.kind(), view.device()));
+        copy.copy_(view);
+        copy
+    })
+}
+
+/// Copies a tensor into a view of the same shape.
+fn write(view: &Tensor, name: &str, tensor: &Tensor) -> Result<(), TrainError> {
+    if tensor.size() != view.size() {
+        return Err(TrainError::Shape {
+            name: name.to_owned(),
+            got: tensor.size(),
+            expected: view.size(),
+        });
+    }
+    tch::no_grad(|| view.shallow_clone().copy_(tensor));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trainer::testing::{ConvNet, LaneMlp};
+
+    fn random_snapshot(layout: &Layout) -> Snapshot {
+        let parameters = layout
+            .parameters()
+            .map(|p| (p.name.clone(), p.shape.clone()));
+        let buffers = layout
+            .buffers()
+            .iter()
+            .map(|b| (b.name.clone(), vec![b.features]));
+        let tensors = parameters
+            .chain(buffers)
+            .map(|(name, shape)| (name, Tensor::randn(shape, tch::kind::FLOAT_CPU)))
+            .collect();
+        Snapshot { tensors }
+    }
+
+    #[test]
+    fn what_is_stored_comes_back_bit_by_bit_in_either_memory_order() {
+        for channels_last in [false, true] {
+            let layout = Layout::new(&ConvNet::new(), channels_last);
+            let flat = Tensor::zeros([1, layout.width()], tch::kind::FLOAT_CPU);
+            let statistics = layout.new_statistics(1, Device::Cpu);
+            let snapshot = random_snapshot(&layout);
+            layout
+                .load(&snapshot, &flat.select(0, 0), &statistics)
+                .unwrap();
+            let back = layout.store(&flat.select(0, 0), &statistics);
+            assert_eq!(back, snapshot);
+            for (_, tensor) in &back.tensors {
+                assert!(tensor.is_contiguous());
+            }
+        }
+    }
+
+    #[test]
+    fn a_channels_last_weight_is_channels_last_contiguous_in_the_flat_buffer() {
+        let layout = Layout::new(&ConvNet::new(), true);
+        let flat = Tensor::zeros([1, layout.width()], tch::kind::FLOAT_CPU);
+        let weight = &layout.views(&flat)[0];
+        let [_, i, _, w] = weight.size()[..] else {
+            panic!("not a convolution weight")
+        };
+        assert_eq!(weight.stride()[1..], [1, w * i, i]);
+        assert_eq!(
+            crate::shim::channels_last(weight).unwrap().data_ptr(),
+            weight.data_ptr()
+        );
+    }
+
+    #[test]
+    fn every_parameter_of_every_lane_is_aligned_alike() {
+        let layout = Layout::new(&LaneMlp::new(7, &[5, 3], 3), false);
+        let flat = Tensor::zeros([3, layout.width()], tch::kind::FLOAT_CPU);
+        for lane in 0..3 {
+            for view in layout.lane(&flat.select(0, lane)) {
+                assert_eq!(
+                    (view.data_ptr() as usize - flat.data_ptr() as usize) % 64,
+                    0
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_wrong_shape_is_refused_with_the_parameters_name() {
+        let layout = Layout::new(&ConvNet::new(), true);
+        let flat = Tensor::zeros([1, layout.width()], tch::kind::FLOAT_CPU);
+        let mut snapshot = random_snapshot(&layout);
+        snapshot.tensors[0].1 = Tensor::zeros([2, 2], tch::kind::FLOAT_CPU);
+        let error = layout
+            .load(
+                &snapshot,
+                &flat.select(0, 0),
+                &layout.new_statistics(1, Device::Cpu),
+            )
+            .unwrap_err();
+        assert!(error.to_string().contains("conv1.weight"), "{error}");
+    }
+
+    #[test]
+    fn an_excluded_weight_is_trained_but_not_prunable() {
+        let mut layout = Layout::new(&ConvNet::new(), true);
+        layout.exclude(&["fc.weight".to_owned()]).unwrap();
+        assert!(layout.layers().iter().all(|l| l.name != "fc.weight"));
+        let flat = Tensor::zeros([1, layout.width()], tch::kind::FLOAT_CPU);
+        let masks: Vec<_> = layout
+            .layers()
+            .iter()
+            .map(|l| Tensor::zeros(&l.shape[..], tch::kind::FLOAT_CPU))
+            .collect();
+        layout.pack_masks(&flat.select(0, 0), &masks).unwrap();
+        for (name, mask) in layout.unpack(&flat.select(0, 0)) {
+            let expected = if masks.len() > 0 && layout.layers().iter().any(|l| l.name == name) {
+                0.0
+            } else {
+                1.0
+            };
+            assert_eq!(mask.min().double_value(&[]), expected, "{name}");
+        }
+        let error = layout.exclude(&["nope".to_owned()]).unwrap_err();
+        assert!(error.to_string().contains("conv1.weight"), "{error}");
+    }
+}

@@ -1,0 +1,250 @@
+//! Trains the levels of one or several seeds.
+//!
+//! A [`Trainer`] knows the network, the data and how a level is trained; a [`Session`] is one level
+//! of one or several lanes (seeds) under way, driven step by step from outside. All weights of all
+//! lanes lie in one flat buffer (see [`Layout`]), so that a step of the optimizer is one pass.
+//!
+//! The bytes of a lane are a function of its own start: they do not depend on how many lanes there
+//! are, nor on what the others compute, nor on where training was interrupted.
+
+use plugin_api::Layer;
+use tch::{Device, Tensor};
+
+use crate::data::{Dataset, Split};
+use crate::experiment::{Named, Precision, Train};
+use crate::model::{Init, Mode, Network, Parameter};
+use crate::optimizer::{OPTIMIZERS, Optimizer};
+use crate::registry::{Entry, find};
+use crate::rng::{Moment, Purpose, Stream};
+use crate::schedule::{SCHEDULES, Schedule, Span};
+use crate::shim::{Autocast, ShimError};
+
+mod batches;
+mod error;
+mod evaluate;
+mod gradients;
+mod lanes;
+mod layout;
+mod session;
+mod snapshot;
+mod state;
+#[cfg(test)]
+mod testing;
+
+pub use error::TrainError;
+pub use evaluate::{Evaluation, On};
+pub use gradients::{GradientRequest, Samples};
+pub use lanes::LaneStart;
+pub use layout::Layout;
+pub use session::{EpochRecord, Session};
+pub use snapshot::{OptimizerState, Position, Progress, Snapshot};
+
+/// A network, its data, and how one level of it is trained.
+pub struct Trainer {
+    network: Box<dyn Network>,
+    layout: Layout,
+    data: Dataset,
+    device: Device,
+    optimizer: Box<dyn Optimizer>,
+    schedule: Box<dyn Schedule>,
+    epochs: u64,
+    batch_size: u64,
+    label_smoothing: f64,
+    clip_norm: Option<f64>,
+    precision: Precision,
+    channels_last: bool,
+}
+
+impl Trainer {
+    /// A trainer on `device`, where the data must lie.
+    ///
+    /// # Errors
+    /// If the optimizer, the schedule or the batch size cannot be used.
+    pub fn new(
+        network: Box<dyn Network>,
+        train: &Train,
+        data: Dataset,
+        device: Device,
+    ) -> Result<Self, TrainError> {
+        if data.train.is_empty() || data.test.is_empty() {
+            return Err(TrainError::Empty(data.name));
+        }
+        check_last_batch(&*network, train.batch_size, data.train.len())?;
+        let channels_last = train.channels_last && network.channels_last() && !network.lanes();
+        let steps_per_epoch = (data.train.len() as u64).div_ceil(train.batch_size);
+        let span = Span {
+            steps_per_epoch,
+            total_steps: steps_per_epoch * train.epochs,
+        };
+        let optimizer = component("optimizer", OPTIMIZERS, &train.optimizer)?;
+        let schedule = component("schedule", SCHEDULES, &train.schedule)?;
+        Ok(Self {
+            layout: Layout::new(&*network, channels_last),
+            optimizer: optimizer(&train.optimizer.options)
+                .map_err(|source| options_error("optimizer", &train.optimizer, source))?,
+            schedule: schedule(&train.schedule.options, span)
+                .map_err(|source| options_error("schedule", &train.schedule, source))?,
+            network,
+            data,
+            device,
+            epochs: train.epochs,
+            batch_size: train.batch_size,
+            label_smoothing: train.label_smoothing,
+            clip_norm: train.clip_norm,
+            precision: train.precision,
+            channels_last,
+        })
+    }
+
+    /// The same trainer with these weights trained but not prunable.
+    ///
+    /// # Errors
+    /// If a name is not a prunable layer's.
+    pub fn excluding(mut self, names: &[String]) -> Result<Self, TrainError> {
+        self.layout.exclude(names)?;
+        Ok(self)
+    }
+
+    /// Optimizer steps of an epoch.
+    pub fn steps_per_epoch(&self) -> u64 {
+        (self.data.train.len() as u64).div_ceil(self.batch_size)
+    }
+
+    /// Optimizer steps of a level.
+    pub fn steps_per_level(&self) -> u64 {
+        self.steps_per_epoch() * self.epochs
+    }
+
+    /// Epochs of a level.
+    pub fn epochs(&self) -> u64 {
+        self.epochs
+    }
+
+    /// The prunable layers, in the network's order.
+    pub fn layers(&self) -> &[Layer] {
+        self.layout.layers()
+    }
+
+    /// Where parameters lie in the flat buffer.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The data.
+    pub fn data(&self) -> &Dataset {
+        &self.data
+    }
+
+    /// Where it trains.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// Whether several seeds can be trained in one session.
+    pub fn lanes(&self) -> bool {
+        self.network.lanes()
+    }
+
+    /// What the learning rate is multiplied with at this position of the schedule.
+    pub fn schedule_factor(&self, step: u64) -> f64 {
+        self.schedule.factor(step)
+    }
+
+    /// The initial parameters and running statistics of a seed. They are drawn on the CPU: the same
+    /// bits on every device.
+    pub fn initial(&self, seed: u64) -> Snapshot {
+        let draw = |parameter: &Parameter| {
+            let name = &parameter.name;
+            let count = parameter.shape.iter().product::<i64>() as usize;
+            let mut stream = Stream::new(seed, Purpose::Init(name), Moment::default());
+            let mut value = || match parameter.init {
+                Init::Constant(value) => value,
+                Init::Uniform(bound) => ((2.0 * f64::from(stream.uniform()) - 1.0) * bound) as f32,
+                Init::Normal(deviation) => (f64::from(stream.normal()) * deviation) as f32,
+            };
+            let values: Vec<f32> = (0..count).map(|_| value()).collect();
+            let tensor = Tensor::from_slice(&values).view(&parameter.shape[..]);
+            (name.clone(), tensor.to_device(self.device))
+        };
+        let mut tensors: Vec<_> = self.layout.parameters().map(draw).collect();
+        let statistics = self.layout.new_statistics(1, self.device);
+        let statistics = self.layout.lane_statistics(&statistics, 0);
+        for (buffer, tensor) in self.layout.buffers().iter().zip(statistics) {
+            tensors.push((buffer.name.clone(), tensor.copy()));
+        }
+        Snapshot { tensors }
+    }
+
+    /// Masks that prune nothing, one for each prunable layer.
+    pub fn dense_mask(&self) -> Vec<Tensor> {
+        let ones = |layer: &Layer| Tensor::ones(&layer.shape[..], (tch::Kind::Float, self.device));
+        self.layers().iter().map(ones).collect()
+    }
+
+    fn split(&self, on: On) -> &Split {
+        match on {
+            On::Train => &self.data.train,
+            On::Test => &self.data.test,
+        }
+    }
+
+    /// The logits, computed in the experiment's precision.
+    fn forward(
+        &self,
+        parameters: &[Tensor],
+        statistics: &[Tensor],
+        input: &Tensor,
+        mode: Mode,
+    ) -> Result<Tensor, ShimError> {
+        let _autocast = match self.precision {
+            Precision::Fp32 => None,
+            Precision::Bf16 => Some(Autocast::enter(self.device)?),
+        };
+        Ok(self.network.forward(parameters, statistics, input, mode))
+    }
+}
+
+/// The builder of a named component.
+fn component<Build: Copy>(
+    area: &'static str,
+    entries: &'static [Entry<Build>],
+    named: &Named,
+) -> Result<Build, TrainError> {
+    find(entries, &named.name)
+        .map(|entry| entry.build)
+        .ok_or_else(|| TrainError::UnknownComponent {
+            area,
+            name: named.name.clone(),
+            known: entries
+                .iter()
+                .map(|entry| entry.name)
+                .collect::<Vec<_>>()
+                .join(", "),
+        })
+}
+
+fn options_error(area: &'static str, named: &Named, source: serde_json::Error) -> TrainError {
+    TrainError::Options {
+        area,
+        name: named.name.clone(),
+        source,
+    }
+}
+
+/// Fails if a batch norm would meet a batch of one sample.
+fn check_last_batch(
+    network: &dyn Network,
+    batch_size: u64,
+    samples: i64,
+) -> Result<(), TrainError> {
+    let lone = |size: u64| size == 1 || samples as u64 % size == 1;
+    if network.buffers().is_empty() || !lone(batch_size) {
+        return Ok(());
+    }
+    let suggestion = (batch_size + 1..).find(|&size| !lone(size));
+    Err(TrainError::LoneSample {
+        samples,
+        batch_size,
+        suggestion: suggestion.unwrap_or(samples as u64),
+    })
+}

@@ -1,0 +1,343 @@
+//! One level of one or several lanes under way.
+
+use tch::{Kind, Tensor};
+
+use super::lanes::{Lane, common_position, epoch_log};
+use super::{Evaluation, LaneStart, On, Position, TrainError, Trainer, batches};
+use crate::model::Mode;
+use crate::optimizer::Buffers;
+use crate::rng::{Moment, Purpose, Stream};
+use crate::shim;
+
+/// What one lane did in one epoch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EpochRecord {
+    /// The lane's number at the start of the session.
+    pub lane: usize,
+    /// Epoch of the level, from 0.
+    pub epoch: u64,
+    /// Mean training loss of the samples, each at the step that saw it.
+    pub loss: f64,
+    /// Share of the samples that were classified rightly at the step that saw them.
+    pub accuracy: f64,
+    /// Learning rate of the epoch's last step.
+    pub lr: f64,
+    /// First step of the level whose loss is not finite; the last of the epoch if only its weights are not.
+    pub first_non_finite_step: Option<u64>,
+}
+
+/// One level of one or several lanes under way, all at the same step.
+///
+/// Lanes are numbered as they were given, also after others were dropped.
+pub struct Session<'t> {
+    pub(super) trainer: &'t Trainer,
+    pub(super) lanes: Vec<Lane>,
+    pub(super) buffers: Buffers,
+    pub(super) statistics: Vec<Tensor>,
+    /// Detached views of the weights with `requires_grad`, as the network takes them.
+    leaves: Vec<Tensor>,
+    /// Views of the gradients, laid out like the leaves.
+    slopes: Vec<Tensor>,
+    /// Order of the samples in the epoch under way, `[lanes, samples]`.
+    order: Option<Tensor>,
+    /// `[steps of an epoch, lanes]`: sums over a step's samples.
+    pub(super) losses: Tensor,
+    pub(super) correct: Tensor,
+    pub(super) position: Position,
+}
+
+impl Trainer {
+    /// A level of these lanes.
+    ///
+    /// # Errors
+    /// If a start does not fit the network, the lanes are not at one step, or there are several and
+    /// the network trains one seed at a time.
+    pub fn session(&self, starts: Vec<LaneStart>) -> Result<Session<'_>, TrainError> {
+        let position = common_position(self, &starts)?;
+        let (losses, correct) = epoch_log(self, &starts)?;
+        let (lanes, width) = (starts.len() as i64, self.layout.width());
+        let zeros = || Tensor::zeros([lanes, width], (Kind::Float, self.device));
+        let mut session = Session {
+            trainer: self,
+            lanes: Vec::new(),
+            buffers: Buffers::new(zeros(), zeros(), self.optimizer.state_names().len()),
+            statistics: self.layout.new_statistics(lanes, self.device),
+            leaves: Vec::new(),
+            slopes: Vec::new(),
+            order: None,
+            losses,
+            correct,
+            position,
+        };
+        for (id, start) in starts.iter().enumerate() {
+            session.lanes.push(Lane::new(id, start));
+            session.set_mask(id, &start.mask)?;
+            session.set_point(id, &start.point)?;
+            session.set_optimizer_state(id, &start.optimizer)?;
+        }
+        session.make_views();
+        Ok(session)
+    }
+}
+
+impl Session<'_> {
+    /// Numbers of the lanes that are still trained.
+    pub fn lanes(&self) -> Vec<usize> {
+        self.lanes.iter().map(|lane| lane.id).collect()
+    }
+
+    /// Where in the level all lanes are.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// Whether every step of the epoch is made and [`finish_epoch`](Session::finish_epoch) is due.
+    pub fn is_epoch_complete(&self) -> bool {
+        self.position.step_in_epoch == self.trainer.steps_per_epoch()
+    }
+
+    /// Whether the level is trained and its last epoch finished.
+    pub fn is_complete(&self) -> bool {
+        self.position.epoch >= self.trainer.epochs
+    }
+
+    /// Learning rate of a lane's next step.
+    ///
+    /// # Errors
+    /// If there is no such lane.
+    pub fn lr(&self, lane: usize) -> Result<f64, TrainError> {
+        Ok(self.lanes[self.slot(lane)?].lr(self.trainer, self.position.step))
+    }
+
+    /// One optimizer step of all lanes. Nothing is read back from the device.
+    ///
+    /// # Errors
+    /// If the epoch or the level is complete, or every lane was dropped.
+    pub fn step(&mut self) -> Result<(), TrainError> {
+        let refuse = |reason| {
+            Err(TrainError::Step {
+                step: self.position.step,
+                reason,
+            })
+        };
+        if self.lanes.is_empty() {
+            return refuse("every lane was dropped");
+        } else if self.is_complete() {
+            return refuse("the level is complete");
+        } else if self.is_epoch_complete() {
+            return refuse("the epoch is complete, its record has to be read first");
+        }
+        let trainer = self.trainer;
+        let with_lanes = trainer.lanes();
+        let index = self.next_index();
+        let (input, labels) = self.next_batch(&index)?;
+        self.seed_libtorch();
+        let logits = tch::with_grad(|| {
+            trainer.forward(&self.leaves, &self.statistics, &input, Mode::Train)
+        })?;
+        let row = self.position.step_in_epoch as i64;
+        let scores = if with_lanes {
+            logits.detach()
+        } else {
+            logits.detach().unsqueeze(0)
+        };
+        let slope = shim::cross_entropy(
+            &scores,
+            &labels,
+            trainer.label_smoothing,
+            &self.losses.select(0, row),
+            &self.correct.select(0, row),
+        )?;
+        shim::backward(
+            &logits,
+            &slope.view_as(&logits),
+            &self.leaves,
+            &self.slopes,
+            with_lanes,
+        )?;
+        if let Some(largest) = trainer.clip_norm {
+            self.buffers.clip(largest);
+        }
+        let step = self.position.step;
+        let lr: Vec<f64> = self.lanes.iter().map(|l| l.lr(trainer, step)).collect();
+        for lane in &mut self.lanes {
+            lane.optimizer_steps += 1;
+        }
+        let count = |lane: &Lane| lane.optimizer_steps as i64;
+        let steps: Vec<i64> = self.lanes.iter().map(count).collect();
+        trainer.optimizer.step(&mut self.buffers, &lr, &steps)?;
+        self.position.step += 1;
+        self.position.step_in_epoch += 1;
+        Ok(())
+    }
+
+    /// The records of a complete epoch; the one read-back of the epoch.
+    ///
+    /// # Errors
+    /// If the epoch is not complete.
+    pub fn finish_epoch(&mut self) -> Result<Vec<EpochRecord>, TrainError> {
+        if !self.is_epoch_complete() {
+            return Err(TrainError::Step {
+                step: self.position.step,
+                reason: "the epoch is not complete",
+            });
+        }
+        let samples = self.trainer.data.train.len() as f64;
+        let epoch = self.position.epoch;
+        let first_step = epoch * self.trainer.steps_per_epoch();
+        let last_step = self.position.step - 1;
+        let finite = self.buffers.weights.isfinite().all_dim(1, false);
+        let finite = Vec::<bool>::try_from(&finite).map_err(read_back)?;
+        let mut records = Vec::with_capacity(self.lanes.len());
+        for (slot, lane) in self.lanes.iter().enumerate() {
+            let column = |log: &Tensor| log.select(1, slot as i64).contiguous();
+            let losses = Vec::<f64>::try_from(column(&self.losses)).map_err(read_back)?;
+            let correct = Vec::<i64>::try_from(column(&self.correct)).map_err(read_back)?;
+            let bad = losses.iter().position(|loss| !loss.is_finite());
+            records.push(EpochRecord {
+                lane: lane.id,
+                epoch,
+                loss: losses.iter().sum::<f64>() / samples,
+                accuracy: correct.iter().sum::<i64>() as f64 / samples,
+                lr: lane.lr(self.trainer, last_step),
+                first_non_finite_step: bad
+                    .map(|step| first_step + step as u64)
+                    .or((!finite[slot]).then_some(last_step)),
+            });
+        }
+        self.position.epoch += 1;
+        self.position.step_in_epoch = 0;
+        self.order = None;
+        Ok(records)
+    }
+
+    /// Stops training a lane; the others go on with the same bytes.
+    ///
+    /// # Errors
+    /// If there is no such lane.
+    pub fn drop_lane(&mut self, lane: usize) -> Result<(), TrainError> {
+        let slot = self.slot(lane)?;
+        self.lanes.remove(slot);
+        if self.lanes.is_empty() {
+            return Ok(());
+        }
+        let rest = (0..=self.lanes.len()).filter(|&other| other != slot);
+        let rest: Vec<i64> = rest.map(|other| other as i64).collect();
+        let rest = Tensor::from_slice(&rest).to_device(self.trainer.device);
+        let keep = |tensor: &mut Tensor, dim| *tensor = tensor.index_select(dim, &rest);
+        keep(&mut self.buffers.weights, 0);
+        keep(&mut self.buffers.gradients, 0);
+        keep(&mut self.buffers.mask, 0);
+        self.buffers.state.iter_mut().for_each(|t| keep(t, 0));
+        self.statistics.iter_mut().for_each(|t| keep(t, 0));
+        self.order.iter_mut().for_each(|t| keep(t, 0));
+        keep(&mut self.losses, 1);
+        keep(&mut self.correct, 1);
+        self.make_views();
+        Ok(())
+    }
+
+    /// Loss and accuracy of every lane that is still trained, in their order.
+    ///
+    /// # Errors
+    /// Libtorch's.
+    pub fn evaluate(&self, on: On) -> Result<Vec<Evaluation>, TrainError> {
+        if self.lanes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let parameters = self.trainer.layout.views(&self.buffers.weights);
+        let lanes = self.lanes.len() as i64;
+        self.trainer
+            .evaluate_lanes(&parameters, &self.statistics, lanes, on)
+    }
+
+    /// Indices of the training samples that a lane's next step will see; of the first of the next
+    /// epoch if this one is complete.
+    ///
+    /// # Errors
+    /// If there is no such lane.
+    pub fn next_samples(&self, lane: usize) -> Result<Vec<i64>, TrainError> {
+        let lane = &self.lanes[self.slot(lane)?];
+        let (mut epoch, mut step) = (self.position.epoch, self.position.step_in_epoch);
+        if self.is_epoch_complete() {
+            (epoch, step) = (epoch + 1, 0);
+        }
+        let samples = self.trainer.data.train.len();
+        let order = batches::order(lane.seed, lane.order_level, epoch, samples);
+        let size = self.trainer.batch_size as usize;
+        let start = step as usize * size;
+        Ok(order[start..order.len().min(start + size)].to_vec())
+    }
+
+    fn make_views(&mut self) {
+        let layout = &self.trainer.layout;
+        let leaf = |view: Tensor| view.detach().set_requires_grad(true);
+        let views = layout.views(&self.buffers.weights);
+        self.leaves = views.into_iter().map(leaf).collect();
+        self.slopes = layout.views(&self.buffers.gradients);
+    }
+
+    /// Inputs and labels of the next batch.
+    fn next_batch(&self, index: &Tensor) -> Result<(Tensor, Tensor), TrainError> {
+        let trainer = self.trainer;
+        let (data, lanes, channels_last) = (&trainer.data, trainer.lanes(), trainer.channels_last);
+        let Some(augment) = &data.augment else {
+            return Ok(batches::gather(&data.train, index, lanes, channels_last)?);
+        };
+        let stream = |lane: &Lane| {
+            let moment = Moment {
+                level: lane.order_level,
+                epoch: self.position.epoch,
+                step: self.position.step,
+            };
+            Stream::new(lane.seed, Purpose::Augment, moment)
+        };
+        let mut streams: Vec<Stream> = self.lanes.iter().map(stream).collect();
+        Ok(batches::gather_augmented(
+            &data.train,
+            index,
+            lanes,
+            channels_last,
+            augment,
+            &mut streams,
+        )?)
+    }
+
+    /// Indices of the next batch, `[lanes, batch]`; draws the epoch's order at its first step.
+    fn next_index(&mut self) -> Tensor {
+        let samples = self.trainer.data.train.len();
+        let epoch = self.position.epoch;
+        let order = self.order.get_or_insert_with(|| {
+            let all: Vec<i64> = self
+                .lanes
+                .iter()
+                .flat_map(|lane| batches::order(lane.seed, lane.order_level, epoch, samples))
+                .collect();
+            Tensor::from_slice(&all)
+                .view([-1, samples])
+                .to_device(self.trainer.device)
+        });
+        let size = self.trainer.batch_size as i64;
+        let start = self.position.step_in_epoch as i64 * size;
+        order.narrow(1, start, size.min(samples - start))
+    }
+
+    /// Seeds libtorch's generator for networks that draw dropout from it. Lanes cannot draw from a
+    /// generator that they share.
+    fn seed_libtorch(&self) {
+        if let ([lane], false) = (&self.lanes[..], self.trainer.lanes()) {
+            let moment = Moment {
+                level: lane.level,
+                epoch: self.position.epoch,
+                step: self.position.step,
+            };
+            let seed = Stream::new(lane.seed, Purpose::Dropout, moment).next_u64();
+            tch::manual_seed(seed as i64);
+        }
+    }
+}
+
+/// A failure to copy numbers from the device.
+fn read_back(error: tch::TchError) -> TrainError {
+    TrainError::ReadBack(error.to_string())
+}

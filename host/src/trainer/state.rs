@@ -1,0 +1,169 @@
+//! The state of one lane of a session: read, replaced and checked.
+
+use tch::{Kind, Tensor};
+
+use super::layout::row_major;
+use super::{OptimizerState, Progress, Session, Snapshot, TrainError};
+
+impl Session<'_> {
+    /// A lane's parameters and running statistics.
+    ///
+    /// # Errors
+    /// If there is no such lane.
+    pub fn snapshot(&self, lane: usize) -> Result<Snapshot, TrainError> {
+        let slot = self.slot(lane)? as i64;
+        let layout = &self.trainer.layout;
+        let statistics = layout.lane_statistics(&self.statistics, slot);
+        Ok(layout.store(&self.buffers.weights.select(0, slot), &statistics))
+    }
+
+    /// A lane's optimizer state.
+    ///
+    /// # Errors
+    /// If there is no such lane.
+    pub fn optimizer_state(&self, lane: usize) -> Result<OptimizerState, TrainError> {
+        let slot = self.slot(lane)?;
+        let mut tensors = Vec::new();
+        for (state, flat) in self.states() {
+            let named = self.trainer.layout.unpack(&flat.select(0, slot as i64));
+            let prefix = |(name, tensor)| (format!("{state}.{name}"), tensor);
+            tensors.extend(named.into_iter().map(prefix));
+        }
+        Ok(OptimizerState {
+            tensors,
+            steps: self.lanes[slot].optimizer_steps,
+        })
+    }
+
+    /// What a lane has to remember, beside its snapshot, mask and optimizer state, to go on from here.
+    ///
+    /// # Errors
+    /// If there is no such lane.
+    pub fn progress(&self, lane: usize) -> Result<Progress, TrainError> {
+        let slot = self.slot(lane)? as i64;
+        let done = self.position.step_in_epoch as i64;
+        let part = |log: &Tensor| row_major(&log.select(1, slot).narrow(0, 0, done));
+        Ok(Progress {
+            position: self.position,
+            tensors: vec![
+                ("losses".to_owned(), part(&self.losses)),
+                ("correct".to_owned(), part(&self.correct)),
+            ],
+        })
+    }
+
+    /// A lane's masks, one for each prunable layer.
+    ///
+    /// # Errors
+    /// If there is no such lane.
+    pub fn mask(&self, lane: usize) -> Result<Vec<Tensor>, TrainError> {
+        let flat = self.buffers.mask.select(0, self.slot(lane)? as i64);
+        let views = self.trainer.layout.prunable(&flat);
+        Ok(views.iter().map(row_major).collect())
+    }
+
+    /// Gives a lane other masks. What they prune becomes 0 at once; what they grow starts at 0, with
+    /// a cleared optimizer state.
+    ///
+    /// # Errors
+    /// If there is no such lane or the masks are not masks of its layers.
+    pub fn set_mask(&mut self, lane: usize, masks: &[Tensor]) -> Result<(), TrainError> {
+        let slot = self.slot(lane)? as i64;
+        let flat = self.buffers.mask.select(0, slot);
+        // Pruned weights have no optimizer state by the invariant of every step, so that clearing
+        // by the old mask and by the new one leaves nothing behind in grown weights.
+        self.buffers.clear_pruned(slot);
+        self.trainer.layout.pack_masks(&flat, masks)?;
+        self.buffers.clear_pruned(slot);
+        Ok(())
+    }
+
+    /// Gives a lane other parameters and running statistics; its mask is applied to them.
+    ///
+    /// # Errors
+    /// If there is no such lane or the point is another network's.
+    pub fn set_point(&mut self, lane: usize, point: &Snapshot) -> Result<(), TrainError> {
+        let slot = self.slot(lane)? as i64;
+        let layout = &self.trainer.layout;
+        let statistics = layout.lane_statistics(&self.statistics, slot);
+        layout.load(point, &self.buffers.weights.select(0, slot), &statistics)?;
+        self.buffers.clear_pruned(slot);
+        Ok(())
+    }
+
+    /// Gives a lane another optimizer state; its mask is applied to it.
+    ///
+    /// # Errors
+    /// If there is no such lane, or the state is another optimizer's or network's.
+    pub fn set_optimizer_state(
+        &mut self,
+        lane: usize,
+        state: &OptimizerState,
+    ) -> Result<(), TrainError> {
+        let slot = self.slot(lane)?;
+        for (name, flat) in self.states() {
+            let flat = flat.select(0, slot as i64);
+            if state.tensors.is_empty() {
+                let _ = flat.shallow_clone().zero_();
+            } else {
+                let of = |parameter: &str| state.get(&format!("{name}.{parameter}"));
+                self.trainer.layout.pack(&flat, of)?;
+            }
+        }
+        self.lanes[slot].optimizer_steps = state.steps;
+        self.buffers.clear_pruned(slot as i64);
+        Ok(())
+    }
+
+    /// Whether every pruned weight of a lane, and its optimizer state, is exactly +0.
+    ///
+    /// # Errors
+    /// Names the first that is not, with its value.
+    pub fn check_pruned(&self, lane: usize) -> Result<(), TrainError> {
+        let slot = self.slot(lane)? as i64;
+        let off = self.buffers.mask.select(0, slot).eq(0.0);
+        let weights = std::iter::once(("weight", &self.buffers.weights));
+        for (tensor, flat) in weights.chain(self.states()) {
+            let flat = flat.select(0, slot);
+            // Bits, so that neither -0 nor NaN passes.
+            let alive = flat.view_dtype(Kind::Int).ne(0).logical_and(&off);
+            if alive.any().int64_value(&[]) == 0 {
+                continue;
+            }
+            let layout = &self.trainer.layout;
+            let views = layout.prunable(&alive).into_iter();
+            for ((layer, alive), values) in layout
+                .layers()
+                .iter()
+                .zip(views)
+                .zip(layout.prunable(&flat))
+            {
+                let found = alive.reshape([-1]).nonzero();
+                if found.size()[0] > 0 {
+                    let index = found.int64_value(&[0, 0]);
+                    return Err(TrainError::Pruned {
+                        tensor: tensor.to_owned(),
+                        layer: layer.name.clone(),
+                        index,
+                        value: values.reshape([-1]).double_value(&[index]),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Place of a lane in the buffers.
+    pub(super) fn slot(&self, lane: usize) -> Result<usize, TrainError> {
+        self.lanes
+            .iter()
+            .position(|other| other.id == lane)
+            .ok_or(TrainError::NoLane { lane })
+    }
+
+    /// The optimizer's state tensors with their names.
+    fn states(&self) -> impl Iterator<Item = (&'static str, &Tensor)> {
+        let names = self.trainer.optimizer.state_names();
+        names.iter().copied().zip(&self.buffers.state)
+    }
+}
