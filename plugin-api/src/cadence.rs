@@ -21,7 +21,8 @@ pub struct Cadence {
     /// the first step, on the point that the level starts from. 0 for none.
     ///
     /// Round r of R, from 0, keeps `N_last^(1-(r+1)/R) * N_this^((r+1)/R)` weights, rounded; the
-    /// last one exactly `N_this`. The masks are nested.
+    /// last one exactly `N_this`. The masks are nested. Together with `between_levels` all rounds
+    /// keep `N_this`.
     ///
     /// # Source
     /// The schedule of SynFlow: Tanaka et al. 2020 (arXiv:2006.05467), algorithm 1.
@@ -42,9 +43,10 @@ pub struct Cadence {
     pub within_level: Option<Interval>,
 }
 
-/// Every so many steps of a level: at `from`, `from + every`, `from + 2 every`, ... as long as
-/// neither `until` nor the level's last step is behind. Step s is the time right after the level's
-/// s-th optimizer step, so there is none at 0.
+/// Every so many steps of a level: at `from`, `from + every`, `from + 2 every`, ... up to `until`.
+///
+/// Step s is the time right after the level's s-th optimizer step, so there is no call at 0. Nor is
+/// there one after the level's last step: nothing would be trained with its masks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Interval {
@@ -52,8 +54,8 @@ pub struct Interval {
     pub every: Step,
     /// Time of the level's first call; [`Cadence::and_every`] sets it to `every`.
     pub from: Step,
-    /// Time of the level after which there is no call, though there may be one at it; none is the
-    /// level's end.
+    /// Time of the level after which there is no call, though there may be one at it; if not given,
+    /// the level's end.
     pub until: Option<Step>,
 }
 
@@ -83,9 +85,9 @@ impl Interval {
     }
 
     fn end(&self, steps_per_epoch: u64, steps_per_level: u64) -> u64 {
-        self.until.map_or(steps_per_level, |until| {
-            until.steps(steps_per_epoch).min(steps_per_level)
-        })
+        let last = steps_per_level.saturating_sub(1);
+        self.until
+            .map_or(last, |until| until.steps(steps_per_epoch).min(last))
     }
 }
 
@@ -151,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_come_every_so_many_steps_up_to_and_including_the_end() {
+    fn calls_come_every_so_many_steps_as_long_as_training_goes_on_after_them() {
         let every = |every, until| {
             Cadence::between_levels()
                 .and_every(every, until)
@@ -159,9 +161,11 @@ mod tests {
                 .unwrap()
         };
         let steps = Step::Iterations;
-        assert_eq!(calls(&every(steps(3), None), 4, 9), [3, 6, 9]);
+        assert_eq!(calls(&every(steps(3), None), 4, 9), [3, 6]);
+        assert_eq!(calls(&every(steps(3), None), 4, 10), [3, 6, 9]);
         assert_eq!(calls(&every(steps(3), Some(steps(6))), 4, 9), [3, 6]);
-        assert_eq!(calls(&every(steps(3), Some(steps(99))), 4, 9), [3, 6, 9]);
+        assert_eq!(calls(&every(steps(3), Some(steps(99))), 4, 10), [3, 6, 9]);
+        assert_eq!(calls(&every(steps(3), Some(steps(5))), 4, 10), [3]);
         assert_eq!(calls(&every(Step::Epochs(1), None), 4, 9), [4, 8]);
         assert_eq!(calls(&every(steps(10), None), 4, 9), [0; 0]);
         let late = Interval {

@@ -90,7 +90,7 @@ impl Still {
         let scores = strategy.score(self)?;
         let rule = MaskRule {
             may_grow: self.facts.phase == Phase::WithinLevel,
-            target,
+            ..MaskRule::nested(target)
         };
         self.masks = strategy.update(self, &scores, rule)?;
         self.weights = self
