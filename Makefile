@@ -27,6 +27,8 @@ MAN_HELP  := $(SHARE)/man/man1/$$name.1
 # LIBTORCH in the environment wins over .cargo/config.toml, in cargo as here.
 TORCH_LIB := $(or $(LIBTORCH),.libtorch)/lib
 
+# Cargo runs in parallel by itself; with `make -j` the steps of a target keep their order.
+.NOTPARALLEL:
 .PHONY: help tools libtorch build run test lint smoke check fmt clean install uninstall
 
 help: ## list the targets
@@ -44,6 +46,7 @@ tools:
 
 libtorch: tools ## fetch libtorch into .libtorch, if it is not there yet
 ifdef LIBTORCH
+	@[ -e "$(LIBTORCH)/lib/libtorch.$(DYLIB)" ] || { echo "make: LIBTORCH=$(LIBTORCH) holds no lib/libtorch.$(DYLIB). Unset it to have libtorch fetched, or let it name a folder with libtorch 2.13.0." >&2; exit 1; }
 	@echo "using the libtorch in LIBTORCH=$(LIBTORCH)"
 else
 	@command -v python3 >/dev/null || { echo "make: python3 was not found; it fetches libtorch. Install it (Debian and Ubuntu: apt install python3 python3-venv), or set LIBTORCH to a libtorch that you have." >&2; exit 1; }
@@ -86,6 +89,7 @@ clean: ## remove what cargo built; .libtorch stays
 
 install: build ## install into PREFIX, as bin/rewind and, where that name is free, bin/host
 	@$(MAKE) --no-print-directory uninstall
+	@[ ! -e "$(BIN)/rewind" ] || { echo "make: $(BIN)/rewind is another program. Remove it or choose another PREFIX." >&2; exit 1; }
 	mkdir -p "$(BIN)" "$(OURS)/plugins"
 	cp $(TARGET)/host "$(OURS)/"
 	cp $(addprefix $(TARGET)/,$(PLUGINS)) "$(OURS)/plugins/"
@@ -122,7 +126,7 @@ install: build ## install into PREFIX, as bin/rewind and, where that name is fre
 	@echo "installed $(BIN)/rewind"
 	@case ":$$PATH:" in *":$(BIN):"*) ;; *) echo "$(BIN) is not on your PATH: add it to run rewind by its name" ;; esac
 	@found=$$(command -v host || true); \
-	case "$$found" in "" | "$(BIN)/host") ;; *) echo "\`host\` on your PATH is $$found; \`rewind\` is this program" ;; esac
+	case "$$found" in "" | "$(BIN)/host") ;; *) echo "\`host\` is $$found on your PATH: use \`rewind\`, which is this same program" ;; esac
 
 uninstall: ## remove from PREFIX what install put there, and nothing else
 	@for name in rewind host; do \

@@ -107,7 +107,7 @@ def main():
         fail(f"Python 3.9 or newer is needed; {sys.executable} is {platform.python_version()}.")
     _lock = wait_for_lock()  # held until the process ends
     before = read_stamp()
-    asked = (sys.argv[1:2] + [""])[0] or os.environ.get("TORCH")
+    asked = "".join(sys.argv[1:2]) or os.environ.get("TORCH")
     variant = asked or before.get("variant") or ("full" if has_nvidia_gpu() else "lean")
     if variant not in DISK:
         variant = str(Path(variant).expanduser().resolve())
@@ -138,37 +138,9 @@ def main():
 
 def unpack_wheels(variant):
     """Fills PART with the headers and libraries of the wheels of `variant`."""
-    platforms = wheel_platforms()
-    compiler = cxx_compiler()
-    during, after = DISK[variant]
-    free = shutil.disk_usage(ROOT).free
-    if free < during:
-        fail(
-            f"{ROOT} is on a disk with {free:,} bytes free, and setting up libtorch ({variant}) "
-            f"takes {during:,} bytes, of which {after:,} stay. Make room and run it again."
-        )
-
+    compiler = cxx_compiler()  # all that can be missing is asked for before the long download
     work = PART / "work"
-    wheels = work / "wheels"
-    wheels.mkdir(parents=True)
-    requirements = work / "requirements.txt"
-    requirements.write_text(pins(variant))
-    # The tags are those of one Python, so that every machine gets the files whose hashes are here.
-    command = pip(work) + ["download", "--no-cache-dir", "--no-deps", "--only-binary=:all:"]
-    command += ["--require-hashes", "-r", str(requirements), "-d", str(wheels)]
-    command += ["--python-version=3.11", "--implementation=cp", "--abi=cp311", "--abi=none"]
-    command += [f"--platform={name}" for name in platforms]
-    print(f"libtorch {VERSION} ({variant}): downloading", flush=True)
-    # pip's own temporary files belong on the disk whose room was checked.
-    if subprocess.run(command, env={**os.environ, "TMPDIR": str(work)}).returncode != 0:
-        fail(
-            "pip could not download libtorch; what it says is above. Without a way to PyPI, set "
-            "pip's PIP_INDEX_URL or PIP_PROXY for your mirror or proxy, or give a folder that "
-            f"already holds libtorch {VERSION}: make libtorch TORCH=/path/to/libtorch"
-        )
-
-    print(f"libtorch {VERSION} ({variant}): unpacking", flush=True)
-    for wheel in sorted(wheels.iterdir()):
+    for wheel in download_wheels(variant, work):
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(PART, [n for n in archive.namelist() if is_wanted(n, variant)])
         wheel.unlink()
@@ -188,6 +160,38 @@ def unpack_wheels(variant):
     remove(PART / "nvidia")
     if not MACOS:
         make_stub(compiler, lib)
+
+
+def download_wheels(variant, work):
+    """Has pip put the wheels of `variant` into `work`, and returns their paths."""
+    platforms = wheel_platforms()
+    during, after = DISK[variant]
+    free = shutil.disk_usage(ROOT).free
+    if free < during:
+        fail(
+            f"{ROOT} is on a disk with {free:,} bytes free, and setting up libtorch ({variant}) "
+            f"takes {during:,} bytes, of which {after:,} stay. Make room and run it again."
+        )
+
+    wheels = work / "wheels"
+    wheels.mkdir(parents=True)
+    requirements = work / "requirements.txt"
+    requirements.write_text(pins(variant))
+    # The tags are those of one Python, so that every machine gets the files whose hashes are here.
+    command = pip(work) + ["download", "--no-cache-dir", "--no-deps", "--only-binary=:all:"]
+    command += ["--require-hashes", "-r", str(requirements), "-d", str(wheels)]
+    command += ["--python-version=3.11", "--implementation=cp", "--abi=cp311", "--abi=none"]
+    command += [f"--platform={name}" for name in platforms]
+    print(f"libtorch {VERSION} ({variant}): downloading", flush=True)
+    # pip's own temporary files belong on the disk whose room was checked.
+    if subprocess.run(command, env={**os.environ, "TMPDIR": str(work)}).returncode != 0:
+        fail(
+            "pip could not download libtorch; what it says is above. Without a way to PyPI, set "
+            "pip's PIP_INDEX_URL, PIP_PROXY or PIP_CERT for your mirror or proxy, or name a "
+            f"folder that holds libtorch {VERSION}: make libtorch TORCH=/path/to/libtorch"
+        )
+    print(f"libtorch {VERSION} ({variant}): unpacking", flush=True)
+    return sorted(wheels.iterdir())
 
 
 def is_wanted(name, variant):

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use plugin_api::Step;
 use plugin_api::schemars::{self, JsonSchema};
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +17,7 @@ pub struct Experiment {
     #[schemars(regex(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]*$"))]
     pub name: String,
     /// Seeds; each is a whole repetition with its own initial weights and data order.
-    #[schemars(length(min = 1))]
+    #[schemars(length(min = 1), extend("uniqueItems" = true))]
     pub seeds: Vec<u64>,
     /// Dataset and its options.
     pub data: Named,
@@ -27,6 +28,7 @@ pub struct Experiment {
     /// How far the network is pruned.
     pub prune: Prune,
     /// Who decides what is pruned and what is rewound.
+    #[schemars(with = "form::StrategyForm")]
     pub strategy: Strategy,
     /// Plugins that are not shipped with the host, by the name under which the strategy uses them.
     #[serde(default)]
@@ -72,6 +74,10 @@ pub struct Train {
     /// Memory layout of convolution nets.
     #[serde(default = "yes")]
     pub channels_last: bool,
+    /// Time between two evaluations on the test samples within a level, at epochs' ends; the level's
+    /// end is always evaluated.
+    #[serde(default)]
+    pub evaluate_every: Option<Step>,
 }
 
 /// Arithmetic of the forward and backward pass.
@@ -91,6 +97,7 @@ pub enum Precision {
 pub struct Prune {
     /// Number of the last level; level 0 is dense. Not together with `densities`.
     #[serde(default)]
+    #[schemars(range(max = 10_000))]
     pub levels: Option<u64>,
     /// Share of the survivors that each level prunes.
     #[serde(default = "fifth")]
@@ -98,7 +105,10 @@ pub struct Prune {
     pub rate: f64,
     /// Density of levels 1, 2, ..., instead of `levels` and `rate`.
     #[serde(default)]
-    #[schemars(inner(range(min = 0.0, max = 1.0)))]
+    #[schemars(
+        length(min = 1),
+        extend("items" = { "type": "number", "exclusiveMinimum": 0.0, "maximum": 1.0 })
+    )]
     pub densities: Option<Vec<f64>>,
     /// Names of weights that are never pruned, such as `fc.weight`.
     #[serde(default)]
@@ -163,6 +173,47 @@ pub struct PluginSource {
     #[serde(default)]
     #[schemars(regex(pattern = "^[0-9a-f]{64}$"))]
     pub blake3: Option<String>,
+}
+
+/// The short forms that a strategy can have in the file, for its schema.
+mod form {
+    #![allow(dead_code, reason = "only their schemas are used")]
+
+    use super::{JsonSchema, Part, schemars};
+
+    #[derive(JsonSchema)]
+    #[schemars(untagged)]
+    pub enum StrategyForm {
+        /// A plugin's name: the trio that it names as its default.
+        Plugin(String),
+        Parts(Parts),
+    }
+
+    #[derive(JsonSchema)]
+    #[schemars(deny_unknown_fields)]
+    pub struct Parts {
+        /// Which weights matter.
+        score: PartForm,
+        /// Which weights survive.
+        mask: PartForm,
+        /// What is reset before training goes on; each policy works on what the one before it left.
+        rewind: Option<RewindForm>,
+    }
+
+    #[derive(JsonSchema)]
+    #[schemars(untagged)]
+    pub enum PartForm {
+        /// `plugin/component`.
+        Name(String),
+        Table(Part),
+    }
+
+    #[derive(JsonSchema)]
+    #[schemars(untagged)]
+    pub enum RewindForm {
+        One(PartForm),
+        List(Vec<PartForm>),
+    }
 }
 
 fn yes() -> bool {

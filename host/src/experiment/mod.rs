@@ -1,7 +1,33 @@
 //! The experiment file.
+//!
+//! [`load()`] reads a file with its bases and overrides into an [`Experiment`] or reports every
+//! problem it finds, each at its place. [`identity()`] is what tells one experiment from another.
 
+mod catalog;
+mod check;
+mod choice;
 mod config;
+mod density;
+mod described;
+mod diagnostic;
+mod identity;
+mod inherit;
+mod load;
+mod overrides;
+mod problems;
+mod scalar;
+mod strategy;
+mod text;
+mod tree;
 
+#[cfg(test)]
+mod tests;
+
+pub use catalog::{Catalog, ComponentInfo, Kind, PluginInfo, Slot};
 pub use config::{
     Collapse, Experiment, Named, Part, PluginSource, Precision, Prune, Strategy, Train,
 };
+pub use diagnostic::{Category, Diagnostic};
+pub use identity::{Identity, dense_identity, identity};
+pub use load::{Loaded, load, schema};
+pub use problems::Diagnostics;

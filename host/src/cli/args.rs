@@ -1,0 +1,190 @@
+//! What the command line may say.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+use tch::Device;
+
+/// Trains networks and prunes them level by level with strategies that are plugins.
+#[derive(Parser, Debug)]
+#[command(version, about, max_term_width = 100)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// How to say it.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// How results and progress are shown.
+#[derive(ClapArgs, Clone, Debug)]
+pub struct Output {
+    /// Show results only.
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// Write one JSON object a line to stdout: events of a run, and results.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Say more on stderr: -v what each level does, -vv everything.
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+impl Output {
+    /// Whether messages are coloured.
+    pub fn colour(&self) -> bool {
+        std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+    }
+
+    /// Whether progress is shown as moving bars.
+    pub fn bars(&self) -> bool {
+        !self.quiet && !self.json && std::io::stderr().is_terminal()
+    }
+
+    /// Sends the log to stderr.
+    pub fn start_logging(&self) {
+        let level = match (self.quiet, self.verbose) {
+            (true, _) => "warn",
+            (false, 0) => "info",
+            (false, 1) => "debug",
+            (false, _) => "trace",
+        };
+        let environment = env_logger::Env::default().default_filter_or(level);
+        env_logger::Builder::from_env(environment)
+            .format_timestamp(None)
+            .format_target(false)
+            .init();
+    }
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Run an experiment, or go on with it where it stopped.
+    Run(RunArgs),
+}
+
+/// Which experiment, and what to change in it.
+#[derive(ClapArgs, Debug)]
+pub struct ExperimentArgs {
+    /// The experiment file.
+    pub file: PathBuf,
+    /// Override a key: `--set train.epochs=5`. May be given more than once.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Run these seeds instead of the file's: `0..5` (5 left out), `0..=5`, or `1,4,7`.
+    #[arg(long, value_name = "SEEDS", value_parser = parse_seeds)]
+    pub seeds: Option<SeedList>,
+    /// Folder of datasets.
+    #[arg(long, value_name = "DIR", env = "HOST_DATA_DIR", default_value_os_t = default_data_dir())]
+    pub data_dir: PathBuf,
+}
+
+/// How to run it.
+#[derive(ClapArgs, Debug)]
+pub struct RunArgs {
+    /// Which experiment.
+    #[command(flatten)]
+    pub experiment: ExperimentArgs,
+    /// Where to train: `cpu`, `cuda` or `cuda:1`.
+    #[arg(long, default_value = "cpu", value_parser = parse_device)]
+    pub device: Device,
+    /// Threads to compute with; the cores of this machine if not given.
+    #[arg(long, value_name = "N")]
+    pub threads: Option<std::num::NonZeroU16>,
+    /// Folder in which runs are kept.
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub runs: PathBuf,
+    /// Seconds between two checkpoints within a level.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub checkpoint_every: u64,
+    /// Go on with a run although one of its plugins was built anew.
+    #[arg(long)]
+    pub allow_changed_plugins: bool,
+}
+
+/// A list of seeds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeedList(pub Vec<u64>);
+
+fn parse_seeds(text: &str) -> Result<SeedList, String> {
+    let number = |text: &str| {
+        text.trim()
+            .parse::<u64>()
+            .map_err(|_| format!("`{text}` is no seed: expected a whole number"))
+    };
+    let seeds: Vec<u64> = if let Some((from, to)) = text.split_once("..=") {
+        (number(from)?..=number(to)?).take(MOST_SEEDS + 1).collect()
+    } else if let Some((from, to)) = text.split_once("..") {
+        (number(from)?..number(to)?).take(MOST_SEEDS + 1).collect()
+    } else {
+        text.split(',').map(number).collect::<Result<_, _>>()?
+    };
+    let mut sorted = seeds.clone();
+    sorted.sort_unstable();
+    sorted.dedup();
+    if seeds.is_empty() || seeds.len() > MOST_SEEDS {
+        return Err(format!("expected 1 to {MOST_SEEDS} seeds"));
+    }
+    if sorted.len() < seeds.len() {
+        return Err("a seed is given twice".to_owned());
+    }
+    Ok(SeedList(seeds))
+}
+
+/// More seeds in one command are a typing error.
+const MOST_SEEDS: usize = 10_000;
+
+fn parse_device(text: &str) -> Result<Device, String> {
+    let device = match text.split_once(':') {
+        None if text == "cpu" => Device::Cpu,
+        None if text == "cuda" => Device::Cuda(0),
+        Some(("cuda", number)) => Device::Cuda(
+            number
+                .parse()
+                .map_err(|_| format!("`{number}` is no device number"))?,
+        ),
+        _ => return Err("expected cpu, cuda or cuda:N".to_owned()),
+    };
+    if let Device::Cuda(number) = device
+        && number as i64 >= tch::Cuda::device_count()
+    {
+        let there = tch::Cuda::device_count();
+        return Err(format!(
+            "there is no CUDA device {number}: this machine shows {there}; a lean libtorch (make libtorch TORCH=lean) shows none"
+        ));
+    }
+    Ok(device)
+}
+
+fn default_data_dir() -> PathBuf {
+    let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/share"));
+    let share = std::env::var_os("XDG_DATA_HOME")
+        .map(PathBuf::from)
+        .or_else(home);
+    share.unwrap_or_else(|| PathBuf::from(".")).join("rewind")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_are_ranges_or_lists() {
+        let seeds = |text| parse_seeds(text).map(|list| list.0);
+        assert_eq!(seeds("0..3"), Ok(vec![0, 1, 2]));
+        assert_eq!(seeds("2..=3"), Ok(vec![2, 3]));
+        assert_eq!(seeds("7,1"), Ok(vec![7, 1]));
+        for wrong in ["", "a", "1,1", "3..3", "0..=18446744073709551615", "-1"] {
+            assert!(seeds(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Args::command().debug_assert();
+    }
+}

@@ -1,0 +1,93 @@
+//! Exit codes, and failures on their way to the user.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use super::args::Output;
+use crate::experiment::Diagnostics;
+
+/// How the program ends. The numbers are part of the interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Everything was done.
+    Success = 0,
+    /// The command line or a file it names is wrong; nothing was started.
+    BadInput = 2,
+    /// A plugin cannot be used or broke a rule; the run goes on once it is mended.
+    Plugin = 3,
+    /// Stopped by the user; the same command goes on.
+    Interrupted = 4,
+    /// Something failed while running; the same command goes on from the last checkpoint.
+    Failed = 5,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// What went wrong, and how the program ends.
+pub struct Failure {
+    /// How it ends.
+    pub exit: Exit,
+    message: Message,
+}
+
+enum Message {
+    Text(String),
+    Diagnostics(Diagnostics),
+}
+
+impl Failure {
+    /// A failure with a message that completes "error: ".
+    pub fn new(exit: Exit, message: impl fmt::Display) -> Self {
+        Self {
+            exit,
+            message: Message::Text(message.to_string()),
+        }
+    }
+
+    /// Wrong input.
+    pub fn bad_input(message: impl fmt::Display) -> Self {
+        Self::new(Exit::BadInput, message)
+    }
+
+    /// Tells the user, on stderr.
+    pub fn report(&self, output: &Output) {
+        match &self.message {
+            Message::Text(text) if output.json => {
+                eprintln!(
+                    "{}",
+                    serde_json::json!({ "error": text, "exit": self.exit as u8 })
+                );
+            }
+            Message::Text(text) => eprintln!("error: {text}"),
+            Message::Diagnostics(diagnostics) if output.json => {
+                let problems = diagnostics.to_json();
+                eprintln!(
+                    "{}",
+                    serde_json::json!({ "errors": problems, "exit": self.exit as u8 })
+                );
+            }
+            Message::Diagnostics(diagnostics) => {
+                eprintln!("{}", diagnostics.render(output.colour()))
+            }
+        }
+    }
+}
+
+impl From<Diagnostics> for Failure {
+    fn from(diagnostics: Diagnostics) -> Self {
+        let exit = if diagnostics.only_plugin_failures() {
+            Exit::Plugin
+        } else {
+            Exit::BadInput
+        };
+        Self {
+            exit,
+            message: Message::Diagnostics(diagnostics),
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Shows a run to whoever started it: moving bars on a terminal, plain lines or JSON elsewhere.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+use super::args::Output;
+use crate::experiment::Experiment;
+use crate::levels::{Event, Observer};
+use crate::records::Summary;
+use crate::store::RunDir;
+
+/// Shows a run.
+pub struct Watcher {
+    bar: Option<ProgressBar>,
+    json: bool,
+    quiet: bool,
+    last_level: u64,
+    seeds: usize,
+    started: Instant,
+    /// Summaries of the level under way, by seed.
+    level: BTreeMap<u64, Summary>,
+    /// Losses and accuracies of the last epoch, by seed.
+    epoch: BTreeMap<u64, (f64, f64)>,
+}
+
+impl Watcher {
+    /// A watcher of a run of this experiment.
+    pub fn new(output: &Output, experiment: &Experiment, run: &RunDir) -> Self {
+        if !output.quiet && !output.json {
+            log::info!(
+                "{}: {} levels, {} seeds",
+                run.path().display(),
+                experiment.last_level() + 1,
+                experiment.seeds.len()
+            );
+        }
+        Self {
+            bar: output.bars().then(|| bar(experiment)),
+            json: output.json,
+            quiet: output.quiet,
+            last_level: experiment.last_level(),
+            seeds: experiment.seeds.len(),
+            started: Instant::now(),
+            level: BTreeMap::new(),
+            epoch: BTreeMap::new(),
+        }
+    }
+
+    /// Takes down what moves.
+    pub fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn say(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(line),
+            None if !self.quiet && !self.json => eprintln!("{line}"),
+            None => {}
+        }
+    }
+
+    fn level_done(&mut self, summary: &Summary) {
+        self.level.retain(|_, other| other.level == summary.level);
+        self.level.insert(summary.seed, summary.clone());
+        if self.level.len() < self.seeds {
+            return;
+        }
+        let mean =
+            self.level.values().map(|s| s.test_accuracy).sum::<f64>() / self.level.len() as f64;
+        self.say(&format!(
+            "level {:>2}/{}  density {:.4}  survivors {:>8}  test accuracy {:5.2} %  {:>6.1} s",
+            summary.level,
+            self.last_level,
+            summary.density,
+            summary.survivors,
+            100.0 * mean,
+            self.started.elapsed().as_secs_f64()
+        ));
+    }
+
+    fn step(&self, level: u64, step: u64, steps: u64) {
+        let Some(bar) = &self.bar else { return };
+        bar.set_position(level * steps + step);
+        bar.set_length((self.last_level + 1) * steps);
+        let n = self.epoch.len().max(1) as f64;
+        let (loss, accuracy) = self
+            .epoch
+            .values()
+            .fold((0.0, 0.0), |a, b| (a.0 + b.0 / n, a.1 + b.1 / n));
+        if !self.epoch.is_empty() {
+            bar.set_message(format!(
+                "level {level}  loss {loss:.4}  train accuracy {:.1} %",
+                100.0 * accuracy
+            ));
+        }
+    }
+}
+
+fn bar(experiment: &Experiment) -> ProgressBar {
+    let style =
+        ProgressStyle::with_template("{bar:30} {percent:>3} %  {msg}  {elapsed} done, {eta} left");
+    let bar = ProgressBar::new(experiment.last_level() + 1);
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar
+}
+
+impl Observer for Watcher {
+    fn observe(&mut self, event: &Event<'_>) {
+        if self.json {
+            print_json(event);
+        }
+        match event {
+            Event::LevelFound { .. } => {}
+            Event::LevelStarted {
+                seed,
+                level,
+                survivors,
+                weights,
+                step,
+                ..
+            } => {
+                log::debug!(
+                    "seed {seed}: level {level} starts at step {step} with {survivors} of {weights} weights"
+                );
+            }
+            Event::Step { level, step, steps } => self.step(*level, *step, *steps),
+            Event::Epoch {
+                seed,
+                epochs,
+                record,
+            } => {
+                self.epoch
+                    .insert(*seed, (record.train_loss, record.train_accuracy));
+                log::debug!(
+                    "seed {seed}: level {} epoch {}/{epochs}  loss {:.4}  train accuracy {:.2} %",
+                    record.level,
+                    record.epoch + 1,
+                    record.train_loss,
+                    100.0 * record.train_accuracy
+                );
+            }
+            Event::LevelDone { summary } => self.level_done(summary),
+            Event::SeedFailed {
+                seed,
+                level,
+                reason,
+            } => {
+                log::error!("seed {seed}, level {level}: {reason}");
+            }
+        }
+    }
+}
+
+fn print_json(event: &Event<'_>) {
+    let value = match event {
+        Event::LevelFound { summary } => json!({ "event": "level-found", "summary": summary }),
+        Event::LevelStarted {
+            seed,
+            level,
+            survivors,
+            weights,
+            step,
+            steps,
+        } => json!({
+            "event": "level-started", "seed": seed, "level": level, "survivors": survivors,
+            "weights": weights, "step": step, "steps": steps,
+        }),
+        Event::Step { .. } => return,
+        Event::Epoch { seed, record, .. } => {
+            json!({ "event": "epoch", "seed": seed, "record": record })
+        }
+        Event::LevelDone { summary } => json!({ "event": "level-done", "summary": summary }),
+        Event::SeedFailed {
+            seed,
+            level,
+            reason,
+        } => {
+            json!({ "event": "seed-failed", "seed": seed, "level": level, "reason": reason })
+        }
+    };
+    println!("{value}");
+}

@@ -1,0 +1,102 @@
+//! What the reader must know about the host's components and the plugins to check an experiment.
+
+use plugin_api::schemars::Schema;
+use serde_json::Value;
+
+use super::{Part, PluginSource, Strategy};
+
+/// An area of the host's registered components.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// Datasets, chosen by `[data]`.
+    Data,
+    /// Networks, chosen by `[model]`.
+    Model,
+    /// Optimizers, chosen by `train.optimizer`.
+    Optimizer,
+    /// Learning-rate schedules, chosen by `train.schedule`.
+    Schedule,
+}
+
+impl Kind {
+    /// The word for one of them in messages.
+    pub fn noun(self) -> &'static str {
+        match self {
+            Self::Data => "dataset",
+            Self::Model => "model",
+            Self::Optimizer => "optimizer",
+            Self::Schedule => "schedule",
+        }
+    }
+}
+
+/// A place in the strategy that a plugin's component can fill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Slot {
+    /// Which weights matter.
+    Score,
+    /// Which weights survive.
+    Mask,
+    /// What is reset before training goes on.
+    Rewind,
+}
+
+impl Slot {
+    /// Its key under `[strategy]`, which is also the word for it in messages.
+    pub fn noun(self) -> &'static str {
+        match self {
+            Self::Score => "score",
+            Self::Mask => "mask",
+            Self::Rewind => "rewind",
+        }
+    }
+}
+
+/// One component of a plugin.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ComponentInfo {
+    /// Where in a strategy it can stand.
+    pub slot: Slot,
+    /// Its name within the plugin, the right side of `plugin/component`.
+    pub name: String,
+    /// JSON Schema of its options.
+    pub schema: Value,
+}
+
+/// What a loaded plugin says about itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PluginInfo {
+    /// Its version: part of an experiment's identity.
+    pub version: String,
+    /// Its components.
+    pub components: Vec<ComponentInfo>,
+    /// The strategy that `strategy = "<plugin>"` stands for.
+    pub default: Option<Strategy>,
+}
+
+/// The components that an experiment file may name.
+pub trait Catalog {
+    /// The JSON Schema of a registered component's options; none if there is no such component.
+    fn schema(&self, kind: Kind, name: &str) -> Option<Schema>;
+
+    /// The names of all registered components of this kind.
+    fn known(&self, kind: Kind) -> Vec<String>;
+
+    /// Loads a plugin: from its source if the experiment file gives one (its path is absolute
+    /// then), else from the places where the host looks for plugins.
+    ///
+    /// # Errors
+    /// What to tell the user if the plugin cannot be loaded.
+    fn plugin(&self, name: &str, source: Option<&PluginSource>) -> Result<PluginInfo, String>;
+
+    /// Asks a component whether it takes these options, which fit its schema already.
+    ///
+    /// # Errors
+    /// What to tell the user if it does not.
+    fn validate(&self, _slot: Slot, _part: &Part) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// The names of the plugins that the host finds without being told where they are.
+    fn known_plugins(&self) -> Vec<String>;
+}

@@ -1,0 +1,242 @@
+//! What tells one experiment from another.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Number, Value, json};
+
+use super::check::admits;
+use super::choice::{Choice, alternatives, choose};
+use super::described::target;
+use super::diagnostic::Place;
+use super::load::Loaded;
+use super::strategy::PartSchemas;
+use super::tree::{Node, Tree};
+use super::{Kind, Slot};
+
+/// Version of the canonical form. Raising it gives every experiment a new identity.
+const SCHEMA_VERSION: u64 = 1;
+
+/// Schema keyword of options that say where something lies and not what it is, such as a folder of
+/// data whose checksum is part of the identity anyway. They are left out of it.
+const LOCATION: &str = "x-location";
+
+/// The identity of an experiment or of a part of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Identity {
+    /// Everything that decides the result: sorted keys, no value that equals its default.
+    pub canonical: Value,
+    /// BLAKE3 of the canonical form in hexadecimal.
+    pub hash: String,
+}
+
+impl Identity {
+    fn new(mut canonical: Value) -> Self {
+        canonical.sort_all_objects();
+        let hash = blake3::hash(canonical.to_string().as_bytes());
+        Self {
+            hash: hash.to_hex().to_string(),
+            canonical,
+        }
+    }
+
+    /// The first eight digits of the hash, which name the run's folder.
+    pub fn short(&self) -> &str {
+        &self.hash[..8]
+    }
+}
+
+/// The identity of an experiment, given the data's checksum and, where the number of lanes changes
+/// results, that number.
+///
+/// The name, the seeds, and where plugins lie are no part of it: adding a seed changes no other
+/// seed's result. Names and versions of the plugins that the strategy uses are.
+pub fn identity(loaded: &Loaded, data_checksum: &str, lanes: Option<u64>) -> Identity {
+    let versions = (loaded.plugins.iter()).map(|(name, info)| (name.clone(), json!(info.version)));
+    let mut canonical = loaded.canonical.whole.clone();
+    canonical.insert("plugins".to_owned(), Value::Object(versions.collect()));
+    Identity::new(with_facts(canonical, data_checksum, lanes))
+}
+
+/// The identity of level 0 of an ordinary run, which trains the dense network: data, model and
+/// training alone. Experiments that agree in it can share that work.
+pub fn dense_identity(loaded: &Loaded, data_checksum: &str, lanes: Option<u64>) -> Identity {
+    let shared = ["data", "model", "train"].into_iter();
+    let canonical = shared.filter_map(|key| {
+        let value = loaded.canonical.whole.get(key)?;
+        Some((key.to_owned(), value.clone()))
+    });
+    Identity::new(with_facts(canonical.collect(), data_checksum, lanes))
+}
+
+fn with_facts(mut canonical: Map<String, Value>, checksum: &str, lanes: Option<u64>) -> Value {
+    canonical.insert("schema".to_owned(), json!(SCHEMA_VERSION));
+    canonical.insert("data_checksum".to_owned(), json!(checksum));
+    if let Some(lanes) = lanes {
+        canonical.insert("lanes".to_owned(), json!(lanes));
+    }
+    Value::Object(canonical)
+}
+
+/// An experiment in canonical form, without name, seeds and plugins.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Canonical {
+    whole: Map<String, Value>,
+}
+
+impl Canonical {
+    /// Makes it from a checked tree and the schemas it was checked against.
+    pub fn new(
+        root: &Node,
+        schema: &Value,
+        components: &BTreeMap<Kind, Value>,
+        parts: &PartSchemas,
+    ) -> Self {
+        let mut whole = Map::new();
+        let table = root.table();
+        for (key, node) in table.into_iter().flat_map(|table| table.iter()) {
+            let value = match key.text.as_str() {
+                "name" | "seeds" | "plugins" => continue,
+                "data" => named(node, "name", components.get(&Kind::Data)),
+                "model" => named(node, "name", components.get(&Kind::Model)),
+                "train" => train(node, schema, components),
+                "strategy" => strategy(node, parts),
+                key => canonical(node, &schema["properties"][key], schema, 0),
+            };
+            whole.insert(key.text.clone(), value);
+        }
+        Self { whole }
+    }
+}
+
+fn train(node: &Node, schema: &Value, components: &BTreeMap<Kind, Value>) -> Value {
+    let mut value = canonical(node, &schema["properties"]["train"], schema, 0);
+    for (key, kind) in [("optimizer", Kind::Optimizer), ("schedule", Kind::Schedule)] {
+        if let Some(node) = node.at(&[key]) {
+            value[key] = named(node, "name", components.get(&kind));
+        }
+    }
+    // A constant rate without options is what a file without a schedule means.
+    if value["schedule"] == json!({ "name": "constant" })
+        && let Some(value) = value.as_object_mut()
+    {
+        value.remove("schedule");
+    }
+    value
+}
+
+fn strategy(node: &Node, parts: &PartSchemas) -> Value {
+    let part = |node: &Node, slot| {
+        let component = node.at(&["use"]).and_then(Node::text).unwrap_or_default();
+        named(node, "use", parts.get(&(slot, component.to_owned())))
+    };
+    let mut value = Map::new();
+    for (key, slot) in [("score", Slot::Score), ("mask", Slot::Mask)] {
+        if let Some(node) = node.at(&[key]) {
+            value.insert(key.to_owned(), part(node, slot));
+        }
+    }
+    if let Some(Tree::List(rewind)) = node.at(&["rewind"]).map(|node| &node.value)
+        && !rewind.is_empty()
+    {
+        let rewind = rewind.iter().map(|node| part(node, Slot::Rewind)).collect();
+        value.insert("rewind".to_owned(), rewind);
+    }
+    Value::Object(value)
+}
+
+/// A component's table: its options without defaults, and its name.
+fn named(node: &Node, key: &str, schema: Option<&Value>) -> Value {
+    let mut options = node.clone();
+    let name = options.table_mut().and_then(|table| table.remove(key));
+    let schema = schema.unwrap_or(&Value::Null);
+    let mut value = canonical(&options, schema, schema, 0);
+    if let (Some((_, name)), Some(value)) = (name, value.as_object_mut()) {
+        value.insert(key.to_owned(), name.to_json());
+    }
+    value
+}
+
+/// A value without the keys that equal their defaults, and with numbers in one spelling.
+fn canonical(node: &Node, schema: &Value, root: &Value, depth: u32) -> Value {
+    if depth > 256 {
+        return node.to_json(); // Only a schema that describes itself leads here.
+    }
+    let schemas = applying(node, schema, root);
+    let keyword = |name| schemas.iter().find_map(|it| it.get(name));
+    match &node.value {
+        Tree::Integer(it) => number(*it as f64).unwrap_or_else(|| node.to_json()),
+        Tree::Float(it) => {
+            // What will be read as f32 is compared as f32, in its shortest spelling.
+            let single = keyword("format").is_some_and(|it| it == "float");
+            let shortest = (*it as f32).to_string().parse();
+            let value = shortest.ok().filter(|_| single).unwrap_or(*it);
+            number(value).unwrap_or_else(|| json!(value))
+        }
+        Tree::List(elements) => (elements.iter().enumerate())
+            .map(|(i, element)| {
+                let first = keyword("prefixItems").and_then(|it| it.get(i));
+                let schema = first.or(keyword("items")).unwrap_or(&Value::Null);
+                canonical(element, schema, root, depth + 1)
+            })
+            .collect(),
+        Tree::Table(table) => {
+            let mut value = Map::new();
+            for (key, node) in table.iter() {
+                let property = (schemas.iter())
+                    .find_map(|it| it.get("properties")?.get(&key.text))
+                    .or(keyword("additionalProperties"))
+                    .unwrap_or(&Value::Null);
+                if property.get(LOCATION).is_some_and(|it| it == true) {
+                    continue;
+                }
+                let kept = canonical(node, property, root, depth + 1);
+                let default = property.get("default").map(|default| {
+                    let default = Node::from_json(default, &Place::whole(0));
+                    canonical(&default, property, root, depth + 1)
+                });
+                if default.as_ref() != Some(&kept) {
+                    value.insert(key.text.clone(), kept);
+                }
+            }
+            Value::Object(value)
+        }
+        _ => node.to_json(),
+    }
+}
+
+/// A whole number of either spelling (`1`, `1.0`) as an integer.
+fn number(value: f64) -> Option<Value> {
+    let exact = value.fract() == 0.0 && value.abs() < 2f64.powi(53);
+    exact.then(|| Value::Number(Number::from(value as i64)))
+}
+
+/// The schemas that together describe a value: its own, what that refers to, and of alternatives
+/// the one that was meant.
+fn applying<'s>(node: &Node, schema: &'s Value, root: &'s Value) -> Vec<&'s Value> {
+    let mut applying = vec![schema];
+    let mut next = 0;
+    while let Some(&schema) = applying.get(next).filter(|_| next < 64) {
+        next += 1;
+        applying.extend(target(schema, root));
+        applying.extend(
+            schema
+                .get("allOf")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten(),
+        );
+        for choices in ["oneOf", "anyOf"]
+            .iter()
+            .filter_map(|it| alternatives(schema, it))
+        {
+            match choose(node, &choices, root) {
+                Choice::One(one) => applying.push(one),
+                Choice::Any(several) => {
+                    applying.extend(several.into_iter().find(|it| admits(node, it, root)));
+                }
+                _ => {}
+            }
+        }
+    }
+    applying
+}

@@ -1,0 +1,224 @@
+//! From a path to a checked experiment.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use plugin_api::Step;
+use plugin_api::schemars::schema_for;
+use serde_json::{Value, json};
+
+use super::check::{check, check_options};
+use super::diagnostic::{Diagnostic, Place};
+use super::identity::Canonical;
+use super::inherit::Reader;
+use super::problems::Diagnostics;
+use super::strategy::Plugins;
+use super::text::write_file;
+use super::tree::{Node, Table, Tree};
+use super::{Catalog, Experiment, Kind, PluginInfo, overrides};
+
+/// A checked experiment.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What the file says. Paths of plugins are absolute.
+    pub experiment: Experiment,
+    /// The same as one TOML file: bases merged, overrides applied, the strategy written out.
+    pub text: String,
+    /// The plugins that the strategy uses, by name.
+    pub plugins: BTreeMap<String, PluginInfo>,
+    pub(super) canonical: Canonical,
+}
+
+/// The JSON Schema of an experiment file. The options of components have schemas of their own.
+pub fn schema() -> Value {
+    let mut schema = schema_for!(Experiment).to_value();
+    schema["properties"]["base"] = json!({
+        "type": "string",
+        "description": "Path of the experiment file that this one changes; a relative one starts \
+                        at this file's folder.",
+    });
+    schema
+}
+
+/// Reads an experiment file, with the files it is based on and `--set` overrides (`key=value`).
+///
+/// # Errors
+/// All problems that were found. A file that is not TOML is not looked into any further.
+pub fn load(
+    path: &Path,
+    overrides: &[String],
+    catalog: &dyn Catalog,
+) -> Result<Loaded, Diagnostics> {
+    let mut reader = Reader::default();
+    let Some(mut root) = reader.read(path) else {
+        return Err(reader.problems);
+    };
+    let overrides = overrides::parse(overrides, &mut reader);
+    if !reader.problems.is_empty() {
+        return Err(reader.problems);
+    }
+    let mut plugins = Plugins::new(catalog);
+    let (sources, others): (Vec<_>, Vec<_>) =
+        overrides.into_iter().partition(|it| it.concerns_plugins());
+    for change in sources {
+        change.apply(&mut root, &mut plugins, &mut reader);
+    }
+    plugins.find_sources(&mut root, &reader.folders);
+    for change in others {
+        change.apply(&mut root, &mut plugins, &mut reader);
+    }
+
+    let mut problems = reader.problems;
+    let parts = plugins.check(&mut root, &mut problems);
+    for problem in check(&root, &schema()) {
+        problems.push(problem);
+    }
+    let mut components = BTreeMap::new();
+    for (kind, key_path) in COMPONENTS {
+        if let Some(node) = root.at(key_path) {
+            let path = key_path.join(".");
+            if let Some(schema) = check_component(node, kind, &path, catalog, &mut problems) {
+                components.insert(kind, schema);
+            }
+        }
+    }
+    check_meaning(&root, &mut problems);
+    problems.settle();
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let experiment: Experiment = match serde_json::from_value(root.to_json()) {
+        Ok(experiment) => experiment,
+        Err(error) => {
+            // The schema is derived from the type, so it should have reported this.
+            let message = format!("failed to read the experiment: {error}");
+            problems.push(Diagnostic::new(Some(&Place::whole(0)), message));
+            return Err(problems);
+        }
+    };
+    Ok(Loaded {
+        text: write_file(root.table().unwrap_or(&Table::default())),
+        canonical: Canonical::new(&root, &schema(), &components, &parts),
+        plugins: plugins.into_loaded(),
+        experiment,
+    })
+}
+
+/// Where an experiment names the host's components.
+const COMPONENTS: [(Kind, &[&str]); 4] = [
+    (Kind::Data, &["data"]),
+    (Kind::Model, &["model"]),
+    (Kind::Optimizer, &["train", "optimizer"]),
+    (Kind::Schedule, &["train", "schedule"]),
+];
+
+fn check_component(
+    node: &Node,
+    kind: Kind,
+    path: &str,
+    catalog: &dyn Catalog,
+    problems: &mut Diagnostics,
+) -> Option<Value> {
+    let name = node.at(&["name"])?;
+    let written = name.text()?;
+    let Some(schema) = catalog.schema(kind, written) else {
+        let message = format!("unknown {} `{written}`", kind.noun());
+        let problem = Diagnostic::new(Some(&name.place), message)
+            .label("not known")
+            .known(written, catalog.known(kind));
+        problems.push(problem);
+        return None;
+    };
+    let schema = schema.to_value();
+    for problem in check_options(node, "name", &schema, path) {
+        problems.push(problem);
+    }
+    Some(schema)
+}
+
+/// What no schema can say.
+fn check_meaning(root: &Node, problems: &mut Diagnostics) {
+    check_targets(root, problems);
+    check_warmup(root, problems);
+}
+
+fn check_targets(root: &Node, problems: &mut Diagnostics) {
+    let Some(prune) = root.at(&["prune"]) else {
+        return;
+    };
+    let key = |name| prune.table().and_then(|table| table.entry(name));
+    match (key("levels"), key("densities")) {
+        (None, None) if prune.table().is_some() => {
+            let meant = problems.meant_keys();
+            if !meant
+                .iter()
+                .any(|it| it == "prune.levels" || it == "prune.densities")
+            {
+                let problem = Diagnostic::new(Some(&prune.place), "nothing says how far to prune")
+                    .label("needs `levels` or `densities`");
+                problems.push(problem);
+            }
+        }
+        (Some((levels, _)), Some(_)) => {
+            let message = "`levels` and `densities` exclude each other";
+            let problem = Diagnostic::new(Some(&levels.place), message)
+                .label("`densities` already says how many levels there are");
+            problems.push(problem);
+        }
+        (None, Some(_)) => {
+            if let Some((rate, _)) = key("rate") {
+                let message = "`rate` and `densities` exclude each other";
+                let problem = Diagnostic::new(Some(&rate.place), message)
+                    .label("`densities` already says what each level keeps");
+                problems.push(problem);
+            }
+        }
+        _ => {}
+    }
+    let Some((
+        _,
+        Node {
+            value: Tree::List(densities),
+            ..
+        },
+    )) = key("densities")
+    else {
+        return;
+    };
+    let mut before: Option<f64> = None;
+    for node in densities {
+        let density = match node.value {
+            Tree::Float(it) => it,
+            Tree::Integer(it) => it as f64,
+            _ => continue,
+        };
+        if density <= 0.0 || density > 1.0 {
+            continue; // The schema reports it.
+        }
+        if let Some(before) = before.filter(|before| density >= *before) {
+            let message = "`prune.densities` must decrease from level to level";
+            let problem = Diagnostic::new(Some(&node.place), message)
+                .label(format!("not less than {before}"));
+            problems.push(problem);
+        }
+        before = Some(density);
+    }
+}
+
+fn check_warmup(root: &Node, problems: &mut Diagnostics) {
+    let Some(warmup) = root.at(&["train", "schedule", "warmup"]) else {
+        return;
+    };
+    let (Some(Ok(Step::Epochs(long))), Some(Tree::Integer(epochs))) = (
+        warmup.text().map(str::parse),
+        root.at(&["train", "epochs"]).map(|it| &it.value),
+    ) else {
+        return;
+    };
+    if *epochs > 0 && i128::from(long) > *epochs {
+        let message = "the warm-up is longer than the training";
+        let problem = Diagnostic::new(Some(&warmup.place), message)
+            .label(format!("`train.epochs` is {epochs}"));
+        problems.push(problem);
+    }
+}

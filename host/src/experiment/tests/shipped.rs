@@ -1,0 +1,68 @@
+//! The experiment files in the repository.
+
+use std::path::Path;
+
+use plugin_api::schemars::Schema;
+
+use super::{Fake, load};
+use crate::experiment::{Catalog, Kind, PluginInfo, PluginSource};
+use crate::registry::{Entry, find};
+use crate::{data, model, optimizer, schedule};
+
+/// The host's own components, with plugins that need not be built.
+pub struct Shipped;
+
+impl Catalog for Shipped {
+    fn schema(&self, kind: Kind, name: &str) -> Option<Schema> {
+        fn of<Build>(entries: &[Entry<Build>], name: &str) -> Option<Schema> {
+            find(entries, name).map(|entry| (entry.schema)())
+        }
+        match kind {
+            Kind::Data => of(data::DATASETS, name),
+            Kind::Model => of(model::MODELS, name),
+            Kind::Optimizer => of(optimizer::OPTIMIZERS, name),
+            Kind::Schedule => of(schedule::SCHEDULES, name),
+        }
+    }
+
+    fn known(&self, _: Kind) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn plugin(&self, name: &str, source: Option<&PluginSource>) -> Result<PluginInfo, String> {
+        Fake.plugin(name, source)
+    }
+
+    fn known_plugins(&self) -> Vec<String> {
+        Fake.known_plugins()
+    }
+}
+
+#[test]
+fn every_experiment_file_can_be_read_and_is_named_like_its_file() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../experiments");
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|it| it == "toml") {
+            let loaded = load(&path, &[], &Shipped).unwrap_or_else(|error| panic!("{error}"));
+            let stem = path.file_stem().unwrap().to_str().unwrap();
+            assert_eq!(loaded.experiment.name, stem);
+            names.push(stem.to_owned());
+        }
+    }
+    assert!(names.len() >= 11, "{names:?}");
+}
+
+#[test]
+fn the_convolution_net_is_trained_with_its_own_rate_and_the_inherited_momentum() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../experiments/mnist1d-cnn-wr.toml");
+    let experiment = load(&path, &[], &Shipped).unwrap().experiment;
+    let optimizer = &experiment.train.optimizer.options;
+    assert_eq!(optimizer["lr"], 0.2);
+    assert_eq!(optimizer["momentum"], 0.9);
+    assert_eq!(experiment.train.epochs, 15);
+    assert_eq!(experiment.model.name, "cnn1d");
+    assert!(!experiment.model.options.contains_key("hidden"));
+    assert_eq!(experiment.strategy.rewind[0].options["to"], "3ep");
+}

@@ -1,0 +1,254 @@
+//! The rolling checkpoint within a level: one file, whole or absent.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
+
+use super::error::RunError;
+use super::points::{optimizer_state, optimizer_tensors, prunable};
+use super::running::{Carry, Running};
+use super::start::{decode, encode};
+use super::{Levels, Seed};
+use crate::records::Epoch;
+use crate::store::{SeedDir, StoreError, read, read_tensors, write, write_tensors};
+use crate::strategy::select::survivors;
+use crate::trainer::{LaneStart, Position, Progress, Session, Snapshot};
+
+/// What the checkpoint's tensors do not say.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Checkpoint {
+    level: u64,
+    position: Position,
+    carry: Carry,
+    epochs: Vec<Epoch>,
+    /// Files of the level that were written before, with their BLAKE3 digests.
+    files: Vec<(String, String)>,
+    /// File beside this one that holds the tensors, with its BLAKE3 digest.
+    tensors: (String, String),
+}
+
+fn path(home: &SeedDir) -> PathBuf {
+    home.progress().join("checkpoint.json")
+}
+
+/// The step of a level at which a seed's checkpoint stands; 0 without one.
+pub(super) fn step(home: &SeedDir, level: u64) -> u64 {
+    let checkpoint = fs::read(path(home)).ok();
+    checkpoint
+        .and_then(|bytes| serde_json::from_slice::<Checkpoint>(&bytes).ok())
+        .filter(|checkpoint| checkpoint.level == level)
+        .map_or(0, |checkpoint| checkpoint.position.step)
+}
+
+/// Removes a seed's checkpoint.
+///
+/// # Errors
+/// If the folder cannot be removed.
+pub(super) fn remove(home: &SeedDir) -> Result<(), RunError> {
+    match fs::remove_dir_all(home.progress()) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(StoreError::Write {
+            path: home.progress(),
+            bytes: 0,
+            source,
+        }
+        .into()),
+        _ => Ok(()),
+    }
+}
+
+impl Levels<'_> {
+    /// Writes where a lane is. The file of tensors goes first, under a name of its own; the small
+    /// file that names it follows, so that one or the other checkpoint is always whole.
+    pub(super) fn save_checkpoint(
+        &self,
+        running: &Running,
+        seed: &Seed,
+        session: &Session<'_>,
+        lane: usize,
+    ) -> Result<(), RunError> {
+        let progress = session.progress(lane)?;
+        let mut tensors = Vec::new();
+        let mut add = |group: &str, list: Vec<(String, Tensor)>| {
+            tensors.extend(
+                list.into_iter()
+                    .map(|(name, tensor)| (format!("{group}/{name}"), tensor)),
+            );
+        };
+        add("point", session.snapshot(lane)?.tensors);
+        add(
+            "optimizer",
+            optimizer_tensors(&session.optimizer_state(lane)?),
+        );
+        add("epoch", progress.tensors);
+        let names = self.trainer.layers().iter().map(|layer| layer.name.clone());
+        let masks = session.mask(lane)?;
+        add(
+            "mask",
+            names
+                .zip(masks.iter().map(|mask| mask.to_kind(Kind::Uint8)))
+                .collect(),
+        );
+        let file = format!("step-{:08}.safetensors", progress.position.step);
+        let target = running.home.progress().join(&file);
+        write_tensors(&target, &tensors)?;
+        let digest = |path: &PathBuf| -> Result<String, RunError> {
+            Ok(blake3::hash(&read(path)?).to_hex().to_string())
+        };
+        let files: Result<Vec<_>, RunError> = running
+            .files
+            .iter()
+            .map(|name| Ok((name.clone(), digest(&running.dir.file(name))?)))
+            .collect();
+        let checkpoint = Checkpoint {
+            level: running.level,
+            position: progress.position,
+            carry: self.carry(running, seed)?,
+            epochs: running.epochs.clone(),
+            files: files?,
+            tensors: (file.clone(), digest(&target)?),
+        };
+        let path = path(&running.home);
+        let text =
+            serde_json::to_vec(&checkpoint).map_err(|error| RunError::damaged(&path, &error))?;
+        write(&path, &text)?;
+        for entry in fs::read_dir(running.home.progress())
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let name = entry.file_name();
+            if name != *file && name != "checkpoint.json" {
+                // A file left over costs room only, and the next checkpoint tries again.
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+        Ok(())
+    }
+
+    /// What a level's files do not say and is needed to go on.
+    pub(super) fn carry(&self, running: &Running, seed: &Seed) -> Result<Carry, RunError> {
+        let states = seed
+            .strategy
+            .save_state()
+            .map_err(|error| running.error(error))?;
+        Ok(Carry {
+            schedule: running.schedule,
+            order_level: running.order_level,
+            states: encode(&states),
+        })
+    }
+
+    /// Goes on from a seed's checkpoint, if it has one for this level and nothing of it is damaged.
+    pub(super) fn load_checkpoint(
+        &self,
+        running: &mut Running,
+        seed: &mut Seed,
+    ) -> Result<Option<LaneStart>, RunError> {
+        if !path(&running.home).exists() {
+            return Ok(None);
+        }
+        match self.read_checkpoint(running) {
+            Ok(Some((checkpoint, start))) => {
+                let states = decode(&checkpoint.carry.states)
+                    .map_err(|error| RunError::damaged(&path(&running.home), &error))?;
+                seed.strategy
+                    .load_state(&states)
+                    .map_err(|error| running.error(error))?;
+                running.schedule = checkpoint.carry.schedule;
+                running.order_level = checkpoint.carry.order_level;
+                running.epochs = checkpoint.epochs;
+                running.files = checkpoint.files.into_iter().map(|(name, _)| name).collect();
+                running.survivors = survivors(&start.mask).iter().sum();
+                log::info!(
+                    "seed {}: goes on from step {} of level {}",
+                    running.seed,
+                    checkpoint.position.step,
+                    running.level
+                );
+                Ok(Some(start))
+            }
+            Ok(None) => Ok(None),
+            Err(error) => {
+                log::warn!(
+                    "{error}; level {} of seed {} starts anew",
+                    running.level,
+                    running.seed
+                );
+                Ok(None)
+            }
+        }
+    }
+
+    fn read_checkpoint(
+        &self,
+        running: &Running,
+    ) -> Result<Option<(Checkpoint, LaneStart)>, RunError> {
+        let path = path(&running.home);
+        let checkpoint: Checkpoint = serde_json::from_slice(&read(&path)?)
+            .map_err(|error| RunError::damaged(&path, &error))?;
+        if checkpoint.level != running.level {
+            return Ok(None);
+        }
+        let missing_step = running.stored_steps.iter().any(|&step| {
+            let [point, _] = super::points::step_files(step);
+            step <= checkpoint.position.step
+                && !checkpoint.files.iter().any(|(name, _)| *name == point)
+        });
+        if missing_step {
+            log::info!(
+                "the checkpoint of level 0 lacks a point that this experiment needs; it starts anew"
+            );
+            return Ok(None);
+        }
+        let (file, digest) = &checkpoint.tensors;
+        let tensors_path = running.home.progress().join(file);
+        let level_files = checkpoint
+            .files
+            .iter()
+            .map(|(name, digest)| (running.dir.file(name), digest));
+        for (path, expected) in level_files.chain([(tensors_path.clone(), digest)]) {
+            let got = blake3::hash(&read(&path)?).to_hex().to_string();
+            if got != *expected {
+                let reason = format!("its BLAKE3 digest is {got}, expected {expected}");
+                return Err(RunError::damaged(&path, &reason));
+            }
+        }
+        let device = self.trainer.device();
+        let mut tensors = read_tensors(&tensors_path)?;
+        let mut group = |prefix: &str| -> Vec<(String, Tensor)> {
+            let (own, rest) = std::mem::take(&mut tensors)
+                .into_iter()
+                .partition(|(name, _)| name.starts_with(prefix));
+            tensors = rest;
+            let own: Vec<(String, Tensor)> = own;
+            own.into_iter()
+                .map(|(name, tensor)| (name[prefix.len()..].to_owned(), tensor.to_device(device)))
+                .collect()
+        };
+        let masks = Snapshot {
+            tensors: group("mask/"),
+        };
+        let masks = prunable(&masks, self.trainer.layers())
+            .map_err(|reason| RunError::damaged(&tensors_path, &reason))?;
+        let start = LaneStart {
+            seed: running.seed,
+            level: running.level,
+            order_level: checkpoint.carry.order_level,
+            point: Snapshot {
+                tensors: group("point/"),
+            },
+            mask: masks.iter().map(|mask| mask.to_kind(Kind::Float)).collect(),
+            optimizer: optimizer_state(group("optimizer/")),
+            schedule_start: checkpoint.carry.schedule.step,
+            hold: checkpoint.carry.schedule.hold,
+            resume: Some(Progress {
+                position: checkpoint.position,
+                tensors: group("epoch/"),
+            }),
+        };
+        Ok(Some((checkpoint, start)))
+    }
+}

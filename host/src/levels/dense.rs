@@ -1,0 +1,80 @@
+//! Level 0, shared by every experiment with the same data, model, training and seed.
+
+use super::error::RunError;
+use super::points::step_files;
+use super::{Levels, Seed};
+use crate::store::{Done, LevelDir, Lock};
+
+impl Levels<'_> {
+    /// Whether a level is done: its files are whole, and level 0 has every point that the strategy
+    /// will ask for.
+    pub(super) fn is_done(&self, seed: &Seed, dir: &LevelDir) -> Result<bool, RunError> {
+        let Some(done) = dir.done() else {
+            return Ok(false);
+        };
+        Ok(done.level > 0 || self.lacks(seed, &done)?.is_empty())
+    }
+
+    /// The steps whose points a finished level 0 lacks.
+    fn lacks(&self, seed: &Seed, done: &Done) -> Result<Vec<u64>, RunError> {
+        let mut steps = self.stored_steps(seed)?;
+        steps.retain(|&step| {
+            step_files(step)
+                .iter()
+                .any(|file| !done.digests.contains_key(file))
+        });
+        Ok(steps)
+    }
+
+    /// Keeps other processes from training the same dense level at the same time.
+    pub(super) fn wait_for_dense(
+        &self,
+        seeds: &[Seed],
+        group: &[usize],
+    ) -> Result<Vec<Lock>, RunError> {
+        // In ascending order, so that two processes never wait for each other.
+        let mut numbers: Vec<u64> = group.iter().map(|&index| seeds[index].seed).collect();
+        numbers.sort_unstable();
+        numbers
+            .iter()
+            .map(|&seed| Ok(self.dense.seed(seed).wait()?))
+            .collect()
+    }
+
+    /// Takes over the dense levels that are trained already; what is left has to be trained.
+    pub(super) fn adopt_dense(
+        &self,
+        level: u64,
+        seeds: &[Seed],
+        group: Vec<usize>,
+    ) -> Result<Vec<usize>, RunError> {
+        if level > 0 {
+            return Ok(group);
+        }
+        let mut left = Vec::new();
+        for index in group {
+            if !self.take_dense(&seeds[index])? {
+                left.push(index);
+            }
+        }
+        Ok(left)
+    }
+
+    /// Brings the shared dense level of a seed into the run; false if it is not trained yet.
+    pub(super) fn take_dense(&self, seed: &Seed) -> Result<bool, RunError> {
+        let shared = self.dense.seed(seed.seed).level(0);
+        let Some(done) = shared.done() else {
+            return Ok(false);
+        };
+        let lacks = self.lacks(seed, &done)?;
+        if !lacks.is_empty() {
+            log::info!(
+                "seed {}: the shared dense level lacks the points at steps {lacks:?}; it is trained again",
+                seed.seed
+            );
+            return Ok(false);
+        }
+        self.run.seed(seed.seed).level(0).adopt(&shared, &done)?;
+        Ok(true)
+    }
+}

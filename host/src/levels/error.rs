@@ -1,0 +1,77 @@
+//! What stops a run.
+
+use std::path::Path;
+
+use crate::store::{LockError, StoreError};
+use crate::strategy::StrategyError;
+use crate::trainer::TrainError;
+
+/// What stops a run; what was finished stays, and the same command goes on from there.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A component of a plugin.
+    #[error(
+        "seed {seed}, level {level}: {source}; the run goes on from here once the plugin is mended"
+    )]
+    Strategy {
+        /// Seed.
+        seed: u64,
+        /// Level after or in which it was called.
+        level: u64,
+        /// What it did.
+        source: StrategyError,
+    },
+    /// The trainer.
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    /// The disk.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Another process.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// A point that a rewind policy asks for and that is not stored.
+    #[error("{0}")]
+    Point(String),
+    /// A layer without survivors, where the experiment does not allow it.
+    #[error(
+        "seed {seed}, level {level}: layer `{layer}` has no survivor left; the experiment says prune.collapse = \"error\""
+    )]
+    Collapse {
+        /// Seed.
+        seed: u64,
+        /// Level.
+        level: u64,
+        /// Layer's name.
+        layer: String,
+    },
+    /// Gradual pruning that did not reach its target.
+    #[error(
+        "seed {seed}, level {level}: the masks keep {got} weights at the level's end, expected exactly {expected}; the mask update has to reach the target within the level"
+    )]
+    Target {
+        /// Seed.
+        seed: u64,
+        /// Level.
+        level: u64,
+        /// Ones in all masks.
+        got: u64,
+        /// The target.
+        expected: u64,
+    },
+}
+
+impl RunError {
+    /// A file that does not hold what it should.
+    pub(super) fn damaged(path: &Path, error: &dyn std::fmt::Display) -> Self {
+        Self::Store(StoreError::Damaged {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        })
+    }
+
+    /// Whether a plugin is to blame.
+    pub fn is_plugin_failure(&self) -> bool {
+        matches!(self, Self::Strategy { .. })
+    }
+}

@@ -1,0 +1,165 @@
+//! Records a trained level and declares it done.
+
+use super::error::RunError;
+use super::points::{optimizer_tensors, prunable};
+use super::running::Running;
+use super::{Event, Levels, Observer, Seed, checkpoint};
+use crate::records::{Compared, LayerRecord, Summary, compare, lines};
+use crate::store::{write, write_tensors};
+use crate::strategy::select::survivors;
+use crate::trainer::{Evaluation, On, Session, Snapshot};
+
+impl Levels<'_> {
+    /// Evaluates, records and stores the level of every lane that is left.
+    pub(super) fn finish_level(
+        &self,
+        level: u64,
+        session: &Session<'_>,
+        running: &[Running],
+        seeds: &[Seed],
+        observer: &mut dyn Observer,
+    ) -> Result<(), RunError> {
+        let evaluations = session.evaluate(On::Test)?;
+        for (lane, evaluation) in session.lanes().into_iter().zip(evaluations) {
+            let mut own = running[lane].clone();
+            let seed = &seeds[own.index];
+            let summary = self.store_end(&mut own, seed, session, lane, &evaluation)?;
+            let carry = serde_json::to_value(self.carry(&own, seed)?)
+                .map_err(|error| RunError::damaged(&own.dir.file("done.json"), &error))?;
+            own.dir.finish(&own.files, carry)?;
+            checkpoint::remove(&own.home)?;
+            if level == 0 {
+                self.take_dense(seed)?;
+            }
+            let failure = self.run.seed(seed.seed).failure();
+            if failure.exists() {
+                // The seed got past the place where it was given up.
+                let _ = std::fs::remove_file(failure);
+            }
+            observer.observe(&Event::LevelDone { summary: &summary });
+        }
+        Ok(())
+    }
+
+    /// Checks and writes what a lane's level came to.
+    fn store_end(
+        &self,
+        running: &mut Running,
+        seed: &Seed,
+        session: &Session<'_>,
+        lane: usize,
+        evaluation: &Evaluation,
+    ) -> Result<Summary, RunError> {
+        let level = running.level;
+        session.check_pruned(lane)?;
+        let masks = session.mask(lane)?;
+        let (got, expected) = (survivors(&masks).iter().sum(), self.keep(level));
+        if got != expected {
+            return Err(RunError::Target {
+                seed: seed.seed,
+                level,
+                got,
+                expected,
+            });
+        }
+        let end = session.snapshot(lane)?;
+        self.write_masks(running, "mask.safetensors", &masks)?;
+        write_tensors(&running.dir.file("end.safetensors"), &end.tensors)?;
+        let optimizer = optimizer_tensors(&session.optimizer_state(lane)?);
+        write_tensors(&running.dir.file("optimizer.safetensors"), &optimizer)?;
+        let layers = self.compare_layers(running, &end, &masks)?;
+        let summary = self.summarise(running, &layers, evaluation);
+        let damaged = |file: &str| {
+            let path = running.dir.file(file);
+            move |error: serde_json::Error| RunError::damaged(&path, &error)
+        };
+        let texts = [
+            (
+                "metrics.jsonl",
+                lines(&running.epochs).map_err(damaged("metrics.jsonl"))?,
+            ),
+            (
+                "layers.jsonl",
+                lines(&layers).map_err(damaged("layers.jsonl"))?,
+            ),
+            (
+                "summary.json",
+                lines(std::slice::from_ref(&summary)).map_err(damaged("summary.json"))?,
+            ),
+        ];
+        for (file, bytes) in &texts {
+            write(&running.dir.file(file), bytes)?;
+        }
+        let files = [
+            "end.safetensors",
+            "optimizer.safetensors",
+            "metrics.jsonl",
+            "layers.jsonl",
+            "summary.json",
+        ];
+        running.files.extend(files.map(str::to_owned));
+        Ok(summary)
+    }
+
+    fn compare_layers(
+        &self,
+        running: &Running,
+        end: &Snapshot,
+        masks: &[tch::Tensor],
+    ) -> Result<Vec<LayerRecord>, RunError> {
+        let layers = self.trainer.layers();
+        let weights = |dir: &crate::store::LevelDir, file: &str| {
+            prunable(&self.read_snapshot(dir, file)?, layers)
+                .map_err(|reason| RunError::damaged(&dir.file(file), &reason))
+        };
+        let own = self.run.seed(running.seed);
+        let start = weights(&running.dir, "start.safetensors")?;
+        let (init, previous) = match running.level {
+            0 => (start.iter().map(tch::Tensor::shallow_clone).collect(), None),
+            level => (
+                weights(&own.level(0), "start.safetensors")?,
+                Some(weights(&own.level(level - 1), "end.safetensors")?),
+            ),
+        };
+        let end = prunable(end, layers).map_err(|reason| RunError::Point(reason))?;
+        let compared = Compared {
+            end: &end,
+            masks,
+            init: &init,
+            start: &start,
+            previous: previous.as_deref(),
+        };
+        Ok(compare(running.level, layers, &compared))
+    }
+
+    fn summarise(&self, running: &Running, layers: &[LayerRecord], test: &Evaluation) -> Summary {
+        let survivors: u64 = layers.iter().map(|layer| layer.survivors).sum();
+        let share = |count: u64| {
+            if survivors == 0 {
+                0.0
+            } else {
+                count as f64 / survivors as f64
+            }
+        };
+        let sum = |pick: fn(&LayerRecord) -> u64| share(layers.iter().map(pick).sum());
+        let previous: Option<u64> = layers.iter().map(|layer| layer.flips_previous).sum();
+        Summary {
+            seed: running.seed,
+            level: running.level,
+            weights: self.weights(),
+            survivors,
+            density: survivors as f64 / self.weights() as f64,
+            train_loss: running
+                .epochs
+                .last()
+                .map_or(f64::NAN, |epoch| epoch.train_loss),
+            test_loss: test.loss,
+            test_correct: test.correct,
+            test_samples: test.samples,
+            test_accuracy: test.accuracy,
+            flips_init: sum(|layer| layer.flips_init),
+            flips_start: sum(|layer| layer.flips_start),
+            flips_previous: previous.map(share),
+        }
+    }
+}

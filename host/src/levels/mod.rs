@@ -1,0 +1,274 @@
+//! The level loop: train, record, score, mask, rewind.
+//!
+//! Seeds that stand at the same place train side by side as lanes of one session. A level starts
+//! from what the level before left on disk, whether that was written a moment or a month ago: going
+//! on after an interruption is the ordinary path.
+
+mod checkpoint;
+mod dense;
+mod error;
+mod event;
+mod finish;
+mod points;
+mod rewind;
+mod running;
+mod scene;
+mod start;
+
+use std::time::{Duration, Instant};
+
+pub use error::RunError;
+pub use event::{Event, Observer};
+
+use crate::experiment::Experiment;
+use crate::interrupt::Interrupt;
+use crate::records::Summary;
+use crate::store::{LevelDir, RunDir, SeedDir};
+use crate::strategy::Strategy;
+use crate::trainer::Trainer;
+use running::Running;
+
+/// One repetition of the experiment.
+pub struct Seed {
+    /// Its number.
+    pub seed: u64,
+    /// Its components.
+    pub strategy: Strategy,
+}
+
+/// How a run came to its end.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Every seed is at its last level, or was given up.
+    Finished {
+        /// Seeds that were given up, with the reason.
+        failed: Vec<(u64, String)>,
+    },
+    /// The user stopped it; the same command goes on from here.
+    Interrupted,
+}
+
+/// A run of an experiment.
+pub struct Levels<'a> {
+    /// What is run.
+    pub experiment: &'a Experiment,
+    /// Who trains.
+    pub trainer: &'a Trainer,
+    /// The run's folder.
+    pub run: RunDir,
+    /// The folder of the dense level, which experiments share.
+    pub dense: RunDir,
+    /// Threads to compute with.
+    pub threads: usize,
+    /// Time between two checkpoints within a level.
+    pub checkpoint_every: Duration,
+    /// What the user asks for by signals.
+    pub interrupt: Interrupt,
+}
+
+/// Why training a group stopped.
+enum Pause {
+    /// The level is done.
+    Done,
+    /// The user asked.
+    Interrupted,
+}
+
+impl Levels<'_> {
+    /// Runs what is not done yet.
+    ///
+    /// # Errors
+    /// What stopped the whole run; what was finished stays.
+    pub fn run(
+        &self,
+        seeds: &mut [Seed],
+        observer: &mut dyn Observer,
+    ) -> Result<Outcome, RunError> {
+        let mut failed: Vec<(u64, String)> = Vec::new();
+        self.announce(seeds, observer)?;
+        while let Some((level, group)) = self.next_group(seeds, &failed)? {
+            // Another experiment may have trained the same dense level meanwhile.
+            let _locks = if level == 0 {
+                self.wait_for_dense(seeds, &group)?
+            } else {
+                Vec::new()
+            };
+            let group = self.adopt_dense(level, seeds, group)?;
+            if group.is_empty() {
+                continue;
+            }
+            if let Pause::Interrupted = self.train(level, seeds, &group, &mut failed, observer)? {
+                return Ok(Outcome::Interrupted);
+            }
+        }
+        Ok(Outcome::Finished { failed })
+    }
+
+    /// The seeds that stand furthest behind and at the same place, as indices.
+    fn next_group(
+        &self,
+        seeds: &[Seed],
+        failed: &[(u64, String)],
+    ) -> Result<Option<(u64, Vec<usize>)>, RunError> {
+        let mut places = Vec::new();
+        for (index, seed) in seeds.iter().enumerate() {
+            if failed.iter().any(|(number, _)| *number == seed.seed) {
+                continue;
+            }
+            let level = self.next_level(seed)?;
+            if level <= self.experiment.last_level() {
+                let step = checkpoint::step(&self.home(seed, level), level);
+                places.push(((level, step), index));
+            }
+        }
+        let Some(&(place, first)) = places.iter().min_by_key(|(place, index)| (*place, *index))
+        else {
+            return Ok(None);
+        };
+        let same = places
+            .iter()
+            .filter(|(other, _)| *other == place)
+            .map(|(_, index)| *index);
+        let group = if self.trainer.lanes() {
+            same.collect()
+        } else {
+            vec![first]
+        };
+        Ok(Some((place.0, group)))
+    }
+
+    /// The first level that is not done.
+    fn next_level(&self, seed: &Seed) -> Result<u64, RunError> {
+        let own = self.run.seed(seed.seed);
+        let mut level = 0;
+        while level <= self.experiment.last_level() && self.is_done(seed, &own.level(level))? {
+            level += 1;
+        }
+        Ok(level)
+    }
+
+    /// Trains one level of these seeds.
+    fn train(
+        &self,
+        level: u64,
+        seeds: &mut [Seed],
+        group: &[usize],
+        failed: &mut Vec<(u64, String)>,
+        observer: &mut dyn Observer,
+    ) -> Result<Pause, RunError> {
+        let mut running: Vec<Running> = Vec::new();
+        let mut starts = Vec::new();
+        for &index in group {
+            let (lane, start) = self.prepare(level, index, &mut seeds[index])?;
+            observer.observe(&Event::LevelStarted {
+                seed: lane.seed,
+                level,
+                survivors: lane.survivors,
+                weights: self.weights(),
+                step: start
+                    .resume
+                    .as_ref()
+                    .map_or(0, |progress| progress.position.step),
+                steps: self.trainer.steps_per_level(),
+            });
+            running.push(lane);
+            starts.push(start);
+        }
+        self.set_threads(group.len());
+        let mut session = self.trainer.session(starts)?;
+        let mut saved = Instant::now();
+        while !session.is_complete() {
+            session.step()?;
+            let step = session.position().step;
+            observer.observe(&Event::Step {
+                level,
+                step,
+                steps: self.trainer.steps_per_level(),
+            });
+            for lane in session.lanes() {
+                let running = &mut running[lane];
+                self.update_within_level(running, seeds, &mut session, lane)?;
+                self.store_points(running, &session, lane)?;
+            }
+            if session.is_epoch_complete() {
+                self.finish_epoch(&mut session, &mut running, failed, observer)?;
+            }
+            if session.lanes().is_empty() {
+                return Ok(Pause::Done);
+            }
+            let stop = self.interrupt.wants_stop() && !session.is_complete();
+            let due = saved.elapsed() >= self.checkpoint_every && !session.is_complete();
+            if stop || due || self.interrupt.takes_checkpoint() {
+                for lane in session.lanes() {
+                    self.save_checkpoint(
+                        &running[lane],
+                        &seeds[running[lane].index],
+                        &session,
+                        lane,
+                    )?;
+                }
+                saved = Instant::now();
+            }
+            if stop {
+                return Ok(Pause::Interrupted);
+            }
+        }
+        self.finish_level(level, &session, &running, seeds, observer)?;
+        Ok(Pause::Done)
+    }
+
+    /// With more threads than lanes, libtorch splits the products of one lane, which then round
+    /// otherwise than they do beside other lanes.
+    fn set_threads(&self, lanes: usize) {
+        let threads = if self.trainer.lanes() {
+            self.threads.min(lanes)
+        } else {
+            self.threads
+        };
+        tch::set_num_threads(threads as i32);
+    }
+
+    /// The folder in which a level of a seed is trained: the shared one for level 0.
+    fn home(&self, seed: &Seed, level: u64) -> SeedDir {
+        if level == 0 {
+            self.dense.seed(seed.seed)
+        } else {
+            self.run.seed(seed.seed)
+        }
+    }
+
+    /// Number of prunable weights.
+    fn weights(&self) -> u64 {
+        self.trainer
+            .layers()
+            .iter()
+            .map(plugin_api::Layer::len)
+            .sum()
+    }
+
+    /// Number of weights that a level keeps.
+    fn keep(&self, level: u64) -> u64 {
+        self.experiment.keep(level, self.weights())
+    }
+
+    /// Tells the observer what is done already.
+    fn announce(&self, seeds: &[Seed], observer: &mut dyn Observer) -> Result<(), RunError> {
+        for seed in seeds {
+            for level in 0..self.next_level(seed)? {
+                let summary = read_summary(&self.run.seed(seed.seed).level(level))?;
+                observer.observe(&Event::LevelFound { summary: &summary });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The summary of a finished level.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn read_summary(level: &LevelDir) -> Result<Summary, RunError> {
+    let path = level.file("summary.json");
+    let bytes = crate::store::read(&path)?;
+    serde_json::from_slice(&bytes).map_err(|error| RunError::damaged(&path, &error))
+}

@@ -1,0 +1,218 @@
+//! One seed as its strategy sees it.
+
+use plugin_api::abi::wire::Facts;
+use plugin_api::{Batches, GradientRequest, Phase, Point};
+use tch::{Device, Kind, Tensor};
+
+use super::Levels;
+use super::error::RunError;
+use super::points::prunable;
+use super::running::Running;
+use super::start::Start;
+use crate::rng::Stream;
+use crate::store::{RunDir, read_tensors};
+use crate::strategy::{Scene, ServiceError};
+use crate::trainer::{self, Samples, Session, Snapshot};
+
+/// One seed at the time of a call.
+pub(super) struct LevelScene<'a> {
+    levels: &'a Levels<'a>,
+    facts: Facts,
+    point: Snapshot,
+    masks: Vec<Tensor>,
+    points: Vec<Point>,
+    /// Samples of the next step; only known within a level.
+    next: Option<Vec<i64>>,
+}
+
+impl Levels<'_> {
+    fn facts(&self, seed: u64, level: u64, leads_to: u64, phase: Phase, step: u64) -> Facts {
+        Facts {
+            layers: self.trainer.layers().to_vec(),
+            seed,
+            level,
+            last_level: self.experiment.last_level(),
+            step,
+            steps_per_epoch: self.trainer.steps_per_epoch(),
+            steps_per_level: self.trainer.steps_per_level(),
+            phase,
+            target: self.keep(leads_to),
+            density: self.experiment.density(leads_to),
+        }
+    }
+
+    /// A seed between a level and the next, which starts from `start`.
+    pub(super) fn scene_between<'s>(
+        &'s self,
+        seed: u64,
+        next_level: u64,
+        phase: Phase,
+        target: u64,
+        start: &Start,
+        points: &[Point],
+    ) -> LevelScene<'s> {
+        let level = next_level - 1;
+        let mut facts = self.facts(
+            seed,
+            level,
+            next_level,
+            phase,
+            self.trainer.steps_per_level(),
+        );
+        facts.target = target;
+        LevelScene {
+            levels: self,
+            facts,
+            point: share(&start.point),
+            masks: start.masks.iter().map(Tensor::shallow_clone).collect(),
+            points: points.to_vec(),
+            next: None,
+        }
+    }
+
+    /// A seed within a level.
+    pub(super) fn scene_within_level<'s>(
+        &'s self,
+        running: &Running,
+        session: &Session<'_>,
+        lane: usize,
+        masks: Vec<Tensor>,
+        points: Vec<Point>,
+    ) -> Result<LevelScene<'s>, RunError> {
+        let step = session.position().step;
+        Ok(LevelScene {
+            levels: self,
+            facts: self.facts(
+                running.seed,
+                running.level,
+                running.level,
+                Phase::WithinLevel,
+                step,
+            ),
+            point: session.snapshot(lane)?,
+            masks,
+            points,
+            next: Some(session.next_samples(lane)?),
+        })
+    }
+
+    /// The masks with which a level of a run was trained.
+    fn masks_of(&self, run: Option<&str>, seed: u64, level: u64) -> Result<Vec<Tensor>, String> {
+        let run = run.map_or_else(|| self.run.clone(), RunDir::new);
+        let path = run.seed(seed).level(level).file("mask.safetensors");
+        let tensors = read_tensors(&path).map_err(|error| error.to_string())?;
+        let masks = Snapshot { tensors };
+        let masks = prunable(&masks, self.trainer.layers())
+            .map_err(|reason| format!("{}: {reason}", path.display()))?;
+        let device = self.trainer.device();
+        Ok(masks
+            .iter()
+            .map(|mask| mask.to_device(device).to_kind(Kind::Float))
+            .collect())
+    }
+
+    fn gradient_request(
+        &self,
+        request: &GradientRequest,
+        next: Option<&[i64]>,
+        stream: &mut Stream,
+    ) -> Result<trainer::GradientRequest, ServiceError> {
+        let samples = match (request.batches, next) {
+            (Batches::Random(batches), _) => self.trainer.random_samples(batches, stream),
+            (Batches::All, _) => self.trainer.all_samples(),
+            (Batches::Ones, _) => Samples::Ones,
+            (Batches::Next, Some(next)) => Samples::Training(next.to_vec()),
+            (Batches::Next, None) => {
+                return Err(ServiceError::Other(
+                    "the next batch is only known within a level; ask for random batches"
+                        .to_owned(),
+                ));
+            }
+        };
+        Ok(trainer::GradientRequest {
+            loss: request.loss,
+            samples,
+            on_absolute_weights: request.on_absolute_weights,
+            eval_mode: request.eval_mode,
+            dense: true,
+        })
+    }
+}
+
+fn other(error: impl std::fmt::Display) -> ServiceError {
+    ServiceError::Other(error.to_string())
+}
+
+/// The same tensors under handles of their own.
+fn share(point: &Snapshot) -> Snapshot {
+    let share = |(name, tensor): &(String, Tensor)| (name.clone(), tensor.shallow_clone());
+    Snapshot {
+        tensors: point.tensors.iter().map(share).collect(),
+    }
+}
+
+impl Scene for LevelScene<'_> {
+    fn facts(&self) -> Facts {
+        self.facts.clone()
+    }
+
+    fn device(&self) -> Device {
+        self.levels.trainer.device()
+    }
+
+    fn weights(&self) -> Vec<Tensor> {
+        // A point of this network has every prunable layer.
+        prunable(&self.point, &self.facts.layers).unwrap_or_default()
+    }
+
+    fn masks(&self) -> Vec<Tensor> {
+        self.masks.iter().map(Tensor::shallow_clone).collect()
+    }
+
+    fn point_weights(&self, point: &Point) -> Result<Vec<Tensor>, ServiceError> {
+        let stored = self
+            .levels
+            .point(self.facts.seed, self.facts.level, point)
+            .map_err(other)?;
+        prunable(&stored, &self.facts.layers).map_err(ServiceError::Other)
+    }
+
+    fn points(&self) -> Vec<Point> {
+        self.points.clone()
+    }
+
+    fn stored_masks(&self, run: Option<&str>, level: u64) -> Result<Vec<Tensor>, ServiceError> {
+        self.levels
+            .masks_of(run, self.facts.seed, level)
+            .map_err(ServiceError::Other)
+    }
+
+    fn gradients(
+        &self,
+        request: &GradientRequest,
+        stream: &mut Stream,
+    ) -> Result<Vec<Tensor>, ServiceError> {
+        let request = self
+            .levels
+            .gradient_request(request, self.next.as_deref(), stream)?;
+        self.levels
+            .trainer
+            .gradients(&self.point, &self.masks, &request)
+            .map_err(other)
+    }
+
+    fn hessian_vector(
+        &self,
+        vectors: &[Tensor],
+        request: &GradientRequest,
+        stream: &mut Stream,
+    ) -> Result<Vec<Tensor>, ServiceError> {
+        let request = self
+            .levels
+            .gradient_request(request, self.next.as_deref(), stream)?;
+        self.levels
+            .trainer
+            .hessian_vector(&self.point, &self.masks, vectors, &request)
+            .map_err(other)
+    }
+}

@@ -1,0 +1,326 @@
+//! What a level starts from: init at level 0, else what score, mask and rewind make of the level before.
+
+use std::collections::BTreeMap;
+
+use plugin_api::{Phase, Point};
+use tch::{Kind, Tensor};
+
+use super::error::RunError;
+use super::points::{optimizer_state, redefined_file};
+use super::running::{Carry, Running, ScheduleStart};
+use super::{Levels, Seed, checkpoint};
+use crate::store::{read_tensors, write_tensors};
+use crate::strategy::MaskRule;
+use crate::strategy::select::survivors;
+use crate::trainer::{LaneStart, OptimizerState, Snapshot};
+
+/// What a level starts from.
+pub(super) struct Start {
+    pub point: Snapshot,
+    pub masks: Vec<Tensor>,
+    pub optimizer: OptimizerState,
+    pub schedule: ScheduleStart,
+    pub order_level: u64,
+    /// Points that have other weights from this level on.
+    pub redefined: Vec<(Point, Vec<Tensor>)>,
+}
+
+impl Levels<'_> {
+    /// A seed at the start of a level, or where its checkpoint left it.
+    pub(super) fn prepare(
+        &self,
+        level: u64,
+        index: usize,
+        seed: &mut Seed,
+    ) -> Result<(Running, LaneStart), RunError> {
+        let home = self.home(seed, level);
+        let stored_steps = if level == 0 {
+            self.stored_steps(seed)?
+        } else {
+            Vec::new()
+        };
+        let mut running = Running {
+            index,
+            seed: seed.seed,
+            level,
+            dir: home.level(level),
+            home,
+            survivors: 0,
+            schedule: ScheduleStart::default(),
+            order_level: level,
+            epochs: Vec::new(),
+            stored_steps,
+            files: Vec::new(),
+        };
+        if let Some(start) = self.load_checkpoint(&mut running, seed)? {
+            return Ok((running, start));
+        }
+        checkpoint::remove(&running.home)?;
+        running.dir.clear()?;
+        let start = match level {
+            0 => self.dense_start(seed),
+            _ => self.pruned_start(level, seed)?,
+        };
+        self.write_start(&mut running, &start, seed)?;
+        let lane = LaneStart {
+            seed: seed.seed,
+            level,
+            order_level: start.order_level,
+            point: start.point,
+            mask: start.masks,
+            optimizer: start.optimizer,
+            schedule_start: start.schedule.step,
+            hold: start.schedule.hold,
+            resume: None,
+        };
+        Ok((running, lane))
+    }
+
+    fn dense_start(&self, seed: &Seed) -> Start {
+        Start {
+            point: self.trainer.initial(seed.seed),
+            masks: self.trainer.dense_mask(),
+            optimizer: OptimizerState::default(),
+            schedule: ScheduleStart::default(),
+            order_level: 0,
+            redefined: Vec::new(),
+        }
+    }
+
+    /// Score, mask, rewind.
+    fn pruned_start(&self, level: u64, seed: &mut Seed) -> Result<Start, RunError> {
+        let mut start = self.end_of(level - 1, seed)?;
+        let failed = |seed: &Seed| {
+            let number = seed.seed;
+            move |source| RunError::Strategy {
+                seed: number,
+                level: level - 1,
+                source,
+            }
+        };
+        let points = seed.strategy.points().map_err(failed(seed))?;
+        let cadence = seed.strategy.cadence().clone();
+        if cadence.between_levels {
+            self.prune(
+                level,
+                seed,
+                Phase::BetweenLevels,
+                self.keep(level),
+                &mut start,
+                &points,
+            )?;
+        }
+        for policy in 0..seed.strategy.policies() {
+            let target = self.keep(level);
+            let scene = self.scene_between(
+                seed.seed,
+                level,
+                Phase::BetweenLevels,
+                target,
+                &start,
+                &points,
+            );
+            let plan = seed.strategy.plan(policy, &scene).map_err(failed(seed))?;
+            self.rewind(level, seed.seed, plan, &mut start)?;
+        }
+        let before: u64 = survivors(&start.masks).iter().sum();
+        let rounds = cadence.rounds_before_training;
+        for round in 0..rounds {
+            let target = geometric(before, self.keep(level), round + 1, rounds);
+            let phase = Phase::BeforeTraining { round, rounds };
+            self.prune(level, seed, phase, target, &mut start, &points)?;
+        }
+        Ok(start)
+    }
+
+    /// One round of score and mask.
+    fn prune(
+        &self,
+        level: u64,
+        seed: &mut Seed,
+        phase: Phase,
+        target: u64,
+        start: &mut Start,
+        points: &[Point],
+    ) -> Result<(), RunError> {
+        let number = seed.seed;
+        let failed = move |source| RunError::Strategy {
+            seed: number,
+            level: level - 1,
+            source,
+        };
+        let scene = self.scene_between(number, level, phase, target, start, points);
+        let scores = seed.strategy.score(&scene).map_err(failed)?;
+        let masks = seed
+            .strategy
+            .update(&scene, &scores, MaskRule::nested(target))
+            .map_err(failed)?;
+        self.check_collapse(number, level, &masks)?;
+        start.masks = masks;
+        self.apply_masks(start);
+        Ok(())
+    }
+
+    /// Sets pruned weights to exactly +0.
+    pub(super) fn apply_masks(&self, start: &mut Start) {
+        for (layer, mask) in self.trainer.layers().iter().zip(&start.masks) {
+            let own = start
+                .point
+                .tensors
+                .iter_mut()
+                .find(|(name, _)| *name == layer.name);
+            if let Some((_, weights)) = own {
+                *weights = weights.masked_fill(&mask.eq(0.0), 0.0);
+            }
+        }
+    }
+
+    /// A finished level as the next one finds it: everything kept, the schedule held at its last value.
+    fn end_of(&self, level: u64, seed: &mut Seed) -> Result<Start, RunError> {
+        let dir = self.run.seed(seed.seed).level(level);
+        let done = dir.check()?;
+        let path = dir.file("done.json");
+        let carry: Carry =
+            serde_json::from_value(done.carry).map_err(|error| RunError::damaged(&path, &error))?;
+        let number = seed.seed;
+        seed.strategy
+            .load_state(&decode(&carry.states).map_err(|error| RunError::damaged(&path, &error))?)
+            .map_err(|source| RunError::Strategy {
+                seed: number,
+                level,
+                source,
+            })?;
+        let device = self.trainer.device();
+        let optimizer = read_tensors(&dir.file("optimizer.safetensors"))?;
+        let optimizer = optimizer
+            .into_iter()
+            .map(|(name, t)| (name, t.to_device(device)))
+            .collect();
+        let masks = self.read_snapshot(&dir, "mask.safetensors")?;
+        let masks = super::points::prunable(&masks, self.trainer.layers())
+            .map_err(|reason| RunError::damaged(&dir.file("mask.safetensors"), &reason))?;
+        let last = carry.schedule.step + self.trainer.steps_per_level() - 1;
+        let hold = carry
+            .schedule
+            .hold
+            .unwrap_or_else(|| self.trainer.schedule_factor(last));
+        Ok(Start {
+            point: self.read_snapshot(&dir, "end.safetensors")?,
+            masks: masks.iter().map(|mask| mask.to_kind(Kind::Float)).collect(),
+            optimizer: optimizer_state(optimizer),
+            schedule: ScheduleStart {
+                step: last,
+                hold: Some(hold),
+            },
+            order_level: level + 1,
+            redefined: Vec::new(),
+        })
+    }
+
+    /// Writes what the level starts from, and remembers it.
+    fn write_start(
+        &self,
+        running: &mut Running,
+        start: &Start,
+        seed: &Seed,
+    ) -> Result<(), RunError> {
+        running.survivors = survivors(&start.masks).iter().sum();
+        running.schedule = start.schedule;
+        running.order_level = start.order_level;
+        write_tensors(&running.dir.file("start.safetensors"), &start.point.tensors)?;
+        running.files.push("start.safetensors".to_owned());
+        if seed.strategy.cadence().within_level.is_some() {
+            self.write_masks(running, "mask-start.safetensors", &start.masks)?;
+        }
+        for (point, weights) in &start.redefined {
+            let file = redefined_file(point);
+            let names = self.trainer.layers().iter().map(|layer| layer.name.clone());
+            let tensors: Vec<_> = names
+                .zip(weights.iter().map(Tensor::shallow_clone))
+                .collect();
+            write_tensors(&running.dir.file(&file), &tensors)?;
+            running.files.push(file);
+        }
+        Ok(())
+    }
+
+    /// Writes masks as u8 under the layers' names.
+    pub(super) fn write_masks(
+        &self,
+        running: &mut Running,
+        file: &str,
+        masks: &[Tensor],
+    ) -> Result<(), RunError> {
+        let names = self.trainer.layers().iter().map(|layer| layer.name.clone());
+        let tensors: Vec<_> = names
+            .zip(masks.iter().map(|mask| mask.to_kind(Kind::Uint8)))
+            .collect();
+        write_tensors(&running.dir.file(file), &tensors)?;
+        running.files.push(file.to_owned());
+        Ok(())
+    }
+}
+
+/// `from^(1 - t) * to^t` at t = round / rounds, rounded; exactly `to` at the last round. The same
+/// factor in every round is the schedule of SynFlow (Tanaka et al. 2020, arXiv:2006.05467, algorithm 1).
+fn geometric(from: u64, to: u64, round: u64, rounds: u64) -> u64 {
+    if round >= rounds || to == 0 {
+        return to;
+    }
+    let t = round as f64 / rounds as f64;
+    let between = (from as f64).powf(1.0 - t) * (to as f64).powf(t);
+    (between.round() as u64).clamp(to, from.max(to))
+}
+
+/// Components' states as they are stored.
+pub(super) fn encode(states: &[(String, Vec<u8>)]) -> BTreeMap<String, String> {
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    states
+        .iter()
+        .filter(|(_, bytes)| !bytes.is_empty())
+        .map(|(place, bytes)| (place.clone(), hex(bytes)))
+        .collect()
+}
+
+/// Components' states from what is stored.
+pub(super) fn decode(states: &BTreeMap<String, String>) -> Result<Vec<(String, Vec<u8>)>, String> {
+    let byte = |pair: &[u8]| {
+        std::str::from_utf8(pair)
+            .ok()
+            .and_then(|pair| u8::from_str_radix(pair, 16).ok())
+    };
+    states
+        .iter()
+        .map(|(place, hex)| {
+            let bytes: Option<Vec<u8>> = hex.as_bytes().chunks(2).map(byte).collect();
+            let bytes =
+                bytes.ok_or_else(|| format!("the state of `{place}` is not hexadecimal"))?;
+            Ok((place.clone(), bytes))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_fall_by_the_same_factor_and_end_at_the_target() {
+        let counts: Vec<u64> = (1..=4)
+            .map(|round| geometric(10_000, 1, round, 4))
+            .collect();
+        assert_eq!(counts, [1000, 100, 10, 1]);
+        assert_eq!(geometric(100, 33, 1, 1), 33);
+    }
+
+    #[test]
+    fn states_come_back_byte_for_byte() {
+        let states = vec![
+            ("mask".to_owned(), vec![0, 1, 254, 255]),
+            ("rewind[0]".to_owned(), vec![]),
+        ];
+        let stored = encode(&states);
+        assert_eq!(stored.len(), 1);
+        assert_eq!(decode(&stored).unwrap(), states[..1]);
+    }
+}

@@ -1,0 +1,174 @@
+//! What is recorded of a level: one line an epoch, one line a layer, one summary.
+
+use plugin_api::Layer;
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
+
+/// One epoch of one seed: a line of `metrics.jsonl`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Epoch {
+    /// Level.
+    pub level: u64,
+    /// Epoch within the level, from 0.
+    pub epoch: u64,
+    /// Steps of the level that are done.
+    pub step: u64,
+    /// Learning rate of the epoch's last step.
+    pub lr: f64,
+    /// Mean loss over the epoch's samples, as they were trained on.
+    pub train_loss: f64,
+    /// Share of the epoch's samples that were classified rightly as they were trained on.
+    pub train_accuracy: f64,
+    /// Mean loss over the test samples, where the experiment asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_loss: Option<f64>,
+    /// Share of the test samples that are classified rightly, where the experiment asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_accuracy: Option<f64>,
+}
+
+/// One layer of one level: a line of `layers.jsonl`.
+///
+/// Sign flips count surviving weights whose sign differs at the level's end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LayerRecord {
+    /// Level.
+    pub level: u64,
+    /// PyTorch's name of the weight.
+    pub layer: String,
+    /// Number of weights.
+    pub size: u64,
+    /// Number of surviving weights.
+    pub survivors: u64,
+    /// Survivors over size.
+    pub density: f64,
+    /// Survivors whose sign differs from init.
+    pub flips_init: u64,
+    /// Survivors whose sign differs from the level's start.
+    pub flips_start: u64,
+    /// Survivors whose sign differs from the previous level's end; none at level 0.
+    pub flips_previous: Option<u64>,
+    /// L2 norm of the weights.
+    pub norm: f64,
+}
+
+/// One finished level of one seed: `summary.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Seed.
+    pub seed: u64,
+    /// Level.
+    pub level: u64,
+    /// Prunable weights.
+    pub weights: u64,
+    /// Surviving weights, counted from the mask.
+    pub survivors: u64,
+    /// Survivors over weights.
+    pub density: f64,
+    /// Mean loss of the last epoch's samples.
+    pub train_loss: f64,
+    /// Mean loss over the test samples.
+    pub test_loss: f64,
+    /// Test samples that are classified rightly.
+    pub test_correct: u64,
+    /// Test samples.
+    pub test_samples: u64,
+    /// `test_correct` over `test_samples`.
+    pub test_accuracy: f64,
+    /// Share of survivors whose sign differs from init.
+    pub flips_init: f64,
+    /// Share of survivors whose sign differs from the level's start.
+    pub flips_start: f64,
+    /// Share of survivors whose sign differs from the previous level's end.
+    pub flips_previous: Option<f64>,
+}
+
+/// Lines of JSON, one a record.
+///
+/// # Errors
+/// If a record cannot be written as JSON.
+pub fn lines<T: Serialize>(records: &[T]) -> Result<Vec<u8>, serde_json::Error> {
+    let mut bytes = Vec::new();
+    for record in records {
+        serde_json::to_writer(&mut bytes, record)?;
+        bytes.push(b'\n');
+    }
+    Ok(bytes)
+}
+
+/// The weights that a layer's record compares: each list has one tensor for each prunable layer.
+pub struct Compared<'a> {
+    /// At the level's end.
+    pub end: &'a [Tensor],
+    /// Masks at the level's end.
+    pub masks: &'a [Tensor],
+    /// Before the first step of level 0.
+    pub init: &'a [Tensor],
+    /// At the level's start.
+    pub start: &'a [Tensor],
+    /// At the previous level's end.
+    pub previous: Option<&'a [Tensor]>,
+}
+
+/// One record for each prunable layer.
+pub fn compare(level: u64, layers: &[Layer], compared: &Compared<'_>) -> Vec<LayerRecord> {
+    let count = |tensor: Tensor| tensor.sum(Kind::Int64).int64_value(&[]) as u64;
+    layers
+        .iter()
+        .enumerate()
+        .map(|(i, layer)| {
+            let (end, mask) = (&compared.end[i], compared.masks[i].ne(0.0));
+            let flips =
+                |other: &Tensor| count(end.sign().ne_tensor(&other.sign()).logical_and(&mask));
+            let survivors = count(mask.shallow_clone());
+            LayerRecord {
+                level,
+                layer: layer.name.clone(),
+                size: layer.len(),
+                survivors,
+                density: survivors as f64 / layer.len() as f64,
+                flips_init: flips(&compared.init[i]),
+                flips_start: flips(&compared.start[i]),
+                flips_previous: compared.previous.map(|previous| flips(&previous[i])),
+                norm: end.to_kind(Kind::Double).norm().double_value(&[]),
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use plugin_api::LayerKind;
+
+    #[test]
+    fn flips_count_survivors_whose_sign_differs() {
+        let layers = [Layer::new("fc.weight", LayerKind::Linear, [1, 4])];
+        let tensor = |values: &[f32]| vec![Tensor::from_slice(values).view([1, 4])];
+        let records = compare(
+            2,
+            &layers,
+            &Compared {
+                end: &tensor(&[3.0, -4.0, 0.0, 1.0]),
+                masks: &tensor(&[1.0, 1.0, 0.0, 1.0]),
+                init: &tensor(&[-1.0, -1.0, -1.0, 1.0]),
+                start: &tensor(&[-1.0, 1.0, 0.0, -1.0]),
+                previous: Some(&tensor(&[1.0, -1.0, 5.0, 1.0])),
+            },
+        );
+        assert_eq!(
+            records,
+            [LayerRecord {
+                level: 2,
+                layer: "fc.weight".into(),
+                size: 4,
+                survivors: 3,
+                density: 0.75,
+                flips_init: 1,
+                flips_start: 3,
+                flips_previous: Some(0),
+                norm: 26f64.sqrt(),
+            }]
+        );
+    }
+}

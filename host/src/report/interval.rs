@@ -1,0 +1,54 @@
+//! Means over seeds with their uncertainty.
+
+use statrs::distribution::{ContinuousCDF, StudentsT};
+
+/// A mean with the half-width of its 95 % confidence interval.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Interval {
+    /// Mean of the values.
+    pub mean: f64,
+    /// Half-width of the interval; none for a single value.
+    pub half_width: Option<f64>,
+}
+
+impl Interval {
+    /// The mean of some values, with Student's t interval: t(0.975, n - 1) * s / sqrt(n). None
+    /// without a value.
+    pub fn of(values: &[f64]) -> Option<Self> {
+        let n = values.len() as f64;
+        if values.is_empty() {
+            return None;
+        }
+        let mean = values.iter().sum::<f64>() / n;
+        let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+        let half_width = StudentsT::new(0.0, 1.0, n - 1.0)
+            .ok()
+            .map(|t| t.inverse_cdf(0.975) * (squares / (n - 1.0)).sqrt() / n.sqrt());
+        Some(Self { mean, half_width })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interval_is_students() {
+        // t(0.975, 2) = 4.302653 (tables); s = 1, n = 3.
+        let interval = Interval::of(&[1.0, 2.0, 3.0]).unwrap();
+        assert_eq!(interval.mean, 2.0);
+        assert!((interval.half_width.unwrap() - 4.302_653 / 3f64.sqrt()).abs() < 1e-5);
+    }
+
+    #[test]
+    fn one_value_has_no_interval_and_none_has_no_mean() {
+        assert_eq!(
+            Interval::of(&[5.0]),
+            Some(Interval {
+                mean: 5.0,
+                half_width: None
+            })
+        );
+        assert_eq!(Interval::of(&[]), None);
+    }
+}

@@ -1,0 +1,87 @@
+//! The table of levels.
+
+use comfy_table::{CellAlignment, Table, presets};
+
+use super::Interval;
+use crate::levels::{RunError, read_summary};
+use crate::records::Summary;
+use crate::store::RunDir;
+
+/// The summaries of all finished levels of a run, by seed and level.
+///
+/// # Errors
+/// If a summary cannot be read.
+pub fn collect(run: &RunDir, seeds: &[u64]) -> Result<Vec<Summary>, RunError> {
+    let mut summaries = Vec::new();
+    for &seed in seeds {
+        let seed = run.seed(seed);
+        for level in 0.. {
+            let dir = seed.level(level);
+            if !dir.file("done.json").exists() {
+                break;
+            }
+            summaries.push(read_summary(&dir)?);
+        }
+    }
+    Ok(summaries)
+}
+
+/// One row a level: density, survivors, test accuracy over seeds with its 95 % interval, sign flips
+/// against init.
+pub fn table(summaries: &[Summary]) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    table.set_header([
+        "level",
+        "density",
+        "survivors",
+        "test accuracy %",
+        "95 % interval",
+        "flips vs init %",
+        "seeds",
+    ]);
+    let last = summaries.iter().map(|summary| summary.level).max();
+    for level in last.into_iter().flat_map(|last| 0..=last) {
+        let own: Vec<&Summary> = summaries
+            .iter()
+            .filter(|summary| summary.level == level)
+            .collect();
+        let values = |pick: fn(&Summary) -> f64| -> Vec<f64> {
+            own.iter().map(|s| 100.0 * pick(s)).collect()
+        };
+        let accuracy = Interval::of(&values(|summary| summary.test_accuracy));
+        let flips = Interval::of(&values(|summary| summary.flips_init));
+        let (Some(first), Some(accuracy), Some(flips)) = (own.first(), accuracy, flips) else {
+            continue;
+        };
+        table.add_row([
+            level.to_string(),
+            format!("{:.4}", first.density),
+            first.survivors.to_string(),
+            format!("{:.2}", accuracy.mean),
+            accuracy
+                .half_width
+                .map_or_else(String::new, |half| format!("± {half:.2}")),
+            format!("{:.1}", flips.mean),
+            own.len().to_string(),
+        ]);
+    }
+    for column in table.column_iter_mut() {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table.to_string()
+}
+
+/// All summaries as CSV, one line a level of a seed.
+///
+/// # Errors
+/// If they cannot be written.
+pub fn summary_csv(summaries: &[Summary]) -> Result<Vec<u8>, csv::Error> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for summary in summaries {
+        writer.serialize(summary)?;
+    }
+    writer
+        .into_inner()
+        .map_err(|error| error.into_error().into())
+}

@@ -1,0 +1,251 @@
+//! Files that are written whole or not at all.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensorError, SafeTensors};
+use tch::{Kind, Tensor};
+
+/// Why an artifact could not be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Writing.
+    #[error(
+        "failed to write {path} ({bytes} bytes): {source}; make room or mend the folder and run the same command again: it goes on from the last checkpoint"
+    )]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Its length.
+        bytes: usize,
+        /// Why.
+        source: io::Error,
+    },
+    /// Reading.
+    #[error("failed to read {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file that is not what its name says.
+    #[error("{path} is damaged: {reason}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// How.
+        reason: String,
+    },
+}
+
+/// Writes a file whole or not at all: to a temporary sibling, synced, then renamed over the target,
+/// then the folder is synced. A reader, or a run that was killed, never sees half of it.
+///
+/// # Errors
+/// Names the path and the bytes it needs.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let error = |source| StoreError::Write {
+        path: path.to_owned(),
+        bytes: bytes.len(),
+        source,
+    };
+    let folder = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder).map_err(error)?;
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".tmp");
+    let sibling = path.with_file_name(name);
+    let written = File::create(&sibling).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    written
+        .and_then(|()| fs::rename(&sibling, path))
+        .and_then(|()| sync_folder(folder))
+        .map_err(|source| {
+            // What was written of it takes room that the user may need to make.
+            let _ = fs::remove_file(&sibling);
+            error(source)
+        })
+}
+
+/// Makes renames in a folder last; not every system can sync a folder.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    match File::open(folder).and_then(|folder| folder.sync_all()) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        other => other,
+    }
+}
+
+/// Reads a file.
+///
+/// # Errors
+/// Names the path.
+pub fn read(path: &Path) -> Result<Vec<u8>, StoreError> {
+    fs::read(path).map_err(|source| StoreError::Read {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Writes named tensors as safetensors, in PyTorch's row-major layout.
+///
+/// # Errors
+/// Names the path and the bytes it needs.
+pub fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<(), StoreError> {
+    let damaged = |reason: String| StoreError::Damaged {
+        path: path.to_owned(),
+        reason,
+    };
+    let mut raw = Vec::with_capacity(tensors.len());
+    for (name, tensor) in tensors {
+        let dtype = dtype(tensor.kind()).ok_or_else(|| {
+            damaged(format!(
+                "`{name}` has type {:?}, which is not stored",
+                tensor.kind()
+            ))
+        })?;
+        let tensor = tensor.detach().to_device(tch::Device::Cpu).contiguous();
+        let mut bytes = vec![0u8; tensor.numel() * tensor.kind().elt_size_in_bytes()];
+        tensor.copy_data_u8(&mut bytes, tensor.numel());
+        let shape: Vec<usize> = tensor.size().iter().map(|&n| n as usize).collect();
+        raw.push((name.as_str(), dtype, shape, bytes));
+    }
+    let views: Result<Vec<_>, SafeTensorError> = raw
+        .iter()
+        .map(|(name, dtype, shape, bytes)| {
+            Ok((*name, TensorView::new(*dtype, shape.clone(), bytes)?))
+        })
+        .collect();
+    // More than one entry of metadata would be written in a random order.
+    let metadata = [("format".to_owned(), "pt".to_owned())]
+        .into_iter()
+        .collect();
+    let bytes = views
+        .and_then(|views| safetensors::serialize(views, Some(metadata)))
+        .map_err(|error| damaged(error.to_string()))?;
+    write(path, &bytes)
+}
+
+/// Reads named tensors onto the CPU, by name.
+///
+/// # Errors
+/// Names the path, and what is wrong with it.
+pub fn read_tensors(path: &Path) -> Result<Vec<(String, Tensor)>, StoreError> {
+    let damaged = |reason: String| StoreError::Damaged {
+        path: path.to_owned(),
+        reason,
+    };
+    let bytes = read(path)?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|error| damaged(error.to_string()))?;
+    file.iter()
+        .map(|(name, view)| {
+            let kind = kind(view.dtype()).ok_or_else(|| {
+                damaged(format!(
+                    "`{name}` has type {:?}, expected F32, F64, I64 or U8",
+                    view.dtype()
+                ))
+            })?;
+            let shape: Vec<i64> = view.shape().iter().map(|&n| n as i64).collect();
+            let tensor = Tensor::f_from_data_size(view.data(), &shape, kind)
+                .map_err(|error| damaged(format!("`{name}`: {error}")))?;
+            Ok((name.to_owned(), tensor))
+        })
+        .collect()
+}
+
+fn dtype(kind: Kind) -> Option<Dtype> {
+    match kind {
+        Kind::Float => Some(Dtype::F32),
+        Kind::Double => Some(Dtype::F64),
+        Kind::Int64 => Some(Dtype::I64),
+        Kind::Uint8 => Some(Dtype::U8),
+        _ => None,
+    }
+}
+
+fn kind(dtype: Dtype) -> Option<Kind> {
+    match dtype {
+        Dtype::F32 => Some(Kind::Float),
+        Dtype::F64 => Some(Kind::Double),
+        Dtype::I64 => Some(Kind::Int64),
+        Dtype::U8 => Some(Kind::Uint8),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tensors_come_back_bit_for_bit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep/er/end.safetensors");
+        let values = [0.1f32, -0.0, f32::MIN_POSITIVE, f32::NAN, 3.0, -7.5];
+        let tensors = vec![
+            (
+                "fc.weight".to_owned(),
+                Tensor::from_slice(&values).view([2, 3]),
+            ),
+            ("steps".to_owned(), Tensor::from_slice(&[7i64])),
+            ("mask".to_owned(), Tensor::from_slice(&[1u8, 0, 1])),
+            (
+                "transposed".to_owned(),
+                Tensor::from_slice(&values).view([2, 3]).tr(),
+            ),
+        ];
+        write_tensors(&path, &tensors).unwrap();
+        let read: std::collections::BTreeMap<_, _> =
+            read_tensors(&path).unwrap().into_iter().collect();
+        assert_eq!(read.len(), tensors.len());
+        let bits = |t: &Tensor| -> Vec<u32> {
+            Vec::<f32>::try_from(&t.contiguous().flatten(0, -1))
+                .unwrap()
+                .iter()
+                .map(|x| x.to_bits())
+                .collect()
+        };
+        assert_eq!(bits(&read["fc.weight"]), bits(&tensors[0].1));
+        assert_eq!(bits(&read["transposed"]), bits(&tensors[3].1));
+        assert_eq!(read["transposed"].size(), [3, 2]);
+        assert_eq!(read["steps"].int64_value(&[0]), 7);
+        assert_eq!(read["mask"].kind(), Kind::Uint8);
+    }
+
+    #[test]
+    fn a_damaged_file_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("end.safetensors");
+        write_tensors(
+            &path,
+            &[("w".to_owned(), Tensor::from_slice(&[1.0f32, 2.0]))],
+        )
+        .unwrap();
+        let whole = fs::read(&path).unwrap();
+        for length in 0..whole.len() {
+            fs::write(&path, &whole[..length]).unwrap();
+            let error = read_tensors(&path).unwrap_err().to_string();
+            assert!(
+                error.starts_with(&format!("{} is damaged", path.display())),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_failed_write_names_path_and_bytes_and_leaves_the_old_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("end");
+        write(&path, b"old").unwrap();
+        fs::create_dir(folder.path().join("end.tmp")).unwrap();
+        let error = write(&path, b"new!").unwrap_err().to_string();
+        assert!(
+            error.contains(&format!("failed to write {} (4 bytes)", path.display())),
+            "{error}"
+        );
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+    }
+}

@@ -1,0 +1,218 @@
+//! One finished level of one seed.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::artifact::{self, StoreError};
+
+/// Says that a level is finished, and what its files hold; written last.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Done {
+    /// Level.
+    pub level: u64,
+    /// BLAKE3 of each file beside it, hexadecimal.
+    pub digests: BTreeMap<String, String>,
+    /// What the next level needs to know and no file says.
+    pub carry: Value,
+}
+
+/// The folder of one level.
+#[derive(Clone, Debug)]
+pub struct LevelDir {
+    path: PathBuf,
+    level: u64,
+}
+
+const DONE: &str = "done.json";
+
+impl LevelDir {
+    /// The folder of a level within a seed's.
+    pub fn new(seed: &Path, level: u64) -> Self {
+        Self {
+            path: seed.join(format!("level-{level:02}")),
+            level,
+        }
+    }
+
+    /// The file of this name.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether the level is finished and every file is what was written. A level with a damaged file
+    /// counts as unfinished, and the damage is logged.
+    pub fn done(&self) -> Option<Done> {
+        let path = self.file(DONE);
+        if !path.exists() {
+            return None;
+        }
+        match self.check() {
+            Ok(done) => Some(done),
+            Err(error) => {
+                log::warn!("{error}; level {} is trained again", self.level);
+                None
+            }
+        }
+    }
+
+    /// Reads the level's `done.json` and compares every file with its digest.
+    ///
+    /// # Errors
+    /// Names the file that is missing or differs.
+    pub fn check(&self) -> Result<Done, StoreError> {
+        let path = self.file(DONE);
+        let damaged = |path: &Path, reason: String| StoreError::Damaged {
+            path: path.to_owned(),
+            reason,
+        };
+        let done: Done = serde_json::from_slice(&artifact::read(&path)?)
+            .map_err(|error| damaged(&path, error.to_string()))?;
+        if done.level != self.level {
+            return Err(damaged(
+                &path,
+                format!("it is of level {}, expected {}", done.level, self.level),
+            ));
+        }
+        for (name, expected) in &done.digests {
+            let file = self.file(name);
+            let got = blake3::hash(&artifact::read(&file)?).to_hex().to_string();
+            if got != *expected {
+                return Err(damaged(
+                    &file,
+                    format!("its BLAKE3 digest is {got}, expected {expected}"),
+                ));
+            }
+        }
+        Ok(done)
+    }
+
+    /// Declares the level finished with these files, which must have been written.
+    ///
+    /// # Errors
+    /// If a file is missing or `done.json` cannot be written.
+    pub fn finish(&self, files: &[String], carry: Value) -> Result<Done, StoreError> {
+        let mut digests = BTreeMap::new();
+        for name in files {
+            let digest = blake3::hash(&artifact::read(&self.file(name))?)
+                .to_hex()
+                .to_string();
+            digests.insert(name.clone(), digest);
+        }
+        let done = Done {
+            level: self.level,
+            digests,
+            carry,
+        };
+        let path = self.file(DONE);
+        let mut text = serde_json::to_vec_pretty(&done).map_err(|error| StoreError::Damaged {
+            path: path.clone(),
+            reason: error.to_string(),
+        })?;
+        text.push(b'\n');
+        artifact::write(&path, &text)?;
+        Ok(done)
+    }
+
+    /// Makes this folder hold the same files as a finished level elsewhere, without copying them
+    /// where the file system can link.
+    ///
+    /// # Errors
+    /// Names the file that could not be brought.
+    pub fn adopt(&self, from: &LevelDir, done: &Done) -> Result<(), StoreError> {
+        let names = done.digests.keys().map(String::as_str).chain([DONE]);
+        for name in names {
+            let (source, target) = (from.file(name), self.file(name));
+            let write = |bytes: usize| {
+                let path = target.clone();
+                move |source| StoreError::Write {
+                    path,
+                    bytes,
+                    source,
+                }
+            };
+            fs::create_dir_all(&self.path).map_err(write(0))?;
+            if target.exists() {
+                fs::remove_file(&target).map_err(write(0))?;
+            }
+            if fs::hard_link(&source, &target).is_err() {
+                artifact::write(&target, &artifact::read(&source)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what an unfinished attempt left.
+    ///
+    /// # Errors
+    /// If the folder cannot be removed.
+    pub fn clear(&self) -> Result<(), StoreError> {
+        match fs::remove_dir_all(&self.path) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                Err(StoreError::Write {
+                    path: self.path.clone(),
+                    bytes: 0,
+                    source,
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finished(folder: &Path) -> LevelDir {
+        let level = LevelDir::new(folder, 3);
+        artifact::write(&level.file("mask"), b"1010").unwrap();
+        artifact::write(&level.file("end"), b"weights").unwrap();
+        level
+            .finish(&["mask".to_owned(), "end".to_owned()], Value::Null)
+            .unwrap();
+        level
+    }
+
+    #[test]
+    fn a_level_is_done_only_with_every_file_as_it_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let level = finished(folder.path());
+        assert!(level.done().is_some());
+        for damage in [b"1011".as_slice(), b"101", b""] {
+            fs::write(level.file("mask"), damage).unwrap();
+            assert!(level.done().is_none());
+            let error = level.check().unwrap_err().to_string();
+            assert!(
+                error.contains("mask is damaged: its BLAKE3 digest is"),
+                "{error}"
+            );
+        }
+        fs::remove_file(level.file("mask")).unwrap();
+        assert!(
+            level
+                .check()
+                .unwrap_err()
+                .to_string()
+                .contains("failed to read")
+        );
+    }
+
+    #[test]
+    fn an_adopted_level_holds_the_same_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let from = finished(&folder.path().join("dense"));
+        let to = LevelDir::new(&folder.path().join("run"), 3);
+        to.adopt(&from, &from.check().unwrap()).unwrap();
+        assert_eq!(to.check().unwrap(), from.check().unwrap());
+    }
+}

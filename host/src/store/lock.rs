@@ -1,0 +1,179 @@
+//! One process at a time.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// Who holds a lock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Process id.
+    pub pid: u32,
+    /// Name of the machine.
+    pub host: String,
+}
+
+/// Why a lock could not be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another process has it.
+    #[error("{path} is in use by process {} on {}; wait for it or stop it, then run the same command again", .by.pid, .by.host)]
+    Held {
+        /// The lock file.
+        path: PathBuf,
+        /// Who.
+        by: Held,
+    },
+    /// The file system.
+    #[error("failed to lock {path}: {source}")]
+    Io {
+        /// The lock file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// A lock on a folder, held until dropped. The operating system releases it when the process dies,
+/// however it dies; the file's text only says who holds it.
+#[derive(Debug)]
+pub struct Lock {
+    file: File,
+}
+
+impl Lock {
+    /// Takes the lock at once or fails with who holds it.
+    ///
+    /// # Errors
+    /// If another process has it, or the file system refuses.
+    pub fn take(path: &Path) -> Result<Self, LockError> {
+        let error = |source| LockError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        let mut file = open(path).map_err(error)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(LockError::Held {
+                    path: path.to_owned(),
+                    by: holder(&mut file),
+                });
+            }
+            Err(TryLockError::Error(source)) => return Err(error(source)),
+        }
+        let before = holder(&mut file);
+        if before.pid != 0 {
+            log::info!(
+                "took over the lock of process {} on {}, which ended without releasing it",
+                before.pid,
+                before.host
+            );
+        }
+        let mut lock = Self { file };
+        lock.sign(&Held {
+            pid: std::process::id(),
+            host: machine(),
+        })
+        .map_err(error)?;
+        Ok(lock)
+    }
+
+    /// Waits until the lock is free.
+    ///
+    /// # Errors
+    /// If the file system refuses.
+    pub fn wait(path: &Path) -> Result<Self, LockError> {
+        match Self::take(path) {
+            Err(LockError::Held { by, .. }) => {
+                log::info!(
+                    "waits for process {} on {}, which trains the same dense level",
+                    by.pid,
+                    by.host
+                );
+                let error = |source| LockError::Io {
+                    path: path.to_owned(),
+                    source,
+                };
+                let file = open(path).map_err(error)?;
+                file.lock().map_err(error)?;
+                let mut lock = Self { file };
+                lock.sign(&Held {
+                    pid: std::process::id(),
+                    host: machine(),
+                })
+                .map_err(error)?;
+                Ok(lock)
+            }
+            other => other,
+        }
+    }
+
+    fn sign(&mut self, held: &Held) -> io::Result<()> {
+        self.file.set_len(0)?;
+        self.file.rewind()?;
+        self.file.write_all(serde_json::to_string(held)?.as_bytes())
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // An empty file says that the lock was released in order.
+        let _ = self.file.set_len(0);
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+}
+
+fn holder(file: &mut File) -> Held {
+    let mut text = String::new();
+    let _ = file.rewind().and_then(|()| file.read_to_string(&mut text));
+    serde_json::from_str(&text).unwrap_or(Held {
+        pid: 0,
+        host: "an unknown machine".to_owned(),
+    })
+}
+
+fn machine() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .ok()
+        .map(|name| name.trim().to_owned())
+        .or_else(|| std::env::var("HOSTNAME").ok())
+        .unwrap_or_else(|| "this machine".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_taker_is_told_who_holds_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run/lock");
+        let first = Lock::take(&path).unwrap();
+        match Lock::take(&path).unwrap_err() {
+            LockError::Held { by, .. } => assert_eq!(
+                by,
+                Held {
+                    pid: std::process::id(),
+                    host: machine()
+                }
+            ),
+            other => panic!("{other}"),
+        }
+        drop(first);
+        assert!(Lock::take(&path).is_ok());
+    }
+}

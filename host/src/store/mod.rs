@@ -1,0 +1,19 @@
+//! A run on disk: every artifact is written whole or not at all.
+//!
+//! ```text
+//! runs/lrr-3f9a1c2e/
+//!   experiment.toml  identity.json  summary.csv  lock
+//!   seed-0/level-03/{mask,start,end,optimizer}.safetensors  metrics.jsonl  layers.jsonl  done.json
+//!   seed-0/progress/…     the rolling checkpoint within a level
+//! runs/dense-81c02f4d/    level 0, shared by every experiment with the same data, model and training
+//! ```
+
+mod artifact;
+mod level;
+mod lock;
+mod run;
+
+pub use artifact::{StoreError, read, read_tensors, write, write_tensors};
+pub use level::{Done, LevelDir};
+pub use lock::{Held, Lock, LockError};
+pub use run::{RunDir, SeedDir};

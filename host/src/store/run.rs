@@ -1,0 +1,99 @@
+//! Paths of a run.
+
+use std::path::{Path, PathBuf};
+
+use super::level::LevelDir;
+use super::lock::{Lock, LockError};
+
+/// The folder of one run.
+#[derive(Clone, Debug)]
+pub struct RunDir {
+    path: PathBuf,
+}
+
+impl RunDir {
+    /// A run's folder.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file of this name.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// The folder of a seed.
+    pub fn seed(&self, seed: u64) -> SeedDir {
+        SeedDir {
+            path: self.path.join(format!("seed-{seed}")),
+        }
+    }
+
+    /// The seeds that have a folder, ascending.
+    pub fn seeds(&self) -> Vec<u64> {
+        let mut seeds: Vec<u64> = std::fs::read_dir(&self.path)
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| {
+                entry
+                    .ok()?
+                    .file_name()
+                    .to_str()?
+                    .strip_prefix("seed-")?
+                    .parse()
+                    .ok()
+            })
+            .collect();
+        seeds.sort_unstable();
+        seeds
+    }
+
+    /// Keeps other processes out of the run.
+    ///
+    /// # Errors
+    /// If another process has it.
+    pub fn lock(&self) -> Result<Lock, LockError> {
+        Lock::take(&self.file("lock"))
+    }
+}
+
+/// The folder of one seed.
+#[derive(Clone, Debug)]
+pub struct SeedDir {
+    path: PathBuf,
+}
+
+impl SeedDir {
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The folder of a level.
+    pub fn level(&self, level: u64) -> LevelDir {
+        LevelDir::new(&self.path, level)
+    }
+
+    /// The folder of the rolling checkpoint.
+    pub fn progress(&self) -> PathBuf {
+        self.path.join("progress")
+    }
+
+    /// Why this seed was given up, if it was.
+    pub fn failure(&self) -> PathBuf {
+        self.path.join("failed.json")
+    }
+
+    /// Keeps other processes out of the seed, waiting if need be.
+    ///
+    /// # Errors
+    /// If the file system refuses.
+    pub fn wait(&self) -> Result<Lock, LockError> {
+        Lock::wait(&self.path.join("lock"))
+    }
+}

@@ -1,0 +1,202 @@
+//! Errors of plugins and of what they hand back.
+
+use std::path::PathBuf;
+
+use super::distribution::NoRoom;
+use super::select::SelectError;
+
+/// A plugin that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// No such file in the search path.
+    #[error(
+        "plugin `{name}` was not found; looked for {file} in {searched}; build it, put it there or name it under [plugins]{}",
+        known_plugins(.known)
+    )]
+    NotFound {
+        /// Name in the experiment file.
+        name: String,
+        /// File name looked for.
+        file: String,
+        /// Folders searched, joined.
+        searched: String,
+        /// Plugins that are there.
+        known: Vec<String>,
+    },
+    /// Two files with the same name.
+    #[error("plugin `{name}` is both {first} and {second}: rename one of them")]
+    Clash {
+        /// Name in the experiment file.
+        name: String,
+        /// One file.
+        first: PathBuf,
+        /// The other.
+        second: PathBuf,
+    },
+    /// The file cannot be read.
+    #[error("plugin `{name}`: failed to read {path}: {source}")]
+    Read {
+        /// Name in the experiment file.
+        name: String,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Not the pinned file.
+    #[error(
+        "plugin `{name}`: {path} has BLAKE3 digest {got}, but the experiment file pins {expected}; \
+         put the pinned file there or change the pin"
+    )]
+    Pin {
+        /// Name in the experiment file.
+        name: String,
+        /// The file.
+        path: PathBuf,
+        /// Its digest.
+        got: String,
+        /// The pinned digest.
+        expected: String,
+    },
+    /// No plugin, a damaged one, or one for another interface.
+    #[error("plugin `{name}`: {path} {reason}")]
+    Unusable {
+        /// Name in the experiment file.
+        name: String,
+        /// The file.
+        path: PathBuf,
+        /// Why, completing the sentence.
+        reason: String,
+    },
+}
+
+fn known_plugins(known: &[String]) -> String {
+    match known {
+        [] => String::new(),
+        known => format!("; plugins found: {}", known.join(", ")),
+    }
+}
+
+/// A component that failed, or broke a rule. Names plugin and component.
+#[derive(Debug, thiserror::Error)]
+#[error("{part} of plugin `{plugin}` {violation}")]
+pub struct StrategyError {
+    /// `rewind[0] component `weights``, say.
+    pub part: String,
+    /// Plugin's name.
+    pub plugin: String,
+    /// What went wrong, completing the sentence.
+    pub violation: Violation,
+}
+
+/// What a component did wrong, completing the sentence "component `x` of plugin `y` ...".
+#[derive(Debug, thiserror::Error)]
+pub enum Violation {
+    /// Its own error or panic.
+    #[error("failed: {0}")]
+    Failed(String),
+    /// Panicked.
+    #[error("{0}")]
+    Panicked(String),
+    /// Options it does not take.
+    #[error("refused its options: {0}")]
+    BadOptions(String),
+    /// An answer this host does not understand.
+    #[error(
+        "answered something that this host does not understand ({0}); it may be built for a newer host"
+    )]
+    Foreign(String),
+    /// A handle that is none of this host's.
+    #[error(
+        "gave back {what} {index} that is not a tensor of this host; tensors must come from the context"
+    )]
+    ForeignTensor {
+        /// Score, mask or weights.
+        what: &'static str,
+        /// Place in the list.
+        index: usize,
+    },
+    /// Too few or too many tensors.
+    #[error("gave {got} {what}, expected {expected}: one for each prunable layer")]
+    Count {
+        /// Scores, masks or weights.
+        what: &'static str,
+        /// Number given.
+        got: usize,
+        /// Number of layers.
+        expected: usize,
+    },
+    /// Wrong shape, type or device.
+    #[error("gave a wrong {what} for layer `{layer}`: got {got}, expected {expected}")]
+    Form {
+        /// Score, mask or weights.
+        what: &'static str,
+        /// Layer's name.
+        layer: String,
+        /// What it is.
+        got: String,
+        /// What it should be.
+        expected: String,
+    },
+    /// A value that is NaN or infinite.
+    #[error(
+        "gave a {what} for layer `{layer}` whose element {index} is {value}; expected finite numbers"
+    )]
+    NotFinite {
+        /// Score or weights.
+        what: &'static str,
+        /// Layer's name.
+        layer: String,
+        /// Row-major index.
+        index: i64,
+        /// The value.
+        value: f64,
+    },
+    /// A mask that holds something else than zeros and ones.
+    #[error("gave a mask for layer `{layer}` whose element {index} is {value}; expected 0 or 1")]
+    NotBinary {
+        /// Layer's name.
+        layer: String,
+        /// Row-major index.
+        index: i64,
+        /// The value.
+        value: f64,
+    },
+    /// A mask with ones where the last one had zeros, where that is not allowed.
+    #[error(
+        "gave a mask for layer `{layer}` that grows {grown} pruned weights (the first is element {index}); \
+         between levels masks must be nested"
+    )]
+    Grows {
+        /// Layer's name.
+        layer: String,
+        /// How many.
+        grown: i64,
+        /// Row-major index of the first.
+        index: i64,
+    },
+    /// The wrong number of survivors.
+    #[error("gave masks that keep {got} weights, expected {expected} (per layer: {per_layer})")]
+    Density {
+        /// Ones in all masks.
+        got: u64,
+        /// What the rule says.
+        expected: String,
+        /// Ones in each mask, with the layers' names.
+        per_layer: String,
+    },
+}
+
+/// Why a service of the host could not be given to a component.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// Selection.
+    #[error(transparent)]
+    Select(#[from] SelectError),
+    /// Distribution.
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
+    /// Something else, said in full.
+    #[error("{0}")]
+    Other(String),
+}

@@ -1,0 +1,384 @@
+//! Finds, checks and loads plugins.
+//!
+//! In this order, so that a bad file gets a good message and never takes the host down: the pinned
+//! digest, the file's own section table against its length, a trial load in a child process (for
+//! files that were not shipped), the plain C descriptor, and only then `abi_stable`'s layout check.
+
+#![allow(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::ffi::{CStr, OsString, c_char};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use abi_stable::library::{LibraryError, lib_header_from_path};
+use object::{Object, ObjectSection};
+use plugin_api::abi::wire::Manifest;
+use plugin_api::abi::{
+    API_MAJOR, API_MINOR, DESCRIPTOR_SYMBOL, Descriptor, MAGIC, PluginModuleRef,
+};
+
+use super::error::LoadError;
+use crate::experiment::PluginSource;
+
+/// Name of the environment variable with more folders of plugins.
+pub const PATH_VARIABLE: &str = "HOST_PLUGIN_PATH";
+
+/// A loaded plugin; its library stays loaded as long as the process lives.
+pub struct Plugin {
+    /// Name in the experiment file.
+    pub name: String,
+    /// The library.
+    pub path: PathBuf,
+    /// BLAKE3 digest of the library, hexadecimal.
+    pub digest: String,
+    /// API version it was built with.
+    pub api: (u32, u32),
+    /// Compiler that built it.
+    pub rustc: String,
+    /// What it says of itself.
+    pub manifest: Manifest,
+    /// Its constructors.
+    pub(super) module: PluginModuleRef,
+}
+
+/// Finds and loads plugins, each once.
+pub struct Loader {
+    /// Folders of the plugins that are shipped with the host.
+    shipped: Vec<PathBuf>,
+    /// Folders from the environment.
+    extra: Vec<PathBuf>,
+    /// Program that tries to load a file it is given behind `plugin probe`; none skips the trial.
+    probe: Option<PathBuf>,
+    loaded: BTreeMap<PathBuf, std::rc::Rc<Plugin>>,
+}
+
+impl Loader {
+    /// A loader for the running program: plugins beside it, then in `HOST_PLUGIN_PATH`.
+    pub fn for_this_program() -> Self {
+        let program = std::env::current_exe()
+            .and_then(|path| path.canonicalize())
+            .ok();
+        let folder = program
+            .as_deref()
+            .and_then(Path::parent)
+            .map(Path::to_owned);
+        // An installed program has its plugins in a folder, a freshly built one beside itself.
+        let shipped = folder
+            .iter()
+            .flat_map(|f| [f.join("plugins"), f.clone()])
+            .collect();
+        let extra = std::env::var_os(PATH_VARIABLE).unwrap_or_default();
+        Self::new(shipped, std::env::split_paths(&extra).collect(), program)
+    }
+
+    /// A loader for these folders.
+    pub fn new(shipped: Vec<PathBuf>, extra: Vec<PathBuf>, probe: Option<PathBuf>) -> Self {
+        let extra = extra
+            .into_iter()
+            .filter(|path| !path.as_os_str().is_empty())
+            .collect();
+        Self {
+            shipped,
+            extra,
+            probe,
+            loaded: BTreeMap::new(),
+        }
+    }
+
+    /// The folders that are searched, in order.
+    pub fn folders(&self) -> impl Iterator<Item = &Path> {
+        self.shipped.iter().chain(&self.extra).map(PathBuf::as_path)
+    }
+
+    /// The plugin of this name; `source` is its entry under `[plugins]`.
+    ///
+    /// # Errors
+    /// Why it cannot be used.
+    pub fn load(
+        &mut self,
+        name: &str,
+        source: Option<&PluginSource>,
+    ) -> Result<std::rc::Rc<Plugin>, LoadError> {
+        let path = self.find(name, source)?;
+        if let Some(plugin) = self.loaded.get(&path) {
+            return Ok(plugin.clone());
+        }
+        let pin = source.and_then(|source| source.blake3.as_deref());
+        let trusted = self
+            .shipped
+            .iter()
+            .any(|folder| path.parent() == Some(folder));
+        let probe = if trusted { None } else { self.probe.as_deref() };
+        let plugin = std::rc::Rc::new(load(name, &path, pin, probe)?);
+        self.loaded.insert(path, plugin.clone());
+        Ok(plugin)
+    }
+
+    /// Names of all libraries in the searched folders that carry a plugin's descriptor.
+    pub fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self
+            .folders()
+            .filter_map(|folder| std::fs::read_dir(folder).ok())
+            .flatten()
+            .filter_map(|entry| plugin_name(&entry.ok()?.path()))
+            .collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    fn find(&self, name: &str, source: Option<&PluginSource>) -> Result<PathBuf, LoadError> {
+        let file = file_name(name);
+        let mut found: Vec<PathBuf> = Vec::new();
+        for folder in self.folders() {
+            let path = folder.join(&file);
+            if path.is_file() {
+                found.push(path.canonicalize().unwrap_or(path));
+                break;
+            }
+        }
+        if let Some(source) = source {
+            let path = source
+                .path
+                .canonicalize()
+                .unwrap_or_else(|_| source.path.clone());
+            if !found.contains(&path) {
+                found.push(path);
+            }
+        }
+        match found.as_slice() {
+            [] => Err(LoadError::NotFound {
+                name: name.to_owned(),
+                file: file.to_string_lossy().into_owned(),
+                searched: self
+                    .folders()
+                    .map(|f| f.display().to_string())
+                    .collect::<Vec<_>>()
+                    .join(", "),
+                known: self.names(),
+            }),
+            [path] => Ok(path.clone()),
+            [first, second, ..] => Err(LoadError::Clash {
+                name: name.to_owned(),
+                first: first.clone(),
+                second: second.clone(),
+            }),
+        }
+    }
+}
+
+/// The library's file name for a plugin's name: `random-mask` is `librandom_mask.so` on Linux.
+fn file_name(name: &str) -> OsString {
+    libloading::library_filename(name.replace('-', "_"))
+}
+
+/// The plugin's name for a library's file, if the file carries a descriptor. Reads, never loads.
+fn plugin_name(path: &Path) -> Option<String> {
+    let stem = path
+        .file_name()?
+        .to_str()?
+        .strip_prefix(std::env::consts::DLL_PREFIX)?;
+    let stem = stem.strip_suffix(std::env::consts::DLL_SUFFIX)?;
+    let bytes = std::fs::read(path).ok()?;
+    let file = object::File::parse(bytes.as_slice()).ok()?;
+    let symbol = &DESCRIPTOR_SYMBOL[..DESCRIPTOR_SYMBOL.len() - 1];
+    let exported = file
+        .exports()
+        .ok()?
+        .iter()
+        .any(|export| export.name() == symbol);
+    exported.then(|| stem.replace('_', "-"))
+}
+
+fn load(
+    name: &str,
+    path: &Path,
+    pin: Option<&str>,
+    probe: Option<&Path>,
+) -> Result<Plugin, LoadError> {
+    let unusable = |reason: String| LoadError::Unusable {
+        name: name.to_owned(),
+        path: path.to_owned(),
+        reason,
+    };
+    let bytes = std::fs::read(path).map_err(|source| LoadError::Read {
+        name: name.to_owned(),
+        path: path.to_owned(),
+        source,
+    })?;
+    let digest = blake3::hash(&bytes).to_hex().to_string();
+    if let Some(pin) = pin
+        && pin != digest
+    {
+        return Err(LoadError::Pin {
+            name: name.to_owned(),
+            path: path.to_owned(),
+            got: digest,
+            expected: pin.to_owned(),
+        });
+    }
+    check_sections(&bytes).map_err(unusable)?;
+    if let Some(program) = probe {
+        try_in_child(program, path).map_err(unusable)?;
+    }
+    let (api, rustc) = read_descriptor(path).map_err(unusable)?;
+    let module = lib_header_from_path(path)
+        .and_then(|header| header.init_root_module::<PluginModuleRef>())
+        .map_err(|error| unusable(layout_message(name, api, &error)))?;
+    let manifest = (module.manifest())()
+        .into_result()
+        .map_err(|error| unusable(format!("failed to describe itself: {}", error.message)))?;
+    let manifest = serde_json::from_str(&manifest).map_err(|error| {
+        unusable(format!(
+            "describes itself in a way this host does not understand: {error}"
+        ))
+    })?;
+    Ok(Plugin {
+        name: name.to_owned(),
+        path: path.to_owned(),
+        digest,
+        api,
+        rustc,
+        manifest,
+        module,
+    })
+}
+
+/// A truncated library kills the process that maps it: its section table is checked first.
+fn check_sections(bytes: &[u8]) -> Result<(), String> {
+    let file = object::File::parse(bytes)
+        .map_err(|error| format!("is not a dynamic library, or a damaged one ({error})"))?;
+    if file.kind() != object::ObjectKind::Dynamic {
+        return Err(
+            "is not a dynamic library: build the plugin with crate-type = [\"cdylib\"]".to_owned(),
+        );
+    }
+    let host = object::File::parse(host_header().as_slice()).map(|host| host.architecture());
+    if let Ok(architecture) = host
+        && architecture != file.architecture()
+    {
+        return Err(format!(
+            "is built for {:?}, this machine is {architecture:?}: build it here",
+            file.architecture()
+        ));
+    }
+    for section in file.sections() {
+        section.data().map_err(|error| {
+            format!(
+                "is damaged: section {} reaches beyond its end ({error}); build it again",
+                section.index().0
+            )
+        })?;
+    }
+    Ok(())
+}
+
+/// This program's own file, for its architecture.
+fn host_header() -> Vec<u8> {
+    std::env::current_exe()
+        .and_then(std::fs::read)
+        .unwrap_or_default()
+}
+
+/// Loads the library in a child process: what it does to a process, it does there.
+fn try_in_child(program: &Path, path: &Path) -> Result<(), String> {
+    let output = Command::new(program)
+        .args(["plugin", "probe"])
+        .arg(path)
+        .output()
+        .map_err(|error| format!("could not be tried in a child process: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    if output.status.code().is_none() {
+        return Err(format!(
+            "is damaged: loading it ended a trial process ({})",
+            output.status
+        ));
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let line = said
+        .lines()
+        .last()
+        .unwrap_or("it failed to load in a trial process")
+        .trim();
+    Err(line.strip_prefix("error: ").unwrap_or(line).to_owned())
+}
+
+/// Loads the library and reads its descriptor, nothing else; what `host plugin probe` does.
+///
+/// # Errors
+/// Why it is no plugin for this host, completing the sentence "FILE ...".
+pub fn probe(path: &Path) -> Result<(), String> {
+    let (api, _) = read_descriptor(path)?;
+    lib_header_from_path(path)
+        .and_then(|header| header.init_root_module::<PluginModuleRef>())
+        .map(|_| ())
+        .map_err(|error| layout_message(&path.display().to_string(), api, &error))
+}
+
+fn read_descriptor(path: &Path) -> Result<((u32, u32), String), String> {
+    // SAFETY: running a library's initialisers is what loading a plugin is; the file was named by
+    // the user or shipped with the host.
+    let library = unsafe { libloading::Library::new(path) }
+        .map_err(|error| format!("cannot be loaded: {error}"))?;
+    // SAFETY: the symbol is only read as plain data below, after its magic number was checked.
+    let symbol = unsafe { library.get::<*const Descriptor>(DESCRIPTOR_SYMBOL) }.map_err(|_| {
+        "is not a plugin: it lacks the symbol that plugin_api::export_plugin! emits".to_owned()
+    })?;
+    let descriptor: *const Descriptor = *symbol;
+    // SAFETY: every version of the descriptor starts with eight bytes of magic number.
+    let magic = unsafe { (*descriptor).magic };
+    if magic != MAGIC {
+        return Err("is not a plugin: its descriptor starts with foreign bytes".to_owned());
+    }
+    // SAFETY: the magic number says that the fields of version 1 follow.
+    let descriptor = unsafe { &*descriptor };
+    let api = (descriptor.api_major, descriptor.api_minor);
+    if api.0 != API_MAJOR {
+        return Err(format!(
+            "is built for plugin-api {}.{}, this host has {API_MAJOR}.{API_MINOR}: rebuild it with plugin-api {API_MAJOR}",
+            api.0, api.1
+        ));
+    }
+    if descriptor.panics_unwind == 0 {
+        return Err("is built with panic = \"abort\", which would take the host down: build it with panic = \"unwind\"".to_owned());
+    }
+    let rustc = text(descriptor.rustc);
+    // Plugins are never unloaded: their code and constants are in use from here on.
+    std::mem::forget(library);
+    Ok((api, rustc))
+}
+
+fn text(start: *const c_char) -> String {
+    if start.is_null() {
+        return String::new();
+    }
+    // SAFETY: the descriptor's texts are constants that end with a zero byte.
+    unsafe { CStr::from_ptr(start) }
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// One sentence; `abi_stable`'s report of up to thousands of lines goes to a file.
+fn layout_message(name: &str, api: (u32, u32), error: &LibraryError) -> String {
+    let report = error.to_string();
+    if report.lines().count() <= 2 {
+        return format!("cannot be loaded: {}", report.trim());
+    }
+    let safe: String = name
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .collect();
+    let file = std::env::temp_dir().join(format!("rewind-{safe}-{}.txt", std::process::id()));
+    let details = match std::fs::write(&file, report) {
+        Ok(()) => format!("; the details are in {}", file.display()),
+        Err(_) => String::new(),
+    };
+    format!(
+        "was built with a plugin-api {}.{} whose layout differs from this host's {API_MAJOR}.{API_MINOR}: \
+         rebuild it with the plugin-api of this host{details}",
+        api.0, api.1
+    )
+}

@@ -1,0 +1,293 @@
+//! The host's services during one call of a component.
+
+#![allow(unsafe_code)]
+
+use std::ffi::c_void;
+use std::ptr::NonNull;
+
+use abi_stable::std_types::{RResult, RSlice, RStr, RString, RVec};
+use plugin_api::abi::wire::{CountsRequest, Facts, MasksRequest, SelectRequest};
+use plugin_api::abi::{AbiError, AbiResult, ErrorCode, HostObject, Service, TensorBox};
+use plugin_api::{GradientRequest, Point};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tch::{Device, Kind, Tensor};
+
+use super::error::ServiceError;
+use super::tensor::{failed, lend, message, take};
+use super::{distribution, select};
+use crate::rng::Stream;
+use crate::shim;
+
+/// One seed at the time of a call: what the level loop knows of it. Lists hold one tensor for each
+/// prunable layer, row-major, on the training device.
+pub trait Scene {
+    /// Where in the run this is.
+    fn facts(&self) -> Facts;
+
+    /// Device of the training.
+    fn device(&self) -> Device;
+
+    /// Current weights; nothing writes to them during the call.
+    fn weights(&self) -> Vec<Tensor>;
+
+    /// Current masks, f32.
+    fn masks(&self) -> Vec<Tensor>;
+
+    /// Weights at a stored point.
+    ///
+    /// # Errors
+    /// If the point is not stored.
+    fn point_weights(&self, point: &Point) -> Result<Vec<Tensor>, ServiceError>;
+
+    /// Points that the strategy's components named, and init.
+    fn points(&self) -> Vec<Point>;
+
+    /// Masks with which a level was trained.
+    ///
+    /// # Errors
+    /// If there are none, or they are for other layers.
+    fn stored_masks(&self, run: Option<&str>, level: u64) -> Result<Vec<Tensor>, ServiceError>;
+
+    /// Gradients with respect to every weight, at the masked network.
+    ///
+    /// # Errors
+    /// What went wrong.
+    fn gradients(
+        &self,
+        request: &GradientRequest,
+        stream: &mut Stream,
+    ) -> Result<Vec<Tensor>, ServiceError>;
+
+    /// The Hessian times vectors.
+    ///
+    /// # Errors
+    /// What went wrong.
+    fn hessian_vector(
+        &self,
+        vectors: &[Tensor],
+        request: &GradientRequest,
+        stream: &mut Stream,
+    ) -> Result<Vec<Tensor>, ServiceError>;
+}
+
+/// The services of one call.
+pub struct Services<'a> {
+    /// The seed at this time.
+    pub scene: &'a dyn Scene,
+    /// Scores of this round; none for components that see none.
+    pub scores: Option<&'a [Tensor]>,
+    /// The component's random stream for this call.
+    pub stream: Stream,
+    /// `plugin/component`, for the log.
+    pub component: &'a str,
+}
+
+type Answer<T> = Result<T, AbiError>;
+
+fn refuse(error: impl std::fmt::Display) -> AbiError {
+    failed(error.to_string())
+}
+
+fn read<T: DeserializeOwned>(request: RStr<'_>) -> Answer<T> {
+    serde_json::from_str(request.as_str()).map_err(|error| AbiError {
+        code: ErrorCode::UNSUPPORTED,
+        message: format!("this host does not understand the request {request}: {error}").into(),
+    })
+}
+
+fn write(answer: &impl Serialize) -> Answer<RString> {
+    serde_json::to_string(answer)
+        .map(RString::from)
+        .map_err(refuse)
+}
+
+fn unknown(service: Service) -> AbiError {
+    AbiError {
+        code: ErrorCode::UNSUPPORTED,
+        message: format!(
+            "this host (plugin-api {}.{}) does not know service {}",
+            plugin_api::abi::API_MAJOR,
+            plugin_api::abi::API_MINOR,
+            service.0
+        )
+        .into(),
+    }
+}
+
+impl Services<'_> {
+    fn answer(&mut self, service: Service, request: RStr<'_>) -> Answer<RString> {
+        match service {
+            Service::FACTS => write(&self.scene.facts()),
+            Service::POINTS => write(&self.scene.points()),
+            Service::RANDOM_KEY => write(&self.stream.next_key()),
+            Service::SURVIVORS => write(&select::survivors(&self.scene.masks())),
+            Service::COUNTS => {
+                let CountsRequest {
+                    distribution,
+                    total,
+                    may_grow,
+                } = read(request)?;
+                let facts = self.scene.facts();
+                let capacities = match may_grow {
+                    true => facts.layers.iter().map(plugin_api::Layer::len).collect(),
+                    false => select::survivors(&self.scene.masks()),
+                };
+                let total = total.unwrap_or(facts.target);
+                write(
+                    &distribution::spread(distribution, &facts.layers, &capacities, total)
+                        .map_err(refuse)?,
+                )
+            }
+            other => Err(unknown(other)),
+        }
+    }
+
+    fn give(
+        &mut self,
+        service: Service,
+        request: RStr<'_>,
+        inputs: &[TensorBox],
+    ) -> Answer<Vec<Tensor>> {
+        let scene = self.scene;
+        match service {
+            Service::WEIGHTS => Ok(scene.weights()),
+            Service::MASKS => Ok(scene.masks()),
+            Service::SCORES => match self.scores {
+                Some(scores) => Ok(scores.iter().map(Tensor::shallow_clone).collect()),
+                None => Err(failed("only mask updates have scores")),
+            },
+            Service::POINT_WEIGHTS => scene.point_weights(&read(request)?).map_err(refuse),
+            Service::STORED_MASKS => {
+                let MasksRequest { run, level } = read(request)?;
+                scene.stored_masks(run.as_deref(), level).map_err(refuse)
+            }
+            Service::GRADIENTS => {
+                let request: GradientRequest = read(request)?;
+                scene.gradients(&request, &mut self.stream).map_err(refuse)
+            }
+            Service::HESSIAN_VECTOR => {
+                let request: GradientRequest = read(request)?;
+                scene
+                    .hessian_vector(&own(inputs)?, &request, &mut self.stream)
+                    .map_err(refuse)
+            }
+            Service::SELECT => {
+                let SelectRequest { among, counts } = read(request)?;
+                select::select(
+                    &scene.facts().layers,
+                    &own(inputs)?,
+                    &scene.masks(),
+                    among,
+                    &counts,
+                )
+                .map_err(refuse)
+            }
+            Service::UNIFORM => self.draw(read(request)?, Stream::uniform),
+            Service::NORMAL => self.draw(read(request)?, Stream::normal),
+            Service::PERMUTATION => {
+                let n: usize = read(request)?;
+                Ok(vec![
+                    Tensor::from_slice(&self.stream.permutation(n)).to_device(scene.device()),
+                ])
+            }
+            other => Err(unknown(other)),
+        }
+    }
+
+    /// Numbers are drawn on the CPU, so that they are the same on every device.
+    fn draw(
+        &mut self,
+        shapes: Vec<Vec<i64>>,
+        number: fn(&mut Stream) -> f32,
+    ) -> Answer<Vec<Tensor>> {
+        shapes
+            .iter()
+            .map(|shape| {
+                let count: i64 = shape.iter().product();
+                let numbers: Vec<f32> = (0..count).map(|_| number(&mut self.stream)).collect();
+                self.place(&numbers, shape)
+            })
+            .collect()
+    }
+
+    fn place(&self, elements: &[f32], shape: &[i64]) -> Answer<Tensor> {
+        Tensor::from_slice(elements)
+            .f_view(shape)
+            .map(|tensor| tensor.to_device(self.scene.device()))
+            .map_err(|error| failed(message(&error)))
+    }
+}
+
+fn own(inputs: &[TensorBox]) -> Answer<Vec<Tensor>> {
+    inputs
+        .iter()
+        .map(|handle| take(handle).ok_or_else(|| failed("an input is not a tensor of this host")))
+        .collect()
+}
+
+/// A failure of libtorch in a service panics inside `tch`; it must not unwind into the plugin.
+fn guard<T>(work: impl FnOnce() -> Answer<T>) -> AbiResult<T> {
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| tch::no_grad(work))) {
+        Ok(Ok(value)) => RResult::ROk(value),
+        Ok(Err(error)) => RResult::RErr(error),
+        Err(_) => RResult::RErr(failed(
+            "the host failed inside this service; its log has the panic",
+        )),
+    }
+}
+
+impl HostObject for Services<'_> {
+    fn query(&mut self, service: Service, request: RStr<'_>) -> AbiResult<RString> {
+        guard(|| self.answer(service, request))
+    }
+
+    fn tensors(
+        &mut self,
+        service: Service,
+        request: RStr<'_>,
+        inputs: RSlice<'_, TensorBox>,
+    ) -> AbiResult<RVec<TensorBox>> {
+        guard(|| {
+            let tensors = self.give(service, request, inputs.as_slice())?;
+            Ok(tensors.iter().map(lend).collect())
+        })
+    }
+
+    fn create(
+        &mut self,
+        elements: RSlice<'_, f32>,
+        shape: RSlice<'_, i64>,
+    ) -> AbiResult<TensorBox> {
+        guard(|| Ok(lend(&self.place(elements.as_slice(), shape.as_slice())?)))
+    }
+
+    fn adopt_dlpack(&mut self, tensor: *mut c_void) -> AbiResult<TensorBox> {
+        guard(|| {
+            let managed = NonNull::new(tensor).ok_or_else(|| failed("a null DLManagedTensor"))?;
+            // SAFETY: the plugin's author promised so by calling the unsafe `from_dlpack`.
+            let adopted = unsafe { shim::from_dlpack(managed) }.map_err(refuse)?;
+            Ok(lend(
+                &adopted.to_device(self.scene.device()).to_kind(Kind::Float),
+            ))
+        })
+    }
+
+    fn log(&mut self, level: u32, message: RStr<'_>) {
+        let level = match level {
+            1 => log::Level::Error,
+            2 => log::Level::Warn,
+            3 => log::Level::Info,
+            4 => log::Level::Debug,
+            _ => log::Level::Trace,
+        };
+        log::log!(target: "plugin", level, "{}: {message}", self.component);
+    }
+
+    fn call(&mut self, code: u32, _payload: RSlice<'_, u8>) -> AbiResult<RVec<u8>> {
+        RResult::RErr(AbiError {
+            code: ErrorCode::UNSUPPORTED,
+            message: format!("this host does not know call {code}").into(),
+        })
+    }
+}

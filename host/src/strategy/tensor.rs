@@ -1,0 +1,397 @@
+//! The host's side of a plugin's tensor handle.
+
+#![allow(unsafe_code)]
+
+use std::ffi::c_void;
+
+use abi_stable::std_types::{RResult, RSlice, RVec};
+use abi_stable::type_level::downcasting::TD_CanDowncast;
+use plugin_api::abi::{
+    AbiError, AbiResult, DType, ErrorCode, Op, RawSlice, TensorBox, TensorInfo, TensorObject,
+};
+use tch::{Device, Kind, TchError, Tensor};
+
+use super::select;
+use crate::shim;
+
+/// A tensor of the host's behind a plugin's handle.
+pub struct HostTensor(Tensor);
+
+impl Clone for HostTensor {
+    fn clone(&self) -> Self {
+        Self(self.0.shallow_clone())
+    }
+}
+
+/// Hands a tensor to a plugin.
+pub fn lend(tensor: &Tensor) -> TensorBox {
+    TensorBox::from_value(HostTensor(tensor.shallow_clone()), TD_CanDowncast)
+}
+
+/// Takes back a tensor that a plugin hands over; none if the plugin made the handle itself.
+pub fn take(handle: &TensorBox) -> Option<Tensor> {
+    handle
+        .obj
+        .downcast_as::<HostTensor>()
+        .ok()
+        .map(|tensor| tensor.0.shallow_clone())
+}
+
+/// The elements of a contiguous f32 tensor on the CPU, without a copy. Nothing may write to the
+/// tensor while the slice is in use.
+pub fn elements(tensor: &Tensor) -> Option<&[f32]> {
+    if tensor.device() != Device::Cpu || tensor.kind() != Kind::Float || !tensor.is_contiguous() {
+        return None;
+    }
+    if tensor.numel() == 0 {
+        return Some(&[]);
+    }
+    // SAFETY: a contiguous f32 CPU tensor holds `numel` floats at `data_ptr`, which lives as long
+    // as the tensor's handle.
+    Some(unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast::<f32>(), tensor.numel()) })
+}
+
+/// libtorch's message without its backtrace.
+pub fn message(error: &TchError) -> String {
+    let text = error.to_string();
+    let end = text.find("\nException raised from").unwrap_or(text.len());
+    text[..end].trim_end().to_owned()
+}
+
+/// An error of a call, for the plugin.
+pub fn failed(message: impl Into<String>) -> AbiError {
+    AbiError {
+        code: ErrorCode::FAILED,
+        message: message.into().into(),
+    }
+}
+
+fn unsupported(what: String) -> AbiError {
+    AbiError {
+        code: ErrorCode::UNSUPPORTED,
+        message: what.into(),
+    }
+}
+
+/// Runs an operation of libtorch without recording it for differentiation.
+fn compute(op: Op, work: impl FnOnce() -> Result<Tensor, TchError>) -> AbiResult<TensorBox> {
+    match tch::no_grad(work) {
+        Ok(result) => RResult::ROk(TensorBox::from_value(HostTensor(result), TD_CanDowncast)),
+        Err(error) => RResult::RErr(failed(format!("{}: {}", op.name(), message(&error)))),
+    }
+}
+
+/// Arguments of an operation, with an error that names what is missing.
+struct Arguments<'a> {
+    op: Op,
+    operands: RSlice<'a, TensorBox>,
+    ints: &'a [i64],
+    floats: &'a [f64],
+}
+
+impl Arguments<'_> {
+    fn operand(&self, place: usize) -> Result<Tensor, AbiError> {
+        let handle = self.operands.get(place).ok_or_else(|| {
+            failed(format!(
+                "{}: operand {} is missing",
+                self.op.name(),
+                place + 1
+            ))
+        })?;
+        take(handle).ok_or_else(|| {
+            failed(format!(
+                "{}: operand {} is not a tensor of this host",
+                self.op.name(),
+                place + 1
+            ))
+        })
+    }
+
+    fn int(&self, place: usize) -> Result<i64, AbiError> {
+        self.ints.get(place).copied().ok_or_else(|| {
+            failed(format!(
+                "{}: whole number {} is missing",
+                self.op.name(),
+                place + 1
+            ))
+        })
+    }
+
+    fn float(&self, place: usize) -> Result<f64, AbiError> {
+        self.floats.get(place).copied().ok_or_else(|| {
+            failed(format!(
+                "{}: number {} is missing",
+                self.op.name(),
+                place + 1
+            ))
+        })
+    }
+}
+
+fn kind_of(dtype: i64) -> Option<Kind> {
+    match u32::try_from(dtype).map(DType).ok()? {
+        DType::F32 => Some(Kind::Float),
+        DType::F64 => Some(Kind::Double),
+        DType::I64 => Some(Kind::Int64),
+        _ => None,
+    }
+}
+
+impl HostTensor {
+    fn reduce(&self, op: Op, dims: &[i64]) -> AbiResult<TensorBox> {
+        let x = &self.0;
+        compute(op, || match (op, dims) {
+            (Op::SUM, []) => x.f_sum(x.kind()),
+            (Op::SUM, dims) => x.f_sum_dim_intlist(dims, true, x.kind()),
+            (Op::MEAN, []) => x.f_mean(x.kind()),
+            (Op::MEAN, dims) => x.f_mean_dim(dims, true, x.kind()),
+            (Op::MAX, []) => x.f_max(),
+            (Op::MAX, dims) => x.f_amax(dims, true),
+            (_, []) => x.f_min(),
+            (_, dims) => x.f_amin(dims, true),
+        })
+    }
+
+    fn unary(&self, op: Op) -> Option<AbiResult<TensorBox>> {
+        let x = &self.0;
+        Some(match op {
+            Op::NEG => compute(op, || x.f_neg()),
+            Op::ABS => compute(op, || x.f_abs()),
+            Op::SIGN => compute(op, || x.f_sign()),
+            Op::SQRT => compute(op, || x.f_sqrt()),
+            Op::SQUARE => compute(op, || x.f_square()),
+            Op::EXP => compute(op, || x.f_exp()),
+            Op::LOG => compute(op, || x.f_log()),
+            Op::TANH => compute(op, || x.f_tanh()),
+            Op::RECIPROCAL => compute(op, || x.f_reciprocal()),
+            Op::COPY => compute(op, || Ok(x.copy())),
+            Op::IS_FINITE => compute(op, || x.f_isfinite()?.f_to_kind(Kind::Float)),
+            _ => return None,
+        })
+    }
+
+    fn scalar(
+        &self,
+        op: Op,
+        arguments: &Arguments<'_>,
+    ) -> Result<Option<AbiResult<TensorBox>>, AbiError> {
+        let x = &self.0;
+        let truth = |compared: Result<Tensor, TchError>| compared?.f_to_kind(Kind::Float);
+        Ok(Some(match op {
+            Op::ADD_SCALAR => {
+                let value = arguments.float(0)?;
+                compute(op, || x.f_add_scalar(value))
+            }
+            Op::MUL_SCALAR => {
+                let value = arguments.float(0)?;
+                compute(op, || x.f_mul_scalar(value))
+            }
+            Op::POW_SCALAR => {
+                let value = arguments.float(0)?;
+                compute(op, || x.f_pow_tensor_scalar(value))
+            }
+            Op::CLAMP => {
+                let (low, high) = (arguments.float(0)?, arguments.float(1)?);
+                compute(op, || x.f_clamp(low, high))
+            }
+            Op::FULL_LIKE => {
+                let value = arguments.float(0)?;
+                compute(op, || x.f_full_like(value))
+            }
+            Op::GT_SCALAR => {
+                let value = arguments.float(0)?;
+                compute(op, || truth(x.f_gt(value)))
+            }
+            Op::GE_SCALAR => {
+                let value = arguments.float(0)?;
+                compute(op, || truth(x.f_ge(value)))
+            }
+            Op::LT_SCALAR => {
+                let value = arguments.float(0)?;
+                compute(op, || truth(x.f_lt(value)))
+            }
+            Op::LE_SCALAR => {
+                let value = arguments.float(0)?;
+                compute(op, || truth(x.f_le(value)))
+            }
+            Op::EQ_SCALAR => {
+                let value = arguments.float(0)?;
+                compute(op, || truth(x.f_eq(value)))
+            }
+            _ => return Ok(None),
+        }))
+    }
+
+    fn binary(
+        &self,
+        op: Op,
+        arguments: &Arguments<'_>,
+    ) -> Result<Option<AbiResult<TensorBox>>, AbiError> {
+        let x = &self.0;
+        let binary: fn(&Tensor, &Tensor) -> Result<Tensor, TchError> = match op {
+            Op::ADD => |x, y| x.f_add(y),
+            Op::SUB => |x, y| x.f_sub(y),
+            Op::MUL => |x, y| x.f_mul(y),
+            Op::DIV => |x, y| x.f_div(y),
+            Op::MAXIMUM => |x, y| x.f_maximum(y),
+            Op::MINIMUM => |x, y| x.f_minimum(y),
+            Op::GT => |x, y| x.f_gt_tensor(y)?.f_to_kind(Kind::Float),
+            Op::GE => |x, y| x.f_ge_tensor(y)?.f_to_kind(Kind::Float),
+            Op::LT => |x, y| x.f_lt_tensor(y)?.f_to_kind(Kind::Float),
+            Op::LE => |x, y| x.f_le_tensor(y)?.f_to_kind(Kind::Float),
+            Op::EQ => |x, y| x.f_eq_tensor(y)?.f_to_kind(Kind::Float),
+            Op::MATMUL => |x, y| x.f_matmul(y),
+            _ => return Ok(None),
+        };
+        let y = arguments.operand(0)?;
+        Ok(Some(compute(op, || binary(x, &y))))
+    }
+
+    fn rearrange(
+        &self,
+        op: Op,
+        arguments: &Arguments<'_>,
+    ) -> Result<AbiResult<TensorBox>, AbiError> {
+        let x = &self.0;
+        Ok(match op {
+            Op::WHERE => {
+                let (kept, other) = (arguments.operand(0)?, arguments.operand(1)?);
+                compute(op, || kept.f_where_self(&x.f_ne(0.0)?, &other))
+            }
+            Op::SUM | Op::MEAN | Op::MAX | Op::MIN => self.reduce(op, arguments.ints),
+            Op::CUMSUM => {
+                let dim = arguments.int(0)?;
+                compute(op, || x.f_cumsum(dim, x.kind()))
+            }
+            Op::RESHAPE => compute(op, || x.f_reshape(arguments.ints)),
+            Op::PERMUTE => compute(op, || x.f_permute(arguments.ints)?.f_contiguous()),
+            Op::ARGSORT => {
+                let (dim, descending) = (arguments.int(0)?, arguments.int(1)? == 1);
+                compute(op, || x.f_argsort_stable(true, dim, descending))
+            }
+            Op::GATHER => {
+                let (dim, indices) = (arguments.int(0)?, arguments.operand(0)?);
+                compute(op, || x.f_gather(dim, &indices, false))
+            }
+            Op::INDEX_SELECT => {
+                let (dim, indices) = (arguments.int(0)?, arguments.operand(0)?);
+                compute(op, || x.f_index_select(dim, &indices))
+            }
+            Op::CAST => {
+                let dtype = arguments.int(0)?;
+                let kind = kind_of(dtype).ok_or_else(|| {
+                    unsupported(format!("CAST: this host has no element type {dtype}"))
+                })?;
+                compute(op, || x.f_to_kind(kind))
+            }
+            Op::TOP_K_MASK => {
+                let k = u64::try_from(arguments.int(0)?)
+                    .map_err(|_| failed("TOP_K_MASK: k is negative"))?;
+                match select::top_k(x, k) {
+                    Ok(mask) => RResult::ROk(lend(&mask)),
+                    Err(error) => RResult::RErr(failed(format!("TOP_K_MASK: {error}"))),
+                }
+            }
+            Op(code) => {
+                return Err(unsupported(format!(
+                    "this host (plugin-api {}.{}) does not know tensor operation {code}",
+                    plugin_api::abi::API_MAJOR,
+                    plugin_api::abi::API_MINOR
+                )));
+            }
+        })
+    }
+
+    fn dispatch(&self, arguments: &Arguments<'_>) -> Result<AbiResult<TensorBox>, AbiError> {
+        let op = arguments.op;
+        if let Some(result) = self.unary(op) {
+            return Ok(result);
+        }
+        if let Some(result) = self.scalar(op, arguments)? {
+            return Ok(result);
+        }
+        if let Some(result) = self.binary(op, arguments)? {
+            return Ok(result);
+        }
+        self.rearrange(op, arguments)
+    }
+}
+
+impl TensorObject for HostTensor {
+    fn apply(
+        &self,
+        op: Op,
+        operands: RSlice<'_, TensorBox>,
+        ints: RSlice<'_, i64>,
+        floats: RSlice<'_, f64>,
+    ) -> AbiResult<TensorBox> {
+        let arguments = Arguments {
+            op,
+            operands,
+            ints: ints.as_slice(),
+            floats: floats.as_slice(),
+        };
+        self.dispatch(&arguments).unwrap_or_else(RResult::RErr)
+    }
+
+    fn info(&self) -> TensorInfo {
+        TensorInfo {
+            shape: self.0.size().into(),
+            dtype: match self.0.kind() {
+                Kind::Float => DType::F32,
+                Kind::Double => DType::F64,
+                Kind::Int64 => DType::I64,
+                _ => DType::OTHER,
+            },
+            on_cpu: self.0.device() == Device::Cpu,
+        }
+    }
+
+    fn view(&self) -> RawSlice {
+        match elements(&self.0) {
+            Some(slice) => RawSlice {
+                start: slice.as_ptr(),
+                len: slice.len(),
+            },
+            None => RawSlice {
+                start: std::ptr::null(),
+                len: 0,
+            },
+        }
+    }
+
+    fn read(&self) -> AbiResult<RVec<f64>> {
+        let flat = self
+            .0
+            .f_flatten(0, -1)
+            .and_then(|flat| flat.f_to_kind(Kind::Double));
+        match flat.and_then(|flat| Vec::<f64>::try_from(&flat)) {
+            Ok(elements) => RResult::ROk(elements.into()),
+            Err(error) => RResult::RErr(failed(format!("read: {}", message(&error)))),
+        }
+    }
+
+    fn read_f32(&self) -> AbiResult<RVec<f32>> {
+        let flat = self
+            .0
+            .f_flatten(0, -1)
+            .and_then(|flat| flat.f_to_kind(Kind::Float));
+        match flat.and_then(|flat| Vec::<f32>::try_from(&flat)) {
+            Ok(elements) => RResult::ROk(elements.into()),
+            Err(error) => RResult::RErr(failed(format!("read: {}", message(&error)))),
+        }
+    }
+
+    fn dlpack(&self) -> AbiResult<*mut c_void> {
+        match shim::to_dlpack(&self.0) {
+            Ok(managed) => RResult::ROk(managed.as_ptr()),
+            Err(error) => RResult::RErr(failed(format!("to_dlpack: {error}"))),
+        }
+    }
+
+    fn call(&self, code: u32, _payload: RSlice<'_, u8>) -> AbiResult<RVec<u8>> {
+        RResult::RErr(unsupported(format!(
+            "this host does not know tensor call {code}"
+        )))
+    }
+}
