@@ -78,6 +78,10 @@ pub fn folder(profile: &Profile) -> PathBuf {
     for package in PACKAGES {
         cargo.args(["--package", package]);
     }
+    if *profile == Profile::of_this_test() {
+        // Its libtorch bindings are only built in the profile of the tests.
+        cargo.args(["--package", "host"]);
+    }
     let built = cargo.output().expect("cargo runs, it runs this test");
     assert!(
         built.status.success(),
