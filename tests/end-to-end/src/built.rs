@@ -114,6 +114,11 @@ pub fn part(component: &str, options: Value) -> Part {
     }
 }
 
+/// `plugin/component` with its default options.
+pub fn plain(component: &str) -> Part {
+    part(component, Value::Object(Options::new()))
+}
+
 /// A strategy of these parts, from the plugins of this test's own profile.
 ///
 /// # Errors
