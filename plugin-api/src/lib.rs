@@ -83,7 +83,7 @@
 //! scaled = { path = "../scaled/target/release/libscaled.so" }
 //! ```
 //!
-//! `host plugin show scaled` prints what its doc comments say: components, options, types, defaults.
+//! `host plugin show` prints what the doc comments say: components, options, types, defaults.
 //!
 //! # The rules
 //!
@@ -102,8 +102,9 @@
 //!   is for what a schema cannot say.
 //! - **State** lives in fields marked `#[serde(skip)]`. A component that has any implements
 //!   `save_state` and `load_state`: a run can be stopped and resumed between any two calls.
-//! - **Errors and panics** reach the user behind the names of plugin and component, and end that
-//!   seed. Any error type turns into [`Error`] with `?`. Panics must unwind.
+//! - **Errors and panics** reach the user behind the names of plugin and component, and end the
+//!   run; it can be resumed. Any error type turns into [`Error`] with `?`. Panics must unwind, and
+//!   a panic in a component's `Drop` is passed over.
 //! - **Log through the context** ([`Context::info`]): a dynamic library has a `log` of its own that
 //!   nobody reads. Never write to stdout: results go there.
 //!

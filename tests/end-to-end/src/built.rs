@@ -78,6 +78,10 @@ pub fn folder(profile: &Profile) -> PathBuf {
     for package in PACKAGES {
         cargo.args(["--package", package]);
     }
+    if *profile == Profile::of_this_test() {
+        // Its libtorch bindings are only built in the profile of the tests.
+        cargo.args(["--package", "host"]);
+    }
     let built = cargo.output().expect("cargo runs, it runs this test");
     assert!(
         built.status.success(),
@@ -108,6 +112,11 @@ pub fn part(component: &str, options: Value) -> Part {
         component: component.to_owned(),
         options,
     }
+}
+
+/// `plugin/component` with its default options.
+pub fn plain(component: &str) -> Part {
+    part(component, Value::Object(Options::new()))
 }
 
 /// A strategy of these parts, from the plugins of this test's own profile.

@@ -1,6 +1,9 @@
 //! A component that is called within levels, asks for gradients, has state and shares memory.
 
-use end_to_end::built::{part, strategy};
+// Clippy knows tests, but not the functions that they share.
+#![allow(clippy::unwrap_used)]
+
+use end_to_end::built::{part, plain, strategy};
 use end_to_end::scene::{Still, flat};
 use host::strategy::{PlannedWeights, Strategy};
 use plugin_api::{Batches, Loss, Phase, Point, Step};
@@ -10,12 +13,12 @@ const SHAPES: [&[i64]; 2] = [&[6, 4, 3, 3], &[10, 24]];
 
 fn drop_and_grow(score: &str) -> Strategy {
     strategy(
-        part(score, json!({})),
+        plain(score),
         part(
             "drop-and-grow/update",
             json!({"fraction": 0.25, "every": "20it", "until": "15ep"}),
         ),
-        vec![part("drop-and-grow/dlpack", json!({}))],
+        vec![plain("drop-and-grow/dlpack")],
     )
     .unwrap()
 }

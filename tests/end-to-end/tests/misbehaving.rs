@@ -1,11 +1,14 @@
 //! Whatever a plugin does, the host says which component of which plugin broke which rule, and goes on.
 
+// Clippy knows tests, but not the functions that they share.
+#![allow(clippy::unwrap_used)]
+
 #[path = "../../misbehaving/src/rules.rs"]
 mod rules;
 
 use std::collections::BTreeSet;
 
-use end_to_end::built::{loader, own, part, strategy};
+use end_to_end::built::{loader, own, part, plain, strategy};
 use end_to_end::scene::Still;
 use host::strategy::{MakeError, PlannedWeights, Strategy, StrategyError};
 use plugin_api::abi::wire::ComponentKind;
@@ -21,18 +24,18 @@ fn scene() -> Still {
 
 /// The rule's component at its place, beside well-behaved ones.
 fn with(rule: &Rule) -> Result<Strategy, MakeError> {
-    let own = || part(&format!("misbehaving/{}", rule.component), json!({}));
+    let own = || plain(&format!("misbehaving/{}", rule.component));
     let score = match rule.kind {
         "score" => own(),
-        _ => part("imp/magnitude", json!({})),
+        _ => plain("imp/magnitude"),
     };
     let mask = match rule.kind {
         "mask" => own(),
-        _ => part("imp/global", json!({})),
+        _ => plain("imp/global"),
     };
     let rewind = match rule.kind {
         "rewind" => own(),
-        _ => part("imp/weights", json!({})),
+        _ => plain("imp/weights"),
     };
     strategy(score, mask, vec![rewind])
 }
@@ -208,11 +211,7 @@ fn a_plan_to_an_undeclared_point_reaches_the_level_loop_as_it_is() {
 
 #[test]
 fn a_component_that_is_not_there_is_refused_by_name() {
-    let made = strategy(
-        part("misbehaving/absent", json!({})),
-        part("imp/global", json!({})),
-        vec![],
-    );
+    let made = strategy(plain("misbehaving/absent"), plain("imp/global"), vec![]);
     let message = made.map(|_| ()).unwrap_err().to_string();
     assert!(
         message.contains("the plugin has no score component `absent`"),
@@ -224,7 +223,7 @@ fn a_component_that_is_not_there_is_refused_by_name() {
 fn an_unknown_option_is_refused_by_name() {
     let made = strategy(
         part("imp/magnitude", json!({"powr": 2})),
-        part("imp/global", json!({})),
+        plain("imp/global"),
         vec![],
     );
     let message = made.map(|_| ()).unwrap_err().to_string();

@@ -1,9 +1,12 @@
 //! Plugins and host need not be built with the same profile.
 
+// Clippy knows tests, but not the functions that they share.
+#![allow(clippy::unwrap_used)]
+
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use end_to_end::built::{Profile, folder, loader, own, part};
+use end_to_end::built::{Profile, folder, loader, own, part, plain};
 use end_to_end::scene::{Still, flat};
 use host::experiment;
 use host::strategy::{PlannedWeights, Strategy};
@@ -18,7 +21,7 @@ fn other() -> &'static Path {
 fn run(folder: &Path) -> Vec<u32> {
     let mut loader = loader(folder);
     let config = experiment::Strategy {
-        score: part("drop-and-grow/magnitude-plus-noise", json!({})),
+        score: plain("drop-and-grow/magnitude-plus-noise"),
         mask: part("random-mask/nested", json!({"distribution": "balanced"})),
         rewind: vec![part("sign-perturbation/flip", json!({"fraction": 0.4}))],
     };
@@ -55,8 +58,8 @@ fn plugins_of_the_other_profile_load_in_this_host_and_do_the_same() {
 fn a_panic_in_a_plugin_of_the_other_profile_is_an_error_too() {
     let mut loader = loader(other());
     let config = experiment::Strategy {
-        score: part("misbehaving/panics", json!({})),
-        mask: part("imp/global", json!({})),
+        score: plain("misbehaving/panics"),
+        mask: plain("imp/global"),
         rewind: vec![],
     };
     let mut strategy = Strategy::new(&config, |name| loader.load(name, None)).unwrap();
