@@ -3,7 +3,10 @@
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
-use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueHint};
+use clap_complete::Shell;
+use indicatif::MultiProgress;
+use indicatif_log_bridge::LogWrapper;
 use tch::Device;
 
 /// Trains networks and prunes them level by level with strategies that are plugins.
@@ -43,8 +46,8 @@ impl Output {
         !self.quiet && !self.json && std::io::stderr().is_terminal()
     }
 
-    /// Sends the log to stderr.
-    pub fn start_logging(&self) {
+    /// Sends the log to stderr, where it makes room for these bars.
+    pub fn start_logging(&self, bars: &MultiProgress) {
         let level = match (self.quiet, self.verbose) {
             (true, _) => "warn",
             (false, 0) => "info",
@@ -52,10 +55,15 @@ impl Output {
             (false, _) => "trace",
         };
         let environment = env_logger::Env::default().default_filter_or(level);
-        env_logger::Builder::from_env(environment)
+        let logger = env_logger::Builder::from_env(environment)
             .format_timestamp(None)
             .format_target(false)
-            .init();
+            .build();
+        let most = logger.filter();
+        // It fails only if a logger was installed before, which is then as good.
+        if LogWrapper::new(bars.clone(), logger).try_init().is_ok() {
+            log::set_max_level(most);
+        }
     }
 }
 
@@ -64,12 +72,30 @@ impl Output {
 pub enum Command {
     /// Run an experiment, or go on with it where it stopped.
     Run(RunArgs),
+    /// Show what a run would do, without training anything.
+    Plan(PlanArgs),
+    /// Show the levels of a run.
+    Show(ShowArgs),
+    /// Look at plugins.
+    #[command(subcommand)]
+    Plugin(PluginCommand),
+    /// List and fetch datasets.
+    #[command(subcommand)]
+    Data(DataCommand),
+    /// Write a shell's completions to stdout.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Write the manual page to stdout.
+    Man,
 }
 
 /// Which experiment, and what to change in it.
 #[derive(ClapArgs, Debug)]
 pub struct ExperimentArgs {
     /// The experiment file.
+    #[arg(value_hint = ValueHint::FilePath)]
     pub file: PathBuf,
     /// Override a key: `--set train.epochs=5`. May be given more than once.
     #[arg(long = "set", value_name = "KEY=VALUE")]
@@ -77,9 +103,40 @@ pub struct ExperimentArgs {
     /// Run these seeds instead of the file's: `0..5` (5 left out), `0..=5`, or `1,4,7`.
     #[arg(long, value_name = "SEEDS", value_parser = parse_seeds)]
     pub seeds: Option<SeedList>,
+    /// Where the datasets are.
+    #[command(flatten)]
+    pub data: DataArgs,
+}
+
+/// Where the datasets are.
+#[derive(ClapArgs, Debug)]
+pub struct DataArgs {
     /// Folder of datasets.
-    #[arg(long, value_name = "DIR", env = "HOST_DATA_DIR", default_value_os_t = default_data_dir())]
+    #[arg(long, value_name = "DIR", env = "HOST_DATA_DIR", default_value_os_t = default_data_dir(), value_hint = ValueHint::DirPath)]
     pub data_dir: PathBuf,
+}
+
+/// What computes and where runs are kept.
+#[derive(ClapArgs, Debug)]
+pub struct PlaceArgs {
+    /// Where to train: `cpu`, `cuda` or `cuda:1`.
+    #[arg(long, default_value = "cpu", value_parser = parse_device)]
+    pub device: Device,
+    /// Threads to compute with; the cores of this machine if not given.
+    #[arg(long, value_name = "N")]
+    pub threads: Option<std::num::NonZeroU16>,
+    /// Folder in which runs are kept.
+    #[arg(long, value_name = "DIR", default_value = "runs", value_hint = ValueHint::DirPath)]
+    pub runs: PathBuf,
+}
+
+impl PlaceArgs {
+    /// Threads to compute with.
+    pub fn threads(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        self.threads
+            .map_or_else(cores, |threads| usize::from(threads.get()))
+    }
 }
 
 /// How to run it.
@@ -88,21 +145,77 @@ pub struct RunArgs {
     /// Which experiment.
     #[command(flatten)]
     pub experiment: ExperimentArgs,
-    /// Where to train: `cpu`, `cuda` or `cuda:1`.
-    #[arg(long, default_value = "cpu", value_parser = parse_device)]
-    pub device: Device,
-    /// Threads to compute with; the cores of this machine if not given.
-    #[arg(long, value_name = "N")]
-    pub threads: Option<std::num::NonZeroU16>,
-    /// Folder in which runs are kept.
-    #[arg(long, value_name = "DIR", default_value = "runs")]
-    pub runs: PathBuf,
+    /// Where.
+    #[command(flatten)]
+    pub place: PlaceArgs,
     /// Seconds between two checkpoints within a level.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub checkpoint_every: u64,
     /// Go on with a run although one of its plugins was built anew.
     #[arg(long)]
     pub allow_changed_plugins: bool,
+}
+
+/// What to plan.
+#[derive(ClapArgs, Debug)]
+pub struct PlanArgs {
+    /// Which experiment.
+    #[command(flatten)]
+    pub experiment: ExperimentArgs,
+    /// Where.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+    /// Train no steps to estimate the time.
+    #[arg(long)]
+    pub no_estimate: bool,
+}
+
+/// Which run to show.
+#[derive(ClapArgs, Debug)]
+pub struct ShowArgs {
+    /// The run's folder, or its name among the runs.
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub run: PathBuf,
+    /// Folder in which runs are kept.
+    #[arg(long, value_name = "DIR", default_value = "runs", value_hint = ValueHint::DirPath)]
+    pub runs: PathBuf,
+}
+
+/// What to do with plugins.
+#[derive(Subcommand, Debug)]
+pub enum PluginCommand {
+    /// List the plugins that are found, and where they are looked for.
+    List,
+    /// Show what a plugin provides, with the options of its components.
+    Show {
+        /// `plugin`, `plugin/component`, or the path of a plugin's file.
+        #[arg(value_name = "NAME[/COMPONENT]")]
+        name: String,
+    },
+    /// Load a file, to see whether it takes the process down.
+    #[command(hide = true)]
+    Probe {
+        /// The file.
+        file: PathBuf,
+    },
+}
+
+/// What to do with datasets.
+#[derive(Subcommand, Debug)]
+pub enum DataCommand {
+    /// List the datasets and whether they are here.
+    List(DataArgs),
+    /// Get a dataset: from a system package, or by a download whose digest is checked.
+    Fetch {
+        /// The dataset.
+        name: String,
+        /// Install no system package, even where one has the dataset.
+        #[arg(long)]
+        no_apt: bool,
+        /// Where to.
+        #[command(flatten)]
+        data: DataArgs,
+    },
 }
 
 /// A list of seeds.

@@ -8,7 +8,8 @@ use tch::Device;
 use super::args::ExperimentArgs;
 use super::catalog::HostCatalog;
 use super::exit::{Exit, Failure};
-use crate::data::{self, DataContext};
+use super::program;
+use crate::data::{self, DataContext, DataError, Dataset};
 use crate::experiment::{self, Identity, Loaded};
 use crate::levels::Seed;
 use crate::model::{self, InputSpec};
@@ -16,27 +17,26 @@ use crate::registry;
 use crate::strategy::{MakeError, Plugin, Strategy};
 use crate::trainer::Trainer;
 
-/// Everything that a run needs.
-pub struct Assembled {
+/// An experiment with its plugins, before any data are read.
+pub struct Read {
     /// The experiment file.
     pub loaded: Loaded,
-    /// What tells this experiment from others.
-    pub identity: Identity,
-    /// What tells its dense level from others.
-    pub dense: Identity,
     /// The plugins that the strategy uses.
     pub plugins: BTreeMap<String, Rc<Plugin>>,
-    /// Network, data and training.
-    pub trainer: Trainer,
     /// The repetitions.
     pub seeds: Vec<Seed>,
 }
 
-/// Reads the experiment file alone, with what the command line changes in it.
-///
-/// # Errors
-/// Everything that is wrong with it.
-pub fn load(args: &ExperimentArgs, catalog: &HostCatalog) -> Result<Loaded, Failure> {
+/// What the data's contents decide.
+pub struct Identities {
+    /// What tells this experiment from others.
+    pub own: Identity,
+    /// What tells its dense level from others.
+    pub dense: Identity,
+}
+
+/// The experiment file alone, with what the command line changes in it.
+fn load(args: &ExperimentArgs, catalog: &HostCatalog) -> Result<Loaded, Failure> {
     let mut set = args.set.clone();
     if let Some(seeds) = &args.seeds {
         set.push(format!("seeds={:?}", seeds.0));
@@ -44,58 +44,76 @@ pub fn load(args: &ExperimentArgs, catalog: &HostCatalog) -> Result<Loaded, Fail
     Ok(experiment::load(&args.file, &set, catalog)?)
 }
 
-/// Reads the experiment file, the data and the plugins.
+/// Reads the experiment file and makes the strategy of each seed.
 ///
 /// # Errors
-/// Everything that is wrong with one of them.
-pub fn assemble(args: &ExperimentArgs, device: Device) -> Result<Assembled, Failure> {
+/// Everything that is wrong with them.
+pub fn read(args: &ExperimentArgs) -> Result<Read, Failure> {
     let catalog = HostCatalog::new();
     let loaded = load(args, &catalog)?;
     let experiment = &loaded.experiment;
     let plugins = catalog
         .plugins_of(experiment)
         .map_err(|error| Failure::new(Exit::Plugin, error))?;
-    let strategies: Result<Vec<Strategy>, MakeError> = experiment
-        .seeds
-        .iter()
-        .map(|_| {
-            Strategy::new(&experiment.strategy, |name| {
+    let seeds: Result<Vec<Seed>, MakeError> = (experiment.seeds.iter())
+        .map(|&seed| {
+            let strategy = Strategy::new(&experiment.strategy, |name| {
                 catalog.load(name, experiment.plugins.get(name))
-            })
+            })?;
+            Ok(Seed { seed, strategy })
         })
         .collect();
-    let strategies = strategies.map_err(|error| Failure::new(Exit::Plugin, error))?;
-    let context = DataContext {
-        data_dir: args.data_dir.clone(),
-        device,
-    };
-    let data = data::load(&experiment.data.name, &experiment.data.options, &context)
-        .map_err(Failure::bad_input)?;
-    let identity = experiment::identity(&loaded, &data.checksum, None);
-    let dense = experiment::dense_identity(&loaded, &data.checksum, None);
-    let named = &experiment.model;
-    let input = InputSpec {
-        shape: data.input_shape.clone(),
-        classes: data.classes,
-    };
-    let model = registry::find(model::MODELS, &named.name)
-        .ok_or_else(|| Failure::bad_input(format!("no model is called `{}`", named.name)))?;
-    let network = (model.build)(&named.options, &input).map_err(Failure::bad_input)?;
-    let trainer = Trainer::new(network, &experiment.train, data, device)
-        .and_then(|trainer| trainer.excluding(&experiment.prune.exclude))
-        .map_err(Failure::bad_input)?;
-    let seeds = experiment
-        .seeds
-        .iter()
-        .zip(strategies)
-        .map(|(&seed, strategy)| Seed { seed, strategy })
-        .collect();
-    Ok(Assembled {
-        identity,
-        dense,
+    Ok(Read {
         plugins,
-        trainer,
-        seeds,
+        seeds: seeds.map_err(|error| Failure::new(Exit::Plugin, error))?,
         loaded,
     })
+}
+
+impl Read {
+    /// The experiment's data, on the device.
+    ///
+    /// # Errors
+    /// If they are missing or damaged.
+    pub fn data(&self, args: &ExperimentArgs, device: Device) -> Result<Dataset, DataError> {
+        let context = DataContext {
+            data_dir: args.data.data_dir.clone(),
+            device,
+        };
+        let named = &self.loaded.experiment.data;
+        data::load(&named.name, &named.options, &context)
+    }
+
+    /// What tells this experiment on these data from others.
+    pub fn identities(&self, data: &Dataset) -> Identities {
+        Identities {
+            own: experiment::identity(&self.loaded, &data.checksum, None),
+            dense: experiment::dense_identity(&self.loaded, &data.checksum, None),
+        }
+    }
+
+    /// The experiment's network and how it is trained on these data.
+    ///
+    /// # Errors
+    /// If data, network and training do not fit together.
+    pub fn trainer(&self, data: Dataset, device: Device) -> Result<Trainer, Failure> {
+        let experiment = &self.loaded.experiment;
+        let named = &experiment.model;
+        let input = InputSpec {
+            shape: data.input_shape.clone(),
+            classes: data.classes,
+        };
+        let model = registry::find(model::MODELS, &named.name)
+            .ok_or_else(|| Failure::bad_input(format!("no model is called `{}`", named.name)))?;
+        let network = (model.build)(&named.options, &input).map_err(Failure::bad_input)?;
+        Trainer::new(network, &experiment.train, data, device)
+            .and_then(|trainer| trainer.excluding(&experiment.prune.exclude))
+            .map_err(Failure::bad_input)
+    }
+}
+
+/// What is wrong with the data, with the commands under the name that this program was called by.
+pub fn data_failure(error: &DataError) -> String {
+    let called = format!("`{} data fetch", program::name());
+    error.to_string().replace("`host data fetch", &called)
 }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use plugin_api::abi::wire::ComponentKind;
 use plugin_api::schemars::Schema;
 
-use crate::experiment::{self, Catalog, ComponentInfo, Kind, PluginInfo, PluginSource, Slot};
+use crate::experiment::{self, Catalog, ComponentInfo, Kind, Part, PluginInfo, PluginSource, Slot};
 use crate::registry::{Entry, Options, find};
 use crate::strategy::{LoadError, Loader, Plugin};
 use crate::{data, model, optimizer, schedule};
@@ -15,6 +15,8 @@ use crate::{data, model, optimizer, schedule};
 /// The host's registries and a loader of plugins.
 pub struct HostCatalog {
     loader: RefCell<Loader>,
+    /// The plugins that the experiment uses, from where it says they are.
+    used: RefCell<BTreeMap<String, Rc<Plugin>>>,
 }
 
 impl HostCatalog {
@@ -22,6 +24,7 @@ impl HostCatalog {
     pub fn new() -> Self {
         Self {
             loader: RefCell::new(Loader::for_this_program()),
+            used: RefCell::default(),
         }
     }
 
@@ -86,6 +89,8 @@ impl Catalog for HostCatalog {
 
     fn plugin(&self, name: &str, source: Option<&PluginSource>) -> Result<PluginInfo, String> {
         let plugin = self.load(name, source).map_err(|error| error.to_string())?;
+        let mut used = self.used.borrow_mut();
+        used.insert(name.to_owned(), plugin.clone());
         let manifest = &plugin.manifest;
         let component = |component: &plugin_api::abi::wire::ComponentManifest| ComponentInfo {
             slot: match component.kind {
@@ -96,7 +101,7 @@ impl Catalog for HostCatalog {
             name: component.name.clone(),
             schema: component.schema.clone(),
         };
-        let part = |name: &String| experiment::Part {
+        let part = |name: &String| Part {
             component: name.clone(),
             options: Options::new(),
         };
@@ -112,6 +117,19 @@ impl Catalog for HostCatalog {
                     rewind: default.rewind.iter().map(part).collect(),
                 }),
         })
+    }
+
+    fn validate(&self, slot: Slot, part: &Part) -> Result<(), String> {
+        let kind = match slot {
+            Slot::Score => ComponentKind::Score,
+            Slot::Mask => ComponentKind::Mask,
+            Slot::Rewind => ComponentKind::Rewind,
+        };
+        let (plugin, component) = part.names();
+        match self.used.borrow().get(plugin) {
+            Some(plugin) => plugin.validate(kind, component, &part.options),
+            None => Ok(()), // It could not be loaded, which is reported already.
+        }
     }
 
     fn known_plugins(&self) -> Vec<String> {

@@ -3,7 +3,10 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use serde_json::json;
+
 use super::args::Output;
+use super::stdout;
 use crate::experiment::Diagnostics;
 
 /// How the program ends. The numbers are part of the interface.
@@ -56,25 +59,17 @@ impl Failure {
 
     /// Tells the user, on stderr.
     pub fn report(&self, output: &Output) {
-        match &self.message {
+        let exit = self.exit as u8;
+        stdout::tell(match &self.message {
             Message::Text(text) if output.json => {
-                eprintln!(
-                    "{}",
-                    serde_json::json!({ "error": text, "exit": self.exit as u8 })
-                );
+                json!({ "error": text, "exit": exit }).to_string()
             }
-            Message::Text(text) => eprintln!("error: {text}"),
+            Message::Text(text) => format!("error: {text}"),
             Message::Diagnostics(diagnostics) if output.json => {
-                let problems = diagnostics.to_json();
-                eprintln!(
-                    "{}",
-                    serde_json::json!({ "errors": problems, "exit": self.exit as u8 })
-                );
+                json!({ "errors": diagnostics.to_json(), "exit": exit }).to_string()
             }
-            Message::Diagnostics(diagnostics) => {
-                eprintln!("{}", diagnostics.render(output.colour()))
-            }
-        }
+            Message::Diagnostics(diagnostics) => diagnostics.render(output.colour()),
+        });
     }
 }
 

@@ -3,23 +3,46 @@
 mod args;
 mod assemble;
 mod catalog;
+mod data;
+mod estimate;
 mod exit;
+mod man;
+mod options;
+mod outline;
+mod plan;
+mod plugin;
+mod program;
 mod run;
+mod show;
+mod stdout;
 mod watch;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::FromArgMatches;
+use indicatif::MultiProgress;
 
 use args::{Args, Command};
 pub use exit::{Exit, Failure};
 
 /// Parses the command line, does what it says and maps the result to an exit code.
 pub fn main() -> ExitCode {
-    let args = Args::parse();
-    args.output.start_logging();
+    let matches = program::command().get_matches();
+    let args = match Args::from_arg_matches(&matches) {
+        Ok(args) => args,
+        Err(error) => error.exit(),
+    };
+    let bars = MultiProgress::new();
+    args.output.start_logging(&bars);
+    let output = &args.output;
     let result = match &args.command {
-        Command::Run(run) => run::run(run, &args.output),
+        Command::Run(run) => run::run(run, output, &bars),
+        Command::Plan(plan) => plan::plan(plan, output),
+        Command::Show(show) => show::show(show, output),
+        Command::Plugin(command) => plugin::plugin(command, output),
+        Command::Data(command) => data::data(command, output, &bars),
+        Command::Completions { shell } => man::completions(*shell),
+        Command::Man => man::man(),
     };
     match result {
         Ok(exit) => exit.into(),

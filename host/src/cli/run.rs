@@ -1,31 +1,44 @@
 //! `host run`.
 
+use std::path::Path;
 use std::time::Duration;
 
+use indicatif::MultiProgress;
 use serde_json::{Value, json};
 
 use super::args::{Output, RunArgs};
-use super::assemble::{Assembled, assemble};
+use super::assemble::{self, Identities, Read};
 use super::exit::{Exit, Failure};
+use super::stdout;
 use super::watch::Watcher;
 use crate::interrupt::Interrupt;
 use crate::levels::{Levels, Outcome, RunError};
+use crate::records::Summary;
 use crate::report;
+use crate::shim;
 use crate::store::{self, RunDir};
 
 /// Runs an experiment, or goes on with it.
 ///
 /// # Errors
 /// What is wrong with the input, or what stopped the run.
-pub fn run(args: &RunArgs, output: &Output) -> Result<Exit, Failure> {
-    let mut assembled = assemble(&args.experiment, args.device)?;
-    let experiment = &assembled.loaded.experiment;
-    let name = format!("{}-{}", experiment.name, assembled.identity.short());
-    let run = RunDir::new(args.runs.join(name));
+pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit, Failure> {
+    let mut read = assemble::read(&args.experiment)?;
+    let (device, runs) = (args.place.device, &args.place.runs);
+    if device.is_cuda() {
+        shim::set_deterministic(true).map_err(|error| Failure::new(Exit::Failed, error))?;
+    }
+    let data = read
+        .data(&args.experiment, device)
+        .map_err(|error| Failure::bad_input(assemble::data_failure(&error)))?;
+    let identities = read.identities(&data);
+    let trainer = read.trainer(data, device)?;
+    let (run, dense) = folders(runs, &read, &identities);
     let _lock = run
         .lock()
         .map_err(|error| Failure::new(Exit::Failed, error))?;
-    describe(&run, &assembled, args.allow_changed_plugins)?;
+    describe(&run, &read, &identities, args.allow_changed_plugins)?;
+    let experiment = &read.loaded.experiment;
     let interrupt = Interrupt::listen(Exit::Interrupted as i32).map_err(|error| {
         Failure::new(
             Exit::Failed,
@@ -34,29 +47,29 @@ pub fn run(args: &RunArgs, output: &Output) -> Result<Exit, Failure> {
     })?;
     let levels = Levels {
         experiment,
-        trainer: &assembled.trainer,
+        trainer: &trainer,
         run: run.clone(),
-        dense: RunDir::new(args.runs.join(format!("dense-{}", assembled.dense.short()))),
-        threads: threads(args),
+        dense,
+        threads: args.place.threads(),
         checkpoint_every: Duration::from_secs(args.checkpoint_every),
         interrupt,
     };
-    let mut watcher = Watcher::new(output, experiment, &run);
-    let outcome = levels.run(&mut assembled.seeds, &mut watcher);
+    let mut watcher = Watcher::new(output, bars, experiment, &run);
+    let outcome = levels.run(&mut read.seeds, &mut watcher);
     watcher.finish();
-    // Whatever came of the run, its table says what is there.
-    let summaries = report::collect(&run, &experiment.seeds).map_err(failed)?;
-    let csv = report::summary_csv(&summaries).map_err(|error| Failure::new(Exit::Failed, error))?;
-    store::write(&run.file("summary.csv"), &csv).map_err(|error| failed(error.into()))?;
+    // Whatever came of the run, its table says what is there; what stopped it is said first.
+    let summarised = summarise(&run, &experiment.seeds);
     let outcome = outcome.map_err(failed)?;
-    if output.json {
-        println!(
-            "{}",
-            json!({ "event": "finished", "run": run.path(), "interrupted": matches!(outcome, Outcome::Interrupted) })
-        );
+    let summaries = summarised?;
+    let table = report::table(&summaries);
+    stdout::line(if output.json {
+        let interrupted = matches!(outcome, Outcome::Interrupted);
+        json!({ "event": "finished", "run": run.path(), "interrupted": interrupted }).to_string()
+    } else if output.quiet {
+        table
     } else {
-        println!("{}\n\n{}", report::table(&summaries), run.path().display());
-    }
+        format!("{table}\n\n{}", run.path().display())
+    })?;
     match outcome {
         Outcome::Interrupted => {
             log::info!("stopped; the same command goes on from here");
@@ -72,6 +85,14 @@ pub fn run(args: &RunArgs, output: &Output) -> Result<Exit, Failure> {
     }
 }
 
+/// Collects the finished levels and writes them as CSV.
+fn summarise(run: &RunDir, seeds: &[u64]) -> Result<Vec<Summary>, Failure> {
+    let summaries = report::collect(run, seeds).map_err(failed)?;
+    let csv = report::summary_csv(&summaries).map_err(|error| Failure::new(Exit::Failed, error))?;
+    store::write(&run.file("summary.csv"), &csv).map_err(|error| failed(error.into()))?;
+    Ok(summaries)
+}
+
 fn failed(error: RunError) -> Failure {
     let exit = if error.is_plugin_failure() {
         Exit::Plugin
@@ -81,16 +102,27 @@ fn failed(error: RunError) -> Failure {
     Failure::new(exit, error)
 }
 
-/// Threads to compute with.
-fn threads(args: &RunArgs) -> usize {
-    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    args.threads
-        .map_or_else(cores, |threads| usize::from(threads.get()))
+/// The folder of an experiment's run, and that of its dense level.
+pub fn folders(runs: &Path, read: &Read, identities: &Identities) -> (RunDir, RunDir) {
+    let name = &read.loaded.experiment.name;
+    let own = format!("{name}-{}", identities.own.short());
+    let dense = dense_folder(identities.dense.short());
+    (RunDir::new(runs.join(own)), RunDir::new(runs.join(dense)))
+}
+
+/// Name of the folder of a dense level.
+pub fn dense_folder(short: &str) -> String {
+    format!("dense-{short}")
 }
 
 /// Writes what the run is, or checks that it still is.
-fn describe(run: &RunDir, assembled: &Assembled, allow_changed: bool) -> Result<(), Failure> {
-    let plugins: serde_json::Map<String, Value> = assembled
+fn describe(
+    run: &RunDir,
+    read: &Read,
+    identities: &Identities,
+    allow_changed: bool,
+) -> Result<(), Failure> {
+    let plugins: serde_json::Map<String, Value> = read
         .plugins
         .iter()
         .map(|(name, plugin)| {
@@ -98,9 +130,12 @@ fn describe(run: &RunDir, assembled: &Assembled, allow_changed: bool) -> Result<
             (name.clone(), known)
         })
         .collect();
-    let identity = &assembled.identity;
-    let now =
-        json!({ "identity": identity.hash, "canonical": identity.canonical, "plugins": plugins });
+    let now = json!({
+        "identity": identities.own.hash,
+        "canonical": identities.own.canonical,
+        "dense": identities.dense.hash,
+        "plugins": plugins,
+    });
     let path = run.file("identity.json");
     if path.exists() {
         let bytes = store::read(&path).map_err(|error| Failure::new(Exit::Failed, error))?;
@@ -118,7 +153,7 @@ fn describe(run: &RunDir, assembled: &Assembled, allow_changed: bool) -> Result<
             .map_err(|error| Failure::new(Exit::Failed, error))
     };
     write("identity.json", &text)?;
-    write("experiment.toml", &assembled.loaded.text)
+    write("experiment.toml", &read.loaded.text)
 }
 
 fn check_same(

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::args::Output;
+use super::stdout;
 use crate::experiment::Experiment;
 use crate::levels::{Event, Observer};
 use crate::records::Summary;
@@ -28,7 +29,12 @@ pub struct Watcher {
 
 impl Watcher {
     /// A watcher of a run of this experiment.
-    pub fn new(output: &Output, experiment: &Experiment, run: &RunDir) -> Self {
+    pub fn new(
+        output: &Output,
+        bars: &MultiProgress,
+        experiment: &Experiment,
+        run: &RunDir,
+    ) -> Self {
         if !output.quiet && !output.json {
             log::info!(
                 "{}: {} levels, {} seeds",
@@ -38,7 +44,7 @@ impl Watcher {
             );
         }
         Self {
-            bar: output.bars().then(|| bar(experiment)),
+            bar: output.bars().then(|| bars.add(bar(experiment))),
             json: output.json,
             quiet: output.quiet,
             last_level: experiment.last_level(),
@@ -59,7 +65,7 @@ impl Watcher {
     fn say(&self, line: &str) {
         match &self.bar {
             Some(bar) => bar.println(line),
-            None if !self.quiet && !self.json => eprintln!("{line}"),
+            None if !self.quiet && !self.json => stdout::tell(line),
             None => {}
         }
     }
@@ -183,5 +189,6 @@ fn print_json(event: &Event<'_>) {
             json!({ "event": "seed-failed", "seed": seed, "level": level, "reason": reason })
         }
     };
-    println!("{value}");
+    // What fails here fails again where the result is written, and is reported there.
+    let _ = stdout::line(value);
 }

@@ -17,7 +17,7 @@ pub(super) const FILES: Files = Files {
     }),
 };
 
-const IMAGES: Images = Images {
+pub(super) const IMAGES: Images = Images {
     name: FILES.name,
     classes: 10,
     shape: [1, 28, 28],

@@ -14,6 +14,7 @@ use tch::Tensor;
 pub struct ImageOptions {
     /// Folder of the dataset's files; by default the folder with the dataset's name in the data folder.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-location" = true))]
     pub dir: Option<PathBuf>,
     /// Random changes of the training images; by default none.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -13,7 +13,7 @@ pub(super) const FILES: Files = Files {
     package: None,
 };
 
-const IMAGES: Images = Images {
+pub(super) const IMAGES: Images = Images {
     name: FILES.name,
     classes: 10,
     shape: [1, 28, 28],

@@ -1,6 +1,6 @@
 //! MNIST-1D (Greydanus, Kobak 2020, arXiv:2011.14439), embedded; `mnist1d.md` tells how it was made.
 
-use super::{DataContext, DataError, Dataset, Split, checksum, labels};
+use super::{DataContext, DataError, Dataset, Declared, Split, checksum, labels};
 use crate::registry::{Options, parse};
 use plugin_api::schemars::{self, JsonSchema};
 use safetensors::SafeTensors;
@@ -17,6 +17,16 @@ static FILE: &[u8] = include_bytes!("mnist1d.safetensors");
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Mnist1dOptions {}
+
+pub(super) fn declared() -> Declared {
+    Declared {
+        name: NAME,
+        input_shape: vec![FEATURES as i64],
+        classes: i64::from(CLASSES),
+        train: 4000,
+        test: 1000,
+    }
+}
 
 pub(super) fn build(options: &Options, context: &DataContext) -> Result<Dataset, DataError> {
     let _: Mnist1dOptions = parse(options).map_err(|error| DataError::Options {

@@ -7,6 +7,7 @@ mod augment;
 mod cifar;
 mod cifar10;
 mod cifar100;
+mod declared;
 mod error;
 mod fashion_mnist;
 pub mod fetch;
@@ -24,6 +25,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::rng::Stream;
 pub use augment::Augment;
+pub use declared::{Declared, declared};
 pub use error::DataError;
 pub use image::ImageOptions;
 pub use inventory::{Item, Status, inventory};

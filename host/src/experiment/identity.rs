@@ -58,14 +58,18 @@ pub fn identity(loaded: &Loaded, data_checksum: &str, lanes: Option<u64>) -> Ide
 }
 
 /// The identity of level 0 of an ordinary run, which trains the dense network: data, model and
-/// training alone. Experiments that agree in it can share that work.
+/// training alone, and which weights are never pruned: the masks of level 0 list the others.
+/// Experiments that agree in it can share that work.
 pub fn dense_identity(loaded: &Loaded, data_checksum: &str, lanes: Option<u64>) -> Identity {
     let shared = ["data", "model", "train"].into_iter();
-    let canonical = shared.filter_map(|key| {
-        let value = loaded.canonical.whole.get(key)?;
-        Some((key.to_owned(), value.clone()))
-    });
-    Identity::new(with_facts(canonical.collect(), data_checksum, lanes))
+    let whole = &loaded.canonical.whole;
+    let shared = shared.filter_map(|key| Some((key.to_owned(), whole.get(key)?.clone())));
+    let mut canonical: Map<String, Value> = shared.collect();
+    let excluded = whole.get("prune").and_then(|prune| prune.get("exclude"));
+    if let Some(excluded) = excluded.filter(|it| *it != &json!([])) {
+        canonical.insert("exclude".to_owned(), excluded.clone());
+    }
+    Identity::new(with_facts(canonical, data_checksum, lanes))
 }
 
 fn with_facts(mut canonical: Map<String, Value>, checksum: &str, lanes: Option<u64>) -> Value {

@@ -115,10 +115,9 @@ impl Levels<'_> {
             if failed.iter().any(|(number, _)| *number == seed.seed) {
                 continue;
             }
-            let level = self.next_level(seed)?;
-            if level <= self.experiment.last_level() {
-                let step = checkpoint::step(&self.home(seed, level), level);
-                places.push(((level, step), index));
+            let place = self.place(seed)?;
+            if place.0 <= self.experiment.last_level() {
+                places.push((place, index));
             }
         }
         let Some(&(place, first)) = places.iter().min_by_key(|(place, index)| (*place, *index))
@@ -135,6 +134,16 @@ impl Levels<'_> {
             vec![first]
         };
         Ok(Some((place.0, group)))
+    }
+
+    /// Where a seed stands: the first level that is not done, and the step of it that its checkpoint
+    /// holds.
+    ///
+    /// # Errors
+    /// If a component fails.
+    pub fn place(&self, seed: &Seed) -> Result<(u64, u64), RunError> {
+        let level = self.next_level(seed)?;
+        Ok((level, checkpoint::step(&self.home(seed, level), level)))
     }
 
     /// The first level that is not done.
@@ -217,9 +226,11 @@ impl Levels<'_> {
         Ok(Pause::Done)
     }
 
+    /// Sets the number of threads that this many seeds train with.
+    ///
     /// With more threads than lanes, libtorch splits the products of one lane, which then round
     /// otherwise than they do beside other lanes.
-    fn set_threads(&self, lanes: usize) {
+    pub fn set_threads(&self, lanes: usize) {
         let threads = if self.trainer.lanes() {
             self.threads.min(lanes)
         } else {

@@ -67,7 +67,10 @@ pub(super) fn prunable(point: &Snapshot, layers: &[Layer]) -> Result<Vec<Tensor>
 
 impl Levels<'_> {
     /// Steps of level 0 whose points the strategy's components will ask for.
-    pub(super) fn stored_steps(&self, seed: &Seed) -> Result<Vec<u64>, RunError> {
+    ///
+    /// # Errors
+    /// If a component fails, or asks for a step that level 0 does not have.
+    pub fn stored_steps(&self, seed: &Seed) -> Result<Vec<u64>, RunError> {
         let points = seed
             .strategy
             .points()

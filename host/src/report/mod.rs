@@ -4,4 +4,4 @@ mod interval;
 mod table;
 
 pub use interval::Interval;
-pub use table::{collect, summary_csv, table};
+pub use table::{collect, columns, plain_table, summary_csv, table};

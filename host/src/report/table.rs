@@ -29,9 +29,7 @@ pub fn collect(run: &RunDir, seeds: &[u64]) -> Result<Vec<Summary>, RunError> {
 /// One row a level: density, survivors, test accuracy over seeds with its 95 % interval, sign flips
 /// against init.
 pub fn table(summaries: &[Summary]) -> String {
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
-    table.set_header([
+    let mut table = plain([
         "level",
         "density",
         "survivors",
@@ -70,6 +68,42 @@ pub fn table(summaries: &[Summary]) -> String {
         column.set_cell_alignment(CellAlignment::Right);
     }
     table.to_string()
+}
+
+fn plain<Row: Into<comfy_table::Row>>(header: Row) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    table.set_header(header);
+    table
+}
+
+/// Rows of texts under a header, in columns without lines.
+pub fn plain_table<const N: usize>(
+    header: &[&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> String {
+    columns(
+        header.iter().map(|&name| name.to_owned()).collect(),
+        rows.into_iter().map(Vec::from),
+        &[],
+    )
+}
+
+/// As [`plain_table`], for a number of columns that is not known in advance; numbers stand at the
+/// right side of these columns.
+pub fn columns(
+    header: Vec<String>,
+    rows: impl IntoIterator<Item = Vec<String>>,
+    numbers: &[usize],
+) -> String {
+    let mut table = plain(header);
+    table.add_rows(rows);
+    for &column in numbers {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table.trim_fmt()
 }
 
 /// All summaries as CSV, one line a level of a seed.

@@ -13,13 +13,14 @@ use std::process::Command;
 
 use abi_stable::library::{LibraryError, lib_header_from_path};
 use object::{Object, ObjectSection};
-use plugin_api::abi::wire::Manifest;
+use plugin_api::abi::wire::{ComponentKind, Manifest};
 use plugin_api::abi::{
     API_MAJOR, API_MINOR, DESCRIPTOR_SYMBOL, Descriptor, MAGIC, PluginModuleRef,
 };
 
 use super::error::LoadError;
 use crate::experiment::PluginSource;
+use crate::registry::Options;
 
 /// Name of the environment variable with more folders of plugins.
 pub const PATH_VARIABLE: &str = "HOST_PLUGIN_PATH";
@@ -40,6 +41,28 @@ pub struct Plugin {
     pub manifest: Manifest,
     /// Its constructors.
     pub(super) module: PluginModuleRef,
+}
+
+impl Plugin {
+    /// Asks a component whether it takes these options, by making it.
+    ///
+    /// # Errors
+    /// What it says against them.
+    pub fn validate(
+        &self,
+        kind: ComponentKind,
+        component: &str,
+        options: &Options,
+    ) -> Result<(), String> {
+        let options = serde_json::Value::Object(options.clone()).to_string();
+        let (name, options) = (component.into(), options.as_str().into());
+        let made = match kind {
+            ComponentKind::Score => (self.module.scorer())(name, options).map(|_| ()),
+            ComponentKind::Mask => (self.module.mask_update())(name, options).map(|_| ()),
+            ComponentKind::Rewind => (self.module.rewind())(name, options).map(|_| ()),
+        };
+        (made.into_result()).map_err(|error| error.message.into_string())
+    }
 }
 
 /// Finds and loads plugins, each once.
@@ -174,7 +197,7 @@ fn file_name(name: &str) -> OsString {
 }
 
 /// The plugin's name for a library's file, if the file carries a descriptor. Reads, never loads.
-fn plugin_name(path: &Path) -> Option<String> {
+pub fn plugin_name(path: &Path) -> Option<String> {
     let stem = path
         .file_name()?
         .to_str()?

@@ -25,7 +25,7 @@ use tch::Tensor;
 
 pub use check::MaskRule;
 pub use error::{LoadError, ServiceError, StrategyError, Violation};
-pub use loader::{Loader, PATH_VARIABLE, Plugin, probe};
+pub use loader::{Loader, PATH_VARIABLE, Plugin, plugin_name, probe};
 pub use services::{Scene, Services};
 
 use crate::experiment::{self, Part};

@@ -1,0 +1,59 @@
+//! `host completions` and `host man`.
+
+use clap::Command;
+use clap_complete::Shell;
+use clap_mangen::Man;
+
+use super::exit::{Exit, Failure};
+use super::{program, stdout};
+
+/// Writes a shell's completions.
+///
+/// # Errors
+/// If stdout cannot be written.
+pub fn completions(shell: Shell) -> Result<Exit, Failure> {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut program::command(), program::name(), &mut text);
+    stdout::whole(&text)?;
+    Ok(Exit::Success)
+}
+
+/// Writes the manual page: the program, then a section for each command.
+///
+/// # Errors
+/// If stdout cannot be written.
+pub fn man() -> Result<Exit, Failure> {
+    let mut command = program::command();
+    command.build();
+    let failed = |error| Failure::new(Exit::Failed, format!("failed to render: {error}"));
+    let mut page = Vec::new();
+    Man::new(command.clone())
+        .render(&mut page)
+        .map_err(failed)?;
+    for sub in leaves(&command) {
+        let name = sub.get_bin_name().unwrap_or(sub.get_name()).to_owned();
+        page.extend(format!(".SH \"{}\"\n", name.to_uppercase()).bytes());
+        let (man, mut section) = (Man::new(sub.clone()), Vec::new());
+        man.render_synopsis_section(&mut section)
+            .and_then(|()| man.render_description_section(&mut section))
+            .and_then(|()| man.render_options_section(&mut section))
+            .map_err(failed)?;
+        let section = String::from_utf8_lossy(&section).replace(".SH ", ".SS ");
+        page.extend(section.bytes());
+    }
+    stdout::whole(&page)?;
+    Ok(Exit::Success)
+}
+
+/// The commands that do something themselves.
+fn leaves(command: &Command) -> Vec<&Command> {
+    let mut found = Vec::new();
+    for sub in command.get_subcommands() {
+        match sub.has_subcommands() {
+            _ if sub.is_hide_set() || sub.get_name() == "help" => {}
+            true => found.extend(leaves(sub)),
+            false => found.push(sub),
+        }
+    }
+    found
+}

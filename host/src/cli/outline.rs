@@ -1,0 +1,334 @@
+//! What a run would do, as data.
+
+use plugin_api::{Cadence, Distribution, Layer};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::assemble::Read;
+use super::estimate::Estimate;
+use super::exit::{Exit, Failure};
+use crate::experiment::{Experiment, Part};
+use crate::levels::{Levels, Seed};
+use crate::optimizer::OPTIMIZERS;
+use crate::registry::find;
+use crate::strategy::Plugin;
+use crate::strategy::distribution::spread;
+
+/// What a run would do.
+#[derive(Clone, Debug, Serialize)]
+pub struct Outline {
+    /// Name in the experiment file.
+    pub name: String,
+    /// The run's folder; its end is not known while the data are missing.
+    pub run: Option<String>,
+    /// The folder of the dense level; not known while the data are missing.
+    pub dense: Option<String>,
+    /// Whether the run has started.
+    pub started: bool,
+    /// The data.
+    pub data: DataOutline,
+    /// The network's name.
+    pub model: String,
+    /// Number of its parameters.
+    pub parameters: u64,
+    /// Number of its prunable weights.
+    pub prunable: u64,
+    /// Its prunable layers.
+    pub layers: Vec<LayerOutline>,
+    /// The strategy's components.
+    pub strategy: Vec<String>,
+    /// Epochs of a level.
+    pub epochs: u64,
+    /// Steps of an epoch.
+    pub steps_per_epoch: u64,
+    /// Steps of a level.
+    pub steps_per_level: u64,
+    /// Steps of all levels of a seed.
+    pub steps_per_seed: u64,
+    /// Whether all seeds train at the same time.
+    pub side_by_side: bool,
+    /// The seeds and where they stand.
+    pub seeds: Vec<SeedOutline>,
+    /// The levels.
+    pub levels: Vec<LevelOutline>,
+    /// What is written for a level of a seed.
+    pub files: Vec<FileOutline>,
+    /// Bytes on disk of the whole run, about.
+    pub bytes: u64,
+    /// How long it will take.
+    pub estimate: Option<Estimate>,
+}
+
+/// The data.
+#[derive(Clone, Debug, Serialize)]
+pub struct DataOutline {
+    /// Name.
+    pub name: String,
+    /// Whether they are here.
+    pub here: bool,
+    /// Shape of one input.
+    pub shape: Vec<i64>,
+    /// Number of classes.
+    pub classes: i64,
+    /// Samples to train on.
+    pub train: i64,
+    /// Samples to evaluate on.
+    pub test: i64,
+}
+
+/// A prunable layer.
+#[derive(Clone, Debug, Serialize)]
+pub struct LayerOutline {
+    /// PyTorch's name of the weight.
+    pub name: String,
+    /// What it computes.
+    pub kind: plugin_api::LayerKind,
+    /// PyTorch's shape.
+    pub shape: Vec<i64>,
+    /// Number of weights.
+    pub weights: u64,
+}
+
+/// Where a seed stands.
+#[derive(Clone, Debug, Serialize)]
+pub struct SeedOutline {
+    /// Its number.
+    pub seed: u64,
+    /// Levels that are done.
+    pub levels_done: u64,
+    /// Step of the next level that its checkpoint holds.
+    pub step: u64,
+    /// Whether level 0 is taken from an experiment with the same dense training.
+    pub dense_shared: bool,
+}
+
+/// A level.
+#[derive(Clone, Debug, Serialize)]
+pub struct LevelOutline {
+    /// Its number; 0 is dense.
+    pub level: u64,
+    /// Share of the prunable weights that it keeps.
+    pub density: f64,
+    /// Number of weights that it keeps.
+    pub keep: u64,
+    /// The same for each layer, where that does not depend on scores.
+    pub keep_per_layer: Option<Vec<u64>>,
+}
+
+/// A file of a level.
+#[derive(Clone, Debug, Serialize)]
+pub struct FileOutline {
+    /// Its name.
+    pub name: String,
+    /// Its length, about.
+    pub bytes: u64,
+    /// Whether only level 0 has it.
+    pub dense_only: bool,
+}
+
+impl Outline {
+    /// The outline of a run of this experiment; `here` says whether the data are more than a
+    /// stand-in, and only then the folders in `levels` are the run's.
+    ///
+    /// # Errors
+    /// If a component fails, or asks for what the run will not have.
+    pub fn new(read: &Read, levels: &Levels<'_>, here: bool) -> Result<Self, Failure> {
+        let (experiment, trainer) = (levels.experiment, levels.trainer);
+        let data = trainer.data();
+        let layers = trainer.layers();
+        let prunable = layers.iter().map(Layer::len).sum();
+        let count = experiment.last_level() + 1;
+        let first = (read.seeds.first())
+            .ok_or_else(|| Failure::bad_input("the experiment has no seed".to_owned()))?;
+        let failed = |error: crate::levels::RunError| {
+            let plugin = error.is_plugin_failure();
+            Failure::new(if plugin { Exit::Plugin } else { Exit::BadInput }, error)
+        };
+        let stored = levels.stored_steps(first).map_err(failed)?;
+        let files = files(levels, &stored)?;
+        let level_bytes = |dense: bool| -> u64 {
+            let own = files.iter().filter(|file| dense || !file.dense_only);
+            own.map(|file| file.bytes).sum()
+        };
+        let seed_bytes = level_bytes(true) + (count - 1) * level_bytes(false);
+        let seeds: Result<Vec<_>, _> = (read.seeds.iter())
+            .map(|seed| place(levels, seed, here))
+            .collect();
+        let strategy = &experiment.strategy;
+        let parts = [&strategy.score, &strategy.mask]
+            .into_iter()
+            .chain(&strategy.rewind);
+        let path = |run: &crate::store::RunDir| here.then(|| run.path().display().to_string());
+        Ok(Self {
+            name: experiment.name.clone(),
+            run: path(&levels.run),
+            dense: path(&levels.dense),
+            started: here && levels.run.path().exists(),
+            data: DataOutline {
+                name: data.name.clone(),
+                here,
+                shape: data.input_shape.clone(),
+                classes: data.classes,
+                train: data.train.len(),
+                test: data.test.len(),
+            },
+            model: experiment.model.name.clone(),
+            parameters: (trainer.layout().parameters())
+                .map(|it| it.shape.iter().product::<i64>() as u64)
+                .sum(),
+            prunable,
+            layers: layers.iter().map(outline).collect(),
+            strategy: parts.map(describe).collect(),
+            epochs: trainer.epochs(),
+            steps_per_epoch: trainer.steps_per_epoch(),
+            steps_per_level: trainer.steps_per_level(),
+            steps_per_seed: trainer.steps_per_level() * count,
+            side_by_side: trainer.lanes(),
+            bytes: seed_bytes * read.seeds.len() as u64,
+            seeds: seeds.map_err(failed)?,
+            levels: counts(read, first.strategy.cadence(), layers, experiment, prunable),
+            files,
+            estimate: None,
+        })
+    }
+
+    /// Steps to do one after the other until all seeds are done.
+    pub fn steps_left(&self) -> u64 {
+        let left = self.seeds.iter().map(|seed| {
+            let done = seed.levels_done.max(u64::from(seed.dense_shared));
+            (self.steps_per_seed).saturating_sub(done * self.steps_per_level + seed.step)
+        });
+        match self.side_by_side {
+            true => left.max().unwrap_or(0),
+            false => left.sum(),
+        }
+    }
+}
+
+fn outline(layer: &Layer) -> LayerOutline {
+    LayerOutline {
+        name: layer.name.clone(),
+        kind: layer.kind,
+        shape: layer.shape.clone(),
+        weights: layer.len(),
+    }
+}
+
+/// A part of the strategy as the file writes it.
+fn describe(part: &Part) -> String {
+    let options = part.options.iter();
+    let options: Vec<String> = options
+        .map(|(key, value)| format!("{key} = {value}"))
+        .collect();
+    match options.as_slice() {
+        [] => part.component.clone(),
+        options => format!("{} ({})", part.component, options.join(", ")),
+    }
+}
+
+fn place(
+    levels: &Levels<'_>,
+    seed: &Seed,
+    here: bool,
+) -> Result<SeedOutline, crate::levels::RunError> {
+    let (done, step) = if here { levels.place(seed)? } else { (0, 0) };
+    let shared = levels.dense.seed(seed.seed).level(0).file("done.json");
+    Ok(SeedOutline {
+        seed: seed.seed,
+        levels_done: done,
+        step,
+        dense_shared: here && done == 0 && shared.exists(),
+    })
+}
+
+/// The levels with what they keep; per layer too, where the mask's `distribution` decides it.
+fn counts(
+    read: &Read,
+    cadence: &Cadence,
+    layers: &[Layer],
+    experiment: &Experiment,
+    prunable: u64,
+) -> Vec<LevelOutline> {
+    let part = &experiment.strategy.mask;
+    let distribution = (read.plugins.get(part.names().0))
+        .filter(|_| cadence.between_levels)
+        .filter(|_| cadence.rounds_before_training == 0 && cadence.within_level.is_none())
+        .and_then(|plugin| distribution(plugin, part));
+    let mut survivors: Vec<u64> = layers.iter().map(Layer::len).collect();
+    (0..=experiment.last_level())
+        .map(|level| {
+            let keep = experiment.keep(level, prunable);
+            let keep_per_layer = distribution.and_then(|distribution| {
+                let counts = spread(distribution, layers, &survivors, keep).ok()?;
+                survivors.clone_from(&counts);
+                Some(counts)
+            });
+            LevelOutline {
+                level,
+                density: experiment.density(level),
+                keep,
+                keep_per_layer,
+            }
+        })
+        .collect()
+}
+
+/// The mask's option `distribution`, or its default.
+fn distribution(plugin: &Plugin, part: &Part) -> Option<Distribution> {
+    let schema = (plugin.manifest.components.iter())
+        .find(|it| {
+            it.kind == plugin_api::abi::wire::ComponentKind::Mask && it.name == part.names().1
+        })
+        .map(|component| &component.schema)?;
+    let option = schema.get("properties")?.get("distribution")?;
+    let value: &Value = part
+        .options
+        .get("distribution")
+        .or_else(|| option.get("default"))?;
+    serde_json::from_value(value.clone()).ok()
+}
+
+/// The files of a level with their lengths: tensors exactly, what is around them about.
+fn files(levels: &Levels<'_>, stored: &[u64]) -> Result<Vec<FileOutline>, Failure> {
+    let (trainer, optimizer) = (levels.trainer, &levels.experiment.train.optimizer);
+    let wrong =
+        |reason: String| Failure::bad_input(format!("optimizer `{}` {reason}", optimizer.name));
+    let entry =
+        find(OPTIMIZERS, &optimizer.name).ok_or_else(|| wrong("is not known".to_owned()))?;
+    let built = (entry.build)(&optimizer.options).map_err(|error| wrong(error.to_string()))?;
+    let states = built.state_names().len() as u64;
+    let layout = trainer.layout();
+    let (tensors, values) = layout.parameters().fold((0, 0), |(n, sum), it| {
+        (n + 1, sum + it.shape.iter().product::<i64>() as u64)
+    });
+    let statistics: u64 = layout.buffers().iter().map(|it| it.features as u64).sum();
+    let layers = trainer.layers();
+    let prunable: u64 = layers.iter().map(Layer::len).sum();
+    let header = |tensors: u64| 40 + 80 * tensors;
+    let point = header(tensors + layout.buffers().len() as u64) + 4 * (values + statistics);
+    let state = header(states * tensors + 1) + 4 * states * values + 8;
+    let layer_count = layers.len() as u64;
+    let file = |name: &str, bytes| FileOutline {
+        name: name.to_owned(),
+        bytes,
+        dense_only: false,
+    };
+    let mut files = vec![
+        file("start.safetensors", point),
+        file("mask.safetensors", header(layer_count) + prunable),
+        file("end.safetensors", point),
+        file("optimizer.safetensors", state),
+        file("metrics.jsonl", 150 * trainer.epochs()),
+        file("layers.jsonl", 220 * layer_count),
+        file("summary.json", 400),
+        file("done.json", 800),
+    ];
+    for step in stored {
+        files.push(FileOutline {
+            name: format!("the point at step {step}"),
+            bytes: point + state,
+            dense_only: true,
+        });
+    }
+    Ok(files)
+}

@@ -1,0 +1,291 @@
+//! `host plan`.
+
+use std::time::Duration;
+
+use super::args::{Output, PlanArgs};
+use super::assemble::{self, Read};
+use super::estimate::Estimate;
+use super::exit::{Exit, Failure};
+use super::outline::{LevelOutline, Outline, SeedOutline};
+use super::run::folders;
+use super::stdout;
+use crate::data::{DataError, Dataset, declared};
+use crate::interrupt::Interrupt;
+use crate::levels::Levels;
+use crate::report::{columns, plain_table};
+use crate::store::RunDir;
+
+/// Shows what a run would do.
+///
+/// # Errors
+/// What is wrong with the input.
+pub fn plan(args: &PlanArgs, output: &Output) -> Result<Exit, Failure> {
+    let read = assemble::read(&args.experiment)?;
+    let device = args.place.device;
+    let (data, here) = match read.data(&args.experiment, device) {
+        Ok(data) => (data, true),
+        Err(error @ DataError::Missing { .. }) => {
+            let stand_in = stand_in(args, &read)?;
+            log::warn!("{}", assemble::data_failure(&error));
+            (stand_in, false)
+        }
+        Err(error) => return Err(Failure::bad_input(assemble::data_failure(&error))),
+    };
+    let identities = read.identities(&data);
+    let trainer = read.trainer(data, device)?;
+    let (run, dense) = match here {
+        true => folders(&args.place.runs, &read, &identities),
+        false => (RunDir::new(""), RunDir::new("")),
+    };
+    let levels = Levels {
+        experiment: &read.loaded.experiment,
+        trainer: &trainer,
+        run,
+        dense,
+        threads: args.place.threads(),
+        checkpoint_every: Duration::MAX,
+        interrupt: Interrupt::default(),
+    };
+    let mut outline = Outline::new(&read, &levels, here)?;
+    let left = outline.steps_left();
+    if !args.no_estimate && left > 0 {
+        outline.estimate = Estimate::new(&levels, left).map_err(Failure::bad_input)?;
+    }
+    stdout::line(match output.json {
+        true => serde_json::json!(outline).to_string(),
+        false => text(&outline),
+    })?;
+    Ok(Exit::Success)
+}
+
+/// Data of the declared shape in place of data that are missing.
+fn stand_in(args: &PlanArgs, read: &Read) -> Result<Dataset, Failure> {
+    let named = &read.loaded.experiment.data;
+    let declared = declared(&named.name)
+        .ok_or_else(|| Failure::bad_input(format!("there is no dataset '{}'", named.name)))?;
+    declared
+        .stand_in(&named.options, args.place.device)
+        .map_err(Failure::bad_input)
+}
+
+fn text(outline: &Outline) -> String {
+    let mut sections = vec![facts(outline), layers(outline), levels(outline)];
+    sections.extend(per_layer(outline));
+    sections.push(files(outline));
+    sections.join("\n\n")
+}
+
+fn facts(outline: &Outline) -> String {
+    let data = &outline.data;
+    let shape: Vec<String> = data.shape.iter().map(i64::to_string).collect();
+    let run = match (&outline.run, outline.started) {
+        (None, _) => format!(
+            "runs/{}-… (its name's end depends on the data)",
+            outline.name
+        ),
+        (Some(run), false) => format!("{run} (new)"),
+        (Some(run), true) => format!("{run} (exists)"),
+    };
+    let seeds: Vec<String> = outline.seeds.iter().map(|it| it.seed.to_string()).collect();
+    let together = match (outline.side_by_side, outline.seeds.len()) {
+        (_, 1) => "",
+        (true, _) => ", side by side",
+        (false, _) => ", one after the other",
+    };
+    let mut rows = vec![
+        ("run", run),
+        ("seeds", format!("{}{together}", seeds.join(", "))),
+        (
+            "data",
+            format!(
+                "{}: {} + {} samples of {}, {} classes{}",
+                data.name,
+                grouped(data.train as u64),
+                grouped(data.test as u64),
+                shape.join("x"),
+                data.classes,
+                if data.here { "" } else { " (missing)" }
+            ),
+        ),
+        (
+            "model",
+            format!(
+                "{}: {} parameters, {} of them prunable weights in {} layers",
+                outline.model,
+                grouped(outline.parameters),
+                grouped(outline.prunable),
+                outline.layers.len()
+            ),
+        ),
+        ("strategy", outline.strategy.join(" -> ")),
+        (
+            "steps",
+            format!(
+                "{} an epoch, {} a level ({} epochs), {} a seed ({} levels), {} in all",
+                grouped(outline.steps_per_epoch),
+                grouped(outline.steps_per_level),
+                grouped(outline.epochs),
+                grouped(outline.steps_per_seed),
+                outline.levels.len(),
+                grouped(outline.steps_per_seed * outline.seeds.len() as u64)
+            ),
+        ),
+    ];
+    if let Some(done) = done(outline) {
+        rows.insert(1, ("done", done));
+    }
+    if let Some(estimate) = &outline.estimate {
+        let what = format!(
+            "about {} of training to do ({:.1} ms a step, from {} steps on this machine)",
+            duration(estimate.seconds),
+            1e3 * estimate.seconds_per_step,
+            estimate.steps_timed
+        );
+        rows.push(("time", what));
+    }
+    let line = |(name, what): &(&str, String)| format!("{name:<9} {what}");
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// Where the seeds stand, if any has started.
+fn done(outline: &Outline) -> Option<String> {
+    let count = outline.levels.len() as u64;
+    let all = |done: &dyn Fn(&SeedOutline) -> bool| outline.seeds.iter().all(done);
+    if all(&|seed| seed.levels_done == count) {
+        return Some("everything".to_owned());
+    }
+    if all(&|seed| seed.levels_done == 0 && seed.step == 0 && !seed.dense_shared) {
+        return None;
+    }
+    let one = |seed: &SeedOutline| {
+        let step = match (seed.dense_shared, seed.step) {
+            (true, _) => ", the dense level is shared with another run".to_owned(),
+            (_, 0) => String::new(),
+            (_, step) => format!(" and {step} steps of level {}", seed.levels_done),
+        };
+        format!(
+            "seed {}: {} of {count} levels{step}",
+            seed.seed, seed.levels_done
+        )
+    };
+    Some(outline.seeds.iter().map(one).collect::<Vec<_>>().join("; "))
+}
+
+fn layers(outline: &Outline) -> String {
+    let rows = outline.layers.iter().map(|layer| {
+        let kind = serde_json::json!(layer.kind);
+        let shape: Vec<String> = layer.shape.iter().map(i64::to_string).collect();
+        vec![
+            layer.name.clone(),
+            kind.as_str().unwrap_or_default().to_owned(),
+            shape.join("x"),
+            grouped(layer.weights),
+        ]
+    });
+    let header = ["layer", "kind", "shape", "weights"].map(str::to_owned);
+    columns(header.into(), rows, &[3])
+}
+
+fn levels(outline: &Outline) -> String {
+    let rows = outline.levels.iter().map(|level| {
+        vec![
+            level.level.to_string(),
+            format!("{:.6}", level.density),
+            format!("{} of {}", grouped(level.keep), grouped(outline.prunable)),
+        ]
+    });
+    let header = ["level", "density", "keeps"].map(str::to_owned);
+    columns(header.into(), rows, &[0, 1, 2])
+}
+
+/// Levels that fit beside each other on a line.
+const LEVELS_A_LINE: usize = 8;
+
+/// What each level keeps of each layer, where that is known in advance.
+fn per_layer(outline: &Outline) -> Option<String> {
+    outline.levels.first()?.keep_per_layer.as_ref()?;
+    let counts = |level: &LevelOutline, layer: usize| {
+        let counts = level.keep_per_layer.as_ref();
+        counts.map_or_else(String::new, |counts| grouped(counts[layer]))
+    };
+    let block = |levels: &[LevelOutline]| {
+        let mut header = vec!["kept at level".to_owned()];
+        header.extend(levels.iter().map(|level| level.level.to_string()));
+        let rows = outline.layers.iter().enumerate().map(|(index, layer)| {
+            let mut row = vec![layer.name.clone()];
+            row.extend(levels.iter().map(|level| counts(level, index)));
+            row
+        });
+        let numbers: Vec<usize> = (1..=levels.len()).collect();
+        columns(header, rows, &numbers)
+    };
+    let blocks = outline.levels.chunks(LEVELS_A_LINE).map(block);
+    Some(blocks.collect::<Vec<_>>().join("\n\n"))
+}
+
+fn files(outline: &Outline) -> String {
+    let rows = outline.files.iter().map(|file| {
+        let at = if file.dense_only { "0" } else { "each" };
+        [file.name.clone(), at.to_owned(), bytes(file.bytes)]
+    });
+    let table = plain_table(&["file of a seed", "level", "about"], rows);
+    let dense = match &outline.dense {
+        Some(dense) => format!("; level 0 is kept in {dense} and shared"),
+        None => String::new(),
+    };
+    format!("{table}\n\n{} in all, about{dense}", bytes(outline.bytes))
+}
+
+/// `1234567` as `1,234,567`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A length in the unit that suits it.
+fn bytes(length: u64) -> String {
+    match length as f64 {
+        length if length < 1e3 => format!("{length} B"),
+        length if length < 1e6 => format!("{:.1} kB", length / 1e3),
+        length if length < 1e9 => format!("{:.1} MB", length / 1e6),
+        length => format!("{:.1} GB", length / 1e9),
+    }
+}
+
+/// A time in the unit that suits it.
+fn duration(seconds: f64) -> String {
+    match seconds {
+        s if s < 100.0 => format!("{s:.0} s"),
+        s if s < 100.0 * 60.0 => format!("{:.0} min", s / 60.0),
+        s if s < 72.0 * 3600.0 => format!("{:.1} h", s / 3600.0),
+        s => format!("{:.1} days", s / 86400.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_shown_as_people_write_them() {
+        assert_eq!(
+            ["7", "1,000", "22,784", "1,234,567"],
+            [7, 1000, 22784, 1_234_567].map(grouped)
+        );
+        assert_eq!(
+            ["999 B", "93.3 kB", "1.0 MB"],
+            [999, 93_312, 1_000_000].map(bytes)
+        );
+        assert_eq!(
+            ["59 s", "10 min", "2.5 h"],
+            [59.0, 600.0, 9000.0].map(duration)
+        );
+    }
+}

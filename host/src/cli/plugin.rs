@@ -1,0 +1,205 @@
+//! `host plugin`.
+
+use std::path::Path;
+use std::rc::Rc;
+
+use plugin_api::abi::wire::ComponentManifest;
+use serde_json::{Value, json};
+
+use super::args::{Output, PluginCommand};
+use super::exit::{Exit, Failure};
+use super::options::{Described, description, options};
+use super::stdout;
+use crate::experiment::PluginSource;
+use crate::report::plain_table;
+use crate::strategy::{Loader, PATH_VARIABLE, Plugin, plugin_name, probe};
+
+/// Lists, shows or probes plugins.
+///
+/// # Errors
+/// A plugin that is not found or cannot be used.
+pub fn plugin(command: &PluginCommand, output: &Output) -> Result<Exit, Failure> {
+    match command {
+        PluginCommand::List => list(output)?,
+        PluginCommand::Show { name } => show(name, output)?,
+        PluginCommand::Probe { file } => {
+            // The parent process reads the last line of stderr.
+            probe(file).map_err(|reason| Failure::new(Exit::Plugin, reason))?;
+        }
+    }
+    Ok(Exit::Success)
+}
+
+fn list(output: &Output) -> Result<(), Failure> {
+    let mut loader = Loader::for_this_program();
+    let mut rows = Vec::new();
+    for name in loader.names() {
+        let plugin = loader.load(&name, None).map_err(|error| error.to_string());
+        if output.json {
+            stdout::line(match &plugin {
+                Ok(plugin) => facts(plugin),
+                Err(error) => json!({ "name": name, "error": error }),
+            })?;
+            continue;
+        }
+        rows.push(match plugin {
+            Ok(plugin) => [
+                name,
+                plugin.manifest.version.clone(),
+                format!("{}.{}", plugin.api.0, plugin.api.1),
+                components(&plugin),
+                plugin.digest[..16].to_owned(),
+                plugin.path.display().to_string(),
+            ],
+            Err(error) => [
+                name,
+                "unusable".into(),
+                "".into(),
+                error,
+                "".into(),
+                "".into(),
+            ],
+        });
+    }
+    if output.json {
+        return Ok(());
+    }
+    let header = ["plugin", "version", "API", "components", "BLAKE3", "file"];
+    let folders: Vec<String> = loader
+        .folders()
+        .map(|it| it.display().to_string())
+        .collect();
+    stdout::line(plain_table(&header, rows))?;
+    if output.quiet {
+        return Ok(());
+    }
+    stdout::line(format!(
+        "\nsearched: {} ({PATH_VARIABLE} adds folders)",
+        folders.join(", ")
+    ))
+}
+
+/// `score magnitude, mask global`.
+fn components(plugin: &Plugin) -> String {
+    let names = plugin.manifest.components.iter();
+    let names = names.map(|it| format!("{} {}", it.kind.name(), it.name));
+    names.collect::<Vec<_>>().join(", ")
+}
+
+fn facts(plugin: &Plugin) -> Value {
+    json!({
+        "name": plugin.name,
+        "path": plugin.path,
+        "blake3": plugin.digest,
+        "api": format!("{}.{}", plugin.api.0, plugin.api.1),
+        "rustc": plugin.rustc,
+        "manifest": plugin.manifest,
+    })
+}
+
+fn show(asked: &str, output: &Output) -> Result<(), Failure> {
+    let (plugin, component) = find(asked)?;
+    let all = &plugin.manifest.components;
+    let shown: Vec<&ComponentManifest> = (all.iter())
+        .filter(|it| component.is_none_or(|name| it.name == name))
+        .collect();
+    if shown.is_empty() {
+        return Err(Failure::bad_input(format!(
+            "plugin `{}` has no component `{}`; it has {}",
+            plugin.name,
+            component.unwrap_or_default(),
+            components(&plugin)
+        )));
+    }
+    if output.json {
+        return stdout::line(facts(&plugin));
+    }
+    let mut text = Vec::new();
+    if component.is_none() {
+        text.push(head(&plugin));
+    }
+    text.extend(shown.iter().map(|it| describe(&plugin.name, it)));
+    stdout::line(text.join("\n\n"))
+}
+
+/// The plugin that was asked for by `plugin`, `plugin/component` or the path of its file.
+fn find(asked: &str) -> Result<(Rc<Plugin>, Option<&str>), Failure> {
+    let mut loader = Loader::for_this_program();
+    let failed = |error| Failure::new(Exit::Plugin, error);
+    let path = Path::new(asked);
+    if asked.ends_with(std::env::consts::DLL_SUFFIX) {
+        let name = plugin_name(path)
+            .ok_or_else(|| Failure::new(Exit::Plugin, format!("{asked} is no plugin's file")))?;
+        let source = PluginSource {
+            path: path.to_owned(),
+            blake3: None,
+        };
+        // A plugin of that name elsewhere does not matter here.
+        let mut alone = Loader::new(Vec::new(), Vec::new(), std::env::current_exe().ok());
+        return Ok((alone.load(&name, Some(&source)).map_err(failed)?, None));
+    }
+    let (name, component) = match asked.split_once('/') {
+        Some((name, component)) => (name, Some(component)),
+        None => (asked, None),
+    };
+    match loader.load(name, None) {
+        Err(error) if !loader.names().iter().any(|it| it == name) => Err(Failure::bad_input(error)),
+        result => Ok((result.map_err(failed)?, component)),
+    }
+}
+
+fn head(plugin: &Plugin) -> String {
+    let manifest = &plugin.manifest;
+    let mut rows = vec![
+        ("file", plugin.path.display().to_string()),
+        ("BLAKE3", plugin.digest.clone()),
+        ("API", format!("{}.{}", plugin.api.0, plugin.api.1)),
+        ("built by", plugin.rustc.clone()),
+    ];
+    if let Some(default) = &manifest.default {
+        let rewind: Vec<String> = default.rewind.iter().map(|it| format!("{it:?}")).collect();
+        let trio = format!(
+            "strategy = {:?} means score = {:?}, mask = {:?}, rewind = [{}]",
+            plugin.name,
+            default.score,
+            default.mask,
+            rewind.join(", ")
+        );
+        rows.push(("default", trio));
+    }
+    let mut lines = vec![format!("{} {}", manifest.name, manifest.version)];
+    if !manifest.summary.is_empty() {
+        lines[0].push_str(&format!(": {}", manifest.summary));
+    }
+    lines.extend(
+        rows.iter()
+            .map(|(name, what)| format!("  {name:<9} {what}")),
+    );
+    lines.join("\n")
+}
+
+fn describe(plugin: &str, component: &ComponentManifest) -> String {
+    let mut lines = vec![format!(
+        "{} = \"{plugin}/{}\"",
+        component.kind.name(),
+        component.name
+    )];
+    let what = description(&component.schema);
+    if !what.is_empty() {
+        lines.push(format!("  {what}"));
+    }
+    let options = options(&component.schema);
+    if options.is_empty() {
+        lines.push("  It has no options.".to_owned());
+        return lines.join("\n");
+    }
+    let rows = options.into_iter().map(|option: Described| {
+        let default = option
+            .default
+            .map_or_else(|| "-".to_owned(), |it| it.to_string());
+        [option.name, option.kind, default, option.docs]
+    });
+    let table = plain_table(&["option", "what", "default", "meaning"], rows);
+    lines.extend(table.lines().map(|line| format!("  {line}")));
+    lines.join("\n")
+}

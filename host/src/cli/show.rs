@@ -1,0 +1,141 @@
+//! `host show`.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::args::{Output, ShowArgs};
+use super::exit::{Exit, Failure};
+use super::run::dense_folder;
+use super::stdout;
+use crate::experiment::Experiment;
+use crate::report;
+use crate::store::{self, RunDir};
+
+/// Where a seed of a run stands.
+struct Standing {
+    seed: u64,
+    levels: u64,
+    failure: Option<Value>,
+}
+
+/// Shows the levels of a run.
+///
+/// # Errors
+/// A folder that is no run, or one that cannot be read.
+pub fn show(args: &ShowArgs, output: &Output) -> Result<Exit, Failure> {
+    let path = find(args)?;
+    let run = RunDir::new(&path);
+    let experiment = experiment(&run)?;
+    let mut seeds: BTreeSet<u64> = run.seeds().into_iter().collect();
+    seeds.extend(experiment.iter().flat_map(|it| &it.seeds));
+    let seeds: Vec<u64> = seeds.into_iter().collect();
+    let failed = |error| Failure::new(Exit::Failed, error);
+    let summaries = report::collect(&run, &seeds).map_err(failed)?;
+    let dense = dense_of(&run);
+    let standings: Vec<Standing> = (seeds.iter())
+        .map(|&seed| Standing {
+            seed,
+            levels: summaries.iter().filter(|it| it.seed == seed).count() as u64,
+            failure: failure(&run, seed).or_else(|| failure(dense.as_ref()?, seed)),
+        })
+        .collect();
+    let wanted = experiment.as_ref().map(|it| it.last_level() + 1);
+    if output.json {
+        let seeds: Vec<Value> = (standings.iter())
+            .map(|it| json!({ "seed": it.seed, "levels": it.levels, "failure": it.failure }))
+            .collect();
+        stdout::line(json!({
+            "run": path, "levels": wanted, "seeds": seeds, "summaries": summaries,
+        }))?;
+        return Ok(Exit::Success);
+    }
+    let mut text = match summaries.is_empty() {
+        true => "no level is finished yet".to_owned(),
+        false => report::table(&summaries),
+    };
+    let notes: Vec<String> = standings.iter().filter_map(|it| note(it, wanted)).collect();
+    if !notes.is_empty() {
+        text = format!("{text}\n\n{}", notes.join("\n"));
+    }
+    stdout::line(text)?;
+    Ok(Exit::Success)
+}
+
+/// The folder that was meant: a path, or a name among the runs.
+fn find(args: &ShowArgs) -> Result<PathBuf, Failure> {
+    let is_run = |path: &Path| {
+        path.join("identity.json").exists()
+            || (path.is_dir() && !RunDir::new(path).seeds().is_empty())
+    };
+    let among = args.runs.join(&args.run);
+    if let Some(path) = [&args.run, &among].into_iter().find(|path| is_run(path)) {
+        return Ok(path.clone());
+    }
+    let shown = args.run.display();
+    let mut known: Vec<String> = (std::fs::read_dir(&args.runs)
+        .into_iter()
+        .flatten()
+        .flatten())
+    .filter(|entry| is_run(&entry.path()))
+    .map(|entry| entry.file_name().to_string_lossy().into_owned())
+    .collect();
+    known.sort();
+    let known = match known.is_empty() {
+        true => format!("there are no runs in {}", args.runs.display()),
+        false => format!("runs in {}: {}", args.runs.display(), known.join(", ")),
+    };
+    let what = match (args.run.is_dir(), args.run.exists()) {
+        (true, _) => format!("{shown} is no run: it has neither identity.json nor a seed's folder"),
+        (_, true) => format!("{shown} is no run, which is a folder"),
+        _ => format!("there is no run {shown}"),
+    };
+    Err(Failure::bad_input(format!("{what}; {known}")))
+}
+
+/// What the run was started with; none for a folder of dense levels.
+fn experiment(run: &RunDir) -> Result<Option<Experiment>, Failure> {
+    let path = run.file("experiment.toml");
+    if !path.exists() {
+        return Ok(None);
+    }
+    let bytes = store::read(&path).map_err(|error| Failure::new(Exit::Failed, error))?;
+    let damaged = |error: &dyn std::fmt::Display| {
+        Failure::new(
+            Exit::Failed,
+            format!("{} is damaged: {error}", path.display()),
+        )
+    };
+    toml::from_slice(&bytes)
+        .map(Some)
+        .map_err(|error| damaged(&error))
+}
+
+/// The folder of the run's dense level, where a seed may have been given up too.
+fn dense_of(run: &RunDir) -> Option<RunDir> {
+    let identity: Value =
+        serde_json::from_slice(&store::read(&run.file("identity.json")).ok()?).ok()?;
+    let folder = dense_folder(identity["dense"].as_str()?.get(..8)?);
+    Some(RunDir::new(run.path().parent()?.join(folder)))
+}
+
+fn failure(run: &RunDir, seed: u64) -> Option<Value> {
+    serde_json::from_slice(&store::read(&run.seed(seed).failure()).ok()?).ok()
+}
+
+/// What is to be said of a seed besides its levels.
+fn note(standing: &Standing, wanted: Option<u64>) -> Option<String> {
+    let (seed, levels) = (standing.seed, standing.levels);
+    if let Some(failure) = &standing.failure {
+        let reason = failure["reason"].as_str().unwrap_or("the reason is lost");
+        return Some(format!(
+            "seed {seed} was given up at level {}: {reason}",
+            failure["level"]
+        ));
+    }
+    let wanted = wanted.filter(|&wanted| levels < wanted)?;
+    Some(format!(
+        "seed {seed} is not finished: {levels} of {wanted} levels are done"
+    ))
+}
