@@ -8,6 +8,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/autocast_mode.h>
 #include <torch/csrc/autograd/autograd.h>
+#include <torch/csrc/autograd/custom_function.h>
 
 #include <cmath>
 #include <cstdlib>
@@ -15,6 +16,14 @@
 #include <exception>
 #include <limits>
 #include <string>
+
+// The BLAS inside libtorch, and its threads if it is MKL; absent symbols are null.
+#if defined(__linux__)
+extern "C" __attribute__((weak)) void sgemm_(const char *, const char *, const int *, const int *, const int *,
+                                             const float *, const float *, const int *, const float *,
+                                             const int *, const float *, float *, const int *);
+extern "C" __attribute__((weak)) int MKL_Set_Num_Threads_Local(int);
+#endif
 
 // One clone per instruction set, chosen when the program is loaded.
 #if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__)
@@ -24,6 +33,10 @@
 #endif
 
 namespace {
+
+// MKL chooses how to add up a product by where its matrices lie and by the threads at hand, unless
+// told otherwise before its first product: a lane's bytes would depend on its neighbours.
+__attribute__((constructor)) void add_up_in_one_order() { setenv("MKL_CBWR", "AUTO,STRICT", 0); }
 
 // Elements below which a pass is not worth a second thread.
 constexpr int64_t GRAIN = 32768;
@@ -108,6 +121,129 @@ bool copy_rows(const at::Tensor &from, at::Tensor &to, bool lanes) {
   return true;
 }
 
+// One operand of a product as BLAS reads it: its rows or its columns are dense.
+struct Operand {
+  at::Tensor tensor;
+  bool transposed;
+  int64_t step;
+
+  explicit Operand(const at::Tensor &given) : tensor(given) {
+    const auto dense = [&](int64_t inner, int64_t outer) {
+      return tensor.stride(inner) == 1 && tensor.stride(outer) >= std::max<int64_t>(1, tensor.size(inner));
+    };
+    transposed = !dense(2, 1) && dense(1, 2);
+    if (!transposed && !dense(2, 1)) tensor = tensor.contiguous();
+    step = transposed ? tensor.stride(2) : std::max(tensor.stride(1), tensor.size(2));
+  }
+
+  // Pointer to an element of a lane.
+  const float *at(int64_t lane, int64_t row, int64_t column) const {
+    return tensor.const_data_ptr<float>() + lane * tensor.stride(0) + row * (transposed ? 1 : step) +
+           column * (transposed ? step : 1);
+  }
+};
+
+// While it lives, BLAS on this thread does not start others.
+struct OneBlasThread {
+#if defined(__linux__)
+  int before = MKL_Set_Num_Threads_Local ? MKL_Set_Num_Threads_Local(1) : 0;
+  ~OneBlasThread() {
+    if (MKL_Set_Num_Threads_Local) MKL_Set_Num_Threads_Local(before);
+  }
+#endif
+};
+
+// a * b of every lane, written to `out` or added to it. A lane's product is cut into pieces by its own shape alone, and a
+// piece is computed by one thread: its bits depend neither on the number of lanes nor on the threads.
+void write_products(const at::Tensor &a, const at::Tensor &b, at::Tensor &out, bool add) {
+  const int64_t lanes = out.size(0), m = out.size(1), n = out.size(2), k = a.size(2);
+  if (out.numel() == 0 || k == 0) {
+    if (!add) out.zero_();
+    return;
+  }
+#if defined(__linux__)
+  if (sgemm_ && out.is_cpu() && out.scalar_type() == at::kFloat && a.scalar_type() == at::kFloat &&
+      b.scalar_type() == at::kFloat) {
+    const Operand left(a), right(b);
+    float *target = out.data_ptr<float>();
+    // Pieces of about a million products, whole vectors wide, along the longer side.
+    constexpr int64_t PIECE = 1 << 20, VECTOR = 16;
+    const bool by_rows = m >= n;
+    const int64_t side = by_rows ? m : n;
+    const int64_t wanted = std::max<int64_t>(1, std::min<int64_t>(64, m * n * k / PIECE));
+    const int64_t width = ((side + wanted - 1) / wanted + VECTOR - 1) / VECTOR * VECTOR;
+    const int64_t pieces = (side + width - 1) / width;
+    const int64_t worth = std::max<int64_t>(1, (PIECE / 4) * pieces / std::max<int64_t>(1, m * n * k));
+    at::parallel_for(0, lanes * pieces, worth, [&](int64_t begin, int64_t end) {
+      const OneBlasThread one;
+      for (int64_t task = begin; task < end; ++task) {
+        const int64_t lane = task / pieces, from = task % pieces * width, size = std::min(width, side - from);
+        const int64_t row = by_rows ? from : 0, column = by_rows ? 0 : from;
+        // BLAS counts by columns: it computes the transposed product of the transposed operands.
+        const int rows = int(by_rows ? size : m), columns = int(by_rows ? n : size), inner = int(k);
+        const int right_step = int(right.step), left_step = int(left.step), out_step = int(n);
+        const float one_f = 1.0f, before = add ? 1.0f : 0.0f;
+        sgemm_(right.transposed ? "T" : "N", left.transposed ? "T" : "N", &columns, &rows, &inner, &one_f,
+               right.at(lane, 0, column), &right_step, left.at(lane, row, 0), &left_step, &before,
+               target + (lane * m + row) * n + column, &out_step);
+      }
+    });
+    return;
+  }
+#endif
+  // The same call for each lane: what it does depends on the lane's shape alone.
+  for (int64_t lane = 0; lane < lanes; ++lane) {
+    at::Tensor of_lane = out.select(0, lane);
+    if (add)
+      of_lane.addmm_(a.select(0, lane), b.select(0, lane));
+    else
+      at::mm_out(of_lane, a.select(0, lane), b.select(0, lane));
+  }
+}
+
+// a * b of every lane, [lanes, m, k] and [lanes, k, n].
+struct LaneProduct : torch::autograd::Function<LaneProduct> {
+  static at::Tensor forward(torch::autograd::AutogradContext *context, const at::Tensor &a, const at::Tensor &b) {
+    context->save_for_backward({a, b});
+    at::Tensor out = at::empty({a.size(0), a.size(1), b.size(2)}, a.options());
+    write_products(a, b, out, false);
+    return out;
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext *context,
+                                                 torch::autograd::variable_list slopes) {
+    const auto saved = context->get_saved_variables();
+    const at::Tensor slope = slopes[0].contiguous();
+    at::Tensor of_a, of_b;
+    if (context->needs_input_grad(0)) of_a = LaneProduct::apply(slope, saved[1].transpose(1, 2));
+    if (context->needs_input_grad(1)) of_b = LaneProduct::apply(saved[0].transpose(1, 2), slope);
+    return {of_a, of_b};
+  }
+};
+
+// bias + weight * input of every lane, [lanes, out], [lanes, out, in] and [lanes, in, batch].
+struct LaneLinear : torch::autograd::Function<LaneLinear> {
+  static at::Tensor forward(torch::autograd::AutogradContext *context, const at::Tensor &bias,
+                            const at::Tensor &weight, const at::Tensor &input) {
+    context->save_for_backward({weight, input});
+    at::Tensor out = at::empty({weight.size(0), weight.size(1), input.size(2)}, weight.options());
+    out.copy_(bias.unsqueeze(2).expand_as(out));
+    write_products(weight, input, out, true);
+    return out;
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext *context,
+                                                 torch::autograd::variable_list slopes) {
+    const auto saved = context->get_saved_variables();
+    const at::Tensor slope = slopes[0].contiguous();
+    at::Tensor of_bias, of_weight, of_input;
+    if (context->needs_input_grad(0)) of_bias = slope.sum({2});
+    if (context->needs_input_grad(1)) of_weight = LaneProduct::apply(slope, saved[1].transpose(1, 2));
+    if (context->needs_input_grad(2)) of_input = LaneProduct::apply(saved[0].transpose(1, 2), slope);
+    return {of_bias, of_weight, of_input};
+  }
+};
+
 } // namespace
 
 // One lane's piece of an SGD step with momentum; pruned elements become +0 by selection.
@@ -167,6 +303,25 @@ void rewind_free_text(char *text) { std::free(text); }
 // A copy in channels_last memory order, or the tensor itself if it is in that order.
 char *rewind_channels_last(const at::Tensor *tensor, at::Tensor **out) {
   return guarded([&] { *out = new at::Tensor(tensor->contiguous(at::MemoryFormat::ChannelsLast)); });
+}
+
+// A linear layer of every lane; differentiable twice. Under autocast it computes in the lower precision.
+char *rewind_lane_linear(const at::Tensor *bias, const at::Tensor *weight, const at::Tensor *input,
+                         at::Tensor **out) {
+  return guarded([&] {
+    TORCH_CHECK(weight->dim() == 3 && input->dim() == 3 && bias->dim() == 2 &&
+                    bias->sizes() == weight->sizes().slice(0, 2) && input->size(0) == weight->size(0) &&
+                    input->size(1) == weight->size(2),
+                "bias must be [lanes, out], weight [lanes, out, in] and input [lanes, in, batch], not ",
+                bias->sizes(), ", ", weight->sizes(), " and ", input->sizes());
+    const auto device = weight->device().type();
+    if (at::autocast::is_autocast_enabled(device)) {
+      const auto kind = at::autocast::get_autocast_dtype(device);
+      *out = new at::Tensor(LaneLinear::apply(bias->to(kind), weight->to(kind), input->to(kind)));
+    } else {
+      *out = new at::Tensor(LaneLinear::apply(*bias, *weight, *input));
+    }
+  });
 }
 
 // Algorithms whose bits do not depend on timing; memory stays uninitialised where it may.

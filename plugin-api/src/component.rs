@@ -79,9 +79,13 @@ component_trait! {
         }
 
         /// One tensor for each prunable layer, with the layer's shape, f32: 1 is kept, 0 is pruned.
-        /// Before training and between levels exactly [`target`](crate::Context::target) weights are
-        /// kept, and between levels none that was pruned; within a level both are free, but the
-        /// number kept must be the target if the component says so by asking for it.
+        ///
+        /// | [`phase`](crate::Context::phase) | ones in all layers together | may pruned weights come back? |
+        /// |---|---|---|
+        /// | before training | exactly the [`target`](crate::Context::target) of the round | no |
+        /// | between levels | exactly the target | no |
+        /// | within a level, also called in one of the others | exactly the target | yes |
+        /// | within a level only | at most as many as before and at least the target, at the [last call](crate::Interval::last_call) exactly the target | yes |
         ///
         /// # Errors
         /// Shown to the user behind the names of plugin and component.

@@ -31,7 +31,11 @@ impl<'a> Context<'a> {
         })
     }
 
-    fn query<T: DeserializeOwned>(
+    /// A service's answer, by its code; request and answer are what travels as JSON.
+    ///
+    /// # Errors
+    /// What the host says, such as that it does not know the service.
+    pub fn try_query<T: DeserializeOwned>(
         &mut self,
         service: Service,
         request: &impl Serialize,
@@ -135,7 +139,7 @@ impl<'a> Context<'a> {
     /// # Errors
     /// What the host says.
     pub fn survivors(&mut self) -> Result<Vec<u64>> {
-        self.query(Service::SURVIVORS, &())
+        self.try_query(Service::SURVIVORS, &())
     }
 
     /// The masks with which a level of this run, or of another run's same seed, was trained.
@@ -163,7 +167,7 @@ impl<'a> Context<'a> {
     /// # Errors
     /// What the host says.
     pub fn stored_points(&mut self) -> Result<Vec<Point>> {
-        self.query(Service::POINTS, &())
+        self.try_query(Service::POINTS, &())
     }
 
     /// Gradients with respect to every weight, pruned or not, at the masked network.
@@ -206,7 +210,7 @@ impl<'a> Context<'a> {
         total: Option<u64>,
         may_grow: bool,
     ) -> Result<Vec<u64>> {
-        self.query(
+        self.try_query(
             Service::COUNTS,
             &CountsRequest {
                 distribution,
@@ -267,13 +271,13 @@ impl<'a> Context<'a> {
             .ok_or_else(|| Error::new("the host gave no permutation"))
     }
 
-    /// A generator of the component's own. It depends on seed, component, level and step alone (and
+    /// A generator of the component's own, to be used with [`rand_core`](crate::rand_core). It depends on seed, component, level and step alone (and
     /// on how many streams this call took before), so that a resumed run draws the same numbers.
     ///
     /// # Errors
     /// What the host says.
     pub fn random(&mut self) -> Result<ChaCha8Rng> {
-        let key: [u8; 32] = self.query(Service::RANDOM_KEY, &())?;
+        let key: [u8; 32] = self.try_query(Service::RANDOM_KEY, &())?;
         Ok(ChaCha8Rng::from_seed(key))
     }
 

@@ -5,7 +5,7 @@
 /// Every part may be left out, but their order is fixed. `default` names the trio that the plugin's
 /// name alone stands for in an experiment file.
 ///
-/// ```no_run
+/// ```no_run,standalone_crate
 /// # use plugin_api::*;
 /// # #[derive(Default, serde::Deserialize, schemars::JsonSchema)] struct Magnitude {}
 /// # impl Scorer for Magnitude { fn score(&mut self, _: &mut ScoreContext<'_>) -> Result<Vec<Tensor>> { todo!() } }

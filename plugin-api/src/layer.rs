@@ -13,6 +13,9 @@ pub enum LayerKind {
     Conv1d,
     /// `[out, in, height, width]`.
     Conv2d,
+    /// A kind that came with a later host.
+    #[serde(other)]
+    Other,
 }
 
 /// One prunable layer: the weight of a linear or convolution layer.

@@ -37,7 +37,7 @@ impl Default for Batches {
 /// A gradient of the masked network. It is taken with respect to every weight, pruned or not:
 /// growth needs the gradients of pruned weights. Running statistics stay as they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct GradientRequest {
     /// Which function.

@@ -66,6 +66,7 @@ pub enum Weights {
 
 /// What becomes of batch norms.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct BatchNorm {
     /// Scale and shift.
     pub affine: Source,

@@ -27,8 +27,6 @@ pub use exit::{Exit, Failure};
 
 /// Parses the command line, does what it says and maps the result to an exit code.
 pub fn main() -> ExitCode {
-    // Before anything computes: products must round alike, whatever runs beside them.
-    crate::shim::make_reproducible();
     let matches = program::command().get_matches();
     let args = match Args::from_arg_matches(&matches) {
         Ok(args) => args,

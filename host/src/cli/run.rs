@@ -13,7 +13,9 @@ use super::stdout;
 use super::watch::Watcher;
 use crate::interrupt::Interrupt;
 use crate::levels::{Levels, Outcome, RunError};
+use crate::records::Summary;
 use crate::report;
+use crate::shim;
 use crate::store::{self, RunDir};
 
 /// Runs an experiment, or goes on with it.
@@ -23,6 +25,9 @@ use crate::store::{self, RunDir};
 pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit, Failure> {
     let mut read = assemble::read(&args.experiment)?;
     let (device, runs) = (args.place.device, &args.place.runs);
+    if device.is_cuda() {
+        shim::set_deterministic(true).map_err(|error| Failure::new(Exit::Failed, error))?;
+    }
     let data = read
         .data(&args.experiment, device)
         .map_err(|error| Failure::bad_input(assemble::data_failure(&error)))?;
@@ -52,11 +57,10 @@ pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit
     let mut watcher = Watcher::new(output, bars, experiment, &run);
     let outcome = levels.run(&mut read.seeds, &mut watcher);
     watcher.finish();
-    // Whatever came of the run, its table says what is there.
-    let summaries = report::collect(&run, &experiment.seeds).map_err(failed)?;
-    let csv = report::summary_csv(&summaries).map_err(|error| Failure::new(Exit::Failed, error))?;
-    store::write(&run.file("summary.csv"), &csv).map_err(|error| failed(error.into()))?;
+    // Whatever came of the run, its table says what is there; what stopped it is said first.
+    let summarised = summarise(&run, &experiment.seeds);
     let outcome = outcome.map_err(failed)?;
+    let summaries = summarised?;
     let table = report::table(&summaries);
     stdout::line(if output.json {
         let interrupted = matches!(outcome, Outcome::Interrupted);
@@ -79,6 +83,14 @@ pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit
             Ok(Exit::Failed)
         }
     }
+}
+
+/// Collects the finished levels and writes them as CSV.
+fn summarise(run: &RunDir, seeds: &[u64]) -> Result<Vec<Summary>, Failure> {
+    let summaries = report::collect(run, seeds).map_err(failed)?;
+    let csv = report::summary_csv(&summaries).map_err(|error| Failure::new(Exit::Failed, error))?;
+    store::write(&run.file("summary.csv"), &csv).map_err(|error| failed(error.into()))?;
+    Ok(summaries)
 }
 
 fn failed(error: RunError) -> Failure {

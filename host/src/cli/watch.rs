@@ -1,6 +1,6 @@
 //! Shows a run to whoever started it: moving bars on a terminal, plain lines or JSON elsewhere.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -25,6 +25,12 @@ pub struct Watcher {
     level: BTreeMap<u64, Summary>,
     /// Losses and accuracies of the last epoch, by seed.
     epoch: BTreeMap<u64, (f64, f64)>,
+    /// Levels that are done, by seed.
+    done: BTreeMap<u64, u64>,
+    /// Seeds that train at the moment.
+    training: BTreeSet<u64>,
+    /// Whether a step was made since the last level started.
+    stepped: bool,
 }
 
 impl Watcher {
@@ -44,7 +50,7 @@ impl Watcher {
             );
         }
         Self {
-            bar: output.bars().then(|| bars.add(bar(experiment))),
+            bar: output.bars().then(|| bars.add(bar())),
             json: output.json,
             quiet: output.quiet,
             last_level: experiment.last_level(),
@@ -52,6 +58,9 @@ impl Watcher {
             started: Instant::now(),
             level: BTreeMap::new(),
             epoch: BTreeMap::new(),
+            done: BTreeMap::new(),
+            training: BTreeSet::new(),
+            stepped: false,
         }
     }
 
@@ -89,10 +98,21 @@ impl Watcher {
         ));
     }
 
-    fn step(&self, level: u64, step: u64, steps: u64) {
+    /// Moves the bar, which counts the steps of all levels of all seeds.
+    fn step(&mut self, level: u64, step: u64, steps: u64) {
+        let first = !std::mem::replace(&mut self.stepped, true);
         let Some(bar) = &self.bar else { return };
-        bar.set_position(level * steps + step);
-        bar.set_length((self.last_level + 1) * steps);
+        let resting = self
+            .done
+            .iter()
+            .filter(|(seed, _)| !self.training.contains(seed));
+        let before: u64 = resting.map(|(_, levels)| levels * steps).sum();
+        bar.set_length(self.seeds as u64 * (self.last_level + 1) * steps);
+        bar.set_position(before + self.training.len() as u64 * (level * steps + step));
+        if first && self.epoch.is_empty() {
+            // What was done in an earlier session says nothing of this one's speed.
+            bar.reset_eta();
+        }
         let n = self.epoch.len().max(1) as f64;
         let (loss, accuracy) = self
             .epoch
@@ -107,10 +127,10 @@ impl Watcher {
     }
 }
 
-fn bar(experiment: &Experiment) -> ProgressBar {
+fn bar() -> ProgressBar {
     let style =
         ProgressStyle::with_template("{bar:30} {percent:>3} %  {msg}  {elapsed} done, {eta} left");
-    let bar = ProgressBar::new(experiment.last_level() + 1);
+    let bar = ProgressBar::no_length();
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     bar
 }
@@ -121,7 +141,9 @@ impl Observer for Watcher {
             print_json(event);
         }
         match event {
-            Event::LevelFound { .. } => {}
+            Event::LevelFound { summary } => {
+                self.done.insert(summary.seed, summary.level + 1);
+            }
             Event::LevelStarted {
                 seed,
                 level,
@@ -130,6 +152,11 @@ impl Observer for Watcher {
                 step,
                 ..
             } => {
+                if std::mem::replace(&mut self.stepped, false) {
+                    self.training.clear();
+                    self.epoch.clear();
+                }
+                self.training.insert(*seed);
                 log::debug!(
                     "seed {seed}: level {level} starts at step {step} with {survivors} of {weights} weights"
                 );
@@ -150,12 +177,18 @@ impl Observer for Watcher {
                     100.0 * record.train_accuracy
                 );
             }
-            Event::LevelDone { summary } => self.level_done(summary),
+            Event::LevelDone { summary } => {
+                self.done.insert(summary.seed, summary.level + 1);
+                self.level_done(summary);
+            }
             Event::SeedFailed {
                 seed,
                 level,
                 reason,
             } => {
+                self.done.insert(*seed, self.last_level + 1);
+                self.training.remove(seed);
+                self.epoch.remove(seed);
                 log::error!("seed {seed}, level {level}: {reason}");
             }
         }

@@ -74,28 +74,23 @@ impl Levels<'_> {
         let Some(interval) = strategy.cadence().within_level.clone() else {
             return Ok(());
         };
-        let per_epoch = self.trainer.steps_per_epoch();
-        let (step, total) = (session.position().step, self.trainer.steps_per_level());
-        let (every, from) = (
-            interval.every.steps(per_epoch).max(1),
-            interval.from.steps(per_epoch),
+        let (per_epoch, per_level) = (
+            self.trainer.steps_per_epoch(),
+            self.trainer.steps_per_level(),
         );
-        let until = interval
-            .until
-            .map_or(total, |until| until.steps(per_epoch))
-            .min(total - 1);
-        let due = running.level > 0 && (from..=until).contains(&step) && (step - from) % every == 0;
-        if !due {
+        let step = session.position().step;
+        if running.level == 0 || !interval.is_due(step, per_epoch, per_level) {
             return Ok(());
         }
         let target = self.keep(running.level);
         let masks = session.mask(lane)?;
-        let exact =
-            strategy.cadence().between_levels || strategy.cadence().rounds_before_training > 0;
-        let most = if exact {
-            target
-        } else {
+        let cadence = strategy.cadence();
+        let is_gradual = !cadence.between_levels && cadence.rounds_before_training == 0;
+        let is_last = interval.last_call(per_epoch, per_level) == Some(step);
+        let most = if is_gradual && !is_last {
             survivors(&masks).iter().sum()
+        } else {
+            target
         };
         let rule = MaskRule {
             may_grow: true,

@@ -10,8 +10,8 @@ use super::points::{optimizer_state, redefined_file};
 use super::running::{Carry, Running, ScheduleStart};
 use super::{Levels, Seed, checkpoint};
 use crate::store::{read_tensors, write_tensors};
-use crate::strategy::MaskRule;
 use crate::strategy::select::survivors;
+use crate::strategy::{MaskRule, Violation};
 use crate::trainer::{LaneStart, OptimizerState, Snapshot};
 
 /// What a level starts from.
@@ -121,7 +121,13 @@ impl Levels<'_> {
                 &points,
             );
             let plan = seed.strategy.plan(policy, &scene).map_err(failed(seed))?;
-            self.rewind(level, seed.seed, plan, &mut start)?;
+            match self.rewind(level, seed.seed, plan, &mut start) {
+                Err(RunError::Point(reason)) => {
+                    let violation = Violation::Point(reason);
+                    return Err(failed(seed)(seed.strategy.blame(policy, violation)));
+                }
+                other => other?,
+            }
         }
         let before: u64 = survivors(&start.masks).iter().sum();
         let rounds = cadence.rounds_before_training;

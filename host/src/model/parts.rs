@@ -7,6 +7,7 @@ use tch::Tensor;
 
 use super::{Buffer, Init, InputSpec, Mode, ModelError, Parameter, Role};
 use crate::registry::{self, Options};
+use crate::shim;
 
 /// PyTorch's default weight of a new batch in the running statistics.
 const NORM_MOMENTUM: f64 = 0.1;
@@ -181,9 +182,8 @@ impl Linear {
     /// `[lanes, in, batch]` to `[lanes, out, batch]`.
     pub(super) fn forward_lanes(&self, pass: Pass<'_>, input: &Tensor) -> Tensor {
         let Pass { parameters, .. } = pass;
-        parameters[self.bias]
-            .unsqueeze(2)
-            .baddbmm(&parameters[self.weight], input, 1, 1)
+        let (bias, weight) = (&parameters[self.bias], &parameters[self.weight]);
+        shim::lane_linear(bias, weight, input).unwrap_or_else(|error| panic!("{error}"))
     }
 }
 

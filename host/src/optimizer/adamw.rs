@@ -108,7 +108,7 @@ mod tests {
         for t in 1..=5 {
             buffers.gradients = Tensor::randn([1, 100_003], tch::kind::FLOAT_CPU);
             let g = &buffers.gradients;
-            w = w * (1.0 - options.lr * options.weight_decay);
+            w *= 1.0 - options.lr * options.weight_decay;
             a = &a + (g - &a) * (1.0 - b1);
             v = v * b2 + g * g * (1.0 - b2);
             let (c1, c2) = (1.0 - b1.powi(t), 1.0 - b2.powi(t));

@@ -116,10 +116,13 @@ pub enum Violation {
         /// Place in the list.
         index: usize,
     },
+    /// A point that is not there.
+    #[error("asks for a point that is not there: {0}")]
+    Point(String),
     /// Too few or too many tensors.
-    #[error("gave {got} {what}, expected {expected}: one for each prunable layer")]
+    #[error("gave {got} {what} tensor(s), expected {expected}: one for each prunable layer")]
     Count {
-        /// Scores, masks or weights.
+        /// Score, mask or weight.
         what: &'static str,
         /// Number given.
         got: usize,

@@ -277,11 +277,10 @@ fn check_sections(bytes: &[u8]) -> Result<(), String> {
             "is not a dynamic library: build the plugin with crate-type = [\"cdylib\"]".to_owned(),
         );
     }
-    if let Some(architecture) = ARCHITECTURE
-        && architecture != file.architecture()
-    {
+    let here = std::env::consts::ARCH;
+    if architecture_name(file.architecture()) != here {
         return Err(format!(
-            "is built for {:?}, this host for {architecture:?}: build it here",
+            "is built for {:?}, this machine is {here}: build it here",
             file.architecture()
         ));
     }
@@ -296,14 +295,14 @@ fn check_sections(bytes: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// What this host is built for, if it is one of the usual ones.
-const ARCHITECTURE: Option<object::Architecture> = if cfg!(target_arch = "x86_64") {
-    Some(object::Architecture::X86_64)
-} else if cfg!(target_arch = "aarch64") {
-    Some(object::Architecture::Aarch64)
-} else {
-    None
-};
+/// The name that the standard library has for an architecture that the host runs on.
+fn architecture_name(architecture: object::Architecture) -> &'static str {
+    match architecture {
+        object::Architecture::X86_64 => "x86_64",
+        object::Architecture::Aarch64 => "aarch64",
+        _ => "another",
+    }
+}
 
 /// Loads the library in a child process: what it does to a process, it does there.
 fn try_in_child(program: &Path, path: &Path) -> Result<(), String> {

@@ -271,14 +271,14 @@ impl Strategy {
         let expected = layers.len() * (weights_beside + plan.redefine.len());
         if reply.tensors.len() != expected {
             return Err(part.error(Violation::Count {
-                what: "weight tensors",
+                what: "weight",
                 got: reply.tensors.len(),
                 expected,
             }));
         }
         for handles in reply.tensors.as_slice().chunks(layers.len().max(1)) {
-            let tensors = check::receive("weight tensor", handles, &layers, scene.device())
-                .and_then(|list| check::finite("weight tensor", &list, &layers).map(|()| list))
+            let tensors = check::receive("weight", handles, &layers, scene.device())
+                .and_then(|list| check::finite("weight", &list, &layers).map(|()| list))
                 .map_err(|violation| part.error(violation))?;
             lists.push(tensors);
         }
@@ -297,6 +297,11 @@ impl Strategy {
             data_order: plan.data_order,
             redefine: plan.redefine.into_iter().zip(lists).collect(),
         })
+    }
+
+    /// An error of the policy at this place, found while its plan was carried out.
+    pub fn blame(&self, policy: usize, violation: Violation) -> StrategyError {
+        self.rewind[policy].error(violation)
     }
 
     /// The components' states, by their places.

@@ -2,7 +2,7 @@
 
 use tch::{Kind, Tensor};
 
-use super::{Snapshot, TrainError, Trainer, batches};
+use super::{Snapshot, TrainError, Trainer};
 use crate::model::Mode;
 use crate::shim;
 
@@ -74,7 +74,7 @@ impl Trainer {
             let index =
                 Tensor::arange_start(start, start + len, (Kind::Int64, self.device)).unsqueeze(0);
             let index = index.expand([lanes, len], false);
-            let (input, labels) = batches::gather(split, &index, self.lanes(), self.channels_last)?;
+            let (input, labels) = self.batch(split, &index)?;
             let logits = self.forward(parameters, statistics, &input, Mode::Eval)?;
             let logits = logits.view([lanes, len, -1]);
             shim::cross_entropy_value(
@@ -100,5 +100,45 @@ impl Trainer {
             }
         };
         Ok((0..lanes).map(evaluate).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tch::Reduction;
+
+    use super::*;
+    use crate::trainer::testing::{conv_trainer, start};
+
+    #[test]
+    fn equals_a_plain_loop_over_the_samples() {
+        let trainer = conv_trainer(json!({"label_smoothing": 0.1}));
+        let mut session = trainer.session(vec![start(&trainer, 1)]).unwrap();
+        for _ in 0..4 {
+            session.step().unwrap();
+        }
+        let point = session.snapshot(0).unwrap();
+        for on in [On::Train, On::Test] {
+            let split = trainer.split(on);
+            let (mut loss, mut correct) = (0.0, 0);
+            for i in 0..split.len() {
+                let tensors: Vec<Tensor> = point.tensors.iter().map(|(_, t)| t.copy()).collect();
+                let (parameters, statistics) = tensors.split_at(tensors.len() - 4);
+                let input = split.inputs.narrow(0, i, 1);
+                let logits = trainer
+                    .network
+                    .forward(parameters, statistics, &input, Mode::Eval);
+                let label = split.labels.narrow(0, i, 1);
+                let sample =
+                    logits.cross_entropy_loss::<Tensor>(&label, None, Reduction::Mean, -100, 0.0);
+                loss += sample.double_value(&[]);
+                correct += u64::from(logits.argmax(1, false) == label);
+            }
+            let got = trainer.evaluate(std::slice::from_ref(&point), on).unwrap()[0];
+            assert_eq!((got.correct, got.samples), (correct, split.len() as u64));
+            assert!((got.loss - loss / split.len() as f64).abs() < 1e-5);
+            assert_eq!(session.evaluate(on).unwrap(), [got]);
+        }
     }
 }

@@ -4,7 +4,7 @@ use plugin_api::Loss;
 use tch::{Kind, Reduction, Tensor};
 
 use super::layout::row_major;
-use super::{Snapshot, TrainError, Trainer, batches};
+use super::{Snapshot, TrainError, Trainer};
 use crate::model::Mode;
 use crate::rng::Stream;
 
@@ -30,6 +30,14 @@ pub struct GradientRequest {
     pub eval_mode: bool,
     /// Whether pruned weights have gradients too; else theirs are 0.
     pub dense: bool,
+}
+
+/// What is computed at once of a request.
+struct Chunk {
+    /// Training samples, or an input of ones.
+    index: Option<Vec<i64>>,
+    /// Share of all samples.
+    share: f64,
 }
 
 impl Trainer {
@@ -116,7 +124,7 @@ impl Trainer {
         request: &GradientRequest,
         differentiate: impl Fn(&Tensor, &[Tensor]) -> Vec<Tensor>,
     ) -> Result<Vec<Tensor>, TrainError> {
-        let (lanes, options) = (self.lanes(), (Kind::Float, self.device));
+        let options = (Kind::Float, self.device);
         let flat = Tensor::zeros([1, self.layout.width()], options);
         let mask_flat = flat.zeros_like();
         self.layout.pack_masks(&mask_flat.select(0, 0), mask)?;
@@ -143,19 +151,19 @@ impl Trainer {
             Mode::Train
         };
         let mut sums: Option<Vec<Tensor>> = None;
-        for (index, share) in self.chunks(request)? {
+        for Chunk { index, share } in self.chunks(request)? {
             let statistics: Vec<Tensor> = initial.iter().map(Tensor::copy).collect();
             let (input, labels) = match index {
                 Some(index) => {
                     let index = Tensor::from_slice(&index)
                         .to_device(self.device)
                         .unsqueeze(0);
-                    batches::gather(&self.data.train, &index, lanes, self.channels_last)?
+                    self.batch(&self.data.train, &index)?
                 }
                 None => {
                     let shape = [&[1], &self.data.input_shape[..]].concat();
                     let ones = Tensor::ones(&shape[..], options);
-                    let input = batches::arrange(ones, 1, lanes, self.channels_last)?;
+                    let input = self.arrange(ones, 1)?;
                     (input, Tensor::zeros([1, 1], (Kind::Int64, self.device)))
                 }
             };
@@ -193,59 +201,48 @@ impl Trainer {
             .collect())
     }
 
-    /// The batches of a request, each with its share of all samples.
-    fn chunks(
-        &self,
-        request: &GradientRequest,
-    ) -> Result<Vec<(Option<Vec<i64>>, f64)>, TrainError> {
+    /// The batches of a request.
+    fn chunks(&self, request: &GradientRequest) -> Result<Vec<Chunk>, TrainError> {
         let normalised = !request.eval_mode && !self.layout.buffers().is_empty();
-        let lone = || {
-            TrainError::Gradients(
-                "one sample has no variance for the batch norm: ask for evaluation mode or more samples"
-                    .to_owned(),
-            )
-        };
+        let lone = "one sample has no variance for the batch norm: ask for evaluation mode or more samples";
+        let refuse = |reason: &str| Err(TrainError::Gradients(reason.to_owned()));
         let Samples::Training(samples) = &request.samples else {
             return if normalised {
-                Err(lone())
+                refuse(lone)
             } else {
-                Ok(vec![(None, 1.0)])
+                Ok(vec![Chunk {
+                    index: None,
+                    share: 1.0,
+                }])
             };
         };
         let total = self.data.train.len();
         if let Some(out) = samples.iter().find(|&&i| !(0..total).contains(&i)) {
-            return Err(TrainError::Gradients(format!(
+            return refuse(&format!(
                 "sample {out} is not one of {total} training samples"
-            )));
+            ));
         }
         match samples.len() {
-            0 => {
-                return Err(TrainError::Gradients(
-                    "no sample to take them over".to_owned(),
-                ));
-            }
-            1 if normalised => return Err(lone()),
+            0 => return refuse("no sample to take them over"),
+            1 if normalised => return refuse(lone),
             _ => {}
         }
-        let mut chunks: Vec<Vec<i64>> = samples
+        let mut batches: Vec<Vec<i64>> = samples
             .chunks(self.batch_size as usize)
             .map(<[i64]>::to_vec)
             .collect();
         // A last batch of one sample joins the one before it.
-        if normalised && chunks.last().is_some_and(|last| last.len() == 1) {
-            let last = chunks.pop().unwrap_or_default();
-            if let Some(before) = chunks.last_mut() {
-                before.extend(last);
-            }
+        if normalised
+            && let Some(last) = batches.pop_if(|last| last.len() == 1)
+            && let Some(before) = batches.last_mut()
+        {
+            before.extend(last);
         }
-        let share = |chunk: &Vec<i64>| chunk.len() as f64 / samples.len() as f64;
-        Ok(chunks
-            .into_iter()
-            .map(|chunk| {
-                let share = share(&chunk);
-                (Some(chunk), share)
-            })
-            .collect())
+        let chunk = |batch: Vec<i64>| Chunk {
+            share: batch.len() as f64 / samples.len() as f64,
+            index: Some(batch),
+        };
+        Ok(batches.into_iter().map(chunk).collect())
     }
 
     fn loss(&self, loss: Loss, logits: &Tensor, labels: &Tensor) -> Tensor {
@@ -274,4 +271,205 @@ fn defined(slopes: Vec<Tensor>, leaves: &[Tensor]) -> Vec<Tensor> {
         }
     };
     slopes.into_iter().zip(leaves).map(or_zeros).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::trainer::testing::{mlp_trainer, random_mask};
+
+    fn request(eval_mode: bool) -> GradientRequest {
+        GradientRequest {
+            loss: Loss::CrossEntropy,
+            // Two whole batches and one sample, which joins the second.
+            samples: Samples::Training((0..51).collect()),
+            on_absolute_weights: false,
+            eval_mode,
+            dense: true,
+        }
+    }
+
+    /// The point along the gradients' own direction, scaled.
+    fn moved(trainer: &Trainer, point: &Snapshot, along: &[Tensor], by: f64) -> Snapshot {
+        let mut moved = point.clone();
+        for (layer, direction) in trainer.layers().iter().zip(along) {
+            for (name, tensor) in &mut moved.tensors {
+                if *name == layer.name {
+                    *tensor = &*tensor + direction * by;
+                }
+            }
+        }
+        moved
+    }
+
+    fn masked(trainer: &Trainer, point: &Snapshot, mask: &[Tensor]) -> Snapshot {
+        let mut masked = point.clone();
+        for (layer, mask) in trainer.layers().iter().zip(mask) {
+            for (name, tensor) in &mut masked.tensors {
+                if *name == layer.name {
+                    *tensor = &*tensor * mask;
+                }
+            }
+        }
+        masked
+    }
+
+    /// The loss of a request at an unmasked point, one batch after another.
+    fn loss(trainer: &Trainer, point: &Snapshot, request: &GradientRequest) -> f64 {
+        let tensors: Vec<Tensor> = point.tensors.iter().map(|(_, t)| t.unsqueeze(0)).collect();
+        let mode = if request.eval_mode {
+            Mode::Eval
+        } else {
+            Mode::Train
+        };
+        let batches = match &request.samples {
+            Samples::Training(_) => vec![(0, 25), (25, 26)],
+            Samples::Ones => vec![(0, 1)],
+        };
+        let all: i64 = batches.iter().map(|(_, len)| len).sum();
+        let of_batch = |(start, len): (i64, i64)| {
+            let (parameters, statistics) = tensors.split_at(tensors.len() - 4);
+            let statistics: Vec<Tensor> = statistics.iter().map(Tensor::copy).collect();
+            let split = &trainer.data.train;
+            let input = match request.samples {
+                Samples::Training(_) => split.inputs.narrow(0, start, len).unsqueeze(0),
+                Samples::Ones => Tensor::ones([1, 1, 7], tch::kind::FLOAT_CPU),
+            };
+            let labels = split.labels.narrow(0, start, len);
+            let logits = trainer
+                .network
+                .forward(parameters, &statistics, &input, mode)
+                .squeeze_dim(0);
+            let value = match request.loss {
+                Loss::CrossEntropy => {
+                    logits.cross_entropy_loss::<Tensor>(&labels, None, Reduction::Mean, -100, 0.0)
+                }
+                Loss::SumOfOutputs => logits.sum(Kind::Double) / len as f64,
+            };
+            value.double_value(&[]) * len as f64 / all as f64
+        };
+        batches.into_iter().map(of_batch).sum()
+    }
+
+    fn dot(a: &[Tensor], b: &[Tensor]) -> f64 {
+        let products = a.iter().zip(b).map(|(a, b)| (a * b).sum(Kind::Double));
+        products.map(|sum| sum.double_value(&[])).sum()
+    }
+
+    #[test]
+    fn are_slopes_of_the_loss_at_the_masked_point_for_pruned_weights_too() {
+        let trainer = mlp_trainer(json!({}));
+        let mask = random_mask(&trainer, 1);
+        let mut point = trainer.initial(1);
+        // Statistics other than those of no training.
+        let n = point.tensors.len();
+        let _ = point.tensors[n - 1].1.fill_(0.7);
+        let base = masked(&trainer, &point, &mask);
+        for eval_mode in [false, true] {
+            let request = request(eval_mode);
+            let got = trainer.gradients(&point, &mask, &request).unwrap();
+            assert_eq!(got.len(), trainer.layers().len());
+            let directions = [1, 2, 3].map(|seed| random_mask(&trainer, seed));
+            for direction in &directions {
+                let h = 5e-4;
+                let at = |by| loss(&trainer, &moved(&trainer, &base, direction, by), &request);
+                let slope = (at(h) - at(-h)) / (2.0 * h);
+                let expected = dot(&got, direction);
+                assert!(
+                    (slope - expected).abs() < 2e-3 * (1.0 + slope.abs()),
+                    "{slope} {expected}"
+                );
+            }
+            let sparse = GradientRequest {
+                dense: false,
+                ..request
+            };
+            let sparse = trainer.gradients(&point, &mask, &sparse).unwrap();
+            for ((sparse, dense), mask) in sparse.iter().zip(&got).zip(&mask) {
+                assert_eq!(*sparse, dense * mask);
+                assert!((dense * mask.eq(0.0)).abs().max().double_value(&[]) > 0.0);
+            }
+        }
+    }
+
+    #[test]
+    fn of_the_sum_of_outputs_for_an_input_of_ones_are_taken_at_absolute_weights() {
+        let trainer = mlp_trainer(json!({}));
+        let mask = random_mask(&trainer, 1);
+        let point = trainer.initial(1);
+        let request = GradientRequest {
+            loss: Loss::SumOfOutputs,
+            samples: Samples::Ones,
+            on_absolute_weights: true,
+            eval_mode: true,
+            dense: true,
+        };
+        let got = trainer.gradients(&point, &mask, &request).unwrap();
+        let mut base = masked(&trainer, &point, &mask);
+        for (_, tensor) in &mut base.tensors {
+            *tensor = tensor.abs();
+        }
+        let direction = random_mask(&trainer, 2);
+        let h = 1e-2;
+        let at = |by| loss(&trainer, &moved(&trainer, &base, &direction, by), &request);
+        let slope = (at(h) - at(-h)) / (2.0 * h);
+        let expected = dot(&got, &direction);
+        assert!(
+            (slope - expected).abs() < 2e-3 * (1.0 + slope.abs()),
+            "{slope} {expected}"
+        );
+        let training = GradientRequest {
+            eval_mode: false,
+            ..request
+        };
+        let error = trainer.gradients(&point, &mask, &training).unwrap_err();
+        assert!(error.to_string().contains("evaluation mode"), "{error}");
+    }
+
+    #[test]
+    fn hessian_vector_products_are_differences_of_gradients() {
+        let trainer = mlp_trainer(json!({}));
+        let mask = trainer.dense_mask();
+        let point = trainer.initial(1);
+        for eval_mode in [false, true] {
+            let request = request(eval_mode);
+            let vector = random_mask(&trainer, 5);
+            let got = trainer
+                .hessian_vector(&point, &mask, &vector, &request)
+                .unwrap();
+            let h = 2e-3;
+            let at = |by| {
+                let point = moved(&trainer, &point, &vector, by);
+                trainer.gradients(&point, &mask, &request).unwrap()
+            };
+            for ((got, plus), minus) in got.iter().zip(at(h)).zip(at(-h)) {
+                let expected = (plus - minus) / (2.0 * h);
+                let error = (got - &expected).abs().max().double_value(&[]);
+                let scale = expected.abs().max().double_value(&[]);
+                assert!(scale > 1e-3 && error < 0.02 * scale, "{error} of {scale}");
+            }
+        }
+    }
+
+    #[test]
+    fn random_samples_repeat_none_before_all_were_drawn() {
+        let trainer = mlp_trainer(json!({}));
+        let mut stream = Stream::new(
+            0,
+            crate::rng::Purpose::Strategy("x"),
+            crate::rng::Moment::default(),
+        );
+        let Samples::Training(mut some) = trainer.random_samples(10, &mut stream) else {
+            panic!("not samples")
+        };
+        assert_eq!(some.len(), 250);
+        let mut rest = some.split_off(207);
+        some.sort_unstable();
+        assert_eq!(some, (0..207).collect::<Vec<_>>());
+        rest.sort_unstable();
+        rest.dedup();
+        assert_eq!(rest.len(), 43);
+    }
 }

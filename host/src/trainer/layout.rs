@@ -380,7 +380,7 @@ mod tests {
             .collect();
         layout.pack_masks(&flat.select(0, 0), &masks).unwrap();
         for (name, mask) in layout.unpack(&flat.select(0, 0)) {
-            let expected = if masks.len() > 0 && layout.layers().iter().any(|l| l.name == name) {
+            let expected = if layout.layers().iter().any(|l| l.name == name) {
                 0.0
             } else {
                 1.0

@@ -21,7 +21,10 @@ use crate::shim::{Autocast, ShimError};
 
 mod batches;
 mod error;
+
 mod evaluate;
+#[cfg(test)]
+mod exactness;
 mod gradients;
 mod lanes;
 mod layout;

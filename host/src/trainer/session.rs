@@ -130,7 +130,7 @@ impl Session<'_> {
         let trainer = self.trainer;
         let with_lanes = trainer.lanes();
         let index = self.next_index();
-        let (input, labels) = self.next_batch(&index)?;
+        let (input, labels) = trainer.training_batch(&index, &self.lanes, self.position)?;
         self.seed_libtorch();
         let logits = tch::with_grad(|| {
             trainer.forward(&self.leaves, &self.statistics, &input, Mode::Train)
@@ -275,32 +275,6 @@ impl Session<'_> {
         let views = layout.views(&self.buffers.weights);
         self.leaves = views.into_iter().map(leaf).collect();
         self.slopes = layout.views(&self.buffers.gradients);
-    }
-
-    /// Inputs and labels of the next batch.
-    fn next_batch(&self, index: &Tensor) -> Result<(Tensor, Tensor), TrainError> {
-        let trainer = self.trainer;
-        let (data, lanes, channels_last) = (&trainer.data, trainer.lanes(), trainer.channels_last);
-        let Some(augment) = &data.augment else {
-            return Ok(batches::gather(&data.train, index, lanes, channels_last)?);
-        };
-        let stream = |lane: &Lane| {
-            let moment = Moment {
-                level: lane.order_level,
-                epoch: self.position.epoch,
-                step: self.position.step,
-            };
-            Stream::new(lane.seed, Purpose::Augment, moment)
-        };
-        let mut streams: Vec<Stream> = self.lanes.iter().map(stream).collect();
-        Ok(batches::gather_augmented(
-            &data.train,
-            index,
-            lanes,
-            channels_last,
-            augment,
-            &mut streams,
-        )?)
     }
 
     /// Indices of the next batch, `[lanes, batch]`; draws the epoch's order at its first step.

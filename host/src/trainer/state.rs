@@ -167,3 +167,82 @@ impl Session<'_> {
         names.iter().copied().zip(&self.buffers.state)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::trainer::testing::{conv_trainer, mlp_trainer, random_mask, start};
+
+    #[test]
+    fn a_pruned_weight_that_is_not_zero_is_named_with_its_place_and_value() {
+        for channels_last in [false, true] {
+            let trainer = conv_trainer(json!({"channels_last": channels_last}));
+            let session = trainer.session(vec![start(&trainer, 1)]).unwrap();
+            let mask = session.mask(0).unwrap()[1].reshape([-1]);
+            let index = mask.eq(0.0).nonzero().int64_value(&[5, 0]);
+            let views = trainer
+                .layout()
+                .prunable(&session.buffers.state[0].select(0, 0));
+            let strides: Vec<i64> = vec![72, 9, 3, 1];
+            let place = strides
+                .iter()
+                .zip(views[1].size())
+                .fold(views[1].shallow_clone(), |view, (stride, size)| {
+                    view.select(0, index / stride % size)
+                });
+            let _ = place.shallow_clone().fill_(-0.0);
+            let error = session.check_pruned(0).unwrap_err().to_string();
+            let expected = format!("momentum of `conv2.weight` is -0e0 at index {index}");
+            assert!(error.starts_with(&expected), "{error}, not {expected}");
+        }
+    }
+
+    #[test]
+    fn a_new_mask_prunes_at_once_and_grown_weights_start_from_nothing() {
+        let trainer = mlp_trainer(json!({}));
+        let mut session = trainer
+            .session(vec![start(&trainer, 1), start(&trainer, 2)])
+            .unwrap();
+        for _ in 0..3 {
+            session.step().unwrap();
+        }
+        let (other, old) = (session.snapshot(0).unwrap(), session.snapshot(1).unwrap());
+        let (before, after) = (session.mask(1).unwrap(), random_mask(&trainer, 77));
+        session.set_mask(1, &after).unwrap();
+        session.check_pruned(1).unwrap();
+        assert_eq!(session.snapshot(0).unwrap(), other);
+        let (new, state) = (
+            session.snapshot(1).unwrap(),
+            session.optimizer_state(1).unwrap(),
+        );
+        for ((layer, before), after) in trainer.layers().iter().zip(before).zip(after) {
+            let momentum = state.get(&format!("momentum.{}", layer.name)).unwrap();
+            let grown = after.ne(0.0).logical_and(&before.eq(0.0));
+            assert!(grown.any().int64_value(&[]) != 0);
+            let weight = new.get(&layer.name).unwrap();
+            for tensor in [weight, momentum] {
+                assert_eq!(
+                    tensor
+                        .masked_select(&grown)
+                        .count_nonzero(None)
+                        .int64_value(&[]),
+                    0
+                );
+            }
+            assert_eq!(*weight, old.get(&layer.name).unwrap() * &after);
+        }
+        session.step().unwrap();
+        session.check_pruned(1).unwrap();
+    }
+
+    #[test]
+    fn a_value_that_is_not_zero_or_one_is_no_mask() {
+        let trainer = mlp_trainer(json!({}));
+        let mut session = trainer.session(vec![start(&trainer, 1)]).unwrap();
+        let mut masks = session.mask(0).unwrap();
+        masks[1] = &masks[1] * 0.5;
+        let error = session.set_mask(0, &masks).unwrap_err();
+        assert!(error.to_string().contains("fc1.weight"), "{error}");
+    }
+}

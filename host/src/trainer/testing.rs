@@ -5,10 +5,11 @@ use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
 use super::{LaneStart, OptimizerState, Trainer};
-use crate::data::{Dataset, Split};
+use crate::data::{Augment, Dataset, Normalisation, Split};
 use crate::experiment::Train;
 use crate::model::{Buffer, Init, Mode, Network, Parameter, Role};
 use crate::rng::{Moment, Purpose, Stream};
+use crate::shim;
 
 fn parameter(name: String, shape: &[i64], role: Role, init: Init) -> Parameter {
     Parameter {
@@ -44,7 +45,10 @@ fn norm(name: &str, features: i64) -> ([Parameter; 2], [Buffer; 2]) {
     )
 }
 
-/// An MLP with batch norm and tanh (smooth, for finite differences) whose lanes are batched products.
+/// An MLP with batch norm and y / sqrt(1 + y^2) whose lanes are batched products.
+///
+/// The activation is smooth, for finite differences, and made of single correctly rounded operations:
+/// libtorch's tanh rounds otherwise where a row's end is not a whole vector.
 pub struct LaneMlp {
     parameters: Vec<Parameter>,
     buffers: Vec<Buffer>,
@@ -100,7 +104,7 @@ impl Network for LaneMlp {
     fn forward(&self, p: &[Tensor], b: &[Tensor], input: &Tensor, mode: Mode) -> Tensor {
         // [lanes, features, batch]: sums over samples run along memory.
         let mut x = input.transpose(1, 2);
-        let linear = |x: &Tensor, at: usize| p[at + 1].unsqueeze(2).baddbmm(&p[at], x, 1, 1);
+        let linear = |x: &Tensor, at: usize| shim::lane_linear(&p[at + 1], &p[at], x).unwrap();
         for layer in 0..self.layers {
             let at = 4 * layer;
             let y = linear(&x, at).contiguous();
@@ -125,7 +129,8 @@ impl Network for LaneMlp {
                 }
             };
             let scale = p[at + 2].unsqueeze(2) / (variance + 1e-5).sqrt();
-            x = ((y - mean) * scale + p[at + 3].unsqueeze(2)).tanh();
+            let y = (y - mean) * scale + p[at + 3].unsqueeze(2);
+            x = &y / (&y * &y + 1.0).sqrt();
         }
         linear(&x, 4 * self.layers).transpose(1, 2).contiguous()
     }
@@ -264,6 +269,21 @@ pub fn mlp_trainer(keys: serde_json::Value) -> Trainer {
 
 pub fn conv_trainer(keys: serde_json::Value) -> Trainer {
     let data = dataset(&[3, 6, 6], 4, 107, 61);
+    Trainer::new(Box::new(ConvNet::new()), &train(keys), data, Device::Cpu).unwrap()
+}
+
+/// The same network on augmented images.
+pub fn image_trainer(keys: serde_json::Value) -> Trainer {
+    let mut data = dataset(&[3, 6, 6], 4, 107, 61);
+    for split in [&mut data.train, &mut data.test] {
+        let pixels = (&split.inputs * 40.0 + 100.0).clamp(0.0, 255.0);
+        split.inputs = pixels.to_kind(Kind::Uint8);
+        split.normalisation = Some(Normalisation::new(&[0.4; 3], &[0.2; 3], Device::Cpu));
+    }
+    data.augment = Some(Augment {
+        crop: 1,
+        flip: true,
+    });
     Trainer::new(Box::new(ConvNet::new()), &train(keys), data, Device::Cpu).unwrap()
 }
 

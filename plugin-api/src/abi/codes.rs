@@ -31,6 +31,9 @@ macro_rules! codes {
         impl $type {
             $($(#[$doc])* pub const $name: Self = Self($value);)*
 
+            /// Every code of this version.
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+
             /// The code's name, for messages.
             pub fn name(self) -> &'static str {
                 match self {
@@ -147,7 +150,7 @@ codes!(Service {
     FACTS = 0,
     /// Query: number of weights to keep per layer, for a [`CountsRequest`](super::wire::CountsRequest).
     COUNTS = 1,
-    /// Query: a 256-bit key in hexadecimal for a random stream of the component's own.
+    /// Query: a 256-bit key, as 32 bytes, for a random stream of the component's own.
     RANDOM_KEY = 2,
     /// Query: the points that the strategy's components declared.
     POINTS = 3,
@@ -176,3 +179,70 @@ codes!(Service {
     /// Tensors: the masks of a level of this or another run, for a [`MasksRequest`](super::wire::MasksRequest).
     STORED_MASKS = 110,
 });
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::abi::ErrorCode;
+
+    /// A plugin that was built with one of these numbers means it by it forever: lines are only
+    /// ever added, and no number comes twice.
+    const OPS: &str = "\
+        NEG 0, ABS 1, SIGN 2, SQRT 3, SQUARE 4, EXP 5, LOG 6, RECIPROCAL 7, COPY 8, CAST 9, \
+        IS_FINITE 10, TANH 11, \
+        ADD_SCALAR 20, MUL_SCALAR 21, POW_SCALAR 22, CLAMP 23, GT_SCALAR 24, GE_SCALAR 25, \
+        LT_SCALAR 26, LE_SCALAR 27, EQ_SCALAR 28, FULL_LIKE 29, \
+        ADD 40, SUB 41, MUL 42, DIV 43, MAXIMUM 44, MINIMUM 45, GT 46, GE 47, LT 48, LE 49, \
+        EQ 50, MATMUL 51, \
+        WHERE 60, \
+        SUM 70, MEAN 71, MAX 72, MIN 73, CUMSUM 74, \
+        RESHAPE 90, PERMUTE 91, ARGSORT 92, GATHER 93, INDEX_SELECT 94, TOP_K_MASK 95";
+
+    const SERVICES: &str = "\
+        FACTS 0, COUNTS 1, RANDOM_KEY 2, POINTS 3, SURVIVORS 4, \
+        WEIGHTS 100, MASKS 101, POINT_WEIGHTS 102, GRADIENTS 103, HESSIAN_VECTOR 104, SCORES 105, \
+        SELECT 106, UNIFORM 107, NORMAL 108, PERMUTATION 109, STORED_MASKS 110";
+
+    #[test]
+    fn codes_keep_their_numbers() {
+        let list = |codes: Vec<(&str, u32)>| {
+            let codes: Vec<String> = codes
+                .iter()
+                .map(|(name, number)| format!("{name} {number}"))
+                .collect();
+            codes.join(", ")
+        };
+        let ops = Op::ALL.iter().map(|op| (op.name(), op.0)).collect();
+        assert_eq!(list(ops), OPS);
+        let services = Service::ALL.iter().map(|s| (s.name(), s.0)).collect();
+        assert_eq!(list(services), SERVICES);
+        let dtypes = [DType::F32, DType::F64, DType::I64, DType::OTHER];
+        assert_eq!(dtypes.map(|dtype| dtype.0), [0, 1, 2, u32::MAX]);
+        let errors = [
+            ErrorCode::FAILED,
+            ErrorCode::PANICKED,
+            ErrorCode::UNSUPPORTED,
+            ErrorCode::BAD_OPTIONS,
+        ];
+        assert_eq!(errors.map(|code| code.0), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn no_number_comes_twice() {
+        for mut numbers in [
+            Op::ALL.iter().map(|op| op.0).collect::<Vec<_>>(),
+            Service::ALL.iter().map(|service| service.0).collect(),
+        ] {
+            let all = numbers.len();
+            numbers.sort_unstable();
+            numbers.dedup();
+            assert_eq!(numbers.len(), all);
+        }
+    }
+
+    #[test]
+    fn a_later_code_has_no_name_here() {
+        assert_eq!(Op(9_999).name(), "unknown");
+        assert_eq!(Service(9_999).name(), "unknown");
+    }
+}

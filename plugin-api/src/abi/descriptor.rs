@@ -60,3 +60,51 @@ impl Descriptor {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::CStr;
+    use std::mem::{offset_of, size_of};
+
+    /// Every host reads these bytes before it knows anything else of a plugin: fields are only ever
+    /// added behind them.
+    #[test]
+    fn the_layout_is_frozen() {
+        let pointer = size_of::<*const c_char>();
+        assert_eq!(offset_of!(Descriptor, magic), 0);
+        assert_eq!(offset_of!(Descriptor, api_major), 8);
+        assert_eq!(offset_of!(Descriptor, api_minor), 12);
+        assert_eq!(offset_of!(Descriptor, panics_unwind), 16);
+        assert_eq!(offset_of!(Descriptor, reserved), 20);
+        assert_eq!(offset_of!(Descriptor, name), 24);
+        assert_eq!(offset_of!(Descriptor, version), 24 + pointer);
+        assert_eq!(offset_of!(Descriptor, rustc), 24 + 2 * pointer);
+        assert_eq!(offset_of!(Descriptor, target), 24 + 3 * pointer);
+        assert_eq!(size_of::<Descriptor>(), 24 + 4 * pointer);
+        assert_eq!(
+            CStr::from_bytes_with_nul(DESCRIPTOR_SYMBOL),
+            Ok(c"REWIND_PLUGIN_DESCRIPTOR")
+        );
+    }
+
+    #[test]
+    fn the_bytes_say_magic_version_and_panic_strategy_in_front_of_the_texts() {
+        let descriptor = Descriptor::new("scaled\0", "0.1.0\0");
+        // SAFETY: the first 24 bytes are arrays and numbers without padding.
+        let head = unsafe { std::slice::from_raw_parts((&raw const descriptor).cast::<u8>(), 24) };
+        let mut expected = b"REWINDPL".to_vec();
+        for number in [1u32, 0, 1, 0] {
+            expected.extend(number.to_ne_bytes());
+        }
+        assert_eq!(head, expected);
+        let text = |start| {
+            // SAFETY: the texts are constants that end with a zero byte.
+            unsafe { CStr::from_ptr(start) }.to_str().unwrap()
+        };
+        assert_eq!(text(descriptor.name), "scaled");
+        assert_eq!(text(descriptor.version), "0.1.0");
+        assert!(text(descriptor.rustc).starts_with("rustc 1."));
+        assert!(text(descriptor.target).contains('-'));
+    }
+}

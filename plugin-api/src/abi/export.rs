@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::cell::RefCell;
-use std::panic::{self, AssertUnwindSafe};
+use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 
 use abi_stable::std_types::{RResult, RSlice, RStr, RString, RVec};
 
@@ -29,20 +29,22 @@ thread_local! {
 /// Notes panics instead of printing them: the host's error carries the text. A plugin has its own
 /// copy of the standard library, so this changes no other hook.
 pub fn note_panics() {
-    panic::set_hook(Box::new(|info| {
-        let text = info
-            .payload_as_str()
-            .map_or_else(|| "a panic without a text".to_owned(), str::to_owned);
-        let place = info
-            .location()
-            .map(|place| format!(" at {place}"))
-            .unwrap_or_default();
-        LAST_PANIC.with(|last| *last.borrow_mut() = Some(format!("{text}{place}")));
-    }));
+    panic::set_hook(Box::new(note));
+}
+
+fn note(info: &PanicHookInfo<'_>) {
+    let text = text(info.payload()).unwrap_or("a panic without a text");
+    let place = info
+        .location()
+        .map(|place| format!(" at {place}"))
+        .unwrap_or_default();
+    LAST_PANIC.set(Some(format!("{text}{place}")));
 }
 
 /// Runs a component's code; what it throws becomes an error.
 pub fn guard<T>(work: impl FnOnce() -> Result<T>) -> AbiResult<T> {
+    // A panic that the component caught itself, or that ended a `Drop`, is none of this call's.
+    LAST_PANIC.take();
     match panic::catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(value)) => RResult::ROk(value),
         Ok(Err(error)) => RResult::RErr(error.into_abi()),
@@ -50,14 +52,19 @@ pub fn guard<T>(work: impl FnOnce() -> Result<T>) -> AbiResult<T> {
     }
 }
 
+/// What `panic!` was given.
+fn text(payload: &dyn Any) -> Option<&str> {
+    let literal = payload.downcast_ref::<&str>().copied();
+    literal.or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+}
+
 fn describe(payload: Box<dyn Any + Send>) -> AbiError {
     match payload.downcast::<Refused>() {
         Ok(refused) => refused.0.into_abi(),
         Err(payload) => {
             let text = LAST_PANIC
-                .with(|last| last.borrow_mut().take())
-                .or_else(|| payload.downcast_ref::<&str>().map(|&text| text.to_owned()))
-                .or_else(|| payload.downcast_ref::<String>().cloned())
+                .take()
+                .or_else(|| text(payload.as_ref()).map(str::to_owned))
                 .unwrap_or_else(|| "a panic without a text".to_owned());
             // A payload whose own `Drop` panics would abort the host.
             std::mem::forget(payload);
@@ -83,6 +90,11 @@ fn unsupported(code: u32) -> AbiResult<RVec<u8>> {
 
 fn handles(tensors: Vec<Tensor>) -> RVec<TensorBox> {
     tensors.into_iter().map(|tensor| tensor.0).collect()
+}
+
+/// A tensor behind any handle, for tests of hosts: hosts refuse handles that they did not make.
+pub fn tensor(handle: TensorBox) -> Tensor {
+    Tensor(handle)
 }
 
 /// The options of a component from their JSON, checked.
@@ -282,3 +294,6 @@ pub fn module(
     }
     .leak_into_prefix()
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,8 +12,9 @@
 
 // The three lints name code that `sabi_trait` generates; the unsafe code is what an FFI boundary is made of.
 #![allow(unsafe_code, non_local_definitions, non_camel_case_types)]
-// `sabi_trait` generates undocumented items.
+// `sabi_trait` generates undocumented items, and knows no unsafe methods: `adopt_dlpack` takes a pointer.
 #![allow(missing_docs, clippy::missing_safety_doc, clippy::too_many_arguments)]
+#![allow(clippy::not_unsafe_ptr_arg_deref)]
 
 mod codes;
 mod component;

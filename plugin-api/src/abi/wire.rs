@@ -1,6 +1,11 @@
-//! JSON that crosses the boundary. Fields are only ever added, each with a default.
+//! JSON that crosses the boundary. Fields are only ever added, each with a default that is not
+//! written.
+//!
+//! What the host says of the run may hold more than an older plugin knows, which ignores it. What a
+//! plugin asks for may not: an older host that ignored a part of it would do something else than
+//! was asked, so it refuses.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::{BatchNorm, DataOrder, Distribution, Layer, OptimizerState, Phase, Point, Schedule};
@@ -85,6 +90,7 @@ pub struct Facts {
     /// Steps of a level.
     pub steps_per_level: u64,
     /// When in the run.
+    #[serde(deserialize_with = "known_phase")]
     pub phase: Phase,
     /// Weights to keep.
     pub target: u64,
@@ -92,8 +98,15 @@ pub struct Facts {
     pub density: f64,
 }
 
+/// A later host's phase must not keep an older component from working in it.
+fn known_phase<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Phase, D::Error> {
+    let phase = Value::deserialize(deserializer)?;
+    Ok(serde_json::from_value(phase).unwrap_or(Phase::Other))
+}
+
 /// Asks for the number of weights to keep per layer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct CountsRequest {
     /// How they are spread.
     pub distribution: Distribution,
@@ -107,6 +120,7 @@ pub struct CountsRequest {
 
 /// Asks for masks chosen from scores.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SelectRequest {
     /// Which weights may be chosen.
     pub among: crate::Among,
@@ -116,6 +130,7 @@ pub struct SelectRequest {
 
 /// Asks for stored masks.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct MasksRequest {
     /// Folder of another run; this run if not given.
     #[serde(default)]
@@ -159,4 +174,218 @@ pub enum PlanWeights {
     },
     /// The tensors beside the plan.
     Tensors,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Among, Batches, Counts, GradientRequest, LayerKind, Loss, Source, Step};
+    use serde::de::DeserializeOwned;
+    use serde_json::json;
+
+    /// Every 1.x reads what 1.0 wrote: these texts are frozen.
+    fn is_frozen<T: Serialize + DeserializeOwned>(value: &T, text: Value) {
+        assert_eq!(serde_json::to_value(value).unwrap(), text);
+        let read: T = serde_json::from_value(text.clone()).unwrap();
+        assert_eq!(serde_json::to_value(read).unwrap(), text);
+    }
+
+    #[test]
+    fn requests_are_frozen() {
+        let counts = CountsRequest {
+            distribution: Distribution::Erk,
+            total: None,
+            may_grow: false,
+        };
+        is_frozen(
+            &counts,
+            json!({"distribution": "erk", "total": null, "may_grow": false}),
+        );
+        is_frozen(
+            &[Distribution::Uniform, Distribution::Balanced],
+            json!(["uniform", "balanced"]),
+        );
+        let select = SelectRequest {
+            among: Among::Survivors,
+            counts: Counts::PerLayer(vec![3, 0]),
+        };
+        is_frozen(
+            &select,
+            json!({"among": "survivors", "counts": {"per-layer": [3, 0]}}),
+        );
+        is_frozen(
+            &(Among::Pruned, Among::All, Counts::Total(7)),
+            json!(["pruned", "all", {"total": 7}]),
+        );
+        let masks = MasksRequest {
+            run: Some("runs/lrr".into()),
+            level: 2,
+        };
+        is_frozen(&masks, json!({"run": "runs/lrr", "level": 2}));
+        is_frozen(
+            &GradientRequest::new(Loss::SumOfOutputs, Batches::Ones).in_eval_mode(),
+            json!({
+                "loss": "sum-of-outputs", "batches": "ones",
+                "on_absolute_weights": false, "eval_mode": true,
+            }),
+        );
+        is_frozen(
+            &(
+                Loss::CrossEntropy,
+                [Batches::Random(4), Batches::Next, Batches::All],
+            ),
+            json!(["cross-entropy", [{"random": 4}, "next", "all"]]),
+        );
+    }
+
+    #[test]
+    fn plans_are_frozen() {
+        let point = Point::Step(Step::Epochs(4));
+        let plan = Plan {
+            weights: PlanWeights::Mixed {
+                magnitudes: Some(point.clone()),
+                signs: None,
+            },
+            batch_norm: BatchNorm {
+                affine: Source::From(Point::Init),
+                statistics: Source::Keep,
+            },
+            optimizer: OptimizerState::From(point.clone()),
+            schedule: Schedule::From(Step::Iterations(500)),
+            data_order: DataOrder::OfLevel(0),
+            redefine: vec![Point::LevelEnd(3)],
+        };
+        is_frozen(
+            &plan,
+            json!({
+                "weights": {"mixed": {"magnitudes": "4ep", "signs": null}},
+                "batch_norm": {"affine": "init", "statistics": "keep"},
+                "optimizer": {"from": "4ep"},
+                "schedule": {"from": "500it"},
+                "data_order": {"of-level": 0},
+                "redefine": ["level-3-end"],
+            }),
+        );
+        is_frozen(
+            &[
+                PlanWeights::Keep,
+                PlanWeights::From(point),
+                PlanWeights::Tensors,
+            ],
+            json!(["keep", {"from": "4ep"}, "tensors"]),
+        );
+        is_frozen(
+            &(
+                [OptimizerState::Keep, OptimizerState::Clear],
+                [Schedule::Keep, Schedule::Restart, Schedule::Hold],
+                DataOrder::Keep,
+            ),
+            json!([["keep", "clear"], ["keep", "restart", "hold"], "keep"]),
+        );
+    }
+
+    #[test]
+    fn cadences_and_manifests_are_frozen() {
+        is_frozen(
+            &crate::Cadence::between_levels().and_every(Step::Iterations(50), None),
+            json!({
+                "rounds_before_training": 0,
+                "between_levels": true,
+                "within_level": {"every": "50it", "from": "50it", "until": null},
+            }),
+        );
+        let manifest = Manifest {
+            name: "imp".into(),
+            version: "0.1.0".into(),
+            summary: String::new(),
+            components: vec![ComponentManifest {
+                kind: ComponentKind::Rewind,
+                name: "weights".into(),
+                schema: json!({}),
+            }],
+            default: Some(DefaultStrategy {
+                score: "imp/magnitude".into(),
+                mask: "imp/global".into(),
+                rewind: vec![],
+            }),
+        };
+        is_frozen(
+            &manifest,
+            json!({
+                "name": "imp",
+                "version": "0.1.0",
+                "summary": "",
+                "components": [{"kind": "rewind", "name": "weights", "schema": {}}],
+                "default": {"score": "imp/magnitude", "mask": "imp/global", "rewind": []},
+            }),
+        );
+        is_frozen(
+            &[ComponentKind::Score, ComponentKind::Mask],
+            json!(["score", "mask"]),
+        );
+    }
+
+    fn facts() -> Value {
+        json!({
+            "layers": [{"name": "fc.weight", "kind": "linear", "shape": [10, 64]}],
+            "seed": 1, "level": 2, "last_level": 14, "step": 3,
+            "steps_per_epoch": 40, "steps_per_level": 800,
+            "phase": {"before-training": {"round": 0, "rounds": 100}},
+            "target": 409, "density": 0.64,
+        })
+    }
+
+    #[test]
+    fn facts_are_frozen() {
+        let read: Facts = serde_json::from_value(facts()).unwrap();
+        assert_eq!(read.layers[0].kind, LayerKind::Linear);
+        is_frozen(&read, facts());
+        is_frozen(
+            &(
+                [LayerKind::Conv1d, LayerKind::Conv2d],
+                [Phase::BetweenLevels, Phase::WithinLevel],
+            ),
+            json!([["conv1d", "conv2d"], ["between-levels", "within-level"]]),
+        );
+    }
+
+    #[test]
+    fn facts_of_a_later_host_are_read_as_far_as_they_are_known() {
+        let mut later = facts();
+        later["temperature"] = json!(0.5);
+        later["layers"][0]["kind"] = json!("conv3d");
+        later["layers"][0]["groups"] = json!(2);
+        for phase in [json!("at-night"), json!({"before-dawn": {"hours": 1}})] {
+            later["phase"] = phase;
+            let read: Facts = serde_json::from_value(later.clone()).unwrap();
+            assert_eq!(read.phase, Phase::Other);
+            assert_eq!(read.layers[0].kind, LayerKind::Other);
+            assert_eq!(read.target, 409);
+        }
+    }
+
+    #[test]
+    fn a_request_or_plan_of_a_later_plugin_is_refused_rather_than_half_understood() {
+        fn refuses<T: Serialize + DeserializeOwned>(value: &T) {
+            let mut text = serde_json::to_value(value).unwrap();
+            text["later"] = json!(true);
+            assert!(serde_json::from_value::<T>(text).is_err());
+        }
+        refuses(&GradientRequest::default());
+        refuses(&crate::Cadence::between_levels());
+        refuses(&BatchNorm::default());
+        refuses(&MasksRequest {
+            run: None,
+            level: 0,
+        });
+        refuses(&CountsRequest {
+            distribution: Distribution::Erk,
+            total: None,
+            may_grow: true,
+        });
+        refuses(&SelectRequest {
+            among: Among::All,
+            counts: Counts::Total(0),
+        });
+    }
 }

@@ -1,0 +1,135 @@
+//! Plugins built beside the running test.
+
+use std::cell::RefCell;
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use host::experiment::{self, Part};
+use host::registry::Options;
+use host::strategy::{Loader, MakeError, Strategy};
+use serde_json::Value;
+
+/// Packages of the shipped plugins and the fixtures.
+pub const PACKAGES: [&str; 6] = [
+    "imp",
+    "lrr",
+    "random-mask",
+    "sign-perturbation",
+    "drop-and-grow",
+    "misbehaving",
+];
+
+/// A profile of cargo's, by the folder that it builds into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Profile(String);
+
+impl Profile {
+    /// The profile of the running test.
+    pub fn of_this_test() -> Self {
+        Self(own_folder().1)
+    }
+
+    /// Debug for a test in release, else release.
+    pub fn other_than_this_test() -> Self {
+        let own = Self::of_this_test();
+        Self(
+            if own.0 == "release" {
+                "debug"
+            } else {
+                "release"
+            }
+            .to_owned(),
+        )
+    }
+}
+
+/// The target folder and the name of the profile's folder in it: the running test is
+/// `target/release/deps/name-hash`.
+fn own_folder() -> (PathBuf, String) {
+    let test = env::current_exe().expect("the system knows what it runs");
+    let folder = test.ancestors().nth(2).expect("tests are in deps/");
+    let name = folder.file_name().expect("profiles have folders");
+    let target = folder.parent().expect("profiles are in a target folder");
+    (target.to_owned(), name.to_string_lossy().into_owned())
+}
+
+/// The folder with all plugins of a profile, which cargo builds if they are not fresh.
+///
+/// # Panics
+/// With cargo's output, if it fails.
+pub fn folder(profile: &Profile) -> PathBuf {
+    let (target, _) = own_folder();
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
+    cargo
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+        .args(["build", "--quiet", "--target-dir"])
+        .arg(&target);
+    match profile.0.as_str() {
+        "debug" => {}
+        "release" => {
+            cargo.arg("--release");
+        }
+        other => {
+            cargo.args(["--profile", other]);
+        }
+    }
+    for package in PACKAGES {
+        cargo.args(["--package", package]);
+    }
+    if *profile == Profile::of_this_test() {
+        // Its libtorch bindings are only built in the profile of the tests.
+        cargo.args(["--package", "host"]);
+    }
+    let built = cargo.output().expect("cargo runs, it runs this test");
+    assert!(
+        built.status.success(),
+        "cargo failed to build the plugins:\n{}",
+        String::from_utf8_lossy(&built.stderr)
+    );
+    target.join(&profile.0)
+}
+
+/// The folder with the plugins of this test's own profile, built once.
+pub fn own() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| folder(&Profile::of_this_test()))
+}
+
+/// A loader for the plugins in a folder.
+pub fn loader(folder: &Path) -> Loader {
+    Loader::new(vec![folder.to_owned()], Vec::new(), None)
+}
+
+/// `plugin/component` with options, given as a JSON object.
+pub fn part(component: &str, options: Value) -> Part {
+    let options: Options = match options {
+        Value::Object(options) => options,
+        other => panic!("{other} is not an object of options"),
+    };
+    Part {
+        component: component.to_owned(),
+        options,
+    }
+}
+
+/// `plugin/component` with its default options.
+pub fn plain(component: &str) -> Part {
+    part(component, Value::Object(Options::new()))
+}
+
+/// A strategy of these parts, from the plugins of this test's own profile.
+///
+/// # Errors
+/// Why it cannot be made.
+pub fn strategy(score: Part, mask: Part, rewind: Vec<Part>) -> Result<Strategy, MakeError> {
+    // A loader reads a library once, but stays on its thread.
+    thread_local!(static LOADER: RefCell<Loader> = RefCell::new(loader(own())));
+    let config = experiment::Strategy {
+        score,
+        mask,
+        rewind,
+    };
+    LOADER.with_borrow_mut(|loader| Strategy::new(&config, |name| loader.load(name, None)))
+}

@@ -1,0 +1,141 @@
+//! The host as a program, run as a user runs it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use tch::{Kind, Tensor};
+
+use crate::built;
+
+/// The program, built with the shipped plugins and the fixtures beside it.
+pub fn host() -> &'static Path {
+    static HOST: OnceLock<PathBuf> = OnceLock::new();
+    HOST.get_or_init(|| built::own().join(format!("host{}", std::env::consts::EXE_SUFFIX)))
+}
+
+/// A command of the program with one thread, which is quick enough for small networks and leaves
+/// the other cores to other tests.
+pub fn run(experiment: &str, runs: &Path, more: &[&str]) -> Command {
+    let mut command = Command::new(host());
+    command
+        .arg("run")
+        .arg(
+            Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("../../experiments")
+                .join(experiment),
+        )
+        .args(["--threads", "1", "--quiet", "--runs"])
+        .arg(runs)
+        .args(more)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// Runs a command to its end and expects this exit code.
+///
+/// # Panics
+/// With what it said, if it ends otherwise.
+pub fn expect(command: &mut Command, code: i32) -> Output {
+    let output = command.output().expect("the program starts");
+    assert_eq!(
+        output.status.code(),
+        Some(code),
+        "{command:?}\n{}\n{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output
+}
+
+/// The only run of this name in a folder of runs.
+///
+/// # Panics
+/// If there is none or more than one.
+pub fn only_run(runs: &Path, name: &str) -> PathBuf {
+    let own = |path: &PathBuf| {
+        let file = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        file.strip_prefix(name)
+            .is_some_and(|rest| rest.len() == 9 && rest.starts_with('-'))
+    };
+    let entries = fs::read_dir(runs).expect("the folder is there");
+    let found: Vec<PathBuf> = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(own)
+        .collect();
+    assert_eq!(found.len(), 1, "{found:?}");
+    found[0].clone()
+}
+
+/// BLAKE3 of every file below a folder, by relative path; locks are left out.
+pub fn digests(folder: &Path) -> BTreeMap<PathBuf, String> {
+    let mut all = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(&next).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.file_name().is_some_and(|name| name != "lock") {
+                let bytes = fs::read(&path).expect("the file is there");
+                let relative = path.strip_prefix(folder).expect("it lies below").to_owned();
+                all.insert(relative, blake3::hash(&bytes).to_hex().to_string());
+            }
+        }
+    }
+    all
+}
+
+/// Waits until something is so; ends the child and panics if it takes longer than a minute.
+///
+/// # Panics
+/// If it takes too long or the child ends before.
+pub fn wait_until(child: &mut Child, what: &str, mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        let ended = child.try_wait().expect("the child can be asked");
+        assert!(
+            ended.is_none(),
+            "the program ended ({ended:?}) before {what}"
+        );
+        if start.elapsed() > Duration::from_secs(60) {
+            let _ = child.kill();
+            panic!("not within a minute: {what}");
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Tensors of a safetensors file, sorted by name.
+///
+/// # Panics
+/// If it cannot be read.
+pub fn tensors(path: &Path) -> BTreeMap<String, Tensor> {
+    let read = Tensor::read_safetensors(path);
+    read.unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+        .into_iter()
+        .collect()
+}
+
+/// Elements of a tensor, row-major.
+///
+/// # Panics
+/// If it cannot be read.
+pub fn elements(tensor: &Tensor) -> Vec<f32> {
+    let flat = tensor.to_kind(Kind::Float).contiguous().flatten(0, -1);
+    Vec::try_from(&flat).expect("a flat f32 tensor")
+}
+
+/// The number of weights that an experiment with this rate keeps.
+pub fn keep(rate: f64, level: u64, total: u64) -> u64 {
+    ((1.0 - rate).powi(level as i32) * total as f64).round() as u64
+}

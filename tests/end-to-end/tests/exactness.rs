@@ -1,0 +1,232 @@
+//! What a run leaves on disk is exact, and the same however it came about.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use end_to_end::program::{digests, elements, expect, keep, only_run, run, tensors, wait_until};
+
+/// A run that is small, but has everything: several levels, batch norm, momentum, two seeds.
+const SMALL: [&str; 4] = ["--set", "prune.levels=4", "--set", "train.epochs=2"];
+
+fn small(experiment: &str, runs: &Path, more: &[&str]) -> Command {
+    let seeds: &[&str] = if more.contains(&"--seeds") {
+        &[]
+    } else {
+        &["--seeds", "0..2"]
+    };
+    run(experiment, runs, &[&SMALL, seeds, more].concat())
+}
+
+/// The run's folder after an uninterrupted run.
+fn uninterrupted(experiment: &str, name: &str, more: &[&str]) -> (tempfile::TempDir, PathBuf) {
+    let runs = tempfile::tempdir().unwrap();
+    expect(&mut small(experiment, runs.path(), more), 0);
+    let run = only_run(runs.path(), name);
+    (runs, run)
+}
+
+/// Starts the run, kills it without warning as soon as level 3 has a checkpoint, and goes on.
+fn killed_and_resumed(experiment: &str, name: &str, more: &[&str]) -> (tempfile::TempDir, PathBuf) {
+    let runs = tempfile::tempdir().unwrap();
+    let with_checkpoints = [more, &["--checkpoint-every", "0"]].concat();
+    let mut child = small(experiment, runs.path(), &with_checkpoints)
+        .spawn()
+        .unwrap();
+    let checkpoint = || {
+        let folders = fs::read_dir(runs.path())
+            .ok()?
+            .flatten()
+            .map(|entry| entry.path());
+        let own = folders
+            .filter(|path| path.join("experiment.toml").exists())
+            .last()?;
+        let bytes = fs::read(own.join("seed-0/progress/checkpoint.json")).ok()?;
+        serde_json::from_slice::<serde_json::Value>(&bytes).ok()
+    };
+    wait_until(&mut child, "a checkpoint within level 3", || {
+        checkpoint().is_some_and(|c| c["level"] == 3 && c["position"]["step"].as_u64() > Some(10))
+    });
+    child.kill().unwrap();
+    assert_eq!(
+        child.wait().unwrap().code(),
+        None,
+        "the program was to be killed, not to end"
+    );
+    let run = only_run(runs.path(), name);
+    assert!(
+        !run.join("seed-0/level-03/done.json").exists(),
+        "killed too late"
+    );
+    assert!(run.join("seed-0/level-02/done.json").exists());
+    expect(&mut small(experiment, runs.path(), more), 0);
+    (runs, run)
+}
+
+fn assert_same_bytes(experiment: &str, name: &str, more: &[&str]) {
+    let (_kept, whole) = uninterrupted(experiment, name, more);
+    let (_runs, resumed) = killed_and_resumed(experiment, name, more);
+    let (whole, resumed) = (digests(&whole), digests(&resumed));
+    // identity, experiment, summary; five levels of two seeds with at least nine files each.
+    assert!(whole.len() >= 3 + 2 * 5 * 8, "{}", whole.len());
+    assert_eq!(whole, resumed);
+}
+
+#[test]
+fn a_run_killed_within_level_three_goes_on_to_the_same_bytes() {
+    assert_same_bytes("lrr.toml", "lrr", &[]);
+}
+
+#[test]
+fn a_killed_run_with_rewound_weights_and_lasting_sign_flips_goes_on_to_the_same_bytes() {
+    let flips = "strategy.rewind=[{ use = \"imp/weights\", to = \"1ep\" }, \
+                 { use = \"sign-perturbation/flip\", fraction = 0.3, lasting = true, levels = [2] }]";
+    assert_same_bytes("wr.toml", "wr", &["--set", flips]);
+}
+
+#[test]
+fn a_killed_run_with_a_strategy_that_drops_and_grows_within_levels_goes_on_to_the_same_bytes() {
+    let grows = "strategy.mask={ use = \"drop-and-grow/update\", every = \"7it\" }";
+    assert_same_bytes("lrr.toml", "lrr", &["--set", grows]);
+}
+
+#[test]
+fn a_killed_run_of_a_convolution_net_goes_on_to_the_same_bytes() {
+    let more = ["--set", "train.epochs=1"];
+    assert_same_bytes("mnist1d-cnn-lrr.toml", "mnist1d-cnn-lrr", &more);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_run_that_is_asked_to_stop_checkpoints_and_goes_on_to_the_same_bytes() {
+    let (_kept, whole) = uninterrupted("lrr.toml", "lrr", &[]);
+    let runs = tempfile::tempdir().unwrap();
+    let mut child = small("lrr.toml", runs.path(), &[]).spawn().unwrap();
+    wait_until(&mut child, "level 1", || {
+        fs::read_dir(runs.path())
+            .into_iter()
+            .flatten()
+            .flatten()
+            .any(|run| {
+                run.path().join("experiment.toml").exists()
+                    && run
+                        .path()
+                        .join("seed-1/level-01/start.safetensors")
+                        .exists()
+            })
+    });
+    let stopped = Command::new("kill")
+        .args(["-TERM", &child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(stopped.success());
+    let code = child.wait().unwrap().code();
+    // A run so small may be done before the signal arrives.
+    assert!(code == Some(4) || code == Some(0), "{code:?}");
+    expect(&mut small("lrr.toml", runs.path(), &[]), 0);
+    assert_eq!(digests(&whole), digests(&only_run(runs.path(), "lrr")));
+}
+
+#[test]
+fn every_mask_is_what_a_plain_sort_of_the_end_weights_keeps() {
+    let (_kept, run) = uninterrupted("lrr.toml", "lrr", &[]);
+    let total = 22_784;
+    for seed in 0..2 {
+        let level = |level: u64| run.join(format!("seed-{seed}/level-{level:02}"));
+        for next in 1..=4 {
+            let mask = tensors(&level(next).join("mask.safetensors"));
+            let before = tensors(&level(next - 1).join("mask.safetensors"));
+            let end = tensors(&level(next - 1).join("end.safetensors"));
+            // In the network's order, which for this one is the names' order.
+            let weights: Vec<f32> = mask.keys().flat_map(|name| elements(&end[name])).collect();
+            let alive: Vec<f32> = mask
+                .keys()
+                .flat_map(|name| elements(&before[name]))
+                .collect();
+            let kept: Vec<f32> = mask.values().flat_map(elements).collect();
+            assert_eq!(weights.len(), total);
+            let mut order: Vec<usize> = (0..total).filter(|&i| alive[i] == 1.0).collect();
+            order.sort_by(|&a, &b| {
+                weights[b]
+                    .abs()
+                    .total_cmp(&weights[a].abs())
+                    .then(a.cmp(&b))
+            });
+            let mut expected = vec![0.0; total];
+            for &i in &order[..keep(0.2, next, total as u64) as usize] {
+                expected[i] = 1.0;
+            }
+            assert_eq!(kept, expected, "seed {seed}, level {next}");
+        }
+    }
+}
+
+#[test]
+fn counts_are_exact_and_pruned_weights_and_their_momentum_are_zero_in_every_stored_point() {
+    let (_kept, run) = uninterrupted("lrr.toml", "lrr", &[]);
+    for level in 0..=4 {
+        let folder = run.join(format!("seed-1/level-{level:02}"));
+        let masks = tensors(&folder.join("mask.safetensors"));
+        let ones: f32 = masks.values().flat_map(elements).sum();
+        assert_eq!(ones as u64, keep(0.2, level, 22_784), "level {level}");
+        let points = ["start", "end", "optimizer"]
+            .map(|p| tensors(&folder.join(format!("{p}.safetensors"))));
+        for (name, mask) in &masks {
+            let momentum = format!("momentum.{name}");
+            let stored = [&points[0][name], &points[1][name], &points[2][&momentum]].map(elements);
+            for (i, mask) in elements(mask).iter().enumerate() {
+                for values in &stored {
+                    let value = values[i];
+                    assert!(
+                        *mask == 1.0 || value.to_bits() == 0,
+                        "level {level}, {name}[{i}] is {value}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_seed_has_the_same_bytes_alone_and_beside_others() {
+    let (_kept, both) = uninterrupted("lrr.toml", "lrr", &[]);
+    let (_other, alone) = uninterrupted("lrr.toml", "lrr", &["--seeds", "1"]);
+    assert_eq!(
+        digests(&both.join("seed-1")),
+        digests(&alone.join("seed-1"))
+    );
+}
+
+#[test]
+fn experiments_share_the_dense_level_and_train_it_once() {
+    let runs = tempfile::tempdir().unwrap();
+    expect(&mut small("lrr.toml", runs.path(), &[]), 0);
+    let output = expect(&mut small("imp.toml", runs.path(), &["--json"]), 0);
+    let started: Vec<String> = String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .filter(|line| line.contains("level-started") && line.contains("\"level\":0"))
+        .map(str::to_owned)
+        .collect();
+    assert!(started.is_empty(), "{started:?}");
+    let [lrr, imp] = ["lrr", "imp"].map(|name| only_run(runs.path(), name).join("seed-0/level-00"));
+    assert_eq!(digests(&lrr), digests(&imp));
+}
+
+#[test]
+fn a_damaged_level_is_named_and_made_again() {
+    let (runs, run) = uninterrupted("lrr.toml", "lrr", &[]);
+    let before = digests(&run);
+    let end = run.join("seed-0/level-04/end.safetensors");
+    let mut bytes = fs::read(&end).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(&end, bytes).unwrap();
+    let output = expect(&mut small("lrr.toml", runs.path(), &[]), 0);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        said.contains("level-04/end.safetensors is damaged: its BLAKE3 digest is"),
+        "{said}"
+    );
+    assert_eq!(digests(&run), before);
+}

@@ -1,0 +1,269 @@
+//! The shipped rewind policies: what their plans say, for each option.
+
+// Clippy knows tests, but not the functions that they share.
+#![allow(clippy::unwrap_used)]
+
+use end_to_end::built::{part, plain, strategy};
+use end_to_end::scene::{Still, flat};
+use host::strategy::{PlannedWeights, Strategy};
+use plugin_api::{BatchNorm, DataOrder, OptimizerState, Point, Schedule, Source, Step};
+use serde_json::{Value, json};
+use tch::Tensor;
+
+const SHAPES: [&[i64]; 3] = [&[8, 4, 3, 3], &[10, 32], &[16, 2, 3]];
+
+fn flip(options: Value) -> Strategy {
+    let rewind = vec![part("sign-perturbation/flip", options)];
+    strategy(plain("imp/magnitude"), plain("imp/global"), rewind).unwrap()
+}
+
+fn planned(weights: PlannedWeights) -> Vec<Tensor> {
+    match weights {
+        PlannedWeights::Tensors(tensors) => tensors,
+        _ => panic!("the plan brings no tensors"),
+    }
+}
+
+/// A scene after level 0 with 300 survivors.
+fn pruned(seed: u64) -> Still {
+    let mut scene = Still::new(&SHAPES, seed);
+    let mut imp = strategy(plain("imp/magnitude"), plain("imp/global"), vec![]).unwrap();
+    scene.prune(&mut imp, 300).unwrap();
+    scene
+}
+
+/// Per layer: the number of weights whose sign differs. All others must be the same bits.
+fn flipped(before: &[Tensor], after: &[Tensor]) -> Vec<u64> {
+    let count = |(before, after): (&Tensor, &Tensor)| {
+        let pairs = flat(std::slice::from_ref(before))
+            .into_iter()
+            .zip(flat(std::slice::from_ref(after)));
+        let mut flips = 0;
+        for (before, after) in pairs {
+            if after != before {
+                assert_eq!(after, -before);
+                flips += 1;
+            }
+        }
+        flips
+    };
+    before.iter().zip(after).map(count).collect()
+}
+
+#[test]
+fn flip_turns_exactly_the_rounded_fraction_of_each_layers_survivors() {
+    let scene = pruned(0);
+    for fraction in [0.0, 0.01, 0.2, 0.5, 0.77, 1.0] {
+        let plan = flip(json!({ "fraction": fraction }))
+            .plan(0, &scene)
+            .unwrap();
+        let expected: Vec<u64> = scene
+            .survivors()
+            .iter()
+            .map(|&survivors| (fraction * survivors as f64).round() as u64)
+            .collect();
+        // Pruned weights are 0 and would not show as flipped: that none of the flips was spent on
+        // one follows from the count.
+        let after = planned(plan.weights);
+        assert_eq!(flipped(&scene.weights, &after), expected, "{fraction}");
+        assert!(plan.redefine.is_empty());
+        assert_eq!(plan.optimizer, OptimizerState::Keep);
+        assert_eq!(plan.schedule, Schedule::Keep);
+    }
+}
+
+#[test]
+fn flip_works_at_the_levels_that_are_given_only() {
+    let mut scene = pruned(0);
+    let mut strategy = flip(json!({ "levels": [2] }));
+    assert!(matches!(
+        strategy.plan(0, &scene).unwrap().weights,
+        PlannedWeights::Keep
+    ));
+    scene.facts.level = 1;
+    assert!(matches!(
+        strategy.plan(0, &scene).unwrap().weights,
+        PlannedWeights::Tensors(_)
+    ));
+}
+
+#[test]
+fn lasting_flips_redefine_every_stored_point_at_the_same_weights() {
+    let mut scene = pruned(2);
+    let early = Point::Step(Step::Epochs(4));
+    scene.points.push((
+        early.clone(),
+        scene.gradients.iter().map(|g| g * 3.0).collect(),
+    ));
+    let plan = flip(json!({ "lasting": true, "fraction": 0.3 }))
+        .plan(0, &scene)
+        .unwrap();
+    let signs = |before: &[Tensor], after: &[Tensor]| -> Vec<bool> {
+        let masks = flat(&scene.masks);
+        let pairs = flat(before).into_iter().zip(flat(after)).zip(masks);
+        pairs
+            .map(|((before, after), mask)| {
+                assert_eq!(before.abs(), after.abs());
+                if mask == 0.0 {
+                    assert_eq!(before, after, "a pruned weight was flipped");
+                }
+                before != after
+            })
+            .collect()
+    };
+    let now = signs(&scene.weights, &planned(plan.weights));
+    let points: Vec<Point> = plan
+        .redefine
+        .iter()
+        .map(|(point, _)| point.clone())
+        .collect();
+    assert_eq!(points, [Point::Init, early]);
+    for ((_, stored), (_, redefined)) in scene.points.iter().zip(&plan.redefine) {
+        assert_eq!(signs(stored, redefined), now);
+    }
+    assert_eq!(now.iter().filter(|&&flipped| flipped).count(), {
+        let rounded = |&n: &u64| (0.3 * n as f64).round() as usize;
+        scene.survivors().iter().map(rounded).sum::<usize>()
+    });
+}
+
+#[test]
+fn flips_differ_between_places_of_the_same_policy() {
+    let twice = vec![
+        plain("sign-perturbation/flip"),
+        plain("sign-perturbation/flip"),
+    ];
+    let mut strategy = strategy(plain("imp/magnitude"), plain("imp/global"), twice).unwrap();
+    let scene = pruned(0);
+    let first = planned(strategy.plan(0, &scene).unwrap().weights);
+    let second = planned(strategy.plan(1, &scene).unwrap().weights);
+    assert_ne!(flat(&first), flat(&second));
+    let again = planned(strategy.plan(0, &scene).unwrap().weights);
+    assert_eq!(flat(&again), flat(&first));
+}
+
+/// The plan of a policy without tensors, as (weights' point, batch norm, optimizer, schedule).
+fn plan(component: &str, options: Value) -> (Option<Point>, BatchNorm, OptimizerState, Schedule) {
+    let rewind = vec![part(component, options)];
+    let mut strategy = strategy(plain("imp/magnitude"), plain("imp/global"), rewind).unwrap();
+    let plan = strategy.plan(0, &pruned(0)).unwrap();
+    assert_eq!(plan.data_order, DataOrder::Keep);
+    assert!(plan.redefine.is_empty());
+    let point = match plan.weights {
+        PlannedWeights::Keep => None,
+        PlannedWeights::From(point) => Some(point),
+        _ => panic!("the plan mixes weights or brings tensors"),
+    };
+    (point, plan.batch_norm, plan.optimizer, plan.schedule)
+}
+
+fn both(source: Source) -> BatchNorm {
+    BatchNorm {
+        affine: source.clone(),
+        statistics: source,
+    }
+}
+
+#[test]
+fn weight_rewinding_takes_weights_and_batch_norm_back_to_its_point() {
+    let early = Point::Step(Step::Epochs(4));
+    assert_eq!(
+        plan("imp/weights", json!({})),
+        (
+            Some(Point::Init),
+            both(Source::From(Point::Init)),
+            OptimizerState::Clear,
+            Schedule::Restart
+        )
+    );
+    assert_eq!(
+        plan("imp/weights", json!({"to": "4ep"})),
+        (
+            Some(early.clone()),
+            both(Source::From(early.clone())),
+            OptimizerState::Clear,
+            Schedule::Restart
+        )
+    );
+    assert_eq!(
+        plan(
+            "imp/weights",
+            json!({"to": "4ep", "optimizer_state": true, "schedule_from_point": true})
+        ),
+        (
+            Some(early.clone()),
+            both(Source::From(early.clone())),
+            OptimizerState::From(early),
+            Schedule::From(Step::Epochs(4))
+        )
+    );
+}
+
+#[test]
+fn learning_rate_rewinding_keeps_weights_and_restarts_the_schedule() {
+    assert_eq!(
+        plan("lrr/learning-rate", json!({})),
+        (
+            None,
+            BatchNorm::default(),
+            OptimizerState::Clear,
+            Schedule::Restart
+        )
+    );
+    let rewound = json!({
+        "batch_norm_affine": "init", "batch_norm_statistics": "4ep", "keep_optimizer_state": true,
+    });
+    let batch_norm = BatchNorm {
+        affine: Source::From(Point::Init),
+        statistics: Source::From(Point::Step(Step::Epochs(4))),
+    };
+    assert_eq!(
+        plan("lrr/learning-rate", rewound),
+        (None, batch_norm, OptimizerState::Keep, Schedule::Restart)
+    );
+}
+
+#[test]
+fn the_points_that_options_name_are_declared_once_and_init_first() {
+    let rewind = vec![
+        part("imp/weights", json!({"to": "4ep"})),
+        part(
+            "lrr/learning-rate",
+            json!({"batch_norm_affine": "4ep", "batch_norm_statistics": "500it"}),
+        ),
+    ];
+    let strategy = strategy(plain("imp/magnitude"), plain("imp/global"), rewind).unwrap();
+    let points = [
+        Point::Init,
+        Point::Step(Step::Epochs(4)),
+        Point::Step(Step::Iterations(500)),
+    ];
+    assert_eq!(strategy.points().unwrap(), points);
+}
+
+#[test]
+fn options_that_contradict_each_other_are_refused() {
+    for (component, options, fragment) in [
+        (
+            "imp/weights",
+            json!({"schedule_from_point": true}),
+            "wants a time of level 0 in `to`",
+        ),
+        (
+            "imp/weights",
+            json!({"to": "later"}),
+            "`later` is not a point of training",
+        ),
+        (
+            "sign-perturbation/flip",
+            json!({"levels": [0, 1]}),
+            "levels start at 1",
+        ),
+    ] {
+        let rewind = vec![part(component, options)];
+        let made = strategy(plain("imp/magnitude"), plain("imp/global"), rewind);
+        let message = made.map(|_| ()).unwrap_err().to_string();
+        assert!(message.contains("refused its options"), "{message}");
+        assert!(message.contains(fragment), "{message}");
+    }
+}

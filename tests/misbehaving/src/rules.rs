@@ -1,0 +1,78 @@
+//! What the host must say about each component. Tests include this file.
+
+/// One broken rule.
+pub struct Rule {
+    /// `score`, `mask` or `rewind`.
+    pub kind: &'static str,
+    /// The component that breaks it.
+    pub component: &'static str,
+    /// When it does.
+    pub when: When,
+    /// What the host's message must contain, whatever the network's layers.
+    pub says: &'static str,
+}
+
+/// When a component breaks its rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// When it is made.
+    Made,
+    /// When it is called.
+    Called,
+    /// When it is called at a level that starts with pruned weights; before, it does nothing wrong.
+    CalledOnceSomeArePruned,
+    /// When the level loop carries out its plan; the plan itself is well-formed.
+    CarriedOut,
+    /// When its state is saved.
+    Saved,
+    /// When its state is loaded.
+    Loaded,
+    /// When it is dropped. Nobody is left to tell: the host must simply go on.
+    Dropped,
+}
+
+const fn rule(kind: &'static str, component: &'static str, when: When, says: &'static str) -> Rule {
+    Rule {
+        kind,
+        component,
+        when,
+        says,
+    }
+}
+
+/// Every rule, in the order of the components in `lib.rs`.
+#[rustfmt::skip]
+pub const RULES: &[Rule] = &[
+    rule("score", "panics", When::Called, "panicked: no score today at "),
+    rule("score", "panics-in-constructor", When::Made, "panicked: no options today at "),
+    rule("score", "panics-in-drop", When::Dropped, ""),
+    rule("score", "panics-in-save-state", When::Saved, "panicked: no state today at "),
+    rule("score", "refuses-its-state", When::Loaded, "failed: the state of 3 bytes is not mine"),
+    rule("score", "bad-options", When::Made, "refused its options: these options contradict each other"),
+    rule("score", "error", When::Called, "failed: the scores are missing"),
+    rule("score", "wrong-count", When::Called, "one for each prunable layer"),
+    rule("score", "wrong-shape", When::Called, "gave a wrong score for layer"),
+    rule("score", "wrong-dtype-f64", When::Called, "got Double"),
+    rule("score", "wrong-dtype-i64", When::Called, "got Int64"),
+    rule("score", "nan", When::Called, "whose element 1 is NaN; expected finite numbers"),
+    rule("score", "infinite", When::Called, "whose element 1 is inf; expected finite numbers"),
+    rule("score", "own-handle", When::Called, "gave back score 0 that is not a tensor of this host"),
+    rule("score", "own-operand", When::Called, "failed: MUL: operand 1 is not a tensor of this host"),
+    rule("score", "shapes-that-do-not-fit", When::Called, "failed: MATMUL: "),
+    rule("score", "unknown-codes", When::Called, "unsupported: operation true, service true"),
+    rule("mask", "panics", When::Called, "panicked: no mask today at "),
+    rule("mask", "half", When::Called, "whose element 0 is 0.5; expected 0 or 1"),
+    rule("mask", "grows", When::CalledOnceSomeArePruned, "that grows 1 pruned weights"),
+    rule("mask", "one-too-many", When::Called, "expected exactly "),
+    rule("mask", "one-too-few", When::Called, "expected exactly "),
+    rule("mask", "wrong-shape", When::Called, "gave a wrong mask for layer"),
+    rule("mask", "wrong-count", When::Called, "one for each prunable layer"),
+    rule("mask", "selects-by-nan", When::Called, "is NaN; expected a number for every weight"),
+    rule("mask", "selects-too-many", When::Called, "weights are to be chosen, but there are only"),
+    rule("rewind", "panics", When::Called, "panicked: no plan today at "),
+    rule("rewind", "wrong-count", When::Called, "one for each prunable layer"),
+    rule("rewind", "wrong-shape", When::Called, "gave a wrong weight tensor for layer"),
+    rule("rewind", "nan-weights", When::Called, "whose element 1 is NaN; expected finite numbers"),
+    rule("rewind", "reads-unknown-point", When::Called, "7it"),
+    rule("rewind", "unknown-point", When::CarriedOut, "7it"),
+];
