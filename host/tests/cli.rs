@@ -1,5 +1,7 @@
 //! The command line, by running the program that was built, with the plugins beside it.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -4,6 +4,7 @@ mod args;
 mod assemble;
 mod catalog;
 mod data;
+mod disk;
 mod estimate;
 mod exit;
 mod man;

@@ -5,12 +5,11 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::assemble::Read;
+use super::disk::{FileOutline, files};
 use super::estimate::Estimate;
 use super::exit::{Exit, Failure};
 use crate::experiment::{Experiment, Part};
 use crate::levels::{Levels, Seed};
-use crate::optimizer::OPTIMIZERS;
-use crate::registry::find;
 use crate::strategy::Plugin;
 use crate::strategy::distribution::spread;
 
@@ -113,17 +112,6 @@ pub struct LevelOutline {
     pub keep: u64,
     /// The same for each layer, where that does not depend on scores.
     pub keep_per_layer: Option<Vec<u64>>,
-}
-
-/// A file of a level.
-#[derive(Clone, Debug, Serialize)]
-pub struct FileOutline {
-    /// Its name.
-    pub name: String,
-    /// Its length, about.
-    pub bytes: u64,
-    /// Whether only level 0 has it.
-    pub dense_only: bool,
 }
 
 impl Outline {
@@ -286,49 +274,4 @@ fn distribution(plugin: &Plugin, part: &Part) -> Option<Distribution> {
         .get("distribution")
         .or_else(|| option.get("default"))?;
     serde_json::from_value(value.clone()).ok()
-}
-
-/// The files of a level with their lengths: tensors exactly, what is around them about.
-fn files(levels: &Levels<'_>, stored: &[u64]) -> Result<Vec<FileOutline>, Failure> {
-    let (trainer, optimizer) = (levels.trainer, &levels.experiment.train.optimizer);
-    let wrong =
-        |reason: String| Failure::bad_input(format!("optimizer `{}` {reason}", optimizer.name));
-    let entry =
-        find(OPTIMIZERS, &optimizer.name).ok_or_else(|| wrong("is not known".to_owned()))?;
-    let built = (entry.build)(&optimizer.options).map_err(|error| wrong(error.to_string()))?;
-    let states = built.state_names().len() as u64;
-    let layout = trainer.layout();
-    let (tensors, values) = layout.parameters().fold((0, 0), |(n, sum), it| {
-        (n + 1, sum + it.shape.iter().product::<i64>() as u64)
-    });
-    let statistics: u64 = layout.buffers().iter().map(|it| it.features as u64).sum();
-    let layers = trainer.layers();
-    let prunable: u64 = layers.iter().map(Layer::len).sum();
-    let header = |tensors: u64| 40 + 80 * tensors;
-    let point = header(tensors + layout.buffers().len() as u64) + 4 * (values + statistics);
-    let state = header(states * tensors + 1) + 4 * states * values + 8;
-    let layer_count = layers.len() as u64;
-    let file = |name: &str, bytes| FileOutline {
-        name: name.to_owned(),
-        bytes,
-        dense_only: false,
-    };
-    let mut files = vec![
-        file("start.safetensors", point),
-        file("mask.safetensors", header(layer_count) + prunable),
-        file("end.safetensors", point),
-        file("optimizer.safetensors", state),
-        file("metrics.jsonl", 150 * trainer.epochs()),
-        file("layers.jsonl", 220 * layer_count),
-        file("summary.json", 400),
-        file("done.json", 800),
-    ];
-    for step in stored {
-        files.push(FileOutline {
-            name: format!("the point at step {step}"),
-            bytes: point + state,
-            dense_only: true,
-        });
-    }
-    Ok(files)
 }

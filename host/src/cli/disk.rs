@@ -1,0 +1,68 @@
+//! What a run writes.
+
+use plugin_api::Layer;
+use serde::Serialize;
+
+use super::exit::Failure;
+use crate::levels::Levels;
+use crate::optimizer::OPTIMIZERS;
+use crate::registry::find;
+
+/// A file of a level.
+#[derive(Clone, Debug, Serialize)]
+pub struct FileOutline {
+    /// Its name.
+    pub name: String,
+    /// Its length, about.
+    pub bytes: u64,
+    /// Whether only level 0 has it.
+    pub dense_only: bool,
+}
+
+/// The files of a level with their lengths: tensors exactly, what is around them about.
+///
+/// # Errors
+/// If the optimizer cannot be made.
+pub fn files(levels: &Levels<'_>, stored: &[u64]) -> Result<Vec<FileOutline>, Failure> {
+    let (trainer, optimizer) = (levels.trainer, &levels.experiment.train.optimizer);
+    let wrong =
+        |reason: String| Failure::bad_input(format!("optimizer `{}` {reason}", optimizer.name));
+    let entry =
+        find(OPTIMIZERS, &optimizer.name).ok_or_else(|| wrong("is not known".to_owned()))?;
+    let built = (entry.build)(&optimizer.options).map_err(|error| wrong(error.to_string()))?;
+    let states = built.state_names().len() as u64;
+    let layout = trainer.layout();
+    let (tensors, values) = layout.parameters().fold((0, 0), |(n, sum), it| {
+        (n + 1, sum + it.shape.iter().product::<i64>() as u64)
+    });
+    let statistics: u64 = layout.buffers().iter().map(|it| it.features as u64).sum();
+    let layers = trainer.layers();
+    let prunable: u64 = layers.iter().map(Layer::len).sum();
+    let header = |tensors: u64| 40 + 80 * tensors;
+    let point = header(tensors + layout.buffers().len() as u64) + 4 * (values + statistics);
+    let state = header(states * tensors + 1) + 4 * states * values + 8;
+    let layer_count = layers.len() as u64;
+    let file = |name: &str, bytes| FileOutline {
+        name: name.to_owned(),
+        bytes,
+        dense_only: false,
+    };
+    let mut files = vec![
+        file("start.safetensors", point),
+        file("mask.safetensors", header(layer_count) + prunable),
+        file("end.safetensors", point),
+        file("optimizer.safetensors", state),
+        file("metrics.jsonl", 150 * trainer.epochs()),
+        file("layers.jsonl", 220 * layer_count),
+        file("summary.json", 400),
+        file("done.json", 800),
+    ];
+    for step in stored {
+        files.push(FileOutline {
+            name: format!("the point at step {step}"),
+            bytes: point + state,
+            dense_only: true,
+        });
+    }
+    Ok(files)
+}
