@@ -1,6 +1,6 @@
 //! Strategies: score, mask, rewind, from plugins.
 //!
-//! A [`Strategy`] is one seed's components. It calls them with the host's [`services`] and checks
+//! A [`Strategy`] is one seed's components. It calls them with the host's services and checks
 //! everything they hand back, so that the level loop can rely on it.
 
 pub mod check;

@@ -1,5 +1,7 @@
 //! What a run leaves on disk is exact, and the same however it came about.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,5 +1,7 @@
 //! What goes wrong is said in a sentence, with the right exit code, and loses nothing.
 
+#![allow(clippy::unwrap_used)]
+
 use std::process::Command;
 
 use end_to_end::program::{digests, expect, only_run, run, wait_until};
