@@ -171,7 +171,7 @@ mod tests {
         assert_eq!(option("share").kind, "number >= 0.0 and <= 1.0");
         assert_eq!(option("share").default, Some(0.0.into()));
         assert_eq!(option("share").docs, "Share of it, all in all.");
-        assert_eq!(option("how").kind, "\"now\" | \"later-on\"");
+        assert_eq!(option("how").kind, "\"later-on\" | \"now\"");
         assert!(option("sizes").kind.starts_with("list of integer >= 0"));
     }
 }

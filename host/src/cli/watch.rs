@@ -118,12 +118,13 @@ impl Watcher {
             .epoch
             .values()
             .fold((0.0, 0.0), |a, b| (a.0 + b.0 / n, a.1 + b.1 / n));
-        if !self.epoch.is_empty() {
-            bar.set_message(format!(
+        bar.set_message(match self.epoch.is_empty() {
+            true => format!("level {level}"),
+            false => format!(
                 "level {level}  loss {loss:.4}  train accuracy {:.1} %",
                 100.0 * accuracy
-            ));
-        }
+            ),
+        });
     }
 }
 
