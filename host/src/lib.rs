@@ -2,19 +2,40 @@
 //!
 //! The modules stand in the order in which the data flows.
 
-pub mod cli;
-pub mod data;
+// What is run: the experiment file, and the components of the host that it names.
 pub mod experiment;
-pub mod interrupt;
-pub mod levels;
-pub mod model;
-pub mod optimizer;
-pub mod records;
+
 pub mod registry;
-pub mod report;
-pub mod rng;
+
+// What is trained on, and what is trained.
+pub mod data;
+
+pub mod model;
+
+// How one level is trained.
+pub mod optimizer;
+
 pub mod schedule;
-pub mod shim;
-pub mod store;
-pub mod strategy;
+
 pub mod trainer;
+
+// What happens between levels: strategies, and the loop that calls them.
+pub mod strategy;
+
+pub mod levels;
+
+// What is left of it: files, records, tables.
+pub mod store;
+
+pub mod records;
+
+pub mod report;
+
+// What all of them stand on: randomness, libtorch's missing pieces, signals; and the command line.
+pub mod rng;
+
+pub mod shim;
+
+pub mod interrupt;
+
+pub mod cli;

@@ -1,7 +1,7 @@
 //! What is recorded of a level: one line an epoch, one line a layer, one summary.
 
 use plugin_api::Layer;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use tch::{Kind, Tensor};
 
 /// One epoch of one seed: a line of `metrics.jsonl`.
@@ -16,6 +16,7 @@ pub struct Epoch {
     /// Learning rate of the epoch's last step.
     pub lr: f64,
     /// Mean loss over the epoch's samples, as they were trained on.
+    #[serde(deserialize_with = "number_or_null")]
     pub train_loss: f64,
     /// Share of the epoch's samples that were classified rightly as they were trained on.
     pub train_accuracy: f64,
@@ -49,6 +50,7 @@ pub struct LayerRecord {
     /// Survivors whose sign differs from the previous level's end; none at level 0.
     pub flips_previous: Option<u64>,
     /// L2 norm of the weights.
+    #[serde(deserialize_with = "number_or_null")]
     pub norm: f64,
 }
 
@@ -66,8 +68,10 @@ pub struct Summary {
     /// Survivors over weights.
     pub density: f64,
     /// Mean loss of the last epoch's samples.
+    #[serde(deserialize_with = "number_or_null")]
     pub train_loss: f64,
     /// Mean loss over the test samples.
+    #[serde(deserialize_with = "number_or_null")]
     pub test_loss: f64,
     /// Test samples that are classified rightly.
     pub test_correct: u64,
@@ -81,6 +85,11 @@ pub struct Summary {
     pub flips_start: f64,
     /// Share of survivors whose sign differs from the previous level's end.
     pub flips_previous: Option<f64>,
+}
+
+/// JSON has no infinity: what is not finite is written as null, and read as NaN.
+fn number_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::<f64>::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
 
 /// Lines of JSON, one a record.

@@ -38,7 +38,7 @@ impl Estimate {
         let trainer = levels.trainer;
         let seeds = &levels.experiment.seeds;
         let lanes = if trainer.lanes() { seeds.len() } else { 1 };
-        levels.set_threads(lanes);
+        tch::set_num_threads(levels.threads as i32);
         let starts = seeds[..lanes].iter().map(|&seed| start(trainer, seed));
         let mut session = trainer.session(starts.collect())?;
         let (mut times, mut seconds) = (Vec::new(), 0.0);

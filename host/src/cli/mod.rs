@@ -15,6 +15,7 @@ mod plugin;
 mod program;
 mod run;
 mod show;
+mod spin;
 mod stdout;
 mod watch;
 

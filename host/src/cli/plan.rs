@@ -34,7 +34,7 @@ pub fn plan(args: &PlanArgs, output: &Output) -> Result<Exit, Failure> {
     let identities = read.identities(&data);
     let trainer = read.trainer(data, device)?;
     let (run, dense) = match here {
-        true => folders(&args.place.runs, &read, &identities),
+        true => folders(&args.place, &trainer, &read, &identities),
         false => (RunDir::new(""), RunDir::new("")),
     };
     let levels = Levels {

@@ -1,14 +1,15 @@
 //! `host run`.
 
-use std::path::Path;
 use std::time::Duration;
 
 use indicatif::MultiProgress;
 use serde_json::{Value, json};
+use tch::Device;
 
-use super::args::{Output, RunArgs};
+use super::args::{Output, PlaceArgs, RunArgs};
 use super::assemble::{self, Identities, Read};
 use super::exit::{Exit, Failure};
+use super::spin;
 use super::stdout;
 use super::watch::Watcher;
 use crate::interrupt::Interrupt;
@@ -17,14 +18,16 @@ use crate::records::Summary;
 use crate::report;
 use crate::shim;
 use crate::store::{self, RunDir};
+use crate::trainer::Trainer;
 
 /// Runs an experiment, or goes on with it.
 ///
 /// # Errors
 /// What is wrong with the input, or what stopped the run.
 pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit, Failure> {
+    spin::sleep_soon(args.place.threads());
     let mut read = assemble::read(&args.experiment)?;
-    let (device, runs) = (args.place.device, &args.place.runs);
+    let device = args.place.device;
     if device.is_cuda() {
         shim::set_deterministic(true).map_err(|error| Failure::new(Exit::Failed, error))?;
     }
@@ -33,11 +36,11 @@ pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit
         .map_err(|error| Failure::bad_input(assemble::data_failure(&error)))?;
     let identities = read.identities(&data);
     let trainer = read.trainer(data, device)?;
-    let (run, dense) = folders(runs, &read, &identities);
+    let (run, dense) = folders(&args.place, &trainer, &read, &identities);
     let _lock = run
         .lock()
         .map_err(|error| Failure::new(Exit::Failed, error))?;
-    describe(&run, &read, &identities, args.allow_changed_plugins)?;
+    describe(&run, &dense, &read, &identities, args)?;
     let experiment = &read.loaded.experiment;
     let interrupt = Interrupt::listen(Exit::Interrupted as i32).map_err(|error| {
         Failure::new(
@@ -58,10 +61,13 @@ pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit
     let outcome = levels.run(&mut read.seeds, &mut watcher);
     watcher.finish();
     // Whatever came of the run, its table says what is there; what stopped it is said first.
-    let summarised = summarise(&run, &experiment.seeds);
+    let summarised = summarise(&run);
     let outcome = outcome.map_err(failed)?;
     let summaries = summarised?;
-    let table = report::table(&summaries);
+    let table = match summaries.is_empty() {
+        true => "no level is finished yet".to_owned(),
+        false => report::table(&summaries),
+    };
     stdout::line(if output.json {
         let interrupted = matches!(outcome, Outcome::Interrupted);
         json!({ "event": "finished", "run": run.path(), "interrupted": interrupted }).to_string()
@@ -77,17 +83,19 @@ pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit
         }
         Outcome::Finished { failed } if failed.is_empty() => Ok(Exit::Success),
         Outcome::Finished { failed } => {
-            for (seed, reason) in &failed {
-                log::error!("seed {seed} was given up: {reason}");
-            }
+            log::error!(
+                "{} of {} seeds were given up",
+                failed.len(),
+                experiment.seeds.len()
+            );
             Ok(Exit::Failed)
         }
     }
 }
 
-/// Collects the finished levels and writes them as CSV.
-fn summarise(run: &RunDir, seeds: &[u64]) -> Result<Vec<Summary>, Failure> {
-    let summaries = report::collect(run, seeds).map_err(failed)?;
+/// Collects the finished levels of all seeds that the run ever had and writes them as CSV.
+fn summarise(run: &RunDir) -> Result<Vec<Summary>, Failure> {
+    let summaries = report::collect(run, &run.seeds()).map_err(failed)?;
     let csv = report::summary_csv(&summaries).map_err(|error| Failure::new(Exit::Failed, error))?;
     store::write(&run.file("summary.csv"), &csv).map_err(|error| failed(error.into()))?;
     Ok(summaries)
@@ -103,24 +111,36 @@ fn failed(error: RunError) -> Failure {
 }
 
 /// The folder of an experiment's run, and that of its dense level.
-pub fn folders(runs: &Path, read: &Read, identities: &Identities) -> (RunDir, RunDir) {
+///
+/// A dense level is shared only where it would have the same bytes: on the same kind of device and,
+/// for networks whose products libtorch splits over threads, with the same number of them.
+pub fn folders(
+    place: &PlaceArgs,
+    trainer: &Trainer,
+    read: &Read,
+    identities: &Identities,
+) -> (RunDir, RunDir) {
     let name = &read.loaded.experiment.name;
     let own = format!("{name}-{}", identities.own.short());
-    let dense = dense_folder(identities.dense.short());
-    (RunDir::new(runs.join(own)), RunDir::new(runs.join(dense)))
-}
-
-/// Name of the folder of a dense level.
-pub fn dense_folder(short: &str) -> String {
-    format!("dense-{short}")
+    let short = identities.dense.short();
+    let dense = match place.device {
+        Device::Cpu if trainer.lanes() => format!("dense-{short}"),
+        Device::Cpu => format!("dense-{short}-{}t", place.threads()),
+        _ => format!("dense-{short}-cuda"),
+    };
+    (
+        RunDir::new(place.runs.join(own)),
+        RunDir::new(place.runs.join(dense)),
+    )
 }
 
 /// Writes what the run is, or checks that it still is.
 fn describe(
     run: &RunDir,
+    dense: &RunDir,
     read: &Read,
     identities: &Identities,
-    allow_changed: bool,
+    args: &RunArgs,
 ) -> Result<(), Failure> {
     let plugins: serde_json::Map<String, Value> = read
         .plugins
@@ -130,10 +150,10 @@ fn describe(
             (name.clone(), known)
         })
         .collect();
-    let now = json!({
+    let mut now = json!({
         "identity": identities.own.hash,
         "canonical": identities.own.canonical,
-        "dense": identities.dense.hash,
+        "dense": dense.path().file_name().map(|name| name.to_string_lossy()),
         "plugins": plugins,
     });
     let path = run.file("identity.json");
@@ -145,7 +165,27 @@ fn describe(
                 format!("{} is damaged: {error}", path.display()),
             )
         })?;
-        check_same(run, &before, &now, allow_changed)?;
+        check_same(run, &before, &now, args.allow_changed_plugins)?;
+        if before["plugins"] != now["plugins"] {
+            // Whoever reads the results can see that two builds made them.
+            let mut replaced = before["replaced_plugins"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default();
+            replaced.push(before["plugins"].clone());
+            now["replaced_plugins"] = Value::Array(replaced);
+        } else if !before["replaced_plugins"].is_null() {
+            now["replaced_plugins"] = before["replaced_plugins"].clone();
+        }
+        if before["dense"] != now["dense"] {
+            log::warn!(
+                "{} was computed on another device or with another number of threads before \
+                 ({} is now {}): its levels will not be what one uninterrupted run gives",
+                run.path().display(),
+                before["dense"],
+                now["dense"]
+            );
+        }
     }
     let text = format!("{now:#}\n");
     let write = |name: &str, text: &str| {

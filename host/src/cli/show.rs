@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 
 use super::args::{Output, ShowArgs};
 use super::exit::{Exit, Failure};
-use super::run::dense_folder;
 use super::stdout;
 use crate::experiment::Experiment;
 use crate::report;
@@ -33,12 +32,11 @@ pub fn show(args: &ShowArgs, output: &Output) -> Result<Exit, Failure> {
     let seeds: Vec<u64> = seeds.into_iter().collect();
     let failed = |error| Failure::new(Exit::Failed, error);
     let summaries = report::collect(&run, &seeds).map_err(failed)?;
-    let dense = dense_of(&run);
     let standings: Vec<Standing> = (seeds.iter())
         .map(|&seed| Standing {
             seed,
             levels: summaries.iter().filter(|it| it.seed == seed).count() as u64,
-            failure: failure(&run, seed).or_else(|| failure(dense.as_ref()?, seed)),
+            failure: failure(&run, seed),
         })
         .collect();
     let wanted = experiment.as_ref().map(|it| it.last_level() + 1);
@@ -110,14 +108,6 @@ fn experiment(run: &RunDir) -> Result<Option<Experiment>, Failure> {
     toml::from_slice(&bytes)
         .map(Some)
         .map_err(|error| damaged(&error))
-}
-
-/// The folder of the run's dense level, where a seed may have been given up too.
-fn dense_of(run: &RunDir) -> Option<RunDir> {
-    let identity: Value =
-        serde_json::from_slice(&store::read(&run.file("identity.json")).ok()?).ok()?;
-    let folder = dense_folder(identity["dense"].as_str()?.get(..8)?);
-    Some(RunDir::new(run.path().parent()?.join(folder)))
 }
 
 fn failure(run: &RunDir, seed: u64) -> Option<Value> {

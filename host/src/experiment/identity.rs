@@ -13,7 +13,9 @@ use super::strategy::PartSchemas;
 use super::tree::{Node, Tree};
 use super::{Kind, Slot};
 
-/// Version of the canonical form. Raising it gives every experiment a new identity.
+/// Version of the canonical form and of the host's arithmetic. Raising it gives every experiment a
+/// new identity: raise it whenever the same file would give other bytes than before, or a run that
+/// was begun before would go on with a mixture.
 const SCHEMA_VERSION: u64 = 1;
 
 /// Schema keyword of options that say where something lies and not what it is, such as a folder of

@@ -116,7 +116,12 @@ pub(super) fn overlay(mut base: Node, top: Node, path: &mut Vec<String>) -> Node
         }
     }
     if path == &["prune"] {
-        for (given, dropped) in [("levels", "densities"), ("densities", "levels")] {
+        for (given, dropped) in [
+            ("levels", "densities"),
+            ("rate", "densities"),
+            ("densities", "levels"),
+            ("densities", "rate"),
+        ] {
             if top_table.get(given).is_some() {
                 base_table.remove(dropped);
             }

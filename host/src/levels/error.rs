@@ -72,6 +72,6 @@ impl RunError {
 
     /// Whether a plugin is to blame.
     pub fn is_plugin_failure(&self) -> bool {
-        matches!(self, Self::Strategy { .. })
+        matches!(self, Self::Strategy { .. } | Self::Target { .. })
     }
 }

@@ -183,7 +183,7 @@ impl Levels<'_> {
             running.push(lane);
             starts.push(start);
         }
-        self.set_threads(group.len());
+        tch::set_num_threads(self.threads as i32);
         let mut session = self.trainer.session(starts)?;
         let mut saved = Instant::now();
         while !session.is_complete() {
@@ -224,19 +224,6 @@ impl Levels<'_> {
         }
         self.finish_level(level, &session, &running, seeds, observer)?;
         Ok(Pause::Done)
-    }
-
-    /// Sets the number of threads that this many seeds train with.
-    ///
-    /// With more threads than lanes, libtorch splits the products of one lane, which then round
-    /// otherwise than they do beside other lanes.
-    pub fn set_threads(&self, lanes: usize) {
-        let threads = if self.trainer.lanes() {
-            self.threads.min(lanes)
-        } else {
-            self.threads
-        };
-        tch::set_num_threads(threads as i32);
     }
 
     /// The folder in which a level of a seed is trained: the shared one for level 0.

@@ -19,12 +19,14 @@ pub(super) fn step_files(step: u64) -> [String; 2] {
 
 /// File of a point's replaced weights, in the folder of the level that replaced them.
 pub(super) fn redefined_file(point: &Point) -> String {
-    let name: String = point
-        .to_string()
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
-        .collect();
-    format!("point-{name}.safetensors")
+    match point {
+        Point::Run { .. } => {
+            // The folder's name may hold what a file's name may not.
+            let digest = blake3::hash(point.to_string().as_bytes()).to_hex();
+            format!("point-{}.safetensors", &digest[..16])
+        }
+        own => format!("point-{own}.safetensors"),
+    }
 }
 
 /// Name under which the number of steps that an optimizer state has seen is stored with it.

@@ -145,7 +145,7 @@ impl Levels<'_> {
                     "the loss is no finite number from step {step} of level {} on; try a smaller learning rate",
                     running.level
                 );
-                running.give_up(&reason)?;
+                self.give_up(running, &reason)?;
                 observer.observe(&Event::SeedFailed {
                     seed: running.seed,
                     level: running.level,
@@ -175,6 +175,16 @@ impl Levels<'_> {
                 });
             }
         }
+        Ok(())
+    }
+
+    /// Says on disk why a seed was given up.
+    fn give_up(&self, running: &Running, reason: &str) -> Result<(), RunError> {
+        let text = serde_json::json!({
+            "seed": running.seed, "level": running.level, "reason": reason,
+        });
+        let path = self.run.seed(running.seed).failure();
+        crate::store::write(&path, format!("{text:#}\n").as_bytes())?;
         Ok(())
     }
 
@@ -218,11 +228,5 @@ impl Running {
             level: self.level,
             source,
         }
-    }
-
-    fn give_up(&self, reason: &str) -> Result<(), RunError> {
-        let text = serde_json::json!({ "seed": self.seed, "level": self.level, "reason": reason });
-        crate::store::write(&self.home.failure(), format!("{text:#}\n").as_bytes())?;
-        Ok(())
     }
 }

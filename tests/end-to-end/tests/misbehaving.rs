@@ -155,7 +155,7 @@ fn messages_say_layer_got_and_expected() {
         (
             "rewind",
             "nan-weights",
-            "gave a weight tensor for layer `layer0.weight` whose element 1 is NaN; expected finite numbers",
+            "gave a weight for layer `layer0.weight` whose element 1 is NaN; expected finite numbers",
         ),
         (
             "mask",

@@ -71,7 +71,7 @@ pub const RULES: &[Rule] = &[
     rule("mask", "selects-too-many", When::Called, "weights are to be chosen, but there are only"),
     rule("rewind", "panics", When::Called, "panicked: no plan today at "),
     rule("rewind", "wrong-count", When::Called, "one for each prunable layer"),
-    rule("rewind", "wrong-shape", When::Called, "gave a wrong weight tensor for layer"),
+    rule("rewind", "wrong-shape", When::Called, "gave a wrong weight for layer"),
     rule("rewind", "nan-weights", When::Called, "whose element 1 is NaN; expected finite numbers"),
     rule("rewind", "reads-unknown-point", When::Called, "7it"),
     rule("rewind", "unknown-point", When::CarriedOut, "7it"),
