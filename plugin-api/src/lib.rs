@@ -182,4 +182,13 @@ mod tests {
         assert!(plugin.contains("export_plugin!"));
         assert!(plugin.lines().count() - 1 <= 40);
     }
+
+    #[test]
+    fn the_readme_shows_the_plugin_of_the_front_page() {
+        let page = include_str!("lib.rs");
+        let lines = page.split("//! ```").nth(1).unwrap().lines().skip(1);
+        let strip = |line: &'static str| line.strip_prefix("//! ").or(line.strip_prefix("//!"));
+        let plugin: Vec<&str> = lines.filter_map(strip).collect();
+        assert!(include_str!("../../README.md").contains(plugin.join("\n").trim_end()));
+    }
 }

@@ -116,7 +116,7 @@ impl FromStr for Source {
 
 /// Written and read as text, with a schema that says which texts there are.
 macro_rules! as_text {
-    ($type:ident, $pattern:literal, $description:literal) => {
+    ($type:ident, $word:literal, $pattern:literal, $description:literal) => {
         impl Serialize for $type {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
@@ -136,7 +136,12 @@ macro_rules! as_text {
             }
 
             fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({ "type": "string", "pattern": $pattern, "description": $description })
+                json_schema!({
+                    "type": "string",
+                    "pattern": $pattern,
+                    "x-type": $word,
+                    "description": $description,
+                })
             }
         }
     };
@@ -144,11 +149,13 @@ macro_rules! as_text {
 
 as_text!(
     Point,
+    "point",
     "^([^#]+#)?(init|[0-9]+(ep|it)|level-[0-9]+-(start|end))$",
     "a point of training: \"init\", a time of level 0 such as \"4ep\", \"level-3-start\" or \"level-3-end\""
 );
 as_text!(
     Source,
+    "\"keep\" or point",
     "^(keep|([^#]+#)?(init|[0-9]+(ep|it)|level-[0-9]+-(start|end)))$",
     "\"keep\" or a point of training: \"init\", a time of level 0 such as \"4ep\", \"level-3-start\" or \"level-3-end\""
 );

@@ -92,6 +92,7 @@ impl JsonSchema for Step {
         json_schema!({
             "type": "string",
             "pattern": "^[0-9]+(ep|it)$",
+            "x-type": "time",
             "description": "a time of training: whole epochs such as \"10ep\" or steps such as \"500it\"",
         })
     }

@@ -88,7 +88,12 @@ impl Catalog for HostCatalog {
     }
 
     fn plugin(&self, name: &str, source: Option<&PluginSource>) -> Result<PluginInfo, String> {
-        let plugin = self.load(name, source).map_err(|error| error.to_string())?;
+        let plugin = self.load(name, source).map_err(|error| {
+            // The diagnostic around it names the plugin already.
+            let text = error.to_string();
+            let own = format!("plugin `{name}`: ");
+            text.strip_prefix(&own).map_or(text.clone(), str::to_owned)
+        })?;
         let mut used = self.used.borrow_mut();
         used.insert(name.to_owned(), plugin.clone());
         let manifest = &plugin.manifest;

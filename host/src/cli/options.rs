@@ -65,6 +65,9 @@ fn kind(schema: &Value, root: &Value, depth: u32) -> String {
         return "table".to_owned();
     }
     let schema = resolve(schema, root);
+    if let Some(word) = schema.get("x-type").and_then(Value::as_str) {
+        return word.to_owned();
+    }
     if let Some(value) = schema.get("const") {
         return value.to_string();
     }

@@ -46,13 +46,13 @@ impl Levels<'_> {
         &self,
         level: u64,
         seeds: &[Seed],
-        group: Vec<usize>,
+        group: &[usize],
     ) -> Result<Vec<usize>, RunError> {
         if level > 0 {
-            return Ok(group);
+            return Ok(group.to_vec());
         }
         let mut left = Vec::new();
-        for index in group {
+        for &index in group {
             if !self.take_dense(&seeds[index])? {
                 left.push(index);
             }

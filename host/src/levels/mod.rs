@@ -85,20 +85,30 @@ impl Levels<'_> {
         observer: &mut dyn Observer,
     ) -> Result<Outcome, RunError> {
         let mut failed: Vec<(u64, String)> = Vec::new();
-        self.announce(seeds, observer)?;
-        while let Some((level, group)) = self.next_group(seeds, &failed)? {
+        // Read once: checking what is done reads every file of it.
+        let done: Result<Vec<u64>, RunError> =
+            seeds.iter().map(|seed| self.next_level(seed, 0)).collect();
+        let mut next = done?;
+        self.announce(seeds, &next, observer)?;
+        while let Some((level, group)) = self.next_group(seeds, &next, &failed) {
+            if self.interrupt.wants_stop() {
+                return Ok(Outcome::Interrupted);
+            }
             // Another experiment may have trained the same dense level meanwhile.
             let _locks = if level == 0 {
                 self.wait_for_dense(seeds, &group)?
             } else {
                 Vec::new()
             };
-            let group = self.adopt_dense(level, seeds, group)?;
-            if group.is_empty() {
-                continue;
-            }
-            if let Pause::Interrupted = self.train(level, seeds, &group, &mut failed, observer)? {
+            let left = self.adopt_dense(level, seeds, &group)?;
+            if !left.is_empty()
+                && let Pause::Interrupted =
+                    self.train(level, seeds, &left, &mut failed, observer)?
+            {
                 return Ok(Outcome::Interrupted);
+            }
+            for index in group {
+                next[index] = self.next_level(&seeds[index], level + 1)?;
             }
         }
         Ok(Outcome::Finished { failed })
@@ -108,22 +118,17 @@ impl Levels<'_> {
     fn next_group(
         &self,
         seeds: &[Seed],
+        next: &[u64],
         failed: &[(u64, String)],
-    ) -> Result<Option<(u64, Vec<usize>)>, RunError> {
+    ) -> Option<(u64, Vec<usize>)> {
         let mut places = Vec::new();
-        for (index, seed) in seeds.iter().enumerate() {
-            if failed.iter().any(|(number, _)| *number == seed.seed) {
-                continue;
-            }
-            let place = self.place(seed)?;
-            if place.0 <= self.experiment.last_level() {
-                places.push((place, index));
+        for (index, (seed, &level)) in seeds.iter().zip(next).enumerate() {
+            let given_up = failed.iter().any(|(number, _)| *number == seed.seed);
+            if !given_up && level <= self.experiment.last_level() {
+                places.push((self.place_within(seed, level), index));
             }
         }
-        let Some(&(place, first)) = places.iter().min_by_key(|(place, index)| (*place, *index))
-        else {
-            return Ok(None);
-        };
+        let &(place, first) = places.iter().min()?;
         let same = places
             .iter()
             .filter(|(other, _)| *other == place)
@@ -133,7 +138,7 @@ impl Levels<'_> {
         } else {
             vec![first]
         };
-        Ok(Some((place.0, group)))
+        Some((place.0, group))
     }
 
     /// Where a seed stands: the first level that is not done, and the step of it that its checkpoint
@@ -142,14 +147,16 @@ impl Levels<'_> {
     /// # Errors
     /// If a component fails.
     pub fn place(&self, seed: &Seed) -> Result<(u64, u64), RunError> {
-        let level = self.next_level(seed)?;
-        Ok((level, checkpoint::step(&self.home(seed, level), level)))
+        Ok(self.place_within(seed, self.next_level(seed, 0)?))
     }
 
-    /// The first level that is not done.
-    fn next_level(&self, seed: &Seed) -> Result<u64, RunError> {
+    fn place_within(&self, seed: &Seed, level: u64) -> (u64, u64) {
+        (level, checkpoint::step(&self.home(seed, level), level))
+    }
+
+    /// The first level from `level` on that is not done.
+    fn next_level(&self, seed: &Seed, mut level: u64) -> Result<u64, RunError> {
         let own = self.run.seed(seed.seed);
-        let mut level = 0;
         while level <= self.experiment.last_level() && self.is_done(seed, &own.level(level))? {
             level += 1;
         }
@@ -250,9 +257,14 @@ impl Levels<'_> {
     }
 
     /// Tells the observer what is done already.
-    fn announce(&self, seeds: &[Seed], observer: &mut dyn Observer) -> Result<(), RunError> {
-        for seed in seeds {
-            for level in 0..self.next_level(seed)? {
+    fn announce(
+        &self,
+        seeds: &[Seed],
+        next: &[u64],
+        observer: &mut dyn Observer,
+    ) -> Result<(), RunError> {
+        for (seed, &next) in seeds.iter().zip(next) {
+            for level in 0..next {
                 let summary = read_summary(&self.run.seed(seed.seed).level(level))?;
                 observer.observe(&Event::LevelFound { summary: &summary });
             }
