@@ -40,9 +40,4 @@ impl Interrupt {
     pub fn takes_checkpoint(&self) -> bool {
         self.checkpoint.swap(false, Ordering::Relaxed)
     }
-
-    /// Asks to stop, as a signal does.
-    pub fn stop(&self) {
-        self.stop.store(true, Ordering::Relaxed);
-    }
 }

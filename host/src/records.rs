@@ -151,6 +151,31 @@ mod tests {
     use plugin_api::LayerKind;
 
     #[test]
+    fn a_record_that_went_through_a_file_is_the_same_to_the_last_bit() {
+        let record = Epoch {
+            level: 3,
+            epoch: 1,
+            step: 64,
+            lr: 0.09935993039376595,
+            train_loss: 0.11397171193888259,
+            train_accuracy: 0.97675,
+            test_loss: Some(0.19993785175786039),
+            test_accuracy: None,
+        };
+        let line = lines(std::slice::from_ref(&record)).unwrap();
+        assert_eq!(serde_json::from_slice::<Epoch>(&line).unwrap(), record);
+    }
+
+    #[test]
+    fn a_loss_that_is_not_finite_can_be_read_back() {
+        let text = r#"{"seed":0,"level":0,"weights":1,"survivors":1,"density":1.0,"train_loss":0.5,
+            "test_loss":null,"test_correct":0,"test_samples":1,"test_accuracy":0.0,"flips_init":0.0,
+            "flips_start":0.0,"flips_previous":null}"#;
+        let summary: Summary = serde_json::from_str(text).unwrap();
+        assert!(summary.test_loss.is_nan());
+    }
+
+    #[test]
     fn flips_count_survivors_whose_sign_differs() {
         let layers = [Layer::new("fc.weight", LayerKind::Linear, [1, 4])];
         let tensor = |values: &[f32]| vec![Tensor::from_slice(values).view([1, 4])];

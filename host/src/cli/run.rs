@@ -37,10 +37,6 @@ pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit
     let identities = read.identities(&data);
     let trainer = read.trainer(data, device)?;
     let (run, dense) = folders(&args.place, &trainer, &read, &identities);
-    let _lock = run
-        .lock()
-        .map_err(|error| Failure::new(Exit::Failed, error))?;
-    describe(&run, &dense, &read, &identities, args)?;
     let experiment = &read.loaded.experiment;
     let interrupt = Interrupt::listen(Exit::Interrupted as i32).map_err(|error| {
         Failure::new(
@@ -52,11 +48,18 @@ pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit
         experiment,
         trainer: &trainer,
         run: run.clone(),
-        dense,
+        dense: dense.clone(),
         threads: args.place.threads(),
         checkpoint_every: Duration::from_secs(args.checkpoint_every),
         interrupt,
     };
+    for seed in &read.seeds {
+        levels.stored_steps(seed).map_err(Failure::bad_input)?;
+    }
+    let _lock = run
+        .lock()
+        .map_err(|error| Failure::new(Exit::Failed, error))?;
+    describe(&run, &dense, &read, &identities, args)?;
     let mut watcher = Watcher::new(output, bars, experiment, &run);
     let outcome = levels.run(&mut read.seeds, &mut watcher);
     watcher.finish();
