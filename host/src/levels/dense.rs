@@ -1,7 +1,7 @@
 //! Level 0, shared by every experiment with the same data, model, training and seed.
 
 use super::error::RunError;
-use super::points::step_files;
+use super::points::{step_files, step_of};
 use super::{Levels, Seed};
 use crate::store::{Done, LevelDir, Lock};
 
@@ -24,6 +24,17 @@ impl Levels<'_> {
                 .any(|file| !done.digests.contains_key(file))
         });
         Ok(steps)
+    }
+
+    /// These steps and those whose points the shared dense level holds already: when it is trained
+    /// again, other experiments keep theirs.
+    pub(super) fn with_shared_steps(&self, seed: &Seed, mut steps: Vec<u64>) -> Vec<u64> {
+        let held = self.dense.seed(seed.seed).level(0).done();
+        let files = held.iter().flat_map(|done| done.digests.keys());
+        steps.extend(files.filter_map(|file| step_of(file)));
+        steps.sort_unstable();
+        steps.dedup();
+        steps
     }
 
     /// Keeps other processes from training the same dense level at the same time.

@@ -17,6 +17,14 @@ pub(super) fn step_files(step: u64) -> [String; 2] {
     ]
 }
 
+/// The step whose point a file holds, if it holds one.
+pub(super) fn step_of(file: &str) -> Option<u64> {
+    file.strip_prefix("step-")?
+        .strip_suffix(".safetensors")?
+        .parse()
+        .ok()
+}
+
 /// File of a point's replaced weights, in the folder of the level that replaced them.
 pub(super) fn redefined_file(point: &Point) -> String {
     match point {

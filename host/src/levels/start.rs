@@ -34,10 +34,9 @@ impl Levels<'_> {
         seed: &mut Seed,
     ) -> Result<(Running, LaneStart), RunError> {
         let home = self.home(seed, level);
-        let stored_steps = if level == 0 {
-            self.stored_steps(seed)?
-        } else {
-            Vec::new()
+        let stored_steps = match level {
+            0 => self.with_shared_steps(seed, self.stored_steps(seed)?),
+            _ => Vec::new(),
         };
         let mut running = Running {
             index,

@@ -108,9 +108,11 @@ fn a_killed_run_of_a_convolution_net_goes_on_to_the_same_bytes() {
 #[cfg(unix)]
 #[test]
 fn a_run_that_is_asked_to_stop_checkpoints_and_goes_on_to_the_same_bytes() {
-    let (_kept, whole) = uninterrupted("lrr.toml", "lrr", &[]);
+    // Long enough that it cannot be done before the signal arrives.
+    let more = ["--set", "train.epochs=20"];
+    let (_kept, whole) = uninterrupted("lrr.toml", "lrr", &more);
     let runs = tempfile::tempdir().unwrap();
-    let mut child = small("lrr.toml", runs.path(), &[]).spawn().unwrap();
+    let mut child = small("lrr.toml", runs.path(), &more).spawn().unwrap();
     wait_until(&mut child, "level 1", || {
         fs::read_dir(runs.path())
             .into_iter()
@@ -129,10 +131,8 @@ fn a_run_that_is_asked_to_stop_checkpoints_and_goes_on_to_the_same_bytes() {
         .status()
         .unwrap();
     assert!(stopped.success());
-    let code = child.wait().unwrap().code();
-    // A run so small may be done before the signal arrives.
-    assert!(code == Some(4) || code == Some(0), "{code:?}");
-    expect(&mut small("lrr.toml", runs.path(), &[]), 0);
+    assert_eq!(child.wait().unwrap().code(), Some(4));
+    expect(&mut small("lrr.toml", runs.path(), &more), 0);
     assert_eq!(digests(&whole), digests(&only_run(runs.path(), "lrr")));
 }
 
@@ -220,6 +220,33 @@ fn experiments_share_the_dense_level_and_train_it_once() {
     assert!(started.is_empty(), "{started:?}");
     let [lrr, imp] = ["lrr", "imp"].map(|name| only_run(runs.path(), name).join("seed-0/level-00"));
     assert_eq!(digests(&lrr), digests(&imp));
+}
+
+#[test]
+fn a_dense_level_that_lacks_a_point_is_trained_again_and_keeps_the_points_it_had() {
+    let runs = tempfile::tempdir().unwrap();
+    let to = |step: &str| format!("strategy.rewind.to={step}");
+    for (name, step) in [("one", "1ep"), ("two", "40it")] {
+        let more = [
+            "--set",
+            &to(step),
+            "--set",
+            &format!("name={name}"),
+            "--seeds",
+            "0",
+        ];
+        expect(&mut small("wr.toml", runs.path(), &more), 0);
+    }
+    let [one, two] = ["one", "two"].map(|name| only_run(runs.path(), name));
+    let level = |run: &Path| digests(&run.join("seed-0/level-00"));
+    let (one, two) = (level(&one), level(&two));
+    for (file, digest) in one.iter().filter(|(file, _)| !file.ends_with("done.json")) {
+        assert_eq!(&two[file], digest, "{}", file.display());
+    }
+    for file in ["step-000032.safetensors", "step-000040.safetensors"] {
+        assert!(two.contains_key(Path::new(file)), "{file}");
+    }
+    assert!(!one.contains_key(Path::new("step-000040.safetensors")));
 }
 
 #[test]
