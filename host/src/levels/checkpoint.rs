@@ -12,7 +12,9 @@ use super::running::{Carry, Running};
 use super::start::{decode, encode};
 use super::{Levels, Seed};
 use crate::records::Epoch;
-use crate::store::{SeedDir, StoreError, read, read_tensors, write, write_tensors};
+use crate::store::{
+    SeedDir, StoreError, digest, expect_digest, read, read_tensors, write, write_tensors,
+};
 use crate::strategy::select::survivors;
 use crate::trainer::{LaneStart, Position, Progress, Session, Snapshot};
 
@@ -94,9 +96,6 @@ impl Levels<'_> {
         let file = format!("step-{:08}.safetensors", progress.position.step);
         let target = running.home.progress().join(&file);
         write_tensors(&target, &tensors)?;
-        let digest = |path: &PathBuf| -> Result<String, RunError> {
-            Ok(blake3::hash(&read(path)?).to_hex().to_string())
-        };
         let files: Result<Vec<_>, RunError> = running
             .files
             .iter()
@@ -210,11 +209,7 @@ impl Levels<'_> {
             .iter()
             .map(|(name, digest)| (running.dir.file(name), digest));
         for (path, expected) in level_files.chain([(tensors_path.clone(), digest)]) {
-            let got = blake3::hash(&read(&path)?).to_hex().to_string();
-            if got != *expected {
-                let reason = format!("its BLAKE3 digest is {got}, expected {expected}");
-                return Err(RunError::damaged(&path, &reason));
-            }
+            expect_digest(&path, expected)?;
         }
         let device = self.trainer.device();
         let mut tensors = read_tensors(&tensors_path)?;

@@ -139,6 +139,15 @@ impl Levels<'_> {
         })
     }
 
+    /// Reads an optimizer state from a file onto the training device.
+    pub(super) fn read_optimizer(
+        &self,
+        dir: &LevelDir,
+        file: &str,
+    ) -> Result<OptimizerState, RunError> {
+        Ok(optimizer_state(self.read_snapshot(dir, file)?.tensors))
+    }
+
     /// A stored point as it is now: with the weights that a strategy gave it at `level` or before.
     pub(super) fn point(&self, seed: u64, level: u64, point: &Point) -> Result<Snapshot, RunError> {
         let mut snapshot = self.original_point(&self.run.seed(seed), seed, point)?;
@@ -150,9 +159,7 @@ impl Levels<'_> {
             .find(|dir| dir.file(&file).exists());
         if let Some(dir) = newest {
             for (name, tensor) in self.read_snapshot(&dir, &file)?.tensors {
-                if let Some((_, old)) = snapshot.tensors.iter_mut().find(|(own, _)| *own == name) {
-                    *old = tensor;
-                }
+                snapshot.replace(&name, tensor);
             }
         }
         Ok(snapshot)
@@ -228,14 +235,6 @@ impl Levels<'_> {
                 )));
             }
         };
-        let path = own.level(level).file(&file);
-        let device = self.trainer.device();
-        let tensors = read_tensors(&path)?;
-        Ok(optimizer_state(
-            tensors
-                .into_iter()
-                .map(|(n, t)| (n, t.to_device(device)))
-                .collect(),
-        ))
+        self.read_optimizer(&own.level(level), &file)
     }
 }

@@ -42,7 +42,7 @@ impl Levels<'_> {
             }
             PlannedWeights::Tensors(tensors) => {
                 for (layer, tensor) in self.trainer.layers().iter().zip(tensors) {
-                    replace(&mut start.point, &layer.name, tensor);
+                    start.point.replace(&layer.name, tensor);
                 }
             }
         }
@@ -55,7 +55,7 @@ impl Levels<'_> {
             let from = point(from)?;
             for buffer in self.trainer.layout().buffers() {
                 if let Some(tensor) = from.get(&buffer.name) {
-                    replace(&mut start.point, &buffer.name, tensor.shallow_clone());
+                    start.point.replace(&buffer.name, tensor.shallow_clone());
                 }
             }
         }
@@ -95,7 +95,7 @@ impl Levels<'_> {
             .find(|(redefined, _)| redefined == point);
         if let Some((_, weights)) = newest {
             for (layer, tensor) in self.trainer.layers().iter().zip(weights) {
-                replace(&mut stored, &layer.name, tensor.shallow_clone());
+                stored.replace(&layer.name, tensor.shallow_clone());
             }
         }
         stored
@@ -105,7 +105,7 @@ impl Levels<'_> {
     fn take(&self, start: &mut Start, from: &Snapshot, wanted: impl Fn(Role) -> bool) {
         for parameter in self.trainer.layout().parameters() {
             if let (true, Some(tensor)) = (wanted(parameter.role), from.get(&parameter.name)) {
-                replace(&mut start.point, &parameter.name, tensor.shallow_clone());
+                start.point.replace(&parameter.name, tensor.shallow_clone());
             }
         }
     }
@@ -129,17 +129,11 @@ impl Levels<'_> {
                 Role::Bias => magnitude,
                 _ => continue,
             };
-            replace(&mut start.point, &parameter.name, mixed);
+            start.point.replace(&parameter.name, mixed);
         }
     }
 }
 
 fn is_weight_or_bias(role: Role) -> bool {
     matches!(role, Role::Weight(_) | Role::Bias)
-}
-
-fn replace(point: &mut Snapshot, name: &str, tensor: Tensor) {
-    if let Some((_, own)) = point.tensors.iter_mut().find(|(own, _)| own == name) {
-        *own = tensor;
-    }
 }

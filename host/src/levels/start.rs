@@ -6,10 +6,10 @@ use plugin_api::{Phase, Point};
 use tch::{Kind, Tensor};
 
 use super::error::RunError;
-use super::points::{optimizer_state, redefined_file};
+use super::points::redefined_file;
 use super::running::{Carry, Running, ScheduleStart};
 use super::{Levels, Seed, checkpoint};
-use crate::store::{read_tensors, write_tensors};
+use crate::store::write_tensors;
 use crate::strategy::select::survivors;
 use crate::strategy::{MaskRule, Violation};
 use crate::trainer::{LaneStart, OptimizerState, Snapshot};
@@ -169,13 +169,9 @@ impl Levels<'_> {
     /// Sets pruned weights to exactly +0.
     pub(super) fn apply_masks(&self, start: &mut Start) {
         for (layer, mask) in self.trainer.layers().iter().zip(&start.masks) {
-            let own = start
-                .point
-                .tensors
-                .iter_mut()
-                .find(|(name, _)| *name == layer.name);
-            if let Some((_, weights)) = own {
-                *weights = weights.masked_fill(&mask.eq(0.0), 0.0);
+            if let Some(weights) = start.point.get(&layer.name) {
+                let masked = weights.masked_fill(&mask.eq(0.0), 0.0);
+                start.point.replace(&layer.name, masked);
             }
         }
     }
@@ -195,12 +191,7 @@ impl Levels<'_> {
                 level,
                 source,
             })?;
-        let device = self.trainer.device();
-        let optimizer = read_tensors(&dir.file("optimizer.safetensors"))?;
-        let optimizer = optimizer
-            .into_iter()
-            .map(|(name, t)| (name, t.to_device(device)))
-            .collect();
+        let optimizer = self.read_optimizer(&dir, "optimizer.safetensors")?;
         let masks = self.read_snapshot(&dir, "mask.safetensors")?;
         let masks = super::points::prunable(&masks, self.trainer.layers())
             .map_err(|reason| RunError::damaged(&dir.file("mask.safetensors"), &reason))?;
@@ -212,7 +203,7 @@ impl Levels<'_> {
         Ok(Start {
             point: self.read_snapshot(&dir, "end.safetensors")?,
             masks: masks.iter().map(|mask| mask.to_kind(Kind::Float)).collect(),
-            optimizer: optimizer_state(optimizer),
+            optimizer,
             schedule: ScheduleStart {
                 step: last,
                 hold: Some(hold),

@@ -90,6 +90,29 @@ pub fn read(path: &Path) -> Result<Vec<u8>, StoreError> {
     })
 }
 
+/// BLAKE3 of a file, hexadecimal.
+///
+/// # Errors
+/// Names the path.
+pub fn digest(path: &Path) -> Result<String, StoreError> {
+    Ok(blake3::hash(&read(path)?).to_hex().to_string())
+}
+
+/// Fails unless a file has this digest.
+///
+/// # Errors
+/// Names the path, and both digests if they differ.
+pub fn expect_digest(path: &Path, expected: &str) -> Result<(), StoreError> {
+    let got = digest(path)?;
+    if got == expected {
+        return Ok(());
+    }
+    Err(StoreError::Damaged {
+        path: path.to_owned(),
+        reason: format!("its BLAKE3 digest is {got}, expected {expected}"),
+    })
+}
+
 /// Writes named tensors as safetensors, in PyTorch's row-major layout.
 ///
 /// # Errors

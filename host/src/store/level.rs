@@ -84,14 +84,7 @@ impl LevelDir {
             ));
         }
         for (name, expected) in &done.digests {
-            let file = self.file(name);
-            let got = blake3::hash(&artifact::read(&file)?).to_hex().to_string();
-            if got != *expected {
-                return Err(damaged(
-                    &file,
-                    format!("its BLAKE3 digest is {got}, expected {expected}"),
-                ));
-            }
+            artifact::expect_digest(&self.file(name), expected)?;
         }
         Ok(done)
     }
@@ -103,9 +96,7 @@ impl LevelDir {
     pub fn finish(&self, files: &[String], carry: Value) -> Result<Done, StoreError> {
         let mut digests = BTreeMap::new();
         for name in files {
-            let digest = blake3::hash(&artifact::read(&self.file(name))?)
-                .to_hex()
-                .to_string();
+            let digest = artifact::digest(&self.file(name))?;
             digests.insert(name.clone(), digest);
         }
         let done = Done {

@@ -13,7 +13,7 @@ mod level;
 mod lock;
 mod run;
 
-pub use artifact::{StoreError, read, read_tensors, write, write_tensors};
+pub use artifact::{StoreError, digest, expect_digest, read, read_tensors, write, write_tensors};
 pub use level::{Done, LevelDir};
 pub use lock::{Held, Lock, LockError};
 pub use run::{RunDir, SeedDir};

@@ -15,6 +15,13 @@ impl Snapshot {
     pub fn get(&self, name: &str) -> Option<&Tensor> {
         find(&self.tensors, name)
     }
+
+    /// Puts another tensor in the place of the one called `name`, if there is one.
+    pub fn replace(&mut self, name: &str, tensor: Tensor) {
+        if let Some((_, own)) = self.tensors.iter_mut().find(|(own, _)| own == name) {
+            *own = tensor;
+        }
+    }
 }
 
 impl Clone for Snapshot {
