@@ -31,6 +31,9 @@ pub mod records;
 
 pub mod report;
 
+// The theory that the experiments test, simulated by itself.
+pub mod neuron;
+
 // What all of them stand on: randomness, libtorch's missing pieces, signals; and the command line.
 pub mod rng;
 

@@ -156,6 +156,7 @@ mod layer;
 mod point;
 mod request;
 mod rewind_plan;
+mod run_ref;
 mod step;
 mod tensor;
 
@@ -170,6 +171,7 @@ pub use layer::{Layer, LayerKind};
 pub use point::{ParsePointError, Point, Source};
 pub use request::{Among, Batches, Counts, Distribution, GradientRequest, Loss};
 pub use rewind_plan::{BatchNorm, DataOrder, OptimizerState, RewindPlan, Schedule, Weights};
+pub use run_ref::RunRef;
 pub use step::{ParseStepError, Step};
 pub use tensor::Tensor;
 

@@ -6,6 +6,7 @@
 mod catalog;
 mod check;
 mod choice;
+mod claim;
 mod config;
 mod density;
 mod described;
@@ -24,6 +25,7 @@ mod tree;
 mod tests;
 
 pub use catalog::{Catalog, ComponentInfo, Kind, PluginInfo, Slot};
+pub use claim::{Claim, Measure};
 pub use config::{
     Collapse, Experiment, Named, Part, PluginSource, Precision, Prune, Strategy, Train,
 };

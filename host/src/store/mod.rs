@@ -12,8 +12,10 @@ mod artifact;
 mod level;
 mod lock;
 mod run;
+mod sweep;
 
 pub use artifact::{StoreError, digest, expect_digest, read, read_tensors, write, write_tensors};
 pub use level::{Done, LevelDir};
 pub use lock::{Held, Lock, LockError};
 pub use run::{RunDir, SeedDir};
+pub use sweep::{SweepCell, SweepPart, SweepRecord};

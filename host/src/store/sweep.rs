@@ -1,0 +1,84 @@
+//! What a sweep consists of: `runs/NAME/sweep.json`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::artifact::{self, StoreError};
+use crate::experiment::Claim;
+
+/// A sweep: the runs of one file, or of the files that it includes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SweepRecord {
+    /// Name of the sweep.
+    pub name: String,
+    /// One for each file with methods, in the order of the files.
+    pub parts: Vec<SweepPart>,
+}
+
+/// The runs of one file of a sweep.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SweepPart {
+    /// Name of that file's experiment.
+    pub name: String,
+    /// What it is about, in a line; its name if the file gives none.
+    pub title: String,
+    /// Its runs, in the order of the file; empty for a simulation of the hidden neuron.
+    pub cells: Vec<SweepCell>,
+    /// What is claimed of them.
+    pub claims: Vec<Claim>,
+    /// Folder of a simulation of the hidden neuron, relative to the sweep's.
+    pub neuron: Option<PathBuf>,
+}
+
+/// One run of a sweep.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SweepCell {
+    /// Unique within the part: the method and the grid's values.
+    pub name: String,
+    /// Name of the method.
+    pub method: String,
+    /// The grid's values, by key: `model.hidden`.
+    pub values: BTreeMap<String, Value>,
+    /// Its seeds.
+    pub seeds: Vec<u64>,
+    /// The run's folder, relative to the sweep's. Cells with the same identity share it.
+    pub run: PathBuf,
+}
+
+const FILE: &str = "sweep.json";
+
+impl SweepRecord {
+    /// Whether a folder is a sweep's.
+    pub fn is_at(folder: &Path) -> bool {
+        folder.join(FILE).exists()
+    }
+
+    /// Reads it from a sweep's folder.
+    ///
+    /// # Errors
+    /// If it is missing or damaged.
+    pub fn read(folder: &Path) -> Result<Self, StoreError> {
+        let path = folder.join(FILE);
+        serde_json::from_slice(&artifact::read(&path)?).map_err(|error| StoreError::Damaged {
+            path,
+            reason: error.to_string(),
+        })
+    }
+
+    /// Writes it into a sweep's folder.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn write(&self, folder: &Path) -> Result<(), StoreError> {
+        let path = folder.join(FILE);
+        let mut text = serde_json::to_vec_pretty(self).map_err(|error| StoreError::Damaged {
+            path: path.clone(),
+            reason: error.to_string(),
+        })?;
+        text.push(b'\n');
+        artifact::write(&path, &text)
+    }
+}
