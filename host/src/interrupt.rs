@@ -31,6 +31,16 @@ impl Interrupt {
         Ok(interrupt)
     }
 
+    /// Asks to stop when this stream ends: whoever holds its other end stopped, in order or not.
+    pub fn stop_when_closed(&self, mut stream: impl io::Read + Send + 'static) {
+        let stop = self.stop.clone();
+        std::thread::spawn(move || {
+            // What comes before the end means nothing, and a broken stream has ended.
+            let _ = io::copy(&mut stream, &mut io::sink());
+            stop.store(true, Ordering::Relaxed);
+        });
+    }
+
     /// Whether the user asked to stop.
     pub fn wants_stop(&self) -> bool {
         self.stop.load(Ordering::Relaxed)

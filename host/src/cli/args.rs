@@ -7,6 +7,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 use indicatif::MultiProgress;
 use indicatif_log_bridge::LogWrapper;
+use plugin_api::Step;
 use tch::Device;
 
 /// Trains networks and prunes them level by level with strategies that are plugins.
@@ -158,6 +159,39 @@ pub struct RunArgs {
     /// Go on with a run although one of its plugins was built anew.
     #[arg(long)]
     pub allow_changed_plugins: bool,
+    /// Also store these times of level 0, such as `4ep`, for experiments that will rewind to them.
+    #[arg(long, value_name = "TIME", value_delimiter = ',')]
+    pub store_points: Vec<Step>,
+    /// How a sweep is run.
+    #[command(flatten)]
+    pub sweep: SweepArgs,
+    /// Stop in order when stdin ends. A sweep starts its runs this way.
+    #[arg(long, hide = true)]
+    pub until_stdin_closes: bool,
+}
+
+/// How a sweep is run.
+#[derive(ClapArgs, Debug)]
+pub struct SweepArgs {
+    /// Runs of a sweep that go on side by side, each with `--threads` threads (1 if not given); as
+    /// many as the cores allow if not given.
+    #[arg(long, value_name = "N", help_heading = "Sweeps")]
+    pub jobs: Option<std::num::NonZeroU16>,
+    /// Devices to spread a sweep's runs over: `cuda:0,cuda:1`.
+    #[arg(
+        long, value_name = "DEVICES", value_delimiter = ',', value_parser = parse_device,
+        conflicts_with = "device", help_heading = "Sweeps",
+    )]
+    pub devices: Vec<Device>,
+    /// Run only these cells of a sweep, and those that they take masks or points from: a cell, a
+    /// method, a file's name, or `file/cell`. May be given more than once.
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_delimiter = ',',
+        help_heading = "Sweeps"
+    )]
+    pub only: Vec<String>,
 }
 
 /// What to plan.
@@ -172,6 +206,9 @@ pub struct PlanArgs {
     /// Train no steps to estimate the time.
     #[arg(long)]
     pub no_estimate: bool,
+    /// Show one cell of a sweep as an experiment of its own.
+    #[arg(long, value_name = "NAME", help_heading = "Sweeps")]
+    pub cell: Option<String>,
 }
 
 /// Which run to show.

@@ -1,6 +1,7 @@
 //! From an experiment file to everything that a run needs.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::rc::Rc;
 
 use tch::Device;
@@ -35,42 +36,50 @@ pub struct Identities {
     pub dense: Identity,
 }
 
-/// The experiment file alone, with what the command line changes in it.
-fn load(args: &ExperimentArgs, catalog: &HostCatalog) -> Result<Loaded, Failure> {
+/// What the command line changes in an experiment file.
+pub fn overrides(args: &ExperimentArgs) -> Vec<String> {
     let mut set = args.set.clone();
     if let Some(seeds) = &args.seeds {
         set.push(format!("seeds={:?}", seeds.0));
     }
-    Ok(experiment::load(&args.file, &set, catalog)?)
+    set
 }
 
-/// Reads the experiment file and makes the strategy of each seed.
+/// Reads the experiment file and makes the strategy of each seed; `runs` is where runs are kept.
 ///
 /// # Errors
 /// Everything that is wrong with them.
-pub fn read(args: &ExperimentArgs) -> Result<Read, Failure> {
-    let catalog = HostCatalog::new();
-    let loaded = load(args, &catalog)?;
-    let experiment = &loaded.experiment;
-    let plugins = catalog
-        .plugins_of(experiment)
-        .map_err(|error| Failure::new(Exit::Plugin, error))?;
-    let seeds: Result<Vec<Seed>, MakeError> = (experiment.seeds.iter())
-        .map(|&seed| {
-            let strategy = Strategy::new(&experiment.strategy, |name| {
-                catalog.load(name, experiment.plugins.get(name))
-            })?;
-            Ok(Seed { seed, strategy })
-        })
-        .collect();
-    Ok(Read {
-        plugins,
-        seeds: seeds.map_err(|error| Failure::new(Exit::Plugin, error))?,
-        loaded,
-    })
+pub fn read(args: &ExperimentArgs, runs: &Path) -> Result<Read, Failure> {
+    let catalog = HostCatalog::new(&args.data.data_dir, runs);
+    let loaded = experiment::load(&args.file, &overrides(args), &catalog)?;
+    Read::new(loaded, &catalog)
 }
 
 impl Read {
+    /// Makes the strategy of each seed of an experiment.
+    ///
+    /// # Errors
+    /// Why a plugin cannot be used.
+    pub fn new(loaded: Loaded, catalog: &HostCatalog) -> Result<Self, Failure> {
+        let experiment = &loaded.experiment;
+        let plugins = catalog
+            .plugins_of(experiment)
+            .map_err(|error| Failure::new(Exit::Plugin, error))?;
+        let seeds: Result<Vec<Seed>, MakeError> = (experiment.seeds.iter())
+            .map(|&seed| {
+                let strategy = Strategy::new(&experiment.strategy, |name| {
+                    catalog.load(name, experiment.plugins.get(name))
+                })?;
+                Ok(Seed { seed, strategy })
+            })
+            .collect();
+        Ok(Self {
+            plugins,
+            seeds: seeds.map_err(|error| Failure::new(Exit::Plugin, error))?,
+            loaded,
+        })
+    }
+
     /// The experiment's data, on the device.
     ///
     /// # Errors

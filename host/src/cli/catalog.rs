@@ -2,29 +2,117 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use plugin_api::abi::wire::ComponentKind;
 use plugin_api::schemars::Schema;
 
-use crate::experiment::{self, Catalog, ComponentInfo, Kind, Part, PluginInfo, PluginSource, Slot};
+use tch::Device;
+
+use super::{assemble, program};
+use crate::data::{DataContext, DataError};
+use crate::experiment::{
+    self, Catalog, ComponentInfo, Identity, Kind, Loaded, Named, Part, PluginInfo, PluginSource,
+    RunTarget, Slot,
+};
 use crate::registry::{Entry, Options, find};
+use crate::store::{self, RunDir};
 use crate::strategy::{LoadError, Loader, Plugin};
 use crate::{data, model, optimizer, schedule};
 
-/// The host's registries and a loader of plugins.
+/// The host's registries, a loader of plugins, and the runs that are kept here.
 pub struct HostCatalog {
     loader: RefCell<Loader>,
+    data_dir: PathBuf,
+    runs: PathBuf,
+    /// Checksums of the datasets that were asked for, by their options.
+    checksums: RefCell<BTreeMap<String, String>>,
+    /// What was said of the first dataset that is not here.
+    missing: RefCell<Option<String>>,
     /// The plugins that the experiment uses, from where it says they are.
     used: RefCell<BTreeMap<String, Rc<Plugin>>>,
 }
 
 impl HostCatalog {
-    /// The catalog of the running program.
-    pub fn new() -> Self {
+    /// The catalog of the running program, with datasets and runs in these folders.
+    pub fn new(data_dir: &Path, runs: &Path) -> Self {
         Self {
             loader: RefCell::new(Loader::for_this_program()),
+            data_dir: data_dir.to_owned(),
+            runs: runs.to_owned(),
+            checksums: RefCell::default(),
+            missing: RefCell::default(),
             used: RefCell::default(),
+        }
+    }
+
+    /// What was said of the first dataset that was asked for and is not here.
+    pub fn missing_data(&self) -> Option<String> {
+        self.missing.borrow().clone()
+    }
+
+    /// The checksum of an experiment's data. Data that are not here have an empty one.
+    fn checksum(&self, data: &Named) -> Result<String, String> {
+        let key = serde_json::to_string(data).map_err(|error| error.to_string())?;
+        if let Some(known) = self.checksums.borrow().get(&key) {
+            return Ok(known.clone());
+        }
+        let context = DataContext {
+            data_dir: self.data_dir.clone(),
+            device: Device::Cpu,
+        };
+        let checksum = match data::load(&data.name, &data.options, &context) {
+            Ok(data) => data.checksum,
+            Err(error @ DataError::Missing { .. }) => {
+                let said = assemble::data_failure(&error);
+                self.missing.borrow_mut().get_or_insert(said);
+                String::new()
+            }
+            Err(error) => return Err(assemble::data_failure(&error)),
+        };
+        self.checksums.borrow_mut().insert(key, checksum.clone());
+        Ok(checksum)
+    }
+
+    /// What tells the dense level of an experiment from others.
+    ///
+    /// # Errors
+    /// If its data are damaged.
+    pub fn dense_identity(&self, loaded: &Loaded) -> Result<Identity, String> {
+        let checksum = self.checksum(&loaded.experiment.data)?;
+        Ok(experiment::dense_identity(loaded, &checksum, None))
+    }
+
+    /// The run of an experiment file.
+    fn run_of_file(&self, name: &str, path: &Path) -> Result<RunTarget, String> {
+        let loaded = experiment::load(path, &[], self)
+            .map_err(|problems| format!("`{name}` has mistakes:\n{problems}"))?;
+        let target = self.run_of(&loaded)?;
+        if !Path::new(&target.folder).is_dir() {
+            return Err(format!(
+                "`{name}` was not run yet: there is no {}\nmake it with `{} run {}`",
+                target.folder,
+                program::name(),
+                path.display()
+            ));
+        }
+        Ok(target)
+    }
+
+    fn known_runs(&self) -> String {
+        let entries = std::fs::read_dir(&self.runs)
+            .into_iter()
+            .flatten()
+            .flatten();
+        let mut known: Vec<String> = entries
+            .filter(|entry| entry.path().join(IDENTITY).exists())
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect();
+        known.sort();
+        match known.as_slice() {
+            [] => format!("there are no runs in {}", self.runs.display()),
+            known => format!("runs in {}: {}", self.runs.display(), known.join(", ")),
         }
     }
 
@@ -59,6 +147,9 @@ impl HostCatalog {
             .collect()
     }
 }
+
+/// The file that says what a run computes.
+pub const IDENTITY: &str = "identity.json";
 
 fn schema_of<Build>(entries: &[Entry<Build>], name: &str) -> Option<Schema> {
     find(entries, name).map(|entry| (entry.schema)())
@@ -140,4 +231,47 @@ impl Catalog for HostCatalog {
     fn known_plugins(&self) -> Vec<String> {
         self.loader.borrow().names()
     }
+
+    fn run(&self, name: &str, folder: &Path) -> Result<RunTarget, String> {
+        if name.ends_with(".toml") {
+            return self.run_of_file(name, &folder.join(name));
+        }
+        // As on the command line: a folder, or its name among the runs.
+        let among = self.runs.join(name);
+        let path = [Path::new(name), &among]
+            .into_iter()
+            .find(|path| path.join(IDENTITY).exists());
+        let Some(path) = path else {
+            return Err(format!(
+                "there is no run `{name}`\na run is named by its folder or its experiment file\n{}",
+                self.known_runs()
+            ));
+        };
+        let file = path.join(IDENTITY);
+        let bytes = store::read(&file).map_err(|error| error.to_string())?;
+        let known: serde_json::Value = serde_json::from_slice(&bytes)
+            .map_err(|error| format!("{} is damaged: {error}", file.display()))?;
+        let identity = known["identity"]
+            .as_str()
+            .ok_or_else(|| format!("{} is damaged: it has no identity", file.display()))?;
+        Ok(RunTarget {
+            folder: path.to_string_lossy().into_owned(),
+            identity: identity.to_owned(),
+        })
+    }
+
+    fn run_of(&self, loaded: &Loaded) -> Result<RunTarget, String> {
+        let checksum = self.checksum(&loaded.experiment.data)?;
+        let identity = experiment::identity(loaded, &checksum, None);
+        let run = run_folder(&self.runs, &loaded.experiment.name, &identity);
+        Ok(RunTarget {
+            folder: run.path().to_string_lossy().into_owned(),
+            identity: identity.hash,
+        })
+    }
+}
+
+/// The folder of an experiment's run.
+pub fn run_folder(runs: &Path, name: &str, identity: &Identity) -> RunDir {
+    RunDir::new(runs.join(format!("{name}-{}", identity.short())))
 }

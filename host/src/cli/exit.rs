@@ -52,6 +52,14 @@ impl Failure {
         }
     }
 
+    /// The same failure with the name of what it concerns before its message.
+    pub fn of(mut self, name: &str) -> Self {
+        if let Message::Text(text) = &mut self.message {
+            *text = format!("{name}: {text}");
+        }
+        self
+    }
+
     /// Wrong input.
     pub fn bad_input(message: impl fmt::Display) -> Self {
         Self::new(Exit::BadInput, message)

@@ -17,6 +17,7 @@ mod run;
 mod show;
 mod spin;
 mod stdout;
+mod sweep;
 mod watch;
 
 use std::process::ExitCode;

@@ -9,7 +9,9 @@ use super::exit::{Exit, Failure};
 use super::outline::{LevelOutline, Outline, SeedOutline};
 use super::run::folders;
 use super::stdout;
+use super::sweep;
 use crate::data::{DataError, Dataset, declared};
+use crate::experiment;
 use crate::interrupt::Interrupt;
 use crate::levels::Levels;
 use crate::report::{columns, plain_table};
@@ -20,37 +22,28 @@ use crate::store::RunDir;
 /// # Errors
 /// What is wrong with the input.
 pub fn plan(args: &PlanArgs, output: &Output) -> Result<Exit, Failure> {
-    let read = assemble::read(&args.experiment)?;
-    let device = args.place.device;
-    let (data, here) = match read.data(&args.experiment, device) {
+    if experiment::is_sweep(&args.experiment.file) {
+        return sweep::plan(args, output);
+    }
+    let read = assemble::read(&args.experiment, &args.place.runs)?;
+    plan_one(args, &read, output)
+}
+
+/// Shows what the run of one experiment would do.
+///
+/// # Errors
+/// What is wrong with the input.
+pub fn plan_one(args: &PlanArgs, read: &Read, output: &Output) -> Result<Exit, Failure> {
+    let (data, here) = match read.data(&args.experiment, args.place.device) {
         Ok(data) => (data, true),
         Err(error @ DataError::Missing { .. }) => {
-            let stand_in = stand_in(args, &read)?;
+            let stand_in = stand_in(args, read)?;
             log::warn!("{}", assemble::data_failure(&error));
             (stand_in, false)
         }
         Err(error) => return Err(Failure::bad_input(assemble::data_failure(&error))),
     };
-    let identities = read.identities(&data);
-    let trainer = read.trainer(data, device)?;
-    let (run, dense) = match here {
-        true => folders(&args.place, &trainer, &read, &identities),
-        false => (RunDir::new(""), RunDir::new("")),
-    };
-    let levels = Levels {
-        experiment: &read.loaded.experiment,
-        trainer: &trainer,
-        run,
-        dense,
-        threads: args.place.threads(),
-        checkpoint_every: Duration::MAX,
-        interrupt: Interrupt::default(),
-    };
-    let mut outline = Outline::new(&read, &levels, here)?;
-    let left = outline.steps_left();
-    if !args.no_estimate && left > 0 {
-        outline.estimate = Estimate::new(&levels, left).map_err(Failure::bad_input)?;
-    }
+    let outline = outline(args, read, data, here, !args.no_estimate)?;
     stdout::line(match output.json {
         true => serde_json::json!(outline).to_string(),
         false => text(&outline),
@@ -58,8 +51,43 @@ pub fn plan(args: &PlanArgs, output: &Output) -> Result<Exit, Failure> {
     Ok(Exit::Success)
 }
 
+/// The outline of a run on these data; `here` says whether they are more than a stand-in.
+///
+/// # Errors
+/// What is wrong with the experiment.
+pub fn outline(
+    args: &PlanArgs,
+    read: &Read,
+    data: Dataset,
+    here: bool,
+    estimate: bool,
+) -> Result<Outline, Failure> {
+    let identities = read.identities(&data);
+    let trainer = read.trainer(data, args.place.device)?;
+    let (run, dense) = match here {
+        true => folders(&args.place, &trainer, read, &identities),
+        false => (RunDir::new(""), RunDir::new("")),
+    };
+    let levels = Levels {
+        experiment: &read.loaded.experiment,
+        trainer: &trainer,
+        run,
+        dense,
+        store_points: Vec::new(),
+        threads: args.place.threads(),
+        checkpoint_every: Duration::MAX,
+        interrupt: Interrupt::default(),
+    };
+    let mut outline = Outline::new(read, &levels, here)?;
+    let left = outline.steps_left();
+    if estimate && left > 0 {
+        outline.estimate = Estimate::new(&levels, left).map_err(Failure::bad_input)?;
+    }
+    Ok(outline)
+}
+
 /// Data of the declared shape in place of data that are missing.
-fn stand_in(args: &PlanArgs, read: &Read) -> Result<Dataset, Failure> {
+pub fn stand_in(args: &PlanArgs, read: &Read) -> Result<Dataset, Failure> {
     let named = &read.loaded.experiment.data;
     let declared = declared(&named.name)
         .ok_or_else(|| Failure::bad_input(format!("there is no dataset '{}'", named.name)))?;
@@ -237,7 +265,7 @@ fn files(outline: &Outline) -> String {
 }
 
 /// `1234567` as `1,234,567`.
-fn grouped(number: u64) -> String {
+pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {
@@ -260,7 +288,7 @@ fn bytes(length: u64) -> String {
 }
 
 /// A time in the unit that suits it.
-fn duration(seconds: f64) -> String {
+pub fn duration(seconds: f64) -> String {
     match seconds {
         s if s < 100.0 => format!("{s:.0} s"),
         s if s < 100.0 * 60.0 => format!("{:.0} min", s / 60.0),

@@ -8,10 +8,13 @@ use tch::Device;
 
 use super::args::{Output, PlaceArgs, RunArgs};
 use super::assemble::{self, Identities, Read};
+use super::catalog::run_folder;
 use super::exit::{Exit, Failure};
 use super::spin;
 use super::stdout;
+use super::sweep;
 use super::watch::Watcher;
+use crate::experiment;
 use crate::interrupt::Interrupt;
 use crate::levels::{Levels, Outcome, RunError};
 use crate::records::Summary;
@@ -25,8 +28,11 @@ use crate::trainer::Trainer;
 /// # Errors
 /// What is wrong with the input, or what stopped the run.
 pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit, Failure> {
+    if experiment::is_sweep(&args.experiment.file) {
+        return sweep::run(args, output, bars);
+    }
     spin::sleep_soon(args.place.threads());
-    let mut read = assemble::read(&args.experiment)?;
+    let mut read = assemble::read(&args.experiment, &args.place.runs)?;
     let device = args.place.device;
     if device.is_cuda() {
         shim::set_deterministic(true).map_err(|error| Failure::new(Exit::Failed, error))?;
@@ -44,11 +50,15 @@ pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit
             format!("failed to listen to signals: {error}"),
         )
     })?;
+    if args.until_stdin_closes {
+        interrupt.stop_when_closed(std::io::stdin());
+    }
     let levels = Levels {
         experiment,
         trainer: &trainer,
         run: run.clone(),
         dense: dense.clone(),
+        store_points: args.store_points.clone(),
         threads: args.place.threads(),
         checkpoint_every: Duration::from_secs(args.checkpoint_every),
         interrupt,
@@ -124,7 +134,6 @@ pub fn folders(
     identities: &Identities,
 ) -> (RunDir, RunDir) {
     let name = &read.loaded.experiment.name;
-    let own = format!("{name}-{}", identities.own.short());
     let short = identities.dense.short();
     let dense = match place.device {
         Device::Cpu if trainer.lanes() => format!("dense-{short}"),
@@ -132,7 +141,7 @@ pub fn folders(
         _ => format!("dense-{short}-cuda"),
     };
     (
-        RunDir::new(place.runs.join(own)),
+        run_folder(&place.runs, name, &identities.own),
         RunDir::new(place.runs.join(dense)),
     )
 }

@@ -1,9 +1,11 @@
 //! What the reader must know about the host's components and the plugins to check an experiment.
 
+use std::path::Path;
+
 use plugin_api::schemars::Schema;
 use serde_json::Value;
 
-use super::{Part, PluginSource, Strategy};
+use super::{Loaded, Part, PluginSource, Strategy};
 
 /// An area of the host's registered components.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -74,6 +76,15 @@ pub struct PluginInfo {
     pub default: Option<Strategy>,
 }
 
+/// Another run that an experiment names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunTarget {
+    /// Its folder, as plugins and points name it.
+    pub folder: String,
+    /// What it computes: its experiment's identity.
+    pub identity: String,
+}
+
 /// The components that an experiment file may name.
 pub trait Catalog {
     /// The JSON Schema of a registered component's options; none if there is no such component.
@@ -99,4 +110,26 @@ pub trait Catalog {
 
     /// The names of the plugins that the host finds without being told where they are.
     fn known_plugins(&self) -> Vec<String>;
+
+    /// Finds the run that an experiment names; `folder` is that of the file that names it.
+    ///
+    /// # Errors
+    /// What to tell the user if there is no such run.
+    fn run(&self, name: &str, _folder: &Path) -> Result<RunTarget, String> {
+        Ok(RunTarget {
+            folder: name.to_owned(),
+            identity: name.to_owned(),
+        })
+    }
+
+    /// The run of a checked experiment, whether or not it exists yet.
+    ///
+    /// # Errors
+    /// What to tell the user if it cannot be said.
+    fn run_of(&self, loaded: &Loaded) -> Result<RunTarget, String> {
+        Ok(RunTarget {
+            folder: loaded.experiment.name.clone(),
+            identity: loaded.text.clone(),
+        })
+    }
 }

@@ -218,7 +218,7 @@ fn number(value: f64) -> Option<Value> {
 
 /// The schemas that together describe a value: its own, what that refers to, and of alternatives
 /// the one that was meant.
-fn applying<'s>(node: &Node, schema: &'s Value, root: &'s Value) -> Vec<&'s Value> {
+pub(super) fn applying<'s>(node: &Node, schema: &'s Value, root: &'s Value) -> Vec<&'s Value> {
     let mut applying = vec![schema];
     let mut next = 0;
     while let Some(&schema) = applying.get(next).filter(|_| next < 64) {

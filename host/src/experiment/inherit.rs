@@ -9,7 +9,7 @@ use super::problems::Diagnostics;
 use super::tree::{Node, Planter, Table, Tree};
 
 /// Reads experiment files; keeps the folder of each, where its relative paths start.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Reader {
     pub problems: Diagnostics,
     /// Folder of each of the problems' files.

@@ -11,7 +11,9 @@ use super::check::{check, check_options};
 use super::diagnostic::{Diagnostic, Place};
 use super::identity::Canonical;
 use super::inherit::Reader;
+use super::overrides::Override;
 use super::problems::Diagnostics;
+use super::references::References;
 use super::strategy::Plugins;
 use super::text::write_file;
 use super::tree::{Node, Table, Tree};
@@ -50,13 +52,26 @@ pub fn load(
     catalog: &dyn Catalog,
 ) -> Result<Loaded, Diagnostics> {
     let mut reader = Reader::default();
-    let Some(mut root) = reader.read(path) else {
+    let Some(root) = reader.read(path) else {
         return Err(reader.problems);
     };
     let overrides = overrides::parse(overrides, &mut reader);
     if !reader.problems.is_empty() {
         return Err(reader.problems);
     }
+    load_tree(root, overrides, reader, catalog)
+}
+
+/// Checks a file that was read, with overrides laid over it.
+///
+/// # Errors
+/// All problems that were found.
+pub(super) fn load_tree(
+    mut root: Node,
+    overrides: Vec<Override>,
+    mut reader: Reader,
+    catalog: &dyn Catalog,
+) -> Result<Loaded, Diagnostics> {
     let mut plugins = Plugins::new(catalog);
     let (sources, others): (Vec<_>, Vec<_>) =
         overrides.into_iter().partition(|it| it.concerns_plugins());
@@ -70,6 +85,13 @@ pub fn load(
 
     let mut problems = reader.problems;
     let parts = plugins.check(&mut root, &mut problems);
+    // Where a run lies decides nothing, what it computed does.
+    let mut canonical = root.clone();
+    let references = References {
+        catalog,
+        folders: &reader.folders,
+    };
+    references.resolve(&mut root, &mut canonical, &parts, &mut problems);
     for problem in check(&root, &schema()) {
         problems.push(problem);
     }
@@ -98,7 +120,7 @@ pub fn load(
     };
     Ok(Loaded {
         text: write_file(root.table().unwrap_or(&Table::default())),
-        canonical: Canonical::new(&root, &schema(), &components, &parts),
+        canonical: Canonical::new(&canonical, &schema(), &components, &parts),
         plugins: plugins.into_loaded(),
         experiment,
     })

@@ -16,15 +16,17 @@ mod inherit;
 mod load;
 mod overrides;
 mod problems;
+mod references;
 mod scalar;
 mod strategy;
+mod sweep;
 mod text;
 mod tree;
 
 #[cfg(test)]
 mod tests;
 
-pub use catalog::{Catalog, ComponentInfo, Kind, PluginInfo, Slot};
+pub use catalog::{Catalog, ComponentInfo, Kind, PluginInfo, RunTarget, Slot};
 pub use claim::{Claim, Measure};
 pub use config::{
     Collapse, Experiment, Named, Part, PluginSource, Precision, Prune, Strategy, Train,
@@ -33,3 +35,4 @@ pub use diagnostic::{Category, Diagnostic};
 pub use identity::{Identity, dense_identity, identity};
 pub use load::{Loaded, load, schema};
 pub use problems::Diagnostics;
+pub use sweep::{CellFile, PartFile, SweepFile, is_sweep, load_sweep};

@@ -10,6 +10,7 @@ use super::strategy::Plugins;
 use super::tree::{Key, Node, Planter, Table, Tree};
 
 /// One override.
+#[derive(Clone)]
 pub(super) struct Override {
     path: Vec<Key>,
     value: Node,
@@ -99,6 +100,21 @@ fn parse_key(text: &str, planter: &mut Planter<'_>) -> Option<Vec<Key>> {
 }
 
 impl Override {
+    /// One that sets the key at this path.
+    pub fn new(path: Vec<Key>, value: Node) -> Self {
+        Self { path, value }
+    }
+
+    /// Number of keys in its path.
+    pub fn depth(&self) -> usize {
+        self.path.len()
+    }
+
+    /// The first key of its path.
+    pub fn first_key(&self) -> &str {
+        self.path.first().map_or("", |key| key.text.as_str())
+    }
+
     /// Whether it says where a plugin lies.
     pub fn concerns_plugins(&self) -> bool {
         self.path.first().is_some_and(|key| key.text == "plugins")

@@ -39,6 +39,29 @@ impl Diagnostics {
         }
     }
 
+    /// Adds a problem that has no place in a file.
+    pub(super) fn say(&mut self, message: impl Into<String>) {
+        self.push(Diagnostic::new(None, message));
+    }
+
+    /// Takes over the problems of another reading, which may have read the same files.
+    pub(super) fn absorb(&mut self, other: Self) {
+        let files: Vec<usize> = (other.files.into_iter())
+            .map(
+                |file| match self.files.iter().position(|known| *known == file) {
+                    Some(index) => index,
+                    None => self.add_file(file.name, file.text),
+                },
+            )
+            .collect();
+        for mut problem in other.list {
+            if let Some(place) = &mut problem.place {
+                place.file = files.get(place.file).copied().unwrap_or(place.file);
+            }
+            self.push(problem);
+        }
+    }
+
     /// The keys, dotted from the root, that misspelt keys were probably meant to be.
     pub(super) fn meant_keys(&self) -> Vec<String> {
         (self.list.iter())

@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 pub use error::RunError;
 pub use event::{Event, Observer};
 
+use plugin_api::Step;
+
 use crate::experiment::Experiment;
 use crate::interrupt::Interrupt;
 use crate::records::Summary;
@@ -58,6 +60,8 @@ pub struct Levels<'a> {
     pub run: RunDir,
     /// The folder of the dense level, which experiments share.
     pub dense: RunDir,
+    /// Times of level 0 to store for other experiments, besides those that the strategy rewinds to.
+    pub store_points: Vec<Step>,
     /// Threads to compute with.
     pub threads: usize,
     /// Time between two checkpoints within a level.

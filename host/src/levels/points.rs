@@ -1,6 +1,6 @@
 //! Stored points of training: where they lie on disk, and what they hold.
 
-use plugin_api::{Layer, Point};
+use plugin_api::{Layer, Point, Step};
 use tch::Tensor;
 
 use super::error::RunError;
@@ -89,20 +89,44 @@ impl Levels<'_> {
                 level: 0,
                 source,
             })?;
-        let (per_epoch, total) = (
-            self.trainer.steps_per_epoch(),
-            self.trainer.steps_per_level(),
-        );
+        self.steps_of(points.iter().filter_map(|point| match point {
+            Point::Step(step) => Some(*step),
+            _ => None,
+        }))
+        .map_err(|(step, at, total)| {
+            RunError::Point(format!(
+                "the strategy rewinds to `{step}`, which is step {at}, but level 0 has {total} steps \
+                 ({} epochs of {})",
+                self.trainer.epochs(),
+                self.trainer.steps_per_epoch()
+            ))
+        })
+    }
+
+    /// As [`stored_steps`](Self::stored_steps), with those that other experiments will ask for. Of
+    /// these, the ones that level 0 does not reach are left out.
+    pub(super) fn wanted_steps(&self, seed: &Seed) -> Result<Vec<u64>, RunError> {
+        let mut steps = self.stored_steps(seed)?;
+        for &step in &self.store_points {
+            steps.extend(self.steps_of([step]).unwrap_or_default());
+        }
+        steps.sort_unstable();
+        steps.dedup();
+        Ok(steps)
+    }
+
+    /// The steps within level 0 at these times, ascending; a time that level 0 does not reach is an
+    /// error, with its step and the number of steps.
+    fn steps_of(
+        &self,
+        times: impl IntoIterator<Item = Step>,
+    ) -> Result<Vec<u64>, (Step, u64, u64)> {
+        let total = self.trainer.steps_per_level();
         let mut steps = Vec::new();
-        for point in points {
-            let Point::Step(step) = &point else { continue };
-            let at = step.steps(per_epoch);
+        for time in times {
+            let at = time.steps(self.trainer.steps_per_epoch());
             if at > total {
-                return Err(RunError::Point(format!(
-                    "the strategy rewinds to `{point}`, which is step {at}, but level 0 has {total} steps \
-                     ({} epochs of {per_epoch})",
-                    self.trainer.epochs()
-                )));
+                return Err((time, at, total));
             }
             if (1..total).contains(&at) && !steps.contains(&at) {
                 steps.push(at);

@@ -1,14 +1,17 @@
 //! A catalog with the components of the host and its plugins that the tests name.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use plugin_api::Step;
 use plugin_api::schemars::{self, JsonSchema, Schema, schema_for};
+use plugin_api::{Point, RunRef, Step};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::experiment::Strategy;
-use crate::experiment::{Catalog, ComponentInfo, Kind, Part, PluginInfo, PluginSource, Slot};
+use crate::experiment::{
+    self, Catalog, ComponentInfo, Kind, Loaded, Part, PluginInfo, PluginSource, RunTarget, Slot,
+};
 
 pub struct Fake;
 
@@ -93,6 +96,10 @@ options!(Weights {
 options!(LearningRate {
     batch_norm_affine: String = "keep".to_owned(),
     batch_norm_statistics: String = "keep".to_owned(),
+});
+options!(Taken {
+    run: RunRef = RunRef::default(),
+    point: Option<Point> = None,
 });
 options!(Nested {
     distribution: Distribution = Distribution::Erk,
@@ -191,6 +198,10 @@ impl Catalog for Fake {
                 vec![component(Slot::Rewind, "flip", schema_for!(Flip))],
                 None,
             ),
+            "transplant" => (
+                vec![component(Slot::Mask, "levels", schema_for!(Taken))],
+                None,
+            ),
             "mine" => {
                 let path = &source.expect("only `[plugins]` names it").path;
                 assert!(path.is_absolute(), "{}", path.display());
@@ -225,8 +236,33 @@ impl Catalog for Fake {
         }
     }
 
+    fn run(&self, name: &str, _: &Path) -> Result<RunTarget, String> {
+        match name {
+            "gone" => Err("there is no run `gone`".to_owned()),
+            name => Ok(RunTarget {
+                folder: format!("runs/{name}"),
+                identity: format!("identity of {name}"),
+            }),
+        }
+    }
+
+    fn run_of(&self, loaded: &Loaded) -> Result<RunTarget, String> {
+        let identity = experiment::identity(loaded, "", None);
+        Ok(RunTarget {
+            folder: format!("runs/{}-{}", loaded.experiment.name, identity.short()),
+            identity: identity.hash,
+        })
+    }
+
     fn known_plugins(&self) -> Vec<String> {
-        let names = ["imp", "lrr", "random-mask", "sign-perturbation", "broken"];
+        let names = [
+            "imp",
+            "lrr",
+            "random-mask",
+            "sign-perturbation",
+            "transplant",
+            "broken",
+        ];
         names.map(str::to_owned).into()
     }
 }

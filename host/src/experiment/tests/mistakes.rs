@@ -233,7 +233,7 @@ fn a_plugin_name_that_stands_for_nothing_is_refused_at_its_place() {
 1 | strategy = "lr"
   |            ^^^^ did you mean `lrr`?
   |
-  = note: expected one of `broken`, `imp`, `lrr`, `random-mask` or `sign-perturbation`
+  = note: expected one of `broken`, `imp`, `lrr`, `random-mask`, `sign-perturbation` or `transplant`
   = note: a plugin that is not shipped is named in `[plugins]`: mine = { path = "libmine.so" }"#,
         ),
     ] {

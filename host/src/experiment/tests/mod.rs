@@ -7,6 +7,7 @@ mod mistakes;
 mod overrides;
 mod robust;
 mod shipped;
+mod sweep;
 
 use std::fs;
 use std::path::Path;

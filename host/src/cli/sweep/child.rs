@@ -1,0 +1,126 @@
+//! A run in a process of its own.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::Sender;
+
+use serde_json::Value;
+use tch::Device;
+
+use super::device_name;
+use super::jobs::Job;
+use crate::cli::args::RunArgs;
+
+/// What a process says.
+pub enum Said {
+    /// An event of the run.
+    Event(Value),
+    /// It closed its stdout: it ends.
+    End,
+}
+
+/// A process that runs a job.
+pub struct Running {
+    child: Child,
+    /// The process stops in order when this is dropped, and so when this one dies.
+    stdin: Option<ChildStdin>,
+    log: PathBuf,
+}
+
+impl Running {
+    /// Starts a job; what it says comes through `said` with the job's number.
+    ///
+    /// # Errors
+    /// If the process cannot be started or its log cannot be written.
+    pub fn start(
+        (index, job): (usize, &Job),
+        args: &RunArgs,
+        device: Device,
+        log: &Path,
+        said: Sender<(usize, Said)>,
+    ) -> io::Result<Self> {
+        if let Some(folder) = log.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        let threads = args.place.threads.map_or(1, u16::from);
+        let mut command = Command::new(std::env::current_exe()?);
+        command
+            .args(["run", "--json", "--until-stdin-closes"])
+            .args(["--threads", &threads.to_string()])
+            .args(["--device", &device_name(device)])
+            .args(["--checkpoint-every", &args.checkpoint_every.to_string()])
+            .arg("--runs")
+            .arg(&args.place.runs)
+            .arg("--data-dir")
+            .arg(&args.experiment.data.data_dir)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(File::create(log)?);
+        for point in &job.points {
+            command.args(["--store-points", &point.to_string()]);
+        }
+        if args.allow_changed_plugins {
+            command.arg("--allow-changed-plugins");
+        }
+        command.arg(&job.file);
+        #[cfg(unix)]
+        {
+            // A Ctrl-C in the terminal is for the sweep, which lets its runs stop in order.
+            use std::os::unix::process::CommandExt;
+            command.process_group(0);
+        }
+        let mut child = command.spawn()?;
+        let stdin = child.stdin.take();
+        let stdout = child.stdout.take();
+        std::thread::spawn(move || {
+            let lines = stdout.into_iter().flat_map(|it| BufReader::new(it).lines());
+            for line in lines.map_while(Result::ok) {
+                if let Ok(event) = serde_json::from_str(&line) {
+                    // Nobody listens any more only when the sweep ends.
+                    let _ = said.send((index, Said::Event(event)));
+                }
+            }
+            let _ = said.send((index, Said::End));
+        });
+        Ok(Self {
+            child,
+            stdin,
+            log: log.to_owned(),
+        })
+    }
+
+    /// Asks it to write a checkpoint and to leave.
+    pub fn stop(&mut self) {
+        self.stdin = None;
+    }
+
+    /// Waits for its end: its exit code, or none if a signal ended it.
+    pub fn wait(&mut self) -> Option<i32> {
+        self.stop();
+        self.child.wait().ok()?.code()
+    }
+
+    /// The last error that it reported, with where to read more.
+    pub fn reason(&self) -> String {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let said = text.lines().rev().find(|line| !line.trim().is_empty());
+        let more = format!("see {}", self.log.display());
+        match said {
+            Some(said) => format!("{} ({more})", message(said)),
+            None => more,
+        }
+    }
+}
+
+/// The text of an error, which a process may have written as JSON.
+fn message(line: &str) -> String {
+    let Ok(error) = serde_json::from_str::<Value>(line) else {
+        return line.trim_start_matches("[ERROR] ").to_owned();
+    };
+    let first = error["error"]
+        .as_str()
+        .or(error["errors"][0]["message"].as_str());
+    first.unwrap_or(line).to_owned()
+}

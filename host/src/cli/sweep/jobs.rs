@@ -1,0 +1,154 @@
+//! What a sweep has to run, and in which order.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use plugin_api::{Point, Step};
+
+use crate::cli::catalog::HostCatalog;
+use crate::cli::exit::{Exit, Failure};
+use crate::experiment::SweepFile;
+use crate::strategy::Strategy;
+
+/// One run of a sweep; cells of the same identity are one.
+pub struct Job {
+    /// Its cell, behind the file's name if there is more than one file.
+    pub name: String,
+    /// Other names under which it can be asked for.
+    pub also: Vec<String>,
+    /// The experiment file that its process runs.
+    pub file: PathBuf,
+    /// What that file holds; none if it is a file of the user's.
+    pub text: Option<String>,
+    /// The run's folder.
+    pub run: PathBuf,
+    /// Jobs that must be done before it starts.
+    pub sources: Vec<usize>,
+    /// What its dense level is told from others by; jobs with the same one share it.
+    pub dense: String,
+    /// Times of level 0 that jobs with the same dense level rewind to.
+    pub points: Vec<Step>,
+    /// Number of its seeds.
+    pub seeds: usize,
+    /// Number of its levels, the dense one included.
+    pub levels: u64,
+}
+
+/// The runs of a sweep; what its cells say is written below `folder`.
+///
+/// # Errors
+/// If a plugin or the data cannot be used.
+pub fn jobs(sweep: &SweepFile, folder: &Path, catalog: &HostCatalog) -> Result<Vec<Job>, Failure> {
+    let several = sweep.parts.len() > 1;
+    let mut jobs: Vec<Job> = Vec::new();
+    let mut by_run: BTreeMap<String, usize> = BTreeMap::new();
+    let mut sources: Vec<BTreeSet<String>> = Vec::new();
+    for part in &sweep.parts {
+        for cell in &part.cells {
+            let name = match several {
+                true => format!("{}/{}", part.name, cell.name),
+                false => cell.name.clone(),
+            };
+            let also = [&part.name, &cell.name, &cell.method].map(Clone::clone);
+            if let Some(&known) = by_run.get(&cell.run.folder) {
+                jobs[known].also.push(name);
+                jobs[known].also.extend(also);
+                continue;
+            }
+            by_run.insert(cell.run.folder.clone(), jobs.len());
+            sources.push(cell.sources.iter().cloned().collect());
+            let experiment = &cell.loaded.experiment;
+            let dense = catalog
+                .dense_identity(&cell.loaded)
+                .map_err(Failure::bad_input)?;
+            jobs.push(Job {
+                also: also.into(),
+                file: folder
+                    .join("cells")
+                    .join(format!("{}.toml", experiment.name)),
+                text: Some(cell.loaded.text.clone()),
+                run: PathBuf::from(&cell.run.folder),
+                sources: Vec::new(),
+                dense: dense.hash,
+                points: rewound_to(cell, catalog)?,
+                seeds: experiment.seeds.len(),
+                levels: experiment.last_level() + 1,
+                name,
+            });
+        }
+    }
+    for (job, sources) in jobs.iter_mut().zip(sources) {
+        let sources = sources.iter().filter_map(|run| by_run.get(run).copied());
+        job.sources = sources.collect();
+    }
+    share_points(&mut jobs);
+    Ok(jobs)
+}
+
+/// The times of level 0 that a cell's strategy rewinds to.
+fn rewound_to(
+    cell: &crate::experiment::CellFile,
+    catalog: &HostCatalog,
+) -> Result<Vec<Step>, Failure> {
+    let failed = |error: &dyn std::fmt::Display| Failure::new(Exit::Plugin, error);
+    let experiment = &cell.loaded.experiment;
+    let strategy = Strategy::new(&experiment.strategy, |name| {
+        catalog.load(name, experiment.plugins.get(name))
+    })
+    .map_err(|error| failed(&error))?;
+    let points = strategy.points().map_err(|error| failed(&error))?;
+    let steps = points.into_iter().filter_map(|point| match point {
+        Point::Step(step) => Some(step),
+        _ => None,
+    });
+    Ok(steps.collect())
+}
+
+/// Lets every job store what any job with the same dense level rewinds to, so that it is trained once.
+fn share_points(jobs: &mut [Job]) {
+    let mut points: BTreeMap<String, Vec<Step>> = BTreeMap::new();
+    for job in jobs.iter() {
+        let shared = points.entry(job.dense.clone()).or_default();
+        for &step in &job.points {
+            if !shared.contains(&step) {
+                shared.push(step);
+            }
+        }
+    }
+    for job in jobs {
+        job.points = points.get(&job.dense).cloned().unwrap_or_default();
+    }
+}
+
+/// Which jobs are asked for: all, or those of these names with what they take masks or points from.
+///
+/// # Errors
+/// Names that no job has.
+pub fn wanted(jobs: &[Job], only: &[String]) -> Result<Vec<bool>, Failure> {
+    if only.is_empty() {
+        return Ok(vec![true; jobs.len()]);
+    }
+    let mut wanted = vec![false; jobs.len()];
+    for name in only {
+        let named = |job: &Job| job.name == *name || job.also.contains(name);
+        if !jobs.iter().any(named) {
+            let known: Vec<&str> = jobs.iter().map(|job| job.name.as_str()).collect();
+            return Err(Failure::bad_input(format!(
+                "the sweep has no cell, method or file `{name}`; its cells are {}",
+                known.join(", ")
+            )));
+        }
+        for index in (0..jobs.len()).filter(|&index| named(&jobs[index])) {
+            want(jobs, index, &mut wanted);
+        }
+    }
+    Ok(wanted)
+}
+
+fn want(jobs: &[Job], index: usize, wanted: &mut [bool]) {
+    if !std::mem::replace(&mut wanted[index], true) {
+        for &source in &jobs[index].sources {
+            want(jobs, source, wanted);
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! `host run` and `host plan` of a sweep.
+//!
+//! Each cell is an ordinary run in a process of its own: a cell that fails, or takes its process
+//! down, stops no other, and memory grows with the runs under way alone.
+
+mod child;
+mod jobs;
+mod plan;
+mod progress;
+mod schedule;
+
+use std::path::{Path, PathBuf};
+
+use indicatif::MultiProgress;
+use serde_json::json;
+use tch::Device;
+
+use super::args::{Output, RunArgs};
+use super::assemble::overrides;
+use super::catalog::HostCatalog;
+use super::exit::{Exit, Failure};
+use super::stdout;
+use crate::experiment::{self, CellFile, PartFile, SweepFile};
+use crate::interrupt::Interrupt;
+use crate::report::plain_table;
+use crate::store::{self, Lock, SweepCell, SweepPart, SweepRecord};
+use jobs::{Job, jobs};
+pub use plan::plan;
+use schedule::{Slots, State, run_all};
+
+/// Runs a sweep, or goes on with it.
+///
+/// # Errors
+/// What is wrong with the input, or what stopped the sweep as a whole.
+pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit, Failure> {
+    let failed = |error: &dyn std::fmt::Display| Failure::new(Exit::Failed, error);
+    let runs = &args.place.runs;
+    let catalog = HostCatalog::new(&args.experiment.data.data_dir, runs);
+    let sweep = experiment::load_sweep(
+        &args.experiment.file,
+        &overrides(&args.experiment),
+        &catalog,
+    )?;
+    if let Some(missing) = catalog.missing_data() {
+        return Err(Failure::bad_input(missing));
+    }
+    let folder = runs.join(&sweep.name);
+    let jobs = jobs(&sweep, &folder, &catalog)?;
+    let wanted = jobs::wanted(&jobs, &args.sweep.only)?;
+    let interrupt = Interrupt::listen(Exit::Interrupted as i32)
+        .map_err(|error| failed(&format!("failed to listen to signals: {error}")))?;
+    let _lock = Lock::take(&folder.join("lock")).map_err(|error| failed(&error))?;
+    write(&sweep, &jobs, &folder)?;
+    let slots = Slots::new(args);
+    if !output.quiet && !output.json {
+        log::info!(
+            "{}: {} runs, {} side by side",
+            folder.display(),
+            wanted.iter().filter(|it| **it).count(),
+            slots.count()
+        );
+    }
+    let states = run_all(&jobs, &wanted, args, &slots, output, bars, &interrupt);
+    finish(&folder, &jobs, &states, output, interrupt.wants_stop())
+}
+
+/// Writes what the sweep consists of, and each cell as an experiment file of its own.
+fn write(sweep: &SweepFile, jobs: &[Job], folder: &Path) -> Result<(), Failure> {
+    let failed = |error| Failure::new(Exit::Failed, error);
+    for job in jobs {
+        if let Some(text) = &job.text {
+            store::write(&job.file, text.as_bytes()).map_err(failed)?;
+        }
+    }
+    record(sweep).write(folder).map_err(failed)
+}
+
+/// What the sweep consists of.
+fn record(sweep: &SweepFile) -> SweepRecord {
+    SweepRecord {
+        name: sweep.name.clone(),
+        parts: sweep.parts.iter().map(part_record).collect(),
+    }
+}
+
+fn part_record(part: &PartFile) -> SweepPart {
+    let cell = |cell: &CellFile| SweepCell {
+        name: cell.name.clone(),
+        method: cell.method.clone(),
+        values: cell.values.clone(),
+        seeds: cell.loaded.experiment.seeds.clone(),
+        run: beside(Path::new(&cell.run.folder)),
+    };
+    SweepPart {
+        name: part.name.clone(),
+        title: part.title.clone(),
+        cells: part.cells.iter().map(cell).collect(),
+        claims: part.claims.clone(),
+        neuron: None,
+    }
+}
+
+/// The path of a run from a sweep's folder, which lies beside it.
+fn beside(run: &Path) -> PathBuf {
+    Path::new("..").join(run.file_name().unwrap_or_default())
+}
+
+/// Says what came of it.
+fn finish(
+    folder: &Path,
+    jobs: &[Job],
+    states: &[State],
+    output: &Output,
+    interrupted: bool,
+) -> Result<Exit, Failure> {
+    let count = |wanted: fn(&State) -> bool| states.iter().filter(|it| wanted(it)).count();
+    let failed = count(|state| matches!(state, State::Failed { .. } | State::Skipped { .. }));
+    if output.json {
+        let cells: Vec<_> = (jobs.iter().zip(states))
+            .map(|(job, state)| {
+                json!({ "cell": job.name, "run": job.run, "state": state.word(), "reason": state.reason() })
+            })
+            .collect();
+        stdout::line(json!({
+            "event": "finished", "sweep": folder, "interrupted": interrupted, "cells": cells,
+        }))?;
+    } else {
+        let rows = jobs.iter().zip(states).map(|(job, state)| {
+            let reason = state.reason().unwrap_or_default().to_owned();
+            let run = job.run.to_string_lossy().into_owned();
+            [job.name.clone(), state.word().to_owned(), run, reason]
+        });
+        stdout::line(plain_table(&["cell", "state", "run", ""], rows))?;
+        if !output.quiet {
+            stdout::line(format!("\n{}", folder.display()))?;
+        }
+    }
+    if interrupted {
+        log::info!("stopped; the same command goes on from here");
+        return Ok(Exit::Interrupted);
+    }
+    if failed > 0 {
+        log::error!("{failed} of {} runs are not finished", jobs.len());
+        return Ok(Exit::Failed);
+    }
+    Ok(Exit::Success)
+}
+
+/// A device as the command line names it.
+fn device_name(device: Device) -> String {
+    match device {
+        Device::Cuda(number) => format!("cuda:{number}"),
+        _ => "cpu".to_owned(),
+    }
+}

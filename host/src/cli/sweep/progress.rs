@@ -1,0 +1,199 @@
+//! One view of all runs of a sweep.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use serde_json::Value;
+
+use super::jobs::Job;
+use super::schedule::State;
+use crate::cli::args::Output;
+use crate::cli::stdout;
+
+/// Shows how far the runs are.
+pub struct Progress {
+    jobs: Vec<JobProgress>,
+    bars: MultiProgress,
+    /// All runs together; none where nothing moves.
+    total: Option<ProgressBar>,
+    json: bool,
+    quiet: bool,
+    started: Instant,
+}
+
+/// How far one run is.
+struct JobProgress {
+    name: String,
+    wanted: bool,
+    levels: u64,
+    seeds: usize,
+    /// Levels that are done, with the part of the one under way, by seed.
+    done: BTreeMap<u64, f64>,
+    steps: f64,
+    accuracy: Option<f64>,
+    bar: Option<ProgressBar>,
+}
+
+/// Resolution of the bars: parts of a level.
+const PARTS: f64 = 100.0;
+
+impl Progress {
+    /// A view of these jobs.
+    pub fn new(jobs: &[Job], wanted: &[bool], output: &Output, bars: &MultiProgress) -> Self {
+        let jobs: Vec<JobProgress> = (jobs.iter().zip(wanted))
+            .map(|(job, &wanted)| JobProgress {
+                name: job.name.clone(),
+                wanted,
+                levels: job.levels,
+                seeds: job.seeds,
+                done: BTreeMap::new(),
+                steps: 1.0,
+                accuracy: None,
+                bar: None,
+            })
+            .collect();
+        let total = output.bars().then(|| {
+            let style = "{bar:30} {percent:>3} %  {msg}  {elapsed} done, {eta} left";
+            let bar = bars.add(styled(style));
+            bar.set_length(
+                jobs.iter()
+                    .filter(|job| job.wanted)
+                    .map(JobProgress::length)
+                    .sum(),
+            );
+            bar
+        });
+        Self {
+            jobs,
+            bars: bars.clone(),
+            total,
+            json: output.json,
+            quiet: output.quiet,
+            started: Instant::now(),
+        }
+    }
+
+    /// A run starts.
+    pub fn started(&mut self, index: usize) {
+        if let Some(total) = &self.total {
+            let job = &mut self.jobs[index];
+            let bar = self
+                .bars
+                .insert_before(total, styled("  {bar:20} {percent:>3} %  {msg}"));
+            bar.set_length(job.length());
+            bar.set_message(job.name.clone());
+            job.bar = Some(bar);
+        }
+    }
+
+    /// A run says something.
+    pub fn event(&mut self, index: usize, mut event: Value) {
+        let job = &mut self.jobs[index];
+        job.take(&event);
+        if let Some(bar) = &job.bar {
+            bar.set_position(job.position());
+            let accuracy = job.accuracy.map(|it| format!("  {:.2} %", 100.0 * it));
+            bar.set_message(format!("{}{}", job.name, accuracy.unwrap_or_default()));
+        }
+        if let Some(total) = &self.total {
+            total.set_position(self.jobs.iter().map(JobProgress::position).sum());
+        }
+        if self.json {
+            event["cell"] = self.jobs[index].name.clone().into();
+            // What fails here fails again where the result is written, and is reported there.
+            let _ = stdout::line(event);
+        }
+    }
+
+    /// A run ended.
+    pub fn ended(&mut self, index: usize, state: &State) {
+        if let Some(bar) = self.jobs[index].bar.take() {
+            bar.finish_and_clear();
+        }
+        let job = &self.jobs[index];
+        let accuracy = (job.accuracy).map_or_else(String::new, |it| {
+            format!("  last accuracy {:.2} %", 100.0 * it)
+        });
+        let line = format!(
+            "{:<8} {}{accuracy}  {:.0} s",
+            state.word(),
+            job.name,
+            self.started.elapsed().as_secs_f64()
+        );
+        match &self.total {
+            Some(total) => {
+                let ended = self.jobs.iter().filter(|job| job.is_complete()).count();
+                total.set_message(format!("{ended} runs"));
+                total.println(line);
+            }
+            None if !self.quiet && !self.json => stdout::tell(line),
+            None => {}
+        }
+        if let Some(reason) = state.reason() {
+            log::error!("{}: {reason}", job.name);
+        }
+    }
+
+    /// Whether a run has left its dense level behind, so that another finds it.
+    pub fn is_past_dense(&self, index: usize) -> bool {
+        let job = &self.jobs[index];
+        job.done.len() == job.seeds && job.done.values().all(|&levels| levels >= 1.0)
+    }
+
+    /// Takes down what moves.
+    pub fn finish(&self) {
+        if let Some(total) = &self.total {
+            total.finish_and_clear();
+        }
+    }
+}
+
+impl JobProgress {
+    fn length(&self) -> u64 {
+        (self.levels as f64 * self.seeds as f64 * PARTS) as u64
+    }
+
+    fn position(&self) -> u64 {
+        (self.done.values().sum::<f64>() * PARTS) as u64
+    }
+
+    fn is_complete(&self) -> bool {
+        self.wanted && self.position() == self.length()
+    }
+
+    fn take(&mut self, event: &Value) {
+        let number = |value: &Value| value.as_f64().unwrap_or_default();
+        let summary = &event["summary"];
+        match event["event"].as_str() {
+            Some("level-found" | "level-done") => {
+                if let Some(seed) = summary["seed"].as_u64() {
+                    self.done.insert(seed, number(&summary["level"]) + 1.0);
+                    self.accuracy = summary["test_accuracy"].as_f64();
+                }
+            }
+            Some("level-started") => {
+                self.steps = number(&event["steps"]).max(1.0);
+                if let Some(seed) = event["seed"].as_u64() {
+                    let within = number(&event["step"]) / self.steps;
+                    self.done.insert(seed, number(&event["level"]) + within);
+                }
+            }
+            Some("epoch") => {
+                if let Some(seed) = event["seed"].as_u64() {
+                    let record = &event["record"];
+                    let within = (number(&record["step"]) / self.steps).min(0.99);
+                    self.done.insert(seed, number(&record["level"]) + within);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn styled(template: &str) -> ProgressBar {
+    let bar = ProgressBar::no_length();
+    let style = ProgressStyle::with_template(template);
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar
+}

@@ -1,0 +1,156 @@
+//! Other runs that a strategy's options name.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::diagnostic::Diagnostic;
+use super::identity::applying;
+use super::problems::Diagnostics;
+use super::strategy::PartSchemas;
+use super::tree::{Node, Tree};
+use super::{Catalog, Slot};
+
+/// Finds the runs that options name.
+pub(super) struct References<'a> {
+    pub catalog: &'a dyn Catalog,
+    /// Folder of each of the problems' files.
+    pub folders: &'a [PathBuf],
+}
+
+/// How an option that names a run is written.
+#[derive(Clone, Copy)]
+enum Form {
+    /// The run alone.
+    Run,
+    /// One of its points: `run#point`; without a `#` it is a point of the own run.
+    Point,
+}
+
+impl References<'_> {
+    /// Puts the runs' folders in the place of their names, and into `canonical`, a copy of the same
+    /// tree, what they compute.
+    pub fn resolve(
+        &self,
+        root: &mut Node,
+        canonical: &mut Node,
+        schemas: &PartSchemas,
+        problems: &mut Diagnostics,
+    ) {
+        for (key, slot) in [
+            ("score", Slot::Score),
+            ("mask", Slot::Mask),
+            ("rewind", Slot::Rewind),
+        ] {
+            let (Some(node), Some(twin)) = (part(root, key), part(canonical, key)) else {
+                continue;
+            };
+            match (&mut node.value, &mut twin.value) {
+                (Tree::List(parts), Tree::List(twins)) => {
+                    for (part, twin) in parts.iter_mut().zip(twins) {
+                        self.part(part, twin, slot, schemas, problems);
+                    }
+                }
+                _ => self.part(node, twin, slot, schemas, problems),
+            }
+        }
+    }
+
+    fn part(
+        &self,
+        node: &mut Node,
+        twin: &mut Node,
+        slot: Slot,
+        schemas: &PartSchemas,
+        problems: &mut Diagnostics,
+    ) {
+        let component = node.at(&["use"]).and_then(Node::text);
+        let schema = component.and_then(|it| schemas.get(&(slot, it.to_owned())));
+        if let Some(schema) = schema {
+            self.walk(node, twin, schema, schema, 0, problems);
+        }
+    }
+
+    fn walk(
+        &self,
+        node: &mut Node,
+        twin: &mut Node,
+        schema: &Value,
+        root: &Value,
+        depth: u32,
+        problems: &mut Diagnostics,
+    ) {
+        if depth > 64 {
+            return; // Only a schema that describes itself leads here.
+        }
+        let schemas = applying(node, schema, root);
+        match (&mut node.value, &mut twin.value) {
+            (Tree::Text(_), Tree::Text(_)) => {
+                if let Some(form) = schemas.iter().find_map(|it| form(it)) {
+                    self.name(node, twin, form, problems);
+                }
+            }
+            (Tree::List(elements), Tree::List(twins)) => {
+                let schema = schemas.iter().find_map(|it| it.get("items"));
+                for (node, twin) in elements.iter_mut().zip(twins) {
+                    self.walk(
+                        node,
+                        twin,
+                        schema.unwrap_or(&Value::Null),
+                        root,
+                        depth + 1,
+                        problems,
+                    );
+                }
+            }
+            (Tree::Table(table), Tree::Table(twins)) => {
+                for ((key, node), (_, twin)) in table.iter_mut().zip(twins.iter_mut()) {
+                    let property = (schemas.iter())
+                        .find_map(|it| it.get("properties")?.get(&key.text))
+                        .unwrap_or(&Value::Null);
+                    self.walk(node, twin, property, root, depth + 1, problems);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn name(&self, node: &mut Node, twin: &mut Node, form: Form, problems: &mut Diagnostics) {
+        let Some(text) = node.text() else { return };
+        let (name, point) = match (form, text.rsplit_once('#')) {
+            (Form::Run, _) => (text, None),
+            (Form::Point, Some((name, point))) => (name, Some(point)),
+            (Form::Point, None) => return,
+        };
+        let folder = self.folders.get(node.place.file).map(PathBuf::as_path);
+        match self.catalog.run(name, folder.unwrap_or(Path::new(""))) {
+            Ok(target) => {
+                let with_point = |run: String| match point {
+                    Some(point) => format!("{run}#{point}"),
+                    None => run,
+                };
+                twin.value = Tree::Text(with_point(target.identity));
+                node.value = Tree::Text(with_point(target.folder));
+            }
+            Err(reason) => {
+                let mut lines = reason.lines();
+                let message = lines.next().unwrap_or("no such run").to_owned();
+                let problem = Diagnostic::new(Some(&node.place), message).label("named here");
+                problems.push(lines.fold(problem, Diagnostic::note));
+            }
+        }
+    }
+}
+
+fn part<'n>(root: &'n mut Node, key: &str) -> Option<&'n mut Node> {
+    let strategy = root.table_mut()?.get_mut("strategy")?;
+    strategy.table_mut()?.get_mut(key)
+}
+
+fn form(schema: &Value) -> Option<Form> {
+    match schema.get("x-type")?.as_str()? {
+        "run" => Some(Form::Run),
+        kind if kind == "point" || kind.ends_with(" point") => Some(Form::Point),
+        _ => None,
+    }
+}

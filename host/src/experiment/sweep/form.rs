@@ -1,0 +1,37 @@
+//! The keys of a sweep's file, for its schema.
+#![allow(dead_code, reason = "only their schemas are used")]
+
+use plugin_api::schemars::{self, JsonSchema, schema_for};
+use serde_json::{Map, Value};
+
+use super::Claim;
+
+/// What a sweep's file has besides an experiment's keys.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct SweepForm {
+    /// Many experiments in one file.
+    sweep: SweepTable,
+    /// What the sweep is expected to show; the report judges it.
+    claims: Option<Vec<Claim>>,
+}
+
+/// Many experiments in one file.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct SweepTable {
+    /// What the sweep is about, in a line.
+    title: Option<String>,
+    /// Other files, sweeps or not, whose runs belong to this sweep; a relative path starts at this
+    /// file's folder. Not together with `methods` and `grid`.
+    include: Option<Vec<String>>,
+    /// Methods by name; each is laid over the rest of the file, as a file over its `base`.
+    methods: Option<Map<String, Value>>,
+    /// Lists of values by key: every method is run with every combination.
+    grid: Option<Map<String, Value>>,
+}
+
+/// The JSON Schema of `sweep` and `claims`.
+pub(super) fn schema() -> Value {
+    schema_for!(SweepForm).to_value()
+}

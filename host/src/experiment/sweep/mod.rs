@@ -1,0 +1,165 @@
+//! Sweeps: files that stand for many experiments.
+//!
+//! `[sweep.methods]` lays each method over the rest of the file, `[sweep.grid]` crosses the methods
+//! with lists of values, and `include` takes in other files. Each combination is a cell: an ordinary
+//! experiment with a name of its own.
+
+mod expand;
+mod form;
+mod resolve;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::diagnostic::{Diagnostic, Place};
+use super::inherit::Reader;
+use super::overrides;
+use super::{Catalog, Claim, Diagnostics, Loaded, RunTarget};
+
+/// A sweep whose cells are all checked.
+#[derive(Clone, Debug)]
+pub struct SweepFile {
+    /// Its name.
+    pub name: String,
+    /// One for each file with cells.
+    pub parts: Vec<PartFile>,
+}
+
+/// One file of a sweep.
+#[derive(Clone, Debug)]
+pub struct PartFile {
+    /// The file.
+    pub file: PathBuf,
+    /// Its name.
+    pub name: String,
+    /// What it is about, in a line.
+    pub title: String,
+    /// Its cells, methods first in the file's order; none if it simulates the hidden neuron.
+    pub cells: Vec<CellFile>,
+    /// What is claimed of them.
+    pub claims: Vec<Claim>,
+}
+
+/// One experiment of a sweep.
+#[derive(Clone, Debug)]
+pub struct CellFile {
+    /// The method and the grid's values: unique within the file.
+    pub name: String,
+    /// The method.
+    pub method: String,
+    /// The grid's values by key.
+    pub values: BTreeMap<String, Value>,
+    /// The experiment.
+    pub loaded: Loaded,
+    /// Its run. Cells of the same identity share the run of the first of them.
+    pub run: RunTarget,
+    /// Folders of the sweep's runs whose masks or points it takes.
+    pub sources: Vec<String>,
+}
+
+/// Whether a file is a sweep. A file that cannot be read is none.
+pub fn is_sweep(path: &Path) -> bool {
+    let root = Reader::default().read(path);
+    root.is_some_and(|root| root.at(&["sweep"]).is_some())
+}
+
+/// Reads a sweep's file, with the files it is based on and those it includes, and `--set` overrides,
+/// which count for every cell.
+///
+/// # Errors
+/// All problems of all cells; a problem that several cells share is reported once.
+pub fn load_sweep(
+    path: &Path,
+    overrides: &[String],
+    catalog: &dyn Catalog,
+) -> Result<SweepFile, Diagnostics> {
+    let mut parts = Vec::new();
+    let mut problems = Diagnostics::default();
+    let mut collector = Collector {
+        overrides,
+        catalog,
+        parts: &mut parts,
+        problems: &mut problems,
+        chain: Vec::new(),
+    };
+    let name = collector.collect(path, None);
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let parts = resolve::resolve(parts, catalog)?;
+    Ok(SweepFile {
+        name: name.unwrap_or_default(),
+        parts,
+    })
+}
+
+/// Reads a sweep's files one after the other.
+struct Collector<'a> {
+    overrides: &'a [String],
+    catalog: &'a dyn Catalog,
+    parts: &'a mut Vec<expand::Part>,
+    problems: &'a mut Diagnostics,
+    /// The files that led here.
+    chain: Vec<PathBuf>,
+}
+
+impl Collector<'_> {
+    /// Adds the parts of a file and of those that it includes. Returns its name.
+    fn collect(&mut self, path: &Path, named_at: Option<(&Reader, &Place)>) -> Option<String> {
+        let identity = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        if self.chain.contains(&identity) {
+            let message = format!("`{}` includes itself", path.display());
+            self.report(named_at, message);
+            return None;
+        }
+        let mut reader = Reader::default();
+        let root = match (named_at, path.exists()) {
+            (Some(_), false) => {
+                self.report(named_at, format!("there is no file `{}`", path.display()));
+                return None;
+            }
+            _ => reader.read(path),
+        };
+        let parsed = overrides::parse(self.overrides, &mut reader);
+        let (Some(root), true) = (root, reader.problems.is_empty()) else {
+            self.problems.absorb(reader.problems);
+            return None;
+        };
+        let is_top = self.chain.is_empty();
+        let file = expand::read(root, parsed, &mut reader, self.catalog, is_top);
+        if !reader.problems.is_empty() {
+            self.problems.absorb(reader.problems);
+            return None;
+        }
+        let name = file.name.clone();
+        self.chain.push(identity);
+        match file.includes {
+            Some(includes) => {
+                let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+                for (include, place) in includes {
+                    self.collect(&folder.join(include), Some((&reader, &place)));
+                }
+            }
+            None => {
+                let part = expand::expand(path, file, &mut reader);
+                if reader.problems.is_empty() {
+                    self.parts.push(part);
+                }
+                self.problems.absorb(reader.problems);
+            }
+        }
+        self.chain.pop();
+        Some(name)
+    }
+
+    fn report(&mut self, at: Option<(&Reader, &Place)>, message: String) {
+        let mut problems = Diagnostics::default();
+        if let Some((reader, _)) = at {
+            problems.files = reader.problems.files.clone();
+        }
+        problems.push(Diagnostic::new(at.map(|(_, place)| place), message));
+        self.problems.absorb(problems);
+    }
+}
