@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use plugin_api::Point;
+
 use crate::store::{LockError, StoreError};
 use crate::strategy::StrategyError;
 use crate::trainer::TrainError;
@@ -34,6 +36,11 @@ pub enum RunError {
     /// A point or a mask that a component asks for and that is not stored, or not for this network.
     #[error("{0}")]
     Missing(String),
+    /// A point of level 0 that no component named, so that it was not stored.
+    #[error(
+        "the point `{0}` is not stored: the component must name it in points(), so that level 0 stores it"
+    )]
+    Undeclared(Point),
     /// A layer without survivors, where the experiment does not allow it.
     #[error(
         "seed {seed}, level {level}: layer `{layer}` has no survivor left; the experiment says prune.collapse = \"error\""

@@ -242,9 +242,7 @@ impl Levels<'_> {
         };
         if !dir.file(&file).exists() {
             let what = match (inner, run) {
-                (Point::Step(_), None) => {
-                    "a component must name it in points(), so that level 0 stores it".to_owned()
-                }
+                (Point::Step(_), None) => return Err(RunError::Undeclared(point.clone())),
                 (Point::Step(_), Some(run)) => format!(
                     "level 0 of `{run}` holds no {file}; it stores the points that its own strategy rewinds to"
                 ),

@@ -162,7 +162,10 @@ impl Scene for LevelScene<'_> {
         let stored = self
             .levels
             .point(self.facts.seed, self.facts.level, &point)
-            .map_err(|error| ServiceError::Missing(error.to_string()))?;
+            .map_err(|error| match error {
+                RunError::Missing(reason) => ServiceError::Missing(reason),
+                error => other(error),
+            })?;
         prunable(&stored, &self.facts.layers).map_err(|reason| {
             ServiceError::Missing(format!("the point `{point}` does not fit: {reason}"))
         })

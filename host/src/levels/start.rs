@@ -125,6 +125,10 @@ impl Levels<'_> {
                     let violation = Violation::Missing(reason);
                     return Err(failed(seed)(seed.strategy.blame(policy, violation)));
                 }
+                Err(error @ RunError::Undeclared(_)) => {
+                    let violation = Violation::Failed(error.to_string());
+                    return Err(failed(seed)(seed.strategy.blame(policy, violation)));
+                }
                 other => other?,
             }
         }
