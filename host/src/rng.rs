@@ -4,6 +4,8 @@
 //! generator was used before. Resuming therefore needs no generator state, and a lane's numbers do
 //! not depend on its neighbours. The key is hashed with BLAKE3 into the 256-bit key of ChaCha8.
 
+use std::borrow::Cow;
+
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 
@@ -12,6 +14,13 @@ use rand_core::{RngCore, SeedableRng};
 pub enum Purpose<'a> {
     /// Initial values of the parameter with this name.
     Init(&'a str),
+    /// Initial values of a parameter, drawn again.
+    InitDraw {
+        /// Name of the parameter.
+        parameter: &'a str,
+        /// Number of the draw, from 1.
+        draw: u64,
+    },
     /// The order of the training samples of an epoch.
     Shuffle,
     /// Random crops and flips of a batch.
@@ -40,11 +49,14 @@ impl Stream {
     /// The stream for `purpose` at `moment` of the run with this seed.
     pub fn new(seed: u64, purpose: Purpose<'_>, moment: Moment) -> Self {
         let (tag, detail) = match purpose {
-            Purpose::Init(name) => ("init", name),
-            Purpose::Shuffle => ("shuffle", ""),
-            Purpose::Augment => ("augment", ""),
-            Purpose::Dropout => ("dropout", ""),
-            Purpose::Strategy(part) => ("strategy", part),
+            Purpose::Init(name) => ("init", Cow::from(name)),
+            Purpose::InitDraw { parameter, draw } => {
+                ("init draw", format!("{draw} {parameter}").into())
+            }
+            Purpose::Shuffle => ("shuffle", "".into()),
+            Purpose::Augment => ("augment", "".into()),
+            Purpose::Dropout => ("dropout", "".into()),
+            Purpose::Strategy(part) => ("strategy", part.into()),
         };
         let mut hasher = blake3::Hasher::new_derive_key("rewind 2026 random stream v1");
         for number in [seed, moment.level, moment.epoch, moment.step] {
@@ -126,10 +138,17 @@ mod tests {
         assert_eq!(stream.permutation(8), GOLDEN_PERMUTATION);
         let mut init = Stream::new(0, Purpose::Init("fc.weight"), Moment::default());
         assert_eq!(init.next_u64(), GOLDEN_U64);
+        let purpose = Purpose::InitDraw {
+            parameter: "fc.weight",
+            draw: 1,
+        };
+        let mut draw = Stream::new(0, purpose, Moment::default());
+        assert_eq!(draw.next_u64(), GOLDEN_DRAW);
     }
 
     const GOLDEN_PERMUTATION: [i64; 8] = [3, 1, 7, 6, 4, 2, 0, 5];
     const GOLDEN_U64: u64 = 10_867_380_060_574_773_230;
+    const GOLDEN_DRAW: u64 = 4_500_477_657_857_675_419;
 
     #[test]
     fn purposes_levels_and_seeds_have_streams_of_their_own() {
@@ -144,12 +163,18 @@ mod tests {
             )
             .next_u64()
         };
+        let draw = |draw| Purpose::InitDraw {
+            parameter: "shuffle",
+            draw,
+        };
         let all = [
             at(0, Purpose::Shuffle, 0),
             at(0, Purpose::Augment, 0),
             at(1, Purpose::Shuffle, 0),
             at(0, Purpose::Shuffle, 1),
             at(0, Purpose::Init("shuffle"), 0),
+            at(0, draw(1), 0),
+            at(0, draw(2), 0),
         ];
         for (i, a) in all.iter().enumerate() {
             assert!(all[i + 1..].iter().all(|b| a != b));

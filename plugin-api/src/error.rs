@@ -27,6 +27,11 @@ impl Error {
         self.code == ErrorCode::UNSUPPORTED
     }
 
+    /// Whether a point or a mask was asked for that is not stored, or not for this network.
+    pub fn is_missing(&self) -> bool {
+        self.code == ErrorCode::MISSING
+    }
+
     pub(crate) fn into_abi(self) -> AbiError {
         AbiError {
             code: self.code,

@@ -1,5 +1,5 @@
-//! Stored points of training, written `init`, `4ep`, `500it`, `level-3-start`, `level-3-end`, or
-//! `runs/lrr-3f9a1c2e#level-3-end` for another run's.
+//! Points of training, written `init`, `init-1`, `4ep`, `500it`, `level-3-start`, `level-3-end`,
+//! `level-start`, `previous-level-end`, or `runs/lrr-3f9a1c2e#level-3-end` for another run's.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,21 +10,44 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::Step;
 
-/// A stored point of training: weights, batch norm and optimizer state at that time.
+macro_rules! point_pattern {
+    () => {
+        "(([^#]+#)?(init|[0-9]+(ep|it)|(level-[0-9]+|level|previous-level)-(start|end))|init-[1-9][0-9]*)"
+    };
+}
+
+/// A point of training: weights, batch norm and optimizer state at that time.
 ///
 /// In an experiment file it is a text: `"init"`, a time of level 0 such as `"4ep"`,
-/// `"level-3-start"`, `"level-3-end"`, or one of these behind another run's folder and a `#`.
+/// `"level-3-start"`, `"level-3-end"`, or one of these behind another run and a `#`.
+///
+/// Without a number, `"level-start"` and `"level-end"` are of the level that the rewind leads to,
+/// which another run has already and this one has not; `"previous-level-start"` and
+/// `"previous-level-end"` are of the level before it. `"init-1"`, `"init-2"`, ... are further draws
+/// of the initial values, the same in every run of this network and seed; they are not stored, and
+/// no run stands before them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Point {
     /// Before the first step.
     Init,
+    /// Another draw of the initial values, numbered from 1: biases and batch norms included.
+    /// [`Init`](Point::Init) is draw 0.
+    InitDraw(u64),
     /// This far into the training of level 0; `points()` must name it, so that it is stored.
     Step(Step),
     /// The start of a level's training, after rewinding.
     LevelStart(u64),
     /// The end of a level's training.
     LevelEnd(u64),
+    /// The start of the level that the rewind leads to.
+    SameLevelStart,
+    /// The end of the level that the rewind leads to.
+    SameLevelEnd,
+    /// The start of the level before the one that the rewind leads to.
+    PreviousLevelStart,
+    /// The end of the level before the one that the rewind leads to.
+    PreviousLevelEnd,
     /// A point of another run's same seed, by the run's folder.
     Run {
         /// The run's folder.
@@ -34,10 +57,38 @@ pub enum Point {
     },
 }
 
+impl Point {
+    /// Regular expression of the texts that are points, not anchored, for the schemas of options
+    /// that may be a point or something else.
+    pub const PATTERN: &str = point_pattern!();
+
+    /// This point where a rewind leads to `level`: points without a level's number get it. What has
+    /// no meaning there, the level before level 0, stays as it is.
+    #[must_use]
+    pub fn at_level(&self, level: u64) -> Self {
+        match (self, level.checked_sub(1)) {
+            (Self::SameLevelStart, _) => Self::LevelStart(level),
+            (Self::SameLevelEnd, _) => Self::LevelEnd(level),
+            (Self::PreviousLevelStart, Some(previous)) => Self::LevelStart(previous),
+            (Self::PreviousLevelEnd, Some(previous)) => Self::LevelEnd(previous),
+            (Self::Run { run, point }, _) => Self::Run {
+                run: run.clone(),
+                point: Box::new(point.at_level(level)),
+            },
+            (other, _) => other.clone(),
+        }
+    }
+}
+
 impl fmt::Display for Point {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Init => f.write_str("init"),
+            Self::InitDraw(number) => write!(f, "init-{number}"),
+            Self::SameLevelStart => f.write_str("level-start"),
+            Self::SameLevelEnd => f.write_str("level-end"),
+            Self::PreviousLevelStart => f.write_str("previous-level-start"),
+            Self::PreviousLevelEnd => f.write_str("previous-level-end"),
             Self::Step(step) => write!(f, "{step}"),
             Self::LevelStart(level) => write!(f, "level-{level}-start"),
             Self::LevelEnd(level) => write!(f, "level-{level}-end"),
@@ -50,7 +101,9 @@ impl fmt::Display for Point {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is not a point of training: expected \"init\", a time of level 0 such as \"4ep\" or \"500it\", \
-     \"level-3-start\" or \"level-3-end\", or one of these behind another run's folder and a #"
+     \"level-3-start\", \"level-3-end\", \"level-start\", \"level-end\", \"previous-level-start\" or \
+     \"previous-level-end\", or one of these behind another run and a #; or \"init-1\" for another draw \
+     of the initial values"
 )]
 pub struct ParsePointError(String);
 
@@ -64,23 +117,45 @@ impl FromStr for Point {
                 return Err(error());
             }
             let point = point.parse().map_err(|_| error())?;
+            // A further draw is a function of the network and the seed: no run holds it.
+            if let Self::InitDraw(_) = point {
+                return Err(error());
+            }
             return Ok(Self::Run {
                 run: run.to_owned(),
                 point: Box::new(point),
             });
         }
-        if text == "init" {
-            return Ok(Self::Init);
+        match text {
+            "init" => return Ok(Self::Init),
+            "level-start" => return Ok(Self::SameLevelStart),
+            "level-end" => return Ok(Self::SameLevelEnd),
+            "previous-level-start" => return Ok(Self::PreviousLevelStart),
+            "previous-level-end" => return Ok(Self::PreviousLevelEnd),
+            _ => {}
+        }
+        if let Some(draw) = text.strip_prefix("init-") {
+            return match number(draw) {
+                Some(number) if number > 0 && !draw.starts_with('0') => Ok(Self::InitDraw(number)),
+                _ => Err(error()),
+            };
         }
         let Some(level) = text.strip_prefix("level-") else {
             return text.parse().map(Self::Step).map_err(|_| error());
         };
-        match level.split_once('-') {
-            Some((level, "start")) => level.parse().map(Self::LevelStart).map_err(|_| error()),
-            Some((level, "end")) => level.parse().map(Self::LevelEnd).map_err(|_| error()),
+        let (level, side) = level.split_once('-').ok_or_else(error)?;
+        match (number(level), side) {
+            (Some(level), "start") => Ok(Self::LevelStart(level)),
+            (Some(level), "end") => Ok(Self::LevelEnd(level)),
             _ => Err(error()),
         }
     }
+}
+
+/// A number of digits alone; `parse` would take a sign.
+fn number(digits: &str) -> Option<u64> {
+    let all_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
+    all_digits.then(|| digits.parse().ok()).flatten()
 }
 
 /// Where values come from. In an experiment file `"keep"` or a [`Point`].
@@ -116,7 +191,7 @@ impl FromStr for Source {
 
 /// Written and read as text, with a schema that says which texts there are.
 macro_rules! as_text {
-    ($type:ident, $word:literal, $pattern:literal, $description:literal) => {
+    ($type:ident, $word:literal, $pattern:expr, $description:literal) => {
         impl Serialize for $type {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
@@ -150,14 +225,14 @@ macro_rules! as_text {
 as_text!(
     Point,
     "point",
-    "^([^#]+#)?(init|[0-9]+(ep|it)|level-[0-9]+-(start|end))$",
-    "a point of training: \"init\", a time of level 0 such as \"4ep\", \"level-3-start\" or \"level-3-end\""
+    concat!("^", point_pattern!(), "$"),
+    "a point of training: \"init\", a time of level 0 such as \"4ep\", \"level-3-start\", \"previous-level-end\""
 );
 as_text!(
     Source,
     "\"keep\" or point",
-    "^(keep|([^#]+#)?(init|[0-9]+(ep|it)|level-[0-9]+-(start|end)))$",
-    "\"keep\" or a point of training: \"init\", a time of level 0 such as \"4ep\", \"level-3-start\" or \"level-3-end\""
+    concat!("^(keep|", point_pattern!(), ")$"),
+    "\"keep\" or a point of training: \"init\", a time of level 0 such as \"4ep\", \"level-3-start\", \"previous-level-end\""
 );
 
 #[cfg(test)]
@@ -175,13 +250,39 @@ mod tests {
             Point::Step(Step::Epochs(4)),
             Point::LevelStart(3),
             Point::LevelEnd(0),
+            Point::InitDraw(1),
+            Point::InitDraw(20),
+            Point::SameLevelStart,
+            Point::SameLevelEnd,
+            Point::PreviousLevelStart,
+            Point::PreviousLevelEnd,
             run(Point::Init),
             run(Point::LevelEnd(12)),
+            run(Point::SameLevelStart),
         ] {
             assert_eq!(point.to_string().parse(), Ok(point.clone()));
             assert_eq!(point.to_string().parse(), Ok(Source::From(point)));
         }
         assert_eq!("keep".parse(), Ok(Source::Keep));
+    }
+
+    #[test]
+    fn a_point_without_a_levels_number_gets_that_of_the_level_that_the_rewind_leads_to() {
+        let run = |point| Point::Run {
+            run: "lrr".to_owned(),
+            point: Box::new(point),
+        };
+        for (point, expected) in [
+            (Point::SameLevelStart, Point::LevelStart(4)),
+            (Point::SameLevelEnd, Point::LevelEnd(4)),
+            (Point::PreviousLevelStart, Point::LevelStart(3)),
+            (run(Point::PreviousLevelEnd), run(Point::LevelEnd(3))),
+            (Point::LevelStart(9), Point::LevelStart(9)),
+            (Point::InitDraw(2), Point::InitDraw(2)),
+        ] {
+            assert_eq!(point.at_level(4), expected);
+        }
+        assert_eq!(Point::PreviousLevelEnd.at_level(0), Point::PreviousLevelEnd);
     }
 
     #[test]
@@ -195,6 +296,14 @@ mod tests {
             "#init",
             "a#",
             "a#b#init",
+            "init-0",
+            "init-01",
+            "init-+1",
+            "init-",
+            "a#init-1",
+            "level-+3-start",
+            "previous-level-3-end",
+            "previous-level",
         ] {
             assert_eq!(
                 text.parse::<Point>(),

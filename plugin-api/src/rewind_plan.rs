@@ -114,4 +114,7 @@ pub enum DataOrder {
     Keep,
     /// The order that this level had.
     OfLevel(u64),
+    /// Another new order for each level: one that no level has otherwise. Different numbers are
+    /// different orders; 0 is the one that the level has anyway.
+    Draw(u32),
 }

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use plugin_api::Point;
+
 use crate::store::{LockError, StoreError};
 use crate::strategy::StrategyError;
 use crate::trainer::TrainError;
@@ -11,7 +13,8 @@ use crate::trainer::TrainError;
 pub enum RunError {
     /// A component of a plugin.
     #[error(
-        "seed {seed}, level {level}: {source}; the run goes on from here once the plugin is mended"
+        "seed {seed}, level {level}: {source}; the run goes on from here once {} is mended",
+        if source.is_missing() { "that" } else { "the plugin" }
     )]
     Strategy {
         /// Seed.
@@ -30,9 +33,14 @@ pub enum RunError {
     /// Another process.
     #[error(transparent)]
     Lock(#[from] LockError),
-    /// A point that a rewind policy asks for and that is not stored.
+    /// A point or a mask that a component asks for and that is not stored, or not for this network.
     #[error("{0}")]
-    Point(String),
+    Missing(String),
+    /// A point of level 0 that no component named, so that it was not stored.
+    #[error(
+        "the point `{0}` is not stored: the component must name it in points(), so that level 0 stores it"
+    )]
+    Undeclared(Point),
     /// A layer without survivors, where the experiment does not allow it.
     #[error(
         "seed {seed}, level {level}: layer `{layer}` has no survivor left; the experiment says prune.collapse = \"error\""
@@ -72,6 +80,9 @@ impl RunError {
 
     /// Whether a plugin is to blame.
     pub fn is_plugin_failure(&self) -> bool {
-        matches!(self, Self::Strategy { .. } | Self::Target { .. })
+        match self {
+            Self::Strategy { source, .. } => !source.is_missing(),
+            other => matches!(other, Self::Target { .. }),
+        }
     }
 }

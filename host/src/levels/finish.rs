@@ -121,7 +121,7 @@ impl Levels<'_> {
                 Some(weights(&own.level(level - 1), "end.safetensors")?),
             ),
         };
-        let end = prunable(end, layers).map_err(RunError::Point)?;
+        let end = prunable(end, layers).map_err(RunError::Missing)?;
         let compared = Compared {
             end: &end,
             masks,

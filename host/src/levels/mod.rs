@@ -13,6 +13,7 @@ mod points;
 mod rewind;
 mod running;
 mod scene;
+mod source;
 mod start;
 
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! Stored points of training: where they lie on disk, and what they hold.
+//! Points of training: where they lie on disk, and what they hold.
 
 use plugin_api::{Layer, Point, Step};
 use tch::Tensor;
@@ -6,7 +6,7 @@ use tch::Tensor;
 use super::error::RunError;
 use super::running::Running;
 use super::{Levels, Seed};
-use crate::store::{LevelDir, RunDir, SeedDir, read_tensors, write_tensors};
+use crate::store::{LevelDir, read_tensors, write_tensors};
 use crate::trainer::{OptimizerState, Session, Snapshot};
 
 /// Files of a point of level 0: the point and its optimizer state.
@@ -62,17 +62,27 @@ pub(super) fn optimizer_state(mut tensors: Vec<(String, Tensor)>) -> OptimizerSt
 pub(super) fn prunable(point: &Snapshot, layers: &[Layer]) -> Result<Vec<Tensor>, String> {
     layers
         .iter()
-        .map(|layer| match point.get(&layer.name) {
-            Some(tensor) if tensor.size() == layer.shape => Ok(tensor.shallow_clone()),
-            Some(tensor) => Err(format!(
-                "layer `{}` has shape {:?} there, expected {:?}",
-                layer.name,
-                tensor.size(),
-                layer.shape
-            )),
-            None => Err(format!("layer `{}` is missing there", layer.name)),
+        .map(|layer| {
+            let tensor = fitting(point.get(&layer.name), &layer.name, &layer.shape)?;
+            Ok(tensor.shallow_clone())
         })
         .collect()
+}
+
+/// A stored tensor, if it is there and of this network's shape.
+pub(super) fn fitting<'t>(
+    stored: Option<&'t Tensor>,
+    name: &str,
+    shape: &[i64],
+) -> Result<&'t Tensor, String> {
+    match stored {
+        Some(tensor) if tensor.size() == shape => Ok(tensor),
+        Some(tensor) => Err(format!(
+            "`{name}` has shape {:?} there, expected {shape:?} as in this network",
+            tensor.size()
+        )),
+        None => Err(format!("`{name}` of this network is missing there")),
+    }
 }
 
 impl Levels<'_> {
@@ -89,12 +99,15 @@ impl Levels<'_> {
                 level: 0,
                 source,
             })?;
+        for point in &points {
+            self.check_point(seed, point)?;
+        }
         self.steps_of(points.iter().filter_map(|point| match point {
             Point::Step(step) => Some(*step),
             _ => None,
         }))
         .map_err(|(step, at, total)| {
-            RunError::Point(format!(
+            RunError::Missing(format!(
                 "the strategy rewinds to `{step}`, which is step {at}, but level 0 has {total} steps \
                  ({} epochs of {})",
                 self.trainer.epochs(),
@@ -136,6 +149,26 @@ impl Levels<'_> {
         Ok(steps)
     }
 
+    /// Refuses points of this run that no level will ever have.
+    fn check_point(&self, seed: &Seed, point: &Point) -> Result<(), RunError> {
+        let last = self.experiment.last_level();
+        let within = seed.strategy.cadence().within_level.is_some();
+        let why = match point {
+            Point::LevelStart(level) | Point::LevelEnd(level) if *level > last => {
+                format!("the last level is {last}")
+            }
+            Point::SameLevelEnd => "a level starts before its own end".to_owned(),
+            Point::SameLevelStart if !within => {
+                "the start of the level is what is being made".to_owned()
+            }
+            _ => return Ok(()),
+        };
+        Err(RunError::Missing(format!(
+            "the strategy asks for the point `{point}` of its own run, but {why}; name another run's, such as \
+             \"runs/lrr-301ce8ac#{point}\", or \"previous-level-end\""
+        )))
+    }
+
     /// Writes the session's state of a lane as a point and its optimizer state.
     pub(super) fn write_point(
         &self,
@@ -171,10 +204,96 @@ impl Levels<'_> {
     ) -> Result<OptimizerState, RunError> {
         Ok(optimizer_state(self.read_snapshot(dir, file)?.tensors))
     }
+}
 
-    /// A stored point as it is now: with the weights that a strategy gave it at `level` or before.
+/// What a point consists of.
+enum Place {
+    /// A draw of the initial values: nothing is stored.
+    Drawn(u64),
+    /// Files of a level.
+    Stored {
+        /// The level's folder.
+        dir: LevelDir,
+        /// File of weights and batch norm.
+        point: String,
+        /// The optimizer's state.
+        optimizer: Optimizer,
+    },
+}
+
+/// The optimizer's state at a point.
+enum Optimizer {
+    /// As before the first step.
+    Cleared,
+    /// In this file.
+    Stored(String),
+    /// Nowhere.
+    Unknown,
+}
+
+impl Levels<'_> {
+    /// Where a point of this seed lies; the level's folder is checked to be there.
+    fn locate(&self, seed: u64, point: &Point) -> Result<Place, RunError> {
+        let (run, inner) = match point {
+            Point::Run { run, point } => (Some(run.as_str()), &**point),
+            own => (None, own),
+        };
+        let missing =
+            |what: &str| RunError::Missing(format!("the point `{point}` is not stored: {what}"));
+        let start = |optimizer| ("start.safetensors".to_owned(), optimizer);
+        let end = || {
+            let state = "optimizer.safetensors".to_owned();
+            ("end.safetensors".to_owned(), Optimizer::Stored(state))
+        };
+        let (level, (file, optimizer)) = match inner {
+            Point::InitDraw(number) if run.is_none() => return Ok(Place::Drawn(*number)),
+            Point::Init | Point::LevelStart(0) => (0, start(Optimizer::Cleared)),
+            Point::LevelStart(level) => (*level, start(Optimizer::Unknown)),
+            Point::LevelEnd(level) => (*level, end()),
+            Point::Step(step) => match step.steps(self.trainer.steps_per_epoch()) {
+                0 => (0, start(Optimizer::Cleared)),
+                steps if steps == self.trainer.steps_per_level() => (0, end()),
+                steps => {
+                    let [point, state] = step_files(steps);
+                    (0, (point, Optimizer::Stored(state)))
+                }
+            },
+            _ => return Err(missing("it has no meaning here")),
+        };
+        let dir = match run {
+            Some(run) => self
+                .finished_level(run, seed, level)
+                .map_err(|reason| missing(&reason))?,
+            None => self.run.seed(seed).level(level),
+        };
+        if !dir.file(&file).exists() {
+            let what = match (inner, run) {
+                (Point::Step(_), None) => return Err(RunError::Undeclared(point.clone())),
+                (Point::Step(_), Some(run)) => format!(
+                    "level 0 of `{run}` holds no {file}; it stores the points that its own strategy rewinds to"
+                ),
+                _ => format!("level {level} of this run is yet to be trained"),
+            };
+            return Err(missing(&what));
+        }
+        if run.is_some() {
+            dir.check_file(&file)?;
+        }
+        Ok(Place::Stored {
+            dir,
+            point: file,
+            optimizer,
+        })
+    }
+
+    /// A point as it is now: with the weights that a strategy gave it at `level` or before.
     pub(super) fn point(&self, seed: u64, level: u64, point: &Point) -> Result<Snapshot, RunError> {
-        let mut snapshot = self.original_point(&self.run.seed(seed), seed, point)?;
+        let mut snapshot = match self.locate(seed, point)? {
+            Place::Drawn(number) => self.trainer.initial_draw(seed, number),
+            Place::Stored {
+                dir, point: file, ..
+            } => self.read_snapshot(&dir, &file)?,
+        };
         let file = redefined_file(point);
         let own = self.run.seed(seed);
         let newest = (1..=level)
@@ -189,76 +308,41 @@ impl Levels<'_> {
         Ok(snapshot)
     }
 
-    fn original_point(
-        &self,
-        own: &SeedDir,
-        seed: u64,
-        point: &Point,
-    ) -> Result<Snapshot, RunError> {
-        let total = self.trainer.steps_per_level();
-        let missing =
-            |what: &str| RunError::Point(format!("the point `{point}` is not stored: {what}"));
-        let (level, file) = match point {
-            Point::Init => (0, "start.safetensors".to_owned()),
-            Point::LevelStart(level) => (*level, "start.safetensors".to_owned()),
-            Point::LevelEnd(level) => (*level, "end.safetensors".to_owned()),
-            Point::Step(step) => match step.steps(self.trainer.steps_per_epoch()) {
-                0 => (0, "start.safetensors".to_owned()),
-                steps if steps == total => (0, "end.safetensors".to_owned()),
-                steps => (0, step_files(steps)[0].clone()),
-            },
-            Point::Run { run, point } => {
-                let other = RunDir::new(run).seed(seed);
-                if !other.path().is_dir() {
-                    return Err(missing(&format!("there is no {}", other.path().display())));
-                }
-                return self.original_point(&other, seed, point);
-            }
-            _ => return Err(missing("this host does not know this kind of point")),
-        };
-        let dir = own.level(level);
-        if !dir.file(&file).exists() {
-            let what = match point {
-                Point::Step(_) => {
-                    "a component must name it in points(), so that level 0 stores it".to_owned()
-                }
-                _ => format!("there is no {}", dir.file(&file).display()),
-            };
-            return Err(missing(&what));
-        }
-        self.read_snapshot(&dir, &file)
-    }
-
-    /// The optimizer state at a stored point.
+    /// The optimizer state at a point.
     pub(super) fn point_optimizer(
         &self,
         seed: u64,
         point: &Point,
     ) -> Result<OptimizerState, RunError> {
-        let own = match point {
-            Point::Run { run, .. } => RunDir::new(run).seed(seed),
-            _ => self.run.seed(seed),
-        };
-        let inner = match point {
-            Point::Run { point, .. } => point,
-            point => point,
-        };
-        let total = self.trainer.steps_per_level();
-        let (level, file) = match inner {
-            Point::Init => return Ok(OptimizerState::default()),
-            Point::LevelEnd(level) => (*level, "optimizer.safetensors".to_owned()),
-            Point::Step(step) => match step.steps(self.trainer.steps_per_epoch()) {
-                0 => return Ok(OptimizerState::default()),
-                steps if steps == total => (0, "optimizer.safetensors".to_owned()),
-                steps => (0, step_files(steps)[1].clone()),
-            },
-            _ => {
-                return Err(RunError::Point(format!(
-                    "the optimizer's state is not stored for the point `{point}`; it is for init, times of \
-                     level 0 and level ends"
+        let (dir, file) = match self.locate(seed, point)? {
+            Place::Drawn(_)
+            | Place::Stored {
+                optimizer: Optimizer::Cleared,
+                ..
+            } => return Ok(OptimizerState::default()),
+            Place::Stored {
+                dir,
+                optimizer: Optimizer::Stored(file),
+                ..
+            } => (dir, file),
+            Place::Stored { .. } => {
+                return Err(RunError::Missing(format!(
+                    "the optimizer's state is not stored for the point `{point}`; it is for initial \
+                     values, times of level 0 and level ends"
                 )));
             }
         };
-        self.read_optimizer(&own.level(level), &file)
+        let state = self.read_optimizer(&dir, &file)?;
+        for name in self.trainer.state_names() {
+            for parameter in self.trainer.layout().parameters() {
+                let own = format!("{name}.{}", parameter.name);
+                fitting(state.get(&own), &own, &parameter.shape).map_err(|reason| {
+                    RunError::Missing(format!(
+                        "the optimizer's state at `{point}` does not fit: {reason}"
+                    ))
+                })?;
+            }
+        }
+        Ok(state)
     }
 }

@@ -5,6 +5,7 @@ use tch::Tensor;
 
 use super::Levels;
 use super::error::RunError;
+use super::points::fitting;
 use super::running::ScheduleStart;
 use super::start::Start;
 use crate::model::Role;
@@ -21,24 +22,26 @@ impl Levels<'_> {
         plan: RewindPlan,
         start: &mut Start,
     ) -> Result<(), RunError> {
+        let plan = at_level(plan, level);
         // Points are those of the level before: what this plan redefines counts from now on.
         let point = |point: &Point| self.point(seed, level - 1, point);
         start.redefined.extend(plan.redefine);
         match plan.weights {
             PlannedWeights::Keep => {}
             PlannedWeights::From(from) => {
-                let from = self.with_redefined(point(&from)?, &from, start);
-                self.take(start, &from, is_weight_or_bias);
+                let stored = self.with_redefined(point(&from)?, &from, start);
+                self.take(start, &from, &stored, is_weight_or_bias)?;
             }
             PlannedWeights::Mixed { magnitudes, signs } => {
                 let read = |source: Option<Point>, start: &Start| match source {
                     Some(from) => {
-                        Ok::<_, RunError>(Some(self.with_redefined(point(&from)?, &from, start)))
+                        let stored = self.with_redefined(point(&from)?, &from, start);
+                        Ok::<_, RunError>(Some((from, stored)))
                     }
                     None => Ok(None),
                 };
                 let (magnitudes, signs) = (read(magnitudes, start)?, read(signs, start)?);
-                self.mix(start, magnitudes.as_ref(), signs.as_ref());
+                self.mix(start, magnitudes.as_ref(), signs.as_ref())?;
             }
             PlannedWeights::Tensors(tensors) => {
                 for (layer, tensor) in self.trainer.layers().iter().zip(tensors) {
@@ -47,16 +50,15 @@ impl Levels<'_> {
             }
         }
         if let Source::From(from) = &plan.batch_norm.affine {
-            self.take(start, &point(from)?, |role| {
+            self.take(start, from, &point(from)?, |role| {
                 matches!(role, Role::NormWeight | Role::NormBias)
-            });
+            })?;
         }
         if let Source::From(from) = &plan.batch_norm.statistics {
-            let from = point(from)?;
+            let stored = point(from)?;
             for buffer in self.trainer.layout().buffers() {
-                if let Some(tensor) = from.get(&buffer.name) {
-                    start.point.replace(&buffer.name, tensor.shallow_clone());
-                }
+                let tensor = part(from, &stored, &buffer.name, &[buffer.features])?;
+                start.point.replace(&buffer.name, tensor.shallow_clone());
             }
         }
         match plan.optimizer {
@@ -79,8 +81,11 @@ impl Levels<'_> {
             }
             _ => {}
         }
-        if let DataOrder::OfLevel(level) = plan.data_order {
-            start.order_level = level;
+        match plan.data_order {
+            DataOrder::OfLevel(level) => start.order_level = level,
+            // No experiment has so many levels that one of them had this order.
+            DataOrder::Draw(number) => start.order_level = (u64::from(number) << 32) | level,
+            _ => {}
         }
         self.apply_masks(start);
         Ok(())
@@ -102,36 +107,85 @@ impl Levels<'_> {
     }
 
     /// Takes the parameters with these roles from another point.
-    fn take(&self, start: &mut Start, from: &Snapshot, wanted: impl Fn(Role) -> bool) {
+    fn take(
+        &self,
+        start: &mut Start,
+        from: &Point,
+        stored: &Snapshot,
+        wanted: impl Fn(Role) -> bool,
+    ) -> Result<(), RunError> {
         for parameter in self.trainer.layout().parameters() {
-            if let (true, Some(tensor)) = (wanted(parameter.role), from.get(&parameter.name)) {
+            if wanted(parameter.role) {
+                let tensor = part(from, stored, &parameter.name, &parameter.shape)?;
                 start.point.replace(&parameter.name, tensor.shallow_clone());
             }
         }
+        Ok(())
     }
 
     /// Magnitudes of one point with the signs of another; biases go with the magnitudes. Where the
     /// sign is that of 0, the magnitude's own sign stays.
-    fn mix(&self, start: &mut Start, magnitudes: Option<&Snapshot>, signs: Option<&Snapshot>) {
+    fn mix(
+        &self,
+        start: &mut Start,
+        magnitudes: Option<&(Point, Snapshot)>,
+        signs: Option<&(Point, Snapshot)>,
+    ) -> Result<(), RunError> {
         for parameter in self.trainer.layout().parameters() {
             let Some(now) = start.point.get(&parameter.name).map(Tensor::shallow_clone) else {
                 continue;
             };
-            let of = |point: Option<&Snapshot>| {
-                point
-                    .and_then(|point| point.get(&parameter.name))
-                    .unwrap_or(&now)
-                    .shallow_clone()
+            let of = |source: Option<&(Point, Snapshot)>| match source {
+                Some((from, stored)) => {
+                    part(from, stored, &parameter.name, &parameter.shape).map(Tensor::shallow_clone)
+                }
+                None => Ok(now.shallow_clone()),
             };
-            let (magnitude, sign) = (of(magnitudes), of(signs).sign());
             let mixed = match parameter.role {
-                Role::Weight(_) => (magnitude.abs() * &sign).where_self(&sign.ne(0.0), &magnitude),
-                Role::Bias => magnitude,
+                Role::Weight(_) => {
+                    let (magnitude, sign) = (of(magnitudes)?, of(signs)?.sign());
+                    (magnitude.abs() * &sign).where_self(&sign.ne(0.0), &magnitude)
+                }
+                Role::Bias => of(magnitudes)?,
                 _ => continue,
             };
             start.point.replace(&parameter.name, mixed);
         }
+        Ok(())
     }
+}
+
+/// A plan whose points are those of the level that it leads to.
+fn at_level(mut plan: RewindPlan, level: u64) -> RewindPlan {
+    let fix = |point: &mut Point| *point = point.at_level(level);
+    match &mut plan.weights {
+        PlannedWeights::From(point) => fix(point),
+        PlannedWeights::Mixed { magnitudes, signs } => {
+            magnitudes.iter_mut().chain(signs).for_each(fix);
+        }
+        PlannedWeights::Keep | PlannedWeights::Tensors(_) => {}
+    }
+    for source in [&mut plan.batch_norm.affine, &mut plan.batch_norm.statistics] {
+        if let Source::From(point) = source {
+            fix(point);
+        }
+    }
+    if let PlannedOptimizer::From(point) = &mut plan.optimizer {
+        fix(point);
+    }
+    plan.redefine.iter_mut().for_each(|(point, _)| fix(point));
+    plan
+}
+
+/// A tensor of a point, which may be another network's.
+fn part<'s>(
+    from: &Point,
+    stored: &'s Snapshot,
+    name: &str,
+    shape: &[i64],
+) -> Result<&'s Tensor, RunError> {
+    fitting(stored.get(name), name, shape)
+        .map_err(|reason| RunError::Missing(format!("the point `{from}` does not fit: {reason}")))
 }
 
 fn is_weight_or_bias(role: Role) -> bool {

@@ -2,7 +2,7 @@
 
 use plugin_api::abi::wire::Facts;
 use plugin_api::{Batches, GradientRequest, Phase, Point};
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
 use super::Levels;
 use super::error::RunError;
@@ -10,7 +10,6 @@ use super::points::prunable;
 use super::running::Running;
 use super::start::Start;
 use crate::rng::Stream;
-use crate::store::{RunDir, read_tensors};
 use crate::strategy::{Scene, ServiceError};
 use crate::trainer::{self, Samples, Session, Snapshot};
 
@@ -18,6 +17,8 @@ use crate::trainer::{self, Samples, Session, Snapshot};
 pub(super) struct LevelScene<'a> {
     levels: &'a Levels<'a>,
     facts: Facts,
+    /// The level that the call leads to, which points without a level's number are of.
+    leads_to: u64,
     point: Snapshot,
     masks: Vec<Tensor>,
     points: Vec<Point>,
@@ -63,6 +64,7 @@ impl Levels<'_> {
         LevelScene {
             levels: self,
             facts,
+            leads_to: next_level,
             point: share(&start.point),
             masks: start.masks.iter().map(Tensor::shallow_clone).collect(),
             points: points.to_vec(),
@@ -89,26 +91,12 @@ impl Levels<'_> {
                 Phase::WithinLevel,
                 step,
             ),
+            leads_to: running.level,
             point: session.snapshot(lane)?,
             masks,
             points,
             next: Some(session.next_samples(lane)?),
         })
-    }
-
-    /// The masks with which a level of a run was trained.
-    fn masks_of(&self, run: Option<&str>, seed: u64, level: u64) -> Result<Vec<Tensor>, String> {
-        let run = run.map_or_else(|| self.run.clone(), RunDir::new);
-        let path = run.seed(seed).level(level).file("mask.safetensors");
-        let tensors = read_tensors(&path).map_err(|error| error.to_string())?;
-        let masks = Snapshot { tensors };
-        let masks = prunable(&masks, self.trainer.layers())
-            .map_err(|reason| format!("{}: {reason}", path.display()))?;
-        let device = self.trainer.device();
-        Ok(masks
-            .iter()
-            .map(|mask| mask.to_device(device).to_kind(Kind::Float))
-            .collect())
     }
 
     fn gradient_request(
@@ -170,11 +158,17 @@ impl Scene for LevelScene<'_> {
     }
 
     fn point_weights(&self, point: &Point) -> Result<Vec<Tensor>, ServiceError> {
+        let point = point.at_level(self.leads_to);
         let stored = self
             .levels
-            .point(self.facts.seed, self.facts.level, point)
-            .map_err(other)?;
-        prunable(&stored, &self.facts.layers).map_err(ServiceError::Other)
+            .point(self.facts.seed, self.facts.level, &point)
+            .map_err(|error| match error {
+                RunError::Missing(reason) => ServiceError::Missing(reason),
+                error => other(error),
+            })?;
+        prunable(&stored, &self.facts.layers).map_err(|reason| {
+            ServiceError::Missing(format!("the point `{point}` does not fit: {reason}"))
+        })
     }
 
     fn points(&self) -> Vec<Point> {
@@ -184,7 +178,7 @@ impl Scene for LevelScene<'_> {
     fn stored_masks(&self, run: Option<&str>, level: u64) -> Result<Vec<Tensor>, ServiceError> {
         self.levels
             .masks_of(run, self.facts.seed, level)
-            .map_err(ServiceError::Other)
+            .map_err(ServiceError::Missing)
     }
 
     fn gradients(

@@ -121,8 +121,12 @@ impl Levels<'_> {
             );
             let plan = seed.strategy.plan(policy, &scene).map_err(failed(seed))?;
             match self.rewind(level, seed.seed, plan, &mut start) {
-                Err(RunError::Point(reason)) => {
-                    let violation = Violation::Point(reason);
+                Err(RunError::Missing(reason)) => {
+                    let violation = Violation::Missing(reason);
+                    return Err(failed(seed)(seed.strategy.blame(policy, violation)));
+                }
+                Err(error @ RunError::Undeclared(_)) => {
+                    let violation = Violation::Failed(error.to_string());
                     return Err(failed(seed)(seed.strategy.blame(policy, violation)));
                 }
                 other => other?,

@@ -70,6 +70,29 @@ impl LevelDir {
     /// # Errors
     /// Names the file that is missing or differs.
     pub fn check(&self) -> Result<Done, StoreError> {
+        let done = self.read_done()?;
+        for (name, expected) in &done.digests {
+            artifact::expect_digest(&self.file(name), expected)?;
+        }
+        Ok(done)
+    }
+
+    /// Compares one file of a finished level with its digest.
+    ///
+    /// # Errors
+    /// If the level is not finished, or the file is not one of its files, missing or another.
+    pub fn check_file(&self, name: &str) -> Result<(), StoreError> {
+        let path = self.file(name);
+        match self.read_done()?.digests.get(name) {
+            Some(expected) => artifact::expect_digest(&path, expected),
+            None => Err(StoreError::Damaged {
+                path,
+                reason: format!("{DONE} beside it does not list it"),
+            }),
+        }
+    }
+
+    fn read_done(&self) -> Result<Done, StoreError> {
         let path = self.file(DONE);
         let damaged = |path: &Path, reason: String| StoreError::Damaged {
             path: path.to_owned(),
@@ -82,9 +105,6 @@ impl LevelDir {
                 &path,
                 format!("it is of level {}, expected {}", done.level, self.level),
             ));
-        }
-        for (name, expected) in &done.digests {
-            artifact::expect_digest(&self.file(name), expected)?;
         }
         Ok(done)
     }
@@ -182,6 +202,8 @@ mod tests {
         for damage in [b"1011".as_slice(), b"101", b""] {
             fs::write(level.file("mask"), damage).unwrap();
             assert!(level.done().is_none());
+            assert!(level.check_file("mask").is_err());
+            assert!(level.check_file("end").is_ok());
             let error = level.check().unwrap_err().to_string();
             assert!(
                 error.contains("mask is damaged: its BLAKE3 digest is"),

@@ -89,6 +89,13 @@ pub struct StrategyError {
     pub violation: Violation,
 }
 
+impl StrategyError {
+    /// Whether the component asked for something stored that is not there.
+    pub fn is_missing(&self) -> bool {
+        matches!(self.violation, Violation::Missing(_))
+    }
+}
+
 /// What a component did wrong, completing the sentence "component `x` of plugin `y` ...".
 #[derive(Debug, thiserror::Error)]
 pub enum Violation {
@@ -116,9 +123,9 @@ pub enum Violation {
         /// Place in the list.
         index: usize,
     },
-    /// A point that is not there.
-    #[error("asks for a point that is not there: {0}")]
-    Point(String),
+    /// A point or a mask that is not stored, or not for this network.
+    #[error("asks for what is not there: {0}")]
+    Missing(String),
     /// Too few or too many tensors.
     #[error("gave {got} {what} tensor(s), expected {expected}: one for each prunable layer")]
     Count {
@@ -199,6 +206,9 @@ pub enum ServiceError {
     /// Distribution.
     #[error(transparent)]
     NoRoom(#[from] NoRoom),
+    /// Something stored that is not there, or not for this network, said in full.
+    #[error("{0}")]
+    Missing(String),
     /// Something else, said in full.
     #[error("{0}")]
     Other(String),

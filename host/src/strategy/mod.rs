@@ -81,6 +81,7 @@ fn violation(error: AbiError) -> Violation {
     match error.code {
         ErrorCode::PANICKED => Violation::Panicked(message),
         ErrorCode::BAD_OPTIONS => Violation::BadOptions(message),
+        ErrorCode::MISSING => Violation::Missing(message),
         _ => Violation::Failed(message),
     }
 }

@@ -89,6 +89,17 @@ fn refuse(error: impl std::fmt::Display) -> AbiError {
     failed(error.to_string())
 }
 
+/// An error that keeps its kind, so that who is to blame can be said when it comes back.
+fn not_given(error: &ServiceError) -> AbiError {
+    AbiError {
+        code: match error {
+            ServiceError::Missing(_) => ErrorCode::MISSING,
+            _ => ErrorCode::FAILED,
+        },
+        message: error.to_string().into(),
+    }
+}
+
 fn read<T: DeserializeOwned>(request: RStr<'_>) -> Answer<T> {
     serde_json::from_str(request.as_str()).map_err(|error| AbiError {
         code: ErrorCode::UNSUPPORTED,
@@ -157,10 +168,14 @@ impl Services<'_> {
                 Some(scores) => Ok(scores.iter().map(Tensor::shallow_clone).collect()),
                 None => Err(failed("only mask updates have scores")),
             },
-            Service::POINT_WEIGHTS => scene.point_weights(&read(request)?).map_err(refuse),
+            Service::POINT_WEIGHTS => scene
+                .point_weights(&read(request)?)
+                .map_err(|error| not_given(&error)),
             Service::STORED_MASKS => {
                 let MasksRequest { run, level } = read(request)?;
-                scene.stored_masks(run.as_deref(), level).map_err(refuse)
+                scene
+                    .stored_masks(run.as_deref(), level)
+                    .map_err(|error| not_given(&error))
             }
             Service::GRADIENTS => {
                 let request: GradientRequest = read(request)?;

@@ -138,6 +138,11 @@ impl Trainer {
         &self.data
     }
 
+    /// What the optimizer keeps of each parameter, such as `momentum`.
+    pub fn state_names(&self) -> &[&'static str] {
+        self.optimizer.state_names()
+    }
+
     /// Where it trains.
     pub fn device(&self) -> Device {
         self.device
@@ -156,10 +161,23 @@ impl Trainer {
     /// The initial parameters and running statistics of a seed. They are drawn on the CPU: the same
     /// bits on every device.
     pub fn initial(&self, seed: u64) -> Snapshot {
+        self.initial_draw(seed, 0)
+    }
+
+    /// Another draw of the initial parameters and running statistics of a seed, by its number; draw 0
+    /// is [`initial`](Trainer::initial).
+    pub fn initial_draw(&self, seed: u64, number: u64) -> Snapshot {
         let draw = |parameter: &Parameter| {
             let name = &parameter.name;
             let count = parameter.shape.iter().product::<i64>() as usize;
-            let mut stream = Stream::new(seed, Purpose::Init(name), Moment::default());
+            let purpose = match number {
+                0 => Purpose::Init(name),
+                draw => Purpose::InitDraw {
+                    parameter: name,
+                    draw,
+                },
+            };
+            let mut stream = Stream::new(seed, purpose, Moment::default());
             let mut value = || match parameter.init {
                 Init::Constant(value) => value,
                 Init::Uniform(bound) => ((2.0 * f64::from(stream.uniform()) - 1.0) * bound) as f32,

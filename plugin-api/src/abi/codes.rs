@@ -223,8 +223,9 @@ mod tests {
             ErrorCode::PANICKED,
             ErrorCode::UNSUPPORTED,
             ErrorCode::BAD_OPTIONS,
+            ErrorCode::MISSING,
         ];
-        assert_eq!(errors.map(|code| code.0), [0, 1, 2, 3]);
+        assert_eq!(errors.map(|code| code.0), [0, 1, 2, 3, 4]);
     }
 
     #[test]

@@ -17,6 +17,8 @@ impl ErrorCode {
     pub const UNSUPPORTED: Self = Self(2);
     /// The options do not fit the component.
     pub const BAD_OPTIONS: Self = Self(3);
+    /// A point or a mask that is not stored, or not for this network.
+    pub const MISSING: Self = Self(4);
 }
 
 /// An error that crosses the boundary.

@@ -278,9 +278,9 @@ mod tests {
             &(
                 [OptimizerState::Keep, OptimizerState::Clear],
                 [Schedule::Keep, Schedule::Restart, Schedule::Hold],
-                DataOrder::Keep,
+                [DataOrder::Keep, DataOrder::Draw(1)],
             ),
-            json!([["keep", "clear"], ["keep", "restart", "hold"], "keep"]),
+            json!([["keep", "clear"], ["keep", "restart", "hold"], ["keep", {"draw": 1}]]),
         );
     }
 

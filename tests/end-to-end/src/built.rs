@@ -12,11 +12,13 @@ use host::strategy::{Loader, MakeError, Strategy};
 use serde_json::Value;
 
 /// Packages of the shipped plugins and the fixtures.
-pub const PACKAGES: [&str; 6] = [
+pub const PACKAGES: [&str; 8] = [
+    "axes",
     "imp",
     "lrr",
     "random-mask",
     "sign-perturbation",
+    "transplant",
     "drop-and-grow",
     "misbehaving",
 ];

@@ -18,6 +18,8 @@ pub struct Still {
     pub masks: Vec<Tensor>,
     /// Stored points and their weights.
     pub points: Vec<(Point, Vec<Tensor>)>,
+    /// Masks of other runs, by run and level.
+    pub other_masks: Vec<(String, u64, Vec<Tensor>)>,
     /// The answer to every request for gradients.
     pub gradients: Vec<Tensor>,
     /// The requests for gradients so far.
@@ -53,6 +55,7 @@ impl Still {
                 .collect(),
             gradients: normal(&layers, seed, "gradients"),
             points: vec![(Point::Init, init)],
+            other_masks: Vec::new(),
             requests: RefCell::default(),
             facts: Facts {
                 target: layers.iter().map(Layer::len).sum(),
@@ -151,18 +154,25 @@ impl Scene for Still {
     }
 
     fn point_weights(&self, point: &Point) -> Result<Vec<Tensor>, ServiceError> {
+        let point = &point.at_level(self.facts.level + 1);
         let stored = self.points.iter().find(|(own, _)| own == point);
         stored
             .map(|(_, weights)| copies(weights))
-            .ok_or_else(|| ServiceError::Other(format!("the point `{point}` is not stored")))
+            .ok_or_else(|| ServiceError::Missing(format!("the point `{point}` is not stored")))
     }
 
     fn points(&self) -> Vec<Point> {
         self.points.iter().map(|(point, _)| point.clone()).collect()
     }
 
-    fn stored_masks(&self, _run: Option<&str>, level: u64) -> Result<Vec<Tensor>, ServiceError> {
-        Err(ServiceError::Other(format!("no masks of level {level}")))
+    fn stored_masks(&self, run: Option<&str>, level: u64) -> Result<Vec<Tensor>, ServiceError> {
+        let named = |(own, number, _): &&(String, u64, Vec<Tensor>)| {
+            Some(own.as_str()) == run && *number == level
+        };
+        let stored = self.other_masks.iter().find(named);
+        stored
+            .map(|(_, _, masks)| copies(masks))
+            .ok_or_else(|| ServiceError::Missing(format!("no masks of level {level}")))
     }
 
     fn gradients(

@@ -41,10 +41,12 @@ fn every_shipped_plugin_describes_itself_and_names_a_trio_that_can_be_made() {
     let mut loader = loader(own());
     let names = loader.names();
     for (name, components) in [
+        ("axes", vec!["rewind"]),
         ("imp", vec!["magnitude", "global", "weights"]),
         ("lrr", vec!["learning-rate"]),
         ("random-mask", vec!["random", "nested"]),
         ("sign-perturbation", vec!["flip"]),
+        ("transplant", vec!["levels", "permuted"]),
         (
             "drop-and-grow",
             vec!["magnitude-plus-noise", "update", "dlpack"],

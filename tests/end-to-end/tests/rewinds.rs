@@ -259,6 +259,16 @@ fn options_that_contradict_each_other_are_refused() {
             json!({"levels": [0, 1]}),
             "levels start at 1",
         ),
+        (
+            "axes/rewind",
+            json!({"schedule": "later"}),
+            "`later` is not \"keep\", \"restart\", \"hold\" or time",
+        ),
+        (
+            "axes/rewind",
+            json!({"optimizer_state": "restart"}),
+            "`restart` is not \"keep\", \"clear\" or point",
+        ),
     ] {
         let rewind = vec![part(component, options)];
         let made = strategy(plain("imp/magnitude"), plain("imp/global"), rewind);
