@@ -125,7 +125,9 @@ impl Levels<'_> {
             };
             let (magnitude, sign) = (of(magnitudes), of(signs).sign());
             let mixed = match parameter.role {
-                Role::Weight(_) => (magnitude.abs() * &sign).where_self(&sign.ne(0.0), &magnitude),
+                Role::Weight(_) | Role::FixedWeight => {
+                    (magnitude.abs() * &sign).where_self(&sign.ne(0.0), &magnitude)
+                }
                 Role::Bias => magnitude,
                 _ => continue,
             };
@@ -135,5 +137,5 @@ impl Levels<'_> {
 }
 
 fn is_weight_or_bias(role: Role) -> bool {
-    matches!(role, Role::Weight(_) | Role::Bias)
+    matches!(role, Role::Weight(_) | Role::FixedWeight | Role::Bias)
 }

@@ -12,7 +12,7 @@ use tch::{Device, Tensor};
 
 use crate::data::{Dataset, Split};
 use crate::experiment::{Named, Precision, Train};
-use crate::model::{Init, Mode, Network, Parameter};
+use crate::model::{Mode, Network, Parameter};
 use crate::optimizer::{OPTIMIZERS, Optimizer};
 use crate::registry::{Entry, find};
 use crate::rng::{Moment, Purpose, Stream};
@@ -160,12 +160,7 @@ impl Trainer {
             let name = &parameter.name;
             let count = parameter.shape.iter().product::<i64>() as usize;
             let mut stream = Stream::new(seed, Purpose::Init(name), Moment::default());
-            let mut value = || match parameter.init {
-                Init::Constant(value) => value,
-                Init::Uniform(bound) => ((2.0 * f64::from(stream.uniform()) - 1.0) * bound) as f32,
-                Init::Normal(deviation) => (f64::from(stream.normal()) * deviation) as f32,
-            };
-            let values: Vec<f32> = (0..count).map(|_| value()).collect();
+            let values = parameter.init.draw(count, &mut stream);
             let tensor = Tensor::from_slice(&values).view(&parameter.shape[..]);
             (name.clone(), tensor.to_device(self.device))
         };
