@@ -6,10 +6,12 @@ use super::args::{Output, PlanArgs};
 use super::assemble::{self, Read};
 use super::estimate::Estimate;
 use super::exit::{Exit, Failure};
+use super::neuron;
 use super::outline::{LevelOutline, Outline, SeedOutline};
 use super::run::folders;
 use super::stdout;
 use crate::data::{DataError, Dataset, declared};
+use crate::experiment;
 use crate::interrupt::Interrupt;
 use crate::levels::Levels;
 use crate::report::{columns, plain_table};
@@ -20,6 +22,9 @@ use crate::store::RunDir;
 /// # Errors
 /// What is wrong with the input.
 pub fn plan(args: &PlanArgs, output: &Output) -> Result<Exit, Failure> {
+    if experiment::is_neuron(&args.experiment.file) {
+        return neuron::plan(&args.experiment, &args.place, output);
+    }
     let read = assemble::read(&args.experiment)?;
     let device = args.place.device;
     let (data, here) = match read.data(&args.experiment, device) {

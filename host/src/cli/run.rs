@@ -9,9 +9,11 @@ use tch::Device;
 use super::args::{Output, PlaceArgs, RunArgs};
 use super::assemble::{self, Identities, Read};
 use super::exit::{Exit, Failure};
+use super::neuron;
 use super::spin;
 use super::stdout;
 use super::watch::Watcher;
+use crate::experiment;
 use crate::interrupt::Interrupt;
 use crate::levels::{Levels, Outcome, RunError};
 use crate::records::Summary;
@@ -25,6 +27,9 @@ use crate::trainer::Trainer;
 /// # Errors
 /// What is wrong with the input, or what stopped the run.
 pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit, Failure> {
+    if experiment::is_neuron(&args.experiment.file) {
+        return neuron::run(&args.experiment, &args.place, output);
+    }
     spin::sleep_soon(args.place.threads());
     let mut read = assemble::read(&args.experiment)?;
     let device = args.place.device;

@@ -145,7 +145,7 @@ mod tests {
         assert_eq!(Settings::default().check(), Ok(()));
         assert_eq!(Settings::default().steps(), 4000);
         // If this changes, finished simulations are computed again.
-        assert_eq!(Settings::default().short(), "x");
+        assert_eq!(Settings::default().short(), "afba26f2");
     }
 
     #[test]
