@@ -29,6 +29,8 @@ pub enum Purpose<'a> {
     Dropout,
     /// The private stream of the strategy part at this place, such as `rewind[1]:sign-perturbation/flip`.
     Strategy(&'a str),
+    /// Samples of the generated dataset with this name.
+    Samples(&'a str),
 }
 
 /// The place of a stream in a run. Fields that do not apply are zero.
@@ -57,6 +59,7 @@ impl Stream {
             Purpose::Augment => ("augment", "".into()),
             Purpose::Dropout => ("dropout", "".into()),
             Purpose::Strategy(part) => ("strategy", part.into()),
+            Purpose::Samples(name) => ("samples", name.into()),
         };
         let mut hasher = blake3::Hasher::new_derive_key("rewind 2026 random stream v1");
         for number in [seed, moment.level, moment.epoch, moment.step] {

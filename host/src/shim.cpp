@@ -431,6 +431,43 @@ char *rewind_cross_entropy(const at::Tensor *logits, const at::Tensor *labels, d
   });
 }
 
+// Half the squared distance of a lane's outputs from its targets; `correct` counts those within `tolerance`.
+char *rewind_half_square(const at::Tensor *outputs, const at::Tensor *targets, double tolerance,
+                         at::Tensor *losses, at::Tensor *correct, at::Tensor **gradient) {
+  return guarded([&] {
+    at::NoGradGuard no_grad;
+    TORCH_CHECK(outputs->dim() == 3 && outputs->size(2) == 1 && targets->dim() == 2 &&
+                    targets->scalar_type() == at::kFloat && targets->sizes() == outputs->sizes().slice(0, 2),
+                "outputs must be [lanes, batch, 1] and targets f32 [lanes, batch], not ", outputs->sizes(),
+                " and ", targets->sizes());
+    const int64_t lanes = outputs->size(0), batch = outputs->size(1);
+    TORCH_CHECK(losses->is_contiguous() && losses->scalar_type() == at::kDouble && losses->numel() == lanes &&
+                    correct->is_contiguous() && correct->scalar_type() == at::kLong &&
+                    correct->numel() == lanes,
+                "losses must be f64 [lanes] and correct i64 [lanes], both contiguous");
+    const at::Tensor distance = outputs->detach().to(at::kFloat).squeeze(-1).sub(*targets).contiguous();
+    if (gradient)
+      *gradient = new at::Tensor(distance.div(double(batch)).unsqueeze(-1).to(outputs->scalar_type()));
+    if (!distance.is_cpu()) {
+      losses->copy_(distance.to(at::kDouble).square().sum({1}).mul(0.5));
+      correct->copy_(distance.abs().le(tolerance).sum({1}));
+      return;
+    }
+    // In one thread and in order, so that a lane's sum depends on nothing but its samples.
+    const float *row = distance.const_data_ptr<float>();
+    for (int64_t lane = 0; lane < lanes; ++lane) {
+      double loss = 0;
+      int64_t right = 0;
+      for (int64_t sample = 0; sample < batch; ++sample, ++row) {
+        loss += 0.5 * double(*row) * double(*row);
+        right += std::abs(double(*row)) <= tolerance;
+      }
+      losses->data_ptr<double>()[lane] = loss;
+      correct->data_ptr<int64_t>()[lane] = right;
+    }
+  });
+}
+
 // Writes gradients of `output`, for a given gradient of it, into tensors laid out like `inputs`.
 char *rewind_backward(const at::Tensor *output, const at::Tensor *gradient, at::Tensor *const *inputs,
                       at::Tensor *const *into, int64_t count, bool lanes) {

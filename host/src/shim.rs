@@ -40,6 +40,14 @@ unsafe extern "C" {
         correct: *const C_tensor,
         gradient: *mut *mut C_tensor,
     ) -> Text;
+    fn rewind_half_square(
+        outputs: *const C_tensor,
+        targets: *const C_tensor,
+        tolerance: f64,
+        losses: *const C_tensor,
+        right: *const C_tensor,
+        gradient: *mut *mut C_tensor,
+    ) -> Text;
     fn rewind_backward(
         output: *const C_tensor,
         gradient: *const C_tensor,
@@ -239,6 +247,63 @@ pub fn cross_entropy_value(
             smoothing,
             losses.as_ptr(),
             correct.as_ptr(),
+            null_mut(),
+        )
+    })
+}
+
+/// Half the squared distance of every lane's outputs from its targets, outside of autograd: the sum
+/// over a lane's samples goes to `losses` and the number of those within `tolerance` to `right`; the
+/// result is the gradient of the sum of the lanes' means.
+///
+/// # Shapes
+/// `outputs`: `[lanes, batch, 1]`, `targets`: `[lanes, batch]` f32, `losses`: `[lanes]` f64,
+/// `right`: `[lanes]` i64, both contiguous; result: like `outputs`.
+///
+/// # Errors
+/// If a shape or kind is another.
+pub fn half_square(
+    outputs: &Tensor,
+    targets: &Tensor,
+    tolerance: f64,
+    losses: &Tensor,
+    right: &Tensor,
+) -> Result<Tensor, ShimError> {
+    let mut out = null_mut();
+    // SAFETY: the tensors outlive the call.
+    check(unsafe {
+        rewind_half_square(
+            outputs.as_ptr(),
+            targets.as_ptr(),
+            tolerance,
+            losses.as_ptr(),
+            right.as_ptr(),
+            &mut out,
+        )
+    })?;
+    // SAFETY: on success `out` is a tensor that is ours.
+    Ok(unsafe { Tensor::from_ptr(out) })
+}
+
+/// The same without a gradient, for evaluation.
+///
+/// # Errors
+/// As [`half_square`].
+pub fn half_square_value(
+    outputs: &Tensor,
+    targets: &Tensor,
+    tolerance: f64,
+    losses: &Tensor,
+    right: &Tensor,
+) -> Result<(), ShimError> {
+    // SAFETY: the tensors outlive the call; null asks for no gradient.
+    check(unsafe {
+        rewind_half_square(
+            outputs.as_ptr(),
+            targets.as_ptr(),
+            tolerance,
+            losses.as_ptr(),
+            right.as_ptr(),
             null_mut(),
         )
     })

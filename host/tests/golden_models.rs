@@ -145,7 +145,7 @@ fn check_description(golden: &Golden) {
                     parameter.name
                 )
             }
-            Init::Normal(_) => panic!("`{}` is normal", parameter.name),
+            other => panic!("`{}` starts as {other:?}", parameter.name),
         }
     }
     let expected = golden.buffers.as_array().unwrap();

@@ -10,6 +10,8 @@ use indicatif_log_bridge::LogWrapper;
 use plugin_api::Step;
 use tch::Device;
 
+use crate::neuron::Settings;
+
 /// Trains networks and prunes them level by level with strategies that are plugins.
 #[derive(Parser, Debug)]
 #[command(version, about, max_term_width = 100)]
@@ -77,6 +79,8 @@ pub enum Command {
     Plan(PlanArgs),
     /// Show the levels of a run.
     Show(ShowArgs),
+    /// Simulate the single hidden neuron: how often IMP and LRR learn their target.
+    Neuron(NeuronArgs),
     /// Look at plugins.
     #[command(subcommand)]
     Plugin(PluginCommand),
@@ -138,9 +142,7 @@ pub struct PlaceArgs {
 impl PlaceArgs {
     /// Threads to compute with.
     pub fn threads(&self) -> usize {
-        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-        self.threads
-            .map_or_else(cores, |threads| usize::from(threads.get()))
+        threads(self.threads)
     }
 }
 
@@ -220,6 +222,51 @@ pub struct ShowArgs {
     /// Folder in which runs are kept.
     #[arg(long, value_name = "DIR", default_value = "runs", value_hint = ValueHint::DirPath)]
     pub runs: PathBuf,
+}
+
+/// What to simulate of the hidden neuron.
+#[derive(ClapArgs, Debug)]
+pub struct NeuronArgs {
+    /// Dimensions of the input, separated by commas.
+    #[arg(
+        long, value_name = "D,...", value_delimiter = ',',
+        default_values_t = Settings::default().dimensions,
+    )]
+    pub dimensions: Vec<u64>,
+    /// Initial weights that are drawn for each dimension.
+    #[arg(long, value_name = "N", default_value_t = Settings::default().inits)]
+    pub inits: u64,
+    /// Time that each of the two trainings lasts, in units of the gradient flow.
+    #[arg(long, value_name = "TIME", default_value_t = Settings::default().time)]
+    pub time: f64,
+    /// Length of an Euler step, in the same units.
+    #[arg(long, value_name = "TIME", default_value_t = Settings::default().step)]
+    pub step: f64,
+    /// L2 norm of the initial input weights, and magnitude of the initial output weight.
+    #[arg(long, value_name = "NORM", default_value_t = Settings::default().scale)]
+    pub scale: f64,
+    /// Seed of the initial weights.
+    #[arg(long, value_name = "SEED", default_value_t = Settings::default().seed)]
+    pub seed: u64,
+    /// Threads to compute with; the cores of this machine if not given.
+    #[arg(long, value_name = "N")]
+    pub threads: Option<std::num::NonZeroU16>,
+    /// Folder in which runs are kept.
+    #[arg(long, value_name = "DIR", default_value = "runs", value_hint = ValueHint::DirPath)]
+    pub runs: PathBuf,
+}
+
+impl NeuronArgs {
+    /// Threads to compute with.
+    pub fn threads(&self) -> usize {
+        threads(self.threads)
+    }
+}
+
+/// The number of threads that was asked for, or that of this machine's cores.
+fn threads(wanted: Option<std::num::NonZeroU16>) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    wanted.map_or_else(cores, |threads| usize::from(threads.get()))
 }
 
 /// What to do with plugins.

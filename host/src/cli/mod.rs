@@ -8,6 +8,7 @@ mod disk;
 mod estimate;
 mod exit;
 mod man;
+mod neuron;
 mod options;
 mod outline;
 mod plan;
@@ -42,6 +43,7 @@ pub fn main() -> ExitCode {
         Command::Run(run) => run::run(run, output, &bars),
         Command::Plan(plan) => plan::plan(plan, output),
         Command::Show(show) => show::show(show, output),
+        Command::Neuron(neuron) => neuron::neuron(neuron, output),
         Command::Plugin(command) => plugin::plugin(command, output),
         Command::Data(command) => data::data(command, output, &bars),
         Command::Completions { shell } => man::completions(*shell),

@@ -6,6 +6,7 @@ use super::args::{Output, PlanArgs};
 use super::assemble::{self, Read};
 use super::estimate::Estimate;
 use super::exit::{Exit, Failure};
+use super::neuron;
 use super::outline::{LevelOutline, Outline, SeedOutline};
 use super::run::folders;
 use super::stdout;
@@ -22,6 +23,9 @@ use crate::store::RunDir;
 /// # Errors
 /// What is wrong with the input.
 pub fn plan(args: &PlanArgs, output: &Output) -> Result<Exit, Failure> {
+    if experiment::is_neuron(&args.experiment.file) {
+        return neuron::plan(&args.experiment, &args.place, output);
+    }
     if experiment::is_sweep(&args.experiment.file) {
         return sweep::plan(args, output);
     }

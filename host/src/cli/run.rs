@@ -10,6 +10,7 @@ use super::args::{Output, PlaceArgs, RunArgs};
 use super::assemble::{self, Identities, Read};
 use super::catalog::run_folder;
 use super::exit::{Exit, Failure};
+use super::neuron;
 use super::spin;
 use super::stdout;
 use super::sweep;
@@ -28,6 +29,9 @@ use crate::trainer::Trainer;
 /// # Errors
 /// What is wrong with the input, or what stopped the run.
 pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit, Failure> {
+    if experiment::is_neuron(&args.experiment.file) {
+        return neuron::run(&args.experiment, &args.place, output);
+    }
     if experiment::is_sweep(&args.experiment.file) {
         return sweep::run(args, output, bars);
     }

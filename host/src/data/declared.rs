@@ -3,10 +3,12 @@
 use tch::{Device, Kind, Tensor};
 
 use super::image::{ImageOptions, Images};
-use super::{DataError, Dataset, Split, cifar10, cifar100, fashion_mnist, mnist, mnist1d};
+use super::{
+    DataError, Dataset, Split, cifar10, cifar100, fashion_mnist, hidden_neuron, mnist, mnist1d,
+};
 use crate::registry::Options;
 
-/// The image datasets; every other one is MNIST-1D.
+/// The image datasets.
 static IMAGES: &[&Images] = &[
     &mnist::IMAGES,
     &fashion_mnist::IMAGES,
@@ -21,7 +23,7 @@ pub struct Declared {
     pub name: &'static str,
     /// Shape of one input as the model sees it: `[features]` or `[channels, height, width]`.
     pub input_shape: Vec<i64>,
-    /// Number of classes.
+    /// Number of classes; 1 where the targets are numbers.
     pub classes: i64,
     /// Samples to train on.
     pub train: i64,
@@ -33,6 +35,9 @@ pub struct Declared {
 pub fn declared(name: &str) -> Option<Declared> {
     if name == mnist1d::NAME {
         return Some(mnist1d::declared());
+    }
+    if name == hidden_neuron::NAME {
+        return Some(hidden_neuron::declared());
     }
     let images = IMAGES.iter().find(|images| images.name == name)?;
     Some(Declared {
@@ -57,12 +62,17 @@ impl Declared {
             false => None,
         };
         let kind = if images { Kind::Uint8 } else { Kind::Float };
+        let targets = if self.classes == 1 {
+            Kind::Float
+        } else {
+            Kind::Int64
+        };
         let split = |samples: i64| {
             let shape = [&[samples], &self.input_shape[..]].concat();
             let one = vec![1; shape.len()];
             Split {
                 inputs: Tensor::zeros(&one[..], (kind, device)).expand(&shape[..], false),
-                labels: Tensor::zeros([1], (Kind::Int64, device)).expand([samples], false),
+                labels: Tensor::zeros([1], (targets, device)).expand([samples], false),
                 normalisation: None,
             }
         };

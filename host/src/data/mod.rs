@@ -12,6 +12,7 @@ mod error;
 mod fashion_mnist;
 pub mod fetch;
 mod folder;
+mod hidden_neuron;
 mod idx;
 mod image;
 mod inventory;
@@ -27,6 +28,7 @@ use crate::rng::Stream;
 pub use augment::Augment;
 pub use declared::{Declared, declared};
 pub use error::DataError;
+pub use hidden_neuron::HiddenNeuronOptions;
 pub use image::ImageOptions;
 pub use inventory::{Item, Status, inventory};
 pub use mnist1d::Mnist1dOptions;
@@ -75,6 +77,12 @@ pub static DATASETS: &[Entry<Build>] = &[
         schema: || schema_for!(ImageOptions),
         build: cifar100::build,
     },
+    Entry {
+        name: hidden_neuron::NAME,
+        summary: "normal inputs with relu(x_1) as target, for one hidden neuron; generated",
+        schema: || schema_for!(HiddenNeuronOptions),
+        build: hidden_neuron::build,
+    },
 ];
 
 /// Reads the dataset called `name`.
@@ -91,7 +99,7 @@ pub fn load(name: &str, options: &Options, context: &DataContext) -> Result<Data
 pub struct Dataset {
     /// Name in the experiment file.
     pub name: String,
-    /// Number of classes.
+    /// Number of classes; 1 where the targets are numbers.
     pub classes: i64,
     /// Shape of one input as the model sees it: `[features]` or `[channels, height, width]`.
     pub input_shape: Vec<i64>,
@@ -111,7 +119,7 @@ pub struct Dataset {
 pub struct Split {
     /// `[samples, ...input_shape]`, u8 (images) or f32, on the training device.
     pub inputs: Tensor,
-    /// `[samples]`, i64, on the training device.
+    /// `[samples]`, on the training device: classes in i64, or targets that are numbers in f32.
     pub labels: Tensor,
     /// How u8 pixels become the model's inputs; none for data stored as f32.
     pub normalisation: Option<Normalisation>,
@@ -136,7 +144,7 @@ impl Split {
     /// The batch of the samples at `index`, ready for the model. The host does not wait for the device.
     ///
     /// # Shapes
-    /// `index`: `[n]`, i64, on the split's device; result: inputs `[n, ...input_shape]` f32, labels `[n]` i64.
+    /// `index`: `[n]`, i64, on the split's device; result: inputs `[n, ...input_shape]` f32, labels `[n]`.
     pub fn gather(&self, index: &Tensor) -> (Tensor, Tensor) {
         let inputs = self.inputs.index_select(0, index);
         (self.normalise(&inputs), self.labels.index_select(0, index))

@@ -60,6 +60,9 @@ pub struct Train {
     /// Learning-rate schedule and its options.
     #[serde(default = "constant")]
     pub schedule: Named,
+    /// What is made small.
+    #[serde(default)]
+    pub loss: TrainLoss,
     /// Share of the target probability spread over all classes.
     #[serde(default)]
     #[schemars(range(min = 0.0, max = 1.0))]
@@ -78,6 +81,17 @@ pub struct Train {
     /// end is always evaluated.
     #[serde(default)]
     pub evaluate_every: Option<Step>,
+}
+
+/// What training makes small.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum TrainLoss {
+    /// Cross-entropy of the class, for datasets with classes.
+    #[default]
+    CrossEntropy,
+    /// Half the mean squared distance from the target, for datasets whose targets are numbers.
+    Mse,
 }
 
 /// Arithmetic of the forward and backward pass.

@@ -162,6 +162,25 @@ fn check_component(
 fn check_meaning(root: &Node, problems: &mut Diagnostics) {
     check_targets(root, problems);
     check_warmup(root, problems);
+    check_smoothing(root, problems);
+}
+
+fn check_smoothing(root: &Node, problems: &mut Diagnostics) {
+    let train = |key| root.at(&["train", key]);
+    let (Some(loss), Some(smoothing)) = (train("loss"), train("label_smoothing")) else {
+        return;
+    };
+    let smooths = match smoothing.value {
+        Tree::Float(share) => share > 0.0,
+        Tree::Integer(share) => share > 0,
+        _ => false,
+    };
+    if smooths && loss.text() == Some("mse") {
+        let message = "`train.label_smoothing` is for classes, and `train.loss` is \"mse\"";
+        let problem = Diagnostic::new(Some(&smoothing.place), message)
+            .label("targets that are numbers have no classes to spread over");
+        problems.push(problem);
+    }
 }
 
 fn check_targets(root: &Node, problems: &mut Diagnostics) {

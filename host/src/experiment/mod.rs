@@ -14,6 +14,7 @@ mod diagnostic;
 mod identity;
 mod inherit;
 mod load;
+mod neuron;
 mod overrides;
 mod problems;
 mod references;
@@ -29,10 +30,11 @@ mod tests;
 pub use catalog::{Catalog, ComponentInfo, Kind, PluginInfo, RunTarget, Slot};
 pub use claim::{Claim, Measure};
 pub use config::{
-    Collapse, Experiment, Named, Part, PluginSource, Precision, Prune, Strategy, Train,
+    Collapse, Experiment, Named, Part, PluginSource, Precision, Prune, Strategy, Train, TrainLoss,
 };
 pub use diagnostic::{Category, Diagnostic};
 pub use identity::{Identity, dense_identity, identity};
 pub use load::{Loaded, load, schema};
+pub use neuron::{NeuronFile, is_neuron, load_neuron, neuron_schema};
 pub use problems::Diagnostics;
 pub use sweep::{CellFile, PartFile, SweepFile, is_sweep, load_sweep};

@@ -142,7 +142,7 @@ impl Levels<'_> {
                 None => Ok(now.shallow_clone()),
             };
             let mixed = match parameter.role {
-                Role::Weight(_) => {
+                Role::Weight(_) | Role::FixedWeight => {
                     let (magnitude, sign) = (of(magnitudes)?, of(signs)?.sign());
                     (magnitude.abs() * &sign).where_self(&sign.ne(0.0), &magnitude)
                 }
@@ -189,5 +189,5 @@ fn part<'s>(
 }
 
 fn is_weight_or_bias(role: Role) -> bool {
-    matches!(role, Role::Weight(_) | Role::Bias)
+    matches!(role, Role::Weight(_) | Role::FixedWeight | Role::Bias)
 }

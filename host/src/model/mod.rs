@@ -4,8 +4,10 @@ use plugin_api::{Layer, LayerKind};
 use tch::Tensor;
 
 use crate::registry::{Entry, Options};
+use crate::rng::Stream;
 
 mod cnn1d;
+pub mod hidden_neuron;
 mod lenet;
 mod mlp;
 mod parts;
@@ -30,6 +32,7 @@ pub static MODELS: &[Entry<Build>] = &[
     resnet::RESNET_56,
     resnet::RESNET_18,
     vgg::ENTRY,
+    hidden_neuron::ENTRY,
 ];
 
 /// Makes a network from its options for a dataset's inputs.
@@ -40,7 +43,7 @@ pub type Build = fn(&Options, &InputSpec) -> Result<Box<dyn Network>, ModelError
 pub struct InputSpec {
     /// Shape of one sample: `[features]` or `[channels, height, width]`.
     pub shape: Vec<i64>,
-    /// Number of classes.
+    /// Number of classes; 1 where the targets are numbers.
     pub classes: i64,
 }
 
@@ -75,6 +78,16 @@ pub enum ModelError {
         /// Number of classes.
         got: i64,
     },
+    /// The dataset has classes where the network has one output.
+    #[error(
+        "model `{model}` has one output and cannot tell {got} classes apart: expected a dataset whose targets are numbers, such as `hidden-neuron`"
+    )]
+    OneOutput {
+        /// Name of the model.
+        model: &'static str,
+        /// Number of classes.
+        got: i64,
+    },
 }
 
 /// What a parameter is for; decides what is prunable and how it is rewound.
@@ -82,6 +95,8 @@ pub enum ModelError {
 pub enum Role {
     /// Weight of a linear or convolution layer: prunable.
     Weight(LayerKind),
+    /// Weight that is never pruned.
+    FixedWeight,
     /// Bias of a linear or convolution layer.
     Bias,
     /// Scale of a batch norm.
@@ -99,6 +114,34 @@ pub enum Init {
     Uniform(f64),
     /// Normal with mean 0 and this standard deviation.
     Normal(f64),
+    /// All elements together a vector of this L2 norm, in any direction.
+    Sphere(f64),
+    /// Of this magnitude, with a random sign.
+    Sign(f64),
+}
+
+impl Init {
+    /// The first values of a parameter with this many elements.
+    pub fn draw(self, count: usize, stream: &mut Stream) -> Vec<f32> {
+        if let Self::Sphere(norm) = self {
+            let numbers: Vec<f64> = (0..count).map(|_| stream.normal().into()).collect();
+            let length = numbers.iter().map(|it| it * it).sum::<f64>().sqrt();
+            return numbers
+                .iter()
+                .map(|it| (it / length * norm) as f32)
+                .collect();
+        }
+        let mut value = || match self {
+            Self::Constant(value) => value,
+            Self::Uniform(bound) => ((2.0 * f64::from(stream.uniform()) - 1.0) * bound) as f32,
+            Self::Normal(deviation) | Self::Sphere(deviation) => {
+                (f64::from(stream.normal()) * deviation) as f32
+            }
+            Self::Sign(magnitude) if stream.below(2) == 0 => -magnitude as f32,
+            Self::Sign(magnitude) => magnitude as f32,
+        };
+        (0..count).map(|_| value()).collect()
+    }
 }
 
 /// One parameter of a network.
@@ -185,7 +228,7 @@ pub fn layers(network: &dyn Network) -> Vec<Layer> {
             kind,
             parameter.shape.clone(),
         )),
-        Role::Bias | Role::NormWeight | Role::NormBias => None,
+        _ => None,
     };
     network.parameters().iter().filter_map(layer).collect()
 }

@@ -13,6 +13,9 @@ pub struct NeuronRecord {
     pub step: f64,
     /// L2 norm of the initial input weights, and magnitude of the initial output weight.
     pub scale: f64,
+    /// What tells success from failure.
+    #[serde(default)]
+    pub gap: LossGap,
     /// How often each method learns the target, by dimension.
     pub fractions: Vec<Fraction>,
     /// A few inits on their way.
@@ -21,6 +24,17 @@ pub struct NeuronRecord {
     pub closed_form: Vec<ClosedForm>,
     /// Distance between the two by length of step.
     pub step_errors: Vec<StepError>,
+}
+
+/// The final losses around the threshold below which the target counts as learnt.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LossGap {
+    /// The threshold.
+    pub threshold: f64,
+    /// Largest final loss below it; none without a success.
+    pub greatest_success: Option<f64>,
+    /// Least final loss from it on; none without a failure.
+    pub least_failure: Option<f64>,
 }
 
 /// How the neuron's parameters are handled after pruning.

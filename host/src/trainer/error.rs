@@ -49,6 +49,20 @@ pub enum TrainError {
     /// A split has no sample.
     #[error("dataset `{0}` has a split without samples: expected at least one sample each")]
     Empty(String),
+    /// The loss is for other targets.
+    #[error(
+        "train.loss is \"{loss}\", but the targets of dataset `{dataset}` are {targets}: expected \"{expected}\", or another dataset"
+    )]
+    Targets {
+        /// The loss.
+        loss: &'static str,
+        /// The dataset.
+        dataset: String,
+        /// `numbers` or `classes`.
+        targets: &'static str,
+        /// The loss for them.
+        expected: &'static str,
+    },
     /// A parameter, running statistic or optimizer tensor is missing.
     #[error(
         "`{name}` is missing from the stored tensors: expected one for every parameter and running statistic"

@@ -4,7 +4,6 @@ use tch::{Kind, Tensor};
 
 use super::{Snapshot, TrainError, Trainer};
 use crate::model::Mode;
-use crate::shim;
 
 /// Samples that are evaluated together.
 const CHUNK: i64 = 1000;
@@ -21,11 +20,12 @@ pub enum On {
 /// Loss and accuracy of a split.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Evaluation {
-    /// Mean cross-entropy, without label smoothing.
+    /// Mean loss, without label smoothing.
     pub loss: f64,
-    /// Share of the samples that are classified rightly.
+    /// Share of the samples that are right: classified rightly, or within 0.1 of a target that is a
+    /// number.
     pub accuracy: f64,
-    /// Number of samples that are classified rightly.
+    /// Number of samples that are right.
     pub correct: u64,
     /// Number of samples.
     pub samples: u64,
@@ -77,10 +77,9 @@ impl Trainer {
             let (input, labels) = self.batch(split, &index)?;
             let logits = self.forward(parameters, statistics, &input, Mode::Eval)?;
             let logits = logits.view([lanes, len, -1]);
-            shim::cross_entropy_value(
+            self.compare(
                 &logits,
                 &labels,
-                0.0,
                 &losses.select(0, chunk),
                 &correct.select(0, chunk),
             )?;

@@ -5,6 +5,7 @@ use tch::{Kind, Reduction, Tensor};
 
 use super::layout::row_major;
 use super::{Snapshot, TrainError, Trainer};
+use crate::experiment::TrainLoss;
 use crate::model::Mode;
 use crate::rng::Stream;
 
@@ -20,7 +21,8 @@ pub enum Samples {
 /// A gradient of the mean loss at a masked point, always in fp32. Running statistics stay as they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GradientRequest {
-    /// Which function: with `CrossEntropy` the training loss, label smoothing included.
+    /// Which function: with `CrossEntropy` the training loss, label smoothing included; half the mean
+    /// square where that is what is trained.
     pub loss: Loss,
     /// Over which inputs.
     pub samples: Samples,
@@ -249,6 +251,10 @@ impl Trainer {
         let samples = labels.numel() as i64;
         let rows = logits.reshape([samples, -1]);
         match loss {
+            Loss::CrossEntropy if self.loss == TrainLoss::Mse => {
+                let targets = labels.reshape([samples, 1]).to_kind(Kind::Float);
+                (rows - targets).square().mean(Kind::Float) * 0.5
+            }
             Loss::CrossEntropy => rows.cross_entropy_loss::<Tensor>(
                 &labels.reshape([-1]),
                 None,

@@ -11,8 +11,8 @@ use plugin_api::Layer;
 use tch::{Device, Tensor};
 
 use crate::data::{Dataset, Split};
-use crate::experiment::{Named, Precision, Train};
-use crate::model::{Init, Mode, Network, Parameter};
+use crate::experiment::{Named, Precision, Train, TrainLoss};
+use crate::model::{Mode, Network, Parameter};
 use crate::optimizer::{OPTIMIZERS, Optimizer};
 use crate::registry::{Entry, find};
 use crate::rng::{Moment, Purpose, Stream};
@@ -28,6 +28,7 @@ mod exactness;
 mod gradients;
 mod lanes;
 mod layout;
+mod objective;
 mod session;
 mod snapshot;
 mod state;
@@ -52,6 +53,7 @@ pub struct Trainer {
     schedule: Box<dyn Schedule>,
     epochs: u64,
     batch_size: u64,
+    loss: TrainLoss,
     label_smoothing: f64,
     clip_norm: Option<f64>,
     precision: Precision,
@@ -72,6 +74,7 @@ impl Trainer {
         if data.train.is_empty() || data.test.is_empty() {
             return Err(TrainError::Empty(data.name));
         }
+        objective::check(train.loss, &data)?;
         check_last_batch(&*network, train.batch_size, data.train.len())?;
         let channels_last = train.channels_last && network.channels_last() && !network.lanes();
         let steps_per_epoch = (data.train.len() as u64).div_ceil(train.batch_size);
@@ -92,6 +95,7 @@ impl Trainer {
             device,
             epochs: train.epochs,
             batch_size: train.batch_size,
+            loss: train.loss,
             label_smoothing: train.label_smoothing,
             clip_norm: train.clip_norm,
             precision: train.precision,
@@ -178,12 +182,7 @@ impl Trainer {
                 },
             };
             let mut stream = Stream::new(seed, purpose, Moment::default());
-            let mut value = || match parameter.init {
-                Init::Constant(value) => value,
-                Init::Uniform(bound) => ((2.0 * f64::from(stream.uniform()) - 1.0) * bound) as f32,
-                Init::Normal(deviation) => (f64::from(stream.normal()) * deviation) as f32,
-            };
-            let values: Vec<f32> = (0..count).map(|_| value()).collect();
+            let values = parameter.init.draw(count, &mut stream);
             let tensor = Tensor::from_slice(&values).view(&parameter.shape[..]);
             (name.clone(), tensor.to_device(self.device))
         };

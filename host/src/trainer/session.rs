@@ -18,7 +18,8 @@ pub struct EpochRecord {
     pub epoch: u64,
     /// Mean training loss of the samples, each at the step that saw it.
     pub loss: f64,
-    /// Share of the samples that were classified rightly at the step that saw them.
+    /// Share of the samples that were right at the step that saw them: classified rightly, or
+    /// within 0.1 of a target that is a number.
     pub accuracy: f64,
     /// Learning rate of the epoch's last step.
     pub lr: f64,
@@ -141,10 +142,9 @@ impl Session<'_> {
         } else {
             logits.detach().unsqueeze(0)
         };
-        let slope = shim::cross_entropy(
+        let slope = trainer.differentiate(
             &scores,
             &labels,
-            trainer.label_smoothing,
             &self.losses.select(0, row),
             &self.correct.select(0, row),
         )?;

@@ -7,7 +7,8 @@ use plugin_api::{Point, Step};
 
 use crate::cli::catalog::HostCatalog;
 use crate::cli::exit::{Exit, Failure};
-use crate::experiment::SweepFile;
+use crate::cli::neuron;
+use crate::experiment::{NeuronFile, SweepFile};
 use crate::strategy::Strategy;
 
 /// One run of a sweep; cells of the same identity are one.
@@ -18,8 +19,8 @@ pub struct Job {
     pub also: Vec<String>,
     /// The experiment file that its process runs.
     pub file: PathBuf,
-    /// What that file holds; none if it is a file of the user's.
-    pub text: Option<String>,
+    /// What that file holds.
+    pub text: String,
     /// The run's folder.
     pub run: PathBuf,
     /// Jobs that must be done before it starts.
@@ -34,16 +35,21 @@ pub struct Job {
     pub levels: u64,
 }
 
-/// The runs of a sweep; what its cells say is written below `folder`.
+/// The runs of a sweep, to be kept in `runs`.
 ///
 /// # Errors
 /// If a plugin or the data cannot be used.
-pub fn jobs(sweep: &SweepFile, folder: &Path, catalog: &HostCatalog) -> Result<Vec<Job>, Failure> {
+pub fn jobs(sweep: &SweepFile, runs: &Path, catalog: &HostCatalog) -> Result<Vec<Job>, Failure> {
+    let cells = runs.join(&sweep.name).join("cells");
     let several = sweep.parts.len() > 1;
     let mut jobs: Vec<Job> = Vec::new();
     let mut by_run: BTreeMap<String, usize> = BTreeMap::new();
     let mut sources: Vec<BTreeSet<String>> = Vec::new();
     for part in &sweep.parts {
+        if let Some(file) = &part.neuron {
+            sources.push(BTreeSet::new());
+            jobs.push(simulation(file, &cells, runs)?);
+        }
         for cell in &part.cells {
             let name = match several {
                 true => format!("{}/{}", part.name, cell.name),
@@ -63,10 +69,8 @@ pub fn jobs(sweep: &SweepFile, folder: &Path, catalog: &HostCatalog) -> Result<V
                 .map_err(Failure::bad_input)?;
             jobs.push(Job {
                 also: also.into(),
-                file: folder
-                    .join("cells")
-                    .join(format!("{}.toml", experiment.name)),
-                text: Some(cell.loaded.text.clone()),
+                file: cells.join(format!("{}.toml", experiment.name)),
+                text: cell.loaded.text.clone(),
                 run: PathBuf::from(&cell.run.folder),
                 sources: Vec::new(),
                 dense: dense.hash,
@@ -83,6 +87,23 @@ pub fn jobs(sweep: &SweepFile, folder: &Path, catalog: &HostCatalog) -> Result<V
     }
     share_points(&mut jobs);
     Ok(jobs)
+}
+
+/// A simulation of the hidden neuron.
+fn simulation(file: &NeuronFile, cells: &Path, runs: &Path) -> Result<Job, Failure> {
+    let text = toml::to_string(file).map_err(Failure::bad_input)?;
+    Ok(Job {
+        name: file.name.clone(),
+        also: Vec::new(),
+        file: cells.join(format!("{}.toml", file.name)),
+        text,
+        run: neuron::folder(file, runs),
+        sources: Vec::new(),
+        dense: file.name.clone(),
+        points: Vec::new(),
+        seeds: 1,
+        levels: 1,
+    })
 }
 
 /// The times of level 0 that a cell's strategy rewinds to.

@@ -19,6 +19,7 @@ use super::args::{Output, RunArgs};
 use super::assemble::overrides;
 use super::catalog::HostCatalog;
 use super::exit::{Exit, Failure};
+use super::neuron;
 use super::stdout;
 use crate::experiment::{self, CellFile, PartFile, SweepFile};
 use crate::interrupt::Interrupt;
@@ -45,7 +46,7 @@ pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit
         return Err(Failure::bad_input(missing));
     }
     let folder = runs.join(&sweep.name);
-    let jobs = jobs(&sweep, &folder, &catalog)?;
+    let jobs = jobs(&sweep, runs, &catalog)?;
     let wanted = jobs::wanted(&jobs, &args.sweep.only)?;
     let interrupt = Interrupt::listen(Exit::Interrupted as i32)
         .map_err(|error| failed(&format!("failed to listen to signals: {error}")))?;
@@ -68,22 +69,22 @@ pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit
 fn write(sweep: &SweepFile, jobs: &[Job], folder: &Path) -> Result<(), Failure> {
     let failed = |error| Failure::new(Exit::Failed, error);
     for job in jobs {
-        if let Some(text) = &job.text {
-            store::write(&job.file, text.as_bytes()).map_err(failed)?;
-        }
+        store::write(&job.file, job.text.as_bytes()).map_err(failed)?;
     }
-    record(sweep).write(folder).map_err(failed)
+    record(sweep, folder).write(folder).map_err(failed)
 }
 
 /// What the sweep consists of.
-fn record(sweep: &SweepFile) -> SweepRecord {
+fn record(sweep: &SweepFile, folder: &Path) -> SweepRecord {
     SweepRecord {
         name: sweep.name.clone(),
-        parts: sweep.parts.iter().map(part_record).collect(),
+        parts: (sweep.parts.iter())
+            .map(|part| part_record(part, folder))
+            .collect(),
     }
 }
 
-fn part_record(part: &PartFile) -> SweepPart {
+fn part_record(part: &PartFile, folder: &Path) -> SweepPart {
     let cell = |cell: &CellFile| SweepCell {
         name: cell.name.clone(),
         method: cell.method.clone(),
@@ -96,7 +97,7 @@ fn part_record(part: &PartFile) -> SweepPart {
         title: part.title.clone(),
         cells: part.cells.iter().map(cell).collect(),
         claims: part.claims.clone(),
-        neuron: None,
+        neuron: (part.neuron.as_ref()).map(|file| beside(&neuron::folder(file, folder))),
     }
 }
 

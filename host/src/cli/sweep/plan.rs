@@ -1,7 +1,7 @@
 //! `host plan` of a sweep.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
@@ -9,6 +9,7 @@ use crate::cli::args::{Output, PlanArgs};
 use crate::cli::assemble::{Read, overrides};
 use crate::cli::catalog::HostCatalog;
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::neuron;
 use crate::cli::outline::Outline;
 use crate::cli::plan::{duration, grouped, outline, plan_one, stand_in};
 use crate::cli::stdout;
@@ -38,7 +39,10 @@ pub fn plan(args: &PlanArgs, output: &Output) -> Result<Exit, Failure> {
     )?;
     let several = sweep.parts.len() > 1;
     let mut named = Vec::new();
+    let mut simulations = Vec::new();
     for part in &sweep.parts {
+        simulations
+            .extend((part.neuron.as_ref()).map(|file| neuron::folder(file, &args.place.runs)));
         for cell in &part.cells {
             named.push(match several {
                 true => (format!("{}/{}", part.name, cell.name), cell),
@@ -103,8 +107,14 @@ pub fn plan(args: &PlanArgs, output: &Output) -> Result<Exit, Failure> {
     let rows: Vec<Row<'_>> = rows.into_iter().map(|(_, row)| row).collect();
     let here = catalog.missing_data().is_none();
     stdout::line(match output.json {
-        true => as_json(&sweep.name, &rows, time, here).to_string(),
-        false => as_text(&args.place.runs.join(&sweep.name), &rows, time, here),
+        true => as_json(&sweep.name, &rows, &simulations, time, here).to_string(),
+        false => as_text(
+            &args.place.runs.join(&sweep.name),
+            &rows,
+            &simulations,
+            time,
+            here,
+        ),
     })?;
     Ok(Exit::Success)
 }
@@ -121,7 +131,13 @@ fn done(cell: &CellFile) -> u64 {
     experiment.seeds.iter().map(of_seed).sum()
 }
 
-fn as_json(name: &str, rows: &[Row<'_>], time: Option<f64>, here: bool) -> serde_json::Value {
+fn as_json(
+    name: &str,
+    rows: &[Row<'_>],
+    simulations: &[PathBuf],
+    time: Option<f64>,
+    here: bool,
+) -> serde_json::Value {
     let cells: Vec<_> = (rows.iter())
         .map(|row| {
             json!({
@@ -135,10 +151,16 @@ fn as_json(name: &str, rows: &[Row<'_>], time: Option<f64>, here: bool) -> serde
             })
         })
         .collect();
-    json!({ "sweep": name, "cells": cells, "seconds": time })
+    json!({ "sweep": name, "cells": cells, "neurons": simulations, "seconds": time })
 }
 
-fn as_text(folder: &Path, rows: &[Row<'_>], time: Option<f64>, here: bool) -> String {
+fn as_text(
+    folder: &Path,
+    rows: &[Row<'_>],
+    simulations: &[PathBuf],
+    time: Option<f64>,
+    here: bool,
+) -> String {
     let cells = rows.iter().map(|row| {
         let outline = &row.outline;
         let last = outline.levels.last();
@@ -176,6 +198,12 @@ fn as_text(folder: &Path, rows: &[Row<'_>], time: Option<f64>, here: bool) -> St
         .collect();
     let count = if here { runs.len() } else { rows.len() };
     let mut text = format!("{}: {count} runs\n\n{table}", folder.display());
+    for simulation in simulations {
+        text = format!(
+            "{text}\n\n{}: the hidden neuron, a few seconds",
+            simulation.display()
+        );
+    }
     if let Some(time) = time {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         text = format!(

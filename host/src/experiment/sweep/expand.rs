@@ -12,7 +12,7 @@ use crate::experiment::inherit::{Reader, overlay};
 use crate::experiment::overrides::Override;
 use crate::experiment::strategy::Plugins;
 use crate::experiment::tree::{Key, Node, Table, Tree};
-use crate::experiment::{Catalog, Claim};
+use crate::experiment::{Catalog, Claim, NeuronFile};
 
 /// A file that was read.
 pub(super) struct File {
@@ -26,7 +26,6 @@ pub(super) struct File {
     title: Option<String>,
     claims: Vec<(Claim, Node)>,
     overrides: Vec<Override>,
-    is_neuron: bool,
 }
 
 /// A file's cells.
@@ -36,6 +35,7 @@ pub(super) struct Part {
     pub title: String,
     pub claims: Vec<Claim>,
     pub cells: Vec<Cell>,
+    pub neuron: Option<NeuronFile>,
     pub reader: Reader,
 }
 
@@ -121,7 +121,6 @@ pub(super) fn read(
         name: name.to_owned(),
         includes,
         title: at("title").and_then(Node::text).map(str::to_owned),
-        is_neuron: root.at(&["neuron"]).is_some(),
         claims: claims.unwrap_or_default(),
         sweep,
         root,
@@ -133,7 +132,6 @@ pub(super) fn read(
 pub(super) fn expand(path: &Path, file: File, reader: &mut Reader) -> Part {
     let mut cells = Vec::new();
     match &file.sweep {
-        _ if file.is_neuron => {}
         None => cells.push(Cell {
             name: file.name.clone(),
             method: file.name.clone(),
@@ -160,7 +158,21 @@ pub(super) fn expand(path: &Path, file: File, reader: &mut Reader) -> Part {
         name: file.name,
         claims: file.claims.into_iter().map(|(claim, _)| claim).collect(),
         cells,
+        neuron: None,
         reader: reader.clone(),
+    }
+}
+
+/// The part that is a simulation of the hidden neuron.
+pub(super) fn simulation(path: &Path, file: NeuronFile) -> Part {
+    Part {
+        file: path.to_owned(),
+        name: file.name.clone(),
+        title: "A single hidden neuron".to_owned(),
+        claims: Vec::new(),
+        cells: Vec::new(),
+        neuron: Some(file),
+        reader: Reader::default(),
     }
 }
 

@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::diagnostic::{Diagnostic, Place};
 use super::inherit::Reader;
 use super::overrides;
-use super::{Catalog, Claim, Diagnostics, Loaded, RunTarget};
+use super::{Catalog, Claim, Diagnostics, Loaded, NeuronFile, RunTarget, load_neuron};
 
 /// A sweep whose cells are all checked.
 #[derive(Clone, Debug)]
@@ -36,8 +36,10 @@ pub struct PartFile {
     pub name: String,
     /// What it is about, in a line.
     pub title: String,
-    /// Its cells, methods first in the file's order; none if it simulates the hidden neuron.
+    /// Its cells in the file's order; none if it simulates the hidden neuron.
     pub cells: Vec<CellFile>,
+    /// The simulation, if it is one.
+    pub neuron: Option<NeuronFile>,
     /// What is claimed of them.
     pub claims: Vec<Claim>,
 }
@@ -122,12 +124,19 @@ impl Collector<'_> {
             }
             _ => reader.read(path),
         };
-        let parsed = overrides::parse(self.overrides, &mut reader);
+        let mut parsed = overrides::parse(self.overrides, &mut reader);
         let (Some(root), true) = (root, reader.problems.is_empty()) else {
             self.problems.absorb(reader.problems);
             return None;
         };
         let is_top = self.chain.is_empty();
+        if root.at(&["neuron"]).is_some() {
+            return self.simulation(path);
+        }
+        if !is_top {
+            // They are for the simulations that the top file includes.
+            parsed.retain(|it| it.first_key() != "neuron");
+        }
         let file = expand::read(root, parsed, &mut reader, self.catalog, is_top);
         if !reader.problems.is_empty() {
             self.problems.absorb(reader.problems);
@@ -152,6 +161,25 @@ impl Collector<'_> {
         }
         self.chain.pop();
         Some(name)
+    }
+
+    /// Adds a simulation of the hidden neuron, for which overrides of `neuron` count alone.
+    fn simulation(&mut self, path: &Path) -> Option<String> {
+        let own: Vec<String> = (self.overrides.iter())
+            .filter(|it| it.starts_with("neuron"))
+            .cloned()
+            .collect();
+        match load_neuron(path, &own, self.catalog) {
+            Ok(file) => {
+                let name = file.name.clone();
+                self.parts.push(expand::simulation(path, file));
+                Some(name)
+            }
+            Err(problems) => {
+                self.problems.absorb(problems);
+                None
+            }
+        }
     }
 
     fn report(&mut self, at: Option<(&Reader, &Place)>, message: String) {

@@ -64,6 +64,7 @@ pub(super) fn resolve(
         name: part.name.clone(),
         title: part.title.clone(),
         claims: part.claims.clone(),
+        neuron: part.neuron.clone(),
         cells: (part.cells.iter())
             .filter_map(|cell| {
                 let (state, sources) = (states.next()?, sources.next()?);

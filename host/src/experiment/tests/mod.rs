@@ -4,6 +4,7 @@ mod base;
 mod catalog;
 mod identity;
 mod mistakes;
+mod neuron;
 mod overrides;
 mod robust;
 mod shipped;

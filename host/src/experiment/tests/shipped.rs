@@ -5,7 +5,7 @@ use std::path::Path;
 use plugin_api::schemars::Schema;
 
 use super::{Fake, load};
-use crate::experiment::{Catalog, Kind, PluginInfo, PluginSource};
+use crate::experiment::{Catalog, Kind, PluginInfo, PluginSource, is_neuron, load_neuron};
 use crate::registry::{Entry, find};
 use crate::{data, model, optimizer, schedule};
 
@@ -45,9 +45,13 @@ fn every_experiment_file_can_be_read_and_is_named_like_its_file() {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|it| it == "toml") {
-            let loaded = load(&path, &[], &Shipped).unwrap_or_else(|error| panic!("{error}"));
+            let name = if is_neuron(&path) {
+                load_neuron(&path, &[], &Shipped).map(|file| file.name)
+            } else {
+                load(&path, &[], &Shipped).map(|loaded| loaded.experiment.name)
+            };
             let stem = path.file_stem().unwrap().to_str().unwrap();
-            assert_eq!(loaded.experiment.name, stem);
+            assert_eq!(name.unwrap_or_else(|error| panic!("{error}")), stem);
             names.push(stem.to_owned());
         }
     }

@@ -1,0 +1,98 @@
+//! Experiment files that simulate the single hidden neuron instead of training a network.
+
+use std::path::Path;
+
+use plugin_api::schemars::{self, JsonSchema, schema_for};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::check::check;
+use super::diagnostic::{Diagnostic, Place};
+use super::inherit::Reader;
+use super::problems::Diagnostics;
+use super::strategy::Plugins;
+use super::{Catalog, overrides};
+use crate::neuron::Settings;
+
+/// An experiment file with the table `[neuron]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NeuronFile {
+    /// First part of the folder's name.
+    #[schemars(regex(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]*$"))]
+    pub name: String,
+    /// Settings of the simulation.
+    pub neuron: Settings,
+}
+
+/// The JSON Schema of such a file.
+pub fn neuron_schema() -> Value {
+    let mut schema = schema_for!(NeuronFile).to_value();
+    schema["properties"]["base"] = json!({
+        "type": "string",
+        "description": "Path of the experiment file that this one changes; a relative one starts \
+                        at this file's folder.",
+    });
+    schema
+}
+
+/// Whether a file, or the one that it is based on, has a table `[neuron]`. Of a file that cannot be
+/// read, [`load`](super::load()) says why.
+pub fn is_neuron(path: &Path) -> bool {
+    let read = Reader::default().read(path);
+    read.is_some_and(|root| root.at(&["neuron"]).is_some())
+}
+
+/// Reads such a file, with the files it is based on and `--set` overrides (`key=value`).
+///
+/// # Errors
+/// All problems that were found.
+pub fn load_neuron(
+    path: &Path,
+    overrides: &[String],
+    catalog: &dyn Catalog,
+) -> Result<NeuronFile, Diagnostics> {
+    let mut reader = Reader::default();
+    let Some(mut root) = reader.read(path) else {
+        return Err(reader.problems);
+    };
+    let overrides = overrides::parse(overrides, &mut reader);
+    if !reader.problems.is_empty() {
+        return Err(reader.problems);
+    }
+    let mut plugins = Plugins::new(catalog);
+    for change in overrides {
+        change.apply(&mut root, &mut plugins, &mut reader);
+    }
+    let mut problems = reader.problems;
+    for problem in check(&root, &neuron_schema()) {
+        problems.push(problem);
+    }
+    problems.settle();
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let refuse = |place: &Place, message: String| {
+        let mut problems = problems.clone();
+        problems.push(Diagnostic::new(Some(place), message));
+        problems
+    };
+    // The schema is derived from the type, so it should have reported what serde refuses.
+    let file: NeuronFile = serde_json::from_value(root.to_json()).map_err(|error| {
+        refuse(
+            &Place::whole(0),
+            format!("failed to read the file: {error}"),
+        )
+    })?;
+    file.neuron.check().map_err(|error| {
+        let node = root.at(&["neuron", error.name]);
+        let place = node
+            .or(root.at(&["neuron"]))
+            .map_or(Place::whole(0), |it| it.place.clone());
+        refuse(
+            &place,
+            format!("`neuron.{}` cannot be simulated: {error}", error.name),
+        )
+    })?;
+    Ok(file)
+}

@@ -1,0 +1,98 @@
+//! A few inits on their way, for plots.
+
+use super::descent::{Start, outcomes};
+use super::gradient::{Kept, Neuron};
+use super::simulation::QUADRANTS;
+use super::{Method, Settings, Trajectory};
+
+/// Points of each of a trajectory's two trainings, beside its first.
+const POINTS: u64 = 100;
+
+/// Dimensions whose trajectories are kept: alone, as few others as possible, many others.
+const DIMENSIONS: [u64; 3] = [1, 2, 10];
+
+/// The first init of each quadrant, by both methods, in the dimensions of [`DIMENSIONS`] that are
+/// simulated, or in the first that is.
+pub(super) fn trajectories(settings: &Settings) -> Vec<Trajectory> {
+    let simulated = |dimension: &u64| settings.dimensions.contains(dimension);
+    let mut dimensions: Vec<u64> = DIMENSIONS.into_iter().filter(simulated).collect();
+    if dimensions.is_empty() {
+        dimensions.extend(settings.dimensions.first());
+    }
+    let mut all = Vec::new();
+    for dimension in dimensions {
+        for signs in QUADRANTS {
+            let draw = |init| {
+                let seed = settings.seed_of(dimension, init);
+                (init, Start::draw(dimension, settings.scale, seed))
+            };
+            let first = (0..settings.inits)
+                .map(draw)
+                .find(|(_, start)| start.signs() == signs);
+            if let Some((init, start)) = first {
+                all.extend(trace(dimension, init, &start, settings));
+            }
+        }
+    }
+    all
+}
+
+fn trace(dimension: u64, init: u64, start: &Start, settings: &Settings) -> [Trajectory; 2] {
+    outcomes(start, settings).map(|outcome| {
+        let mut trajectory = Trajectory {
+            dimension,
+            method: outcome.method,
+            init,
+            success: outcome.is_success(),
+            time: Vec::new(),
+            pruned: Vec::new(),
+            a: Vec::new(),
+            w1: Vec::new(),
+            loss: Vec::new(),
+        };
+        let trained = trajectory.train(start.neuron(), start.kept(), false, settings);
+        let (neuron, kept) = start.prune(trained, outcome.method);
+        trajectory.train(neuron, kept, true, settings);
+        trajectory
+    })
+}
+
+impl Trajectory {
+    fn train(
+        &mut self,
+        mut neuron: Neuron,
+        kept: Kept,
+        pruned: bool,
+        settings: &Settings,
+    ) -> Neuron {
+        let steps = settings.steps();
+        let every = steps.div_ceil(POINTS).max(1);
+        let begin = if pruned { steps } else { 0 };
+        for step in 0..=steps {
+            if step.is_multiple_of(every) || step == steps {
+                self.time.push(settings.step * (begin + step) as f64);
+                self.pruned.push(pruned);
+                self.a.push(neuron.a);
+                self.w1.push(neuron.w1);
+                self.loss.push(neuron.loss());
+            }
+            if step < steps {
+                neuron = neuron.descend(kept, settings.step);
+            }
+        }
+        neuron
+    }
+}
+
+impl Method {
+    /// Both, in the order of tables.
+    pub const BOTH: [Self; 2] = [Self::Imp, Self::Lrr];
+
+    /// Its name in files and tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Imp => "imp",
+            Self::Lrr => "lrr",
+        }
+    }
+}

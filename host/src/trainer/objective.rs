@@ -1,0 +1,183 @@
+//! The loss that is trained, over every lane.
+
+use tch::Tensor;
+
+use super::{TrainError, Trainer};
+use crate::data::Dataset;
+use crate::experiment::TrainLoss;
+use crate::shim::{self, ShimError};
+
+/// An output this near to a target that is a number counts as right.
+const TOLERANCE: f64 = 0.1;
+
+/// Fails if the loss is not for the targets of these data.
+pub(super) fn check(loss: TrainLoss, data: &Dataset) -> Result<(), TrainError> {
+    let (targets, expected) = match data.train.labels.kind() == tch::Kind::Float {
+        true => ("numbers", TrainLoss::Mse),
+        false => ("classes", TrainLoss::CrossEntropy),
+    };
+    if loss == expected {
+        return Ok(());
+    }
+    Err(TrainError::Targets {
+        loss: name(loss),
+        dataset: data.name.clone(),
+        targets,
+        expected: name(expected),
+    })
+}
+
+/// As the experiment file spells it.
+fn name(loss: TrainLoss) -> &'static str {
+    match loss {
+        TrainLoss::CrossEntropy => "cross-entropy",
+        TrainLoss::Mse => "mse",
+    }
+}
+
+impl Trainer {
+    /// Writes a batch's summed losses and right answers, and returns the gradient of the lanes' mean
+    /// losses with respect to the outputs.
+    ///
+    /// # Shapes
+    /// As [`shim::cross_entropy`] or [`shim::half_square`].
+    pub(super) fn differentiate(
+        &self,
+        outputs: &Tensor,
+        targets: &Tensor,
+        losses: &Tensor,
+        right: &Tensor,
+    ) -> Result<Tensor, ShimError> {
+        match self.loss {
+            TrainLoss::CrossEntropy => {
+                shim::cross_entropy(outputs, targets, self.label_smoothing, losses, right)
+            }
+            TrainLoss::Mse => shim::half_square(outputs, targets, TOLERANCE, losses, right),
+        }
+    }
+
+    /// The same without a gradient and without label smoothing, for evaluation.
+    pub(super) fn compare(
+        &self,
+        outputs: &Tensor,
+        targets: &Tensor,
+        losses: &Tensor,
+        right: &Tensor,
+    ) -> Result<(), ShimError> {
+        match self.loss {
+            TrainLoss::CrossEntropy => {
+                shim::cross_entropy_value(outputs, targets, 0.0, losses, right)
+            }
+            TrainLoss::Mse => shim::half_square_value(outputs, targets, TOLERANCE, losses, right),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tch::{Device, Kind};
+
+    use super::*;
+    use crate::data::{DataContext, load};
+    use crate::experiment::Train;
+    use crate::model::{InputSpec, MODELS};
+    use crate::registry::find;
+    use crate::trainer::testing::start;
+    use crate::trainer::{GradientRequest, LaneStart, On, Samples};
+
+    fn trainer(dataset: &str, model: &str, loss: &str) -> Result<Trainer, TrainError> {
+        let context = DataContext {
+            data_dir: "no-such-folder".into(),
+            device: Device::Cpu,
+        };
+        let data = load(dataset, &Default::default(), &context).unwrap();
+        let spec = InputSpec {
+            shape: data.input_shape.clone(),
+            classes: data.classes,
+        };
+        let network = (find(MODELS, model).unwrap().build)(&Default::default(), &spec).unwrap();
+        let train: Train = serde_json::from_value(json!({
+            "epochs": 3, "batch_size": 1000, "loss": loss,
+            "optimizer": { "name": "sgd", "lr": 0.2, "momentum": 0.0 },
+        }))
+        .unwrap();
+        Trainer::new(network, &train, data, Device::Cpu)
+    }
+
+    #[test]
+    fn a_loss_for_other_targets_is_refused() {
+        let message =
+            |dataset, model, loss| trainer(dataset, model, loss).err().unwrap().to_string();
+        let classes = message("mnist1d", "mlp", "mse");
+        assert!(
+            classes.contains("`mnist1d` are classes: expected \"cross-entropy\""),
+            "{classes}"
+        );
+        let numbers = message("hidden-neuron", "hidden-neuron", "cross-entropy");
+        assert!(
+            numbers.contains("are numbers: expected \"mse\""),
+            "{numbers}"
+        );
+    }
+
+    #[test]
+    fn steps_and_records_are_plain_gradient_descents_on_half_the_mean_square() {
+        let trainer = trainer("hidden-neuron", "hidden-neuron", "mse").unwrap();
+        let dense = |seed| LaneStart {
+            mask: trainer.dense_mask(),
+            ..start(&trainer, seed)
+        };
+        let starts = vec![dense(1), dense(2)];
+        let mut session = trainer.session(starts).unwrap();
+        for epoch in 0..3 {
+            let before: Vec<_> = [0, 1].map(|lane| session.snapshot(lane).unwrap()).into();
+            let evaluated = session.evaluate(On::Train).unwrap();
+            session.step().unwrap();
+            let records = session.finish_epoch().unwrap();
+            for lane in [0usize, 1] {
+                let get = |name: &str| {
+                    let stored = before[lane].get(name).unwrap();
+                    stored.to_kind(Kind::Double).set_requires_grad(true)
+                };
+                let leaves = [get("fc1.weight"), get("fc2.weight")];
+                let split = &trainer.data().train;
+                let x = split.inputs.to_kind(Kind::Double);
+                let output = x
+                    .matmul(&leaves[0].tr())
+                    .relu()
+                    .matmul(&leaves[1].tr())
+                    .squeeze();
+                let distance = output - split.labels.to_kind(Kind::Double);
+                let loss = distance.square().mean(Kind::Double) * 0.5;
+                let right = distance.abs().le(0.1).sum(Kind::Double).double_value(&[]) / 1000.0;
+                let record = &records[lane];
+                assert_eq!(record.epoch, epoch);
+                assert!((record.loss - loss.double_value(&[])).abs() < 1e-6);
+                assert!((record.accuracy - right).abs() < 1e-12);
+                assert!((evaluated[lane].loss - record.loss).abs() < 1e-6);
+                assert_eq!(evaluated[lane].correct as f64 / 1000.0, record.accuracy);
+                let slopes = Tensor::run_backward(&[&loss], &leaves, false, false);
+                let after = session.snapshot(lane).unwrap();
+                let names = ["fc1.weight", "fc2.weight"];
+                for ((name, leaf), slope) in names.iter().zip(&leaves).zip(&slopes) {
+                    let expected = leaf.detach() - slope * 0.2;
+                    let error = (after.get(name).unwrap() - expected).abs().max();
+                    assert!(error.double_value(&[]) < 1e-6, "{name}");
+                }
+                let request = GradientRequest {
+                    loss: plugin_api::Loss::CrossEntropy,
+                    samples: Samples::Training((0..1000).collect()),
+                    on_absolute_weights: false,
+                    eval_mode: true,
+                    dense: true,
+                };
+                let asked = trainer
+                    .gradients(&before[lane], &trainer.dense_mask(), &request)
+                    .unwrap();
+                assert_eq!(asked.len(), 1, "only the input weights are prunable");
+                assert!((&asked[0] - &slopes[0]).abs().max().double_value(&[]) < 1e-6);
+            }
+        }
+    }
+}
