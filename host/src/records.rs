@@ -43,6 +43,10 @@ pub struct LayerRecord {
     pub survivors: u64,
     /// Survivors over size.
     pub density: f64,
+    /// Survivors on a path of survivors from the network's input to its output; none in records of
+    /// versions that did not count them.
+    #[serde(default)]
+    pub effective: Option<u64>,
     /// Survivors whose sign differs from init.
     pub flips_init: u64,
     /// Survivors whose sign differs from the level's start.
@@ -85,6 +89,13 @@ pub struct Summary {
     pub flips_start: f64,
     /// Share of survivors whose sign differs from the previous level's end.
     pub flips_previous: Option<f64>,
+    /// Survivors on a path of survivors from the network's input to its output; none in records of
+    /// versions that did not count them.
+    #[serde(default)]
+    pub effective_survivors: Option<u64>,
+    /// `effective_survivors` over weights.
+    #[serde(default)]
+    pub effective_density: Option<f64>,
 }
 
 /// JSON has no infinity: what is not finite is written as null, and read as NaN.
@@ -111,6 +122,8 @@ pub struct Compared<'a> {
     pub end: &'a [Tensor],
     /// Masks at the level's end.
     pub masks: &'a [Tensor],
+    /// Survivors on a path from input to output.
+    pub effective: &'a [u64],
     /// Before the first step of level 0.
     pub init: &'a [Tensor],
     /// At the level's start.
@@ -136,6 +149,7 @@ pub fn compare(level: u64, layers: &[Layer], compared: &Compared<'_>) -> Vec<Lay
                 size: layer.len(),
                 survivors,
                 density: survivors as f64 / layer.len() as f64,
+                effective: compared.effective.get(i).copied(),
                 flips_init: flips(&compared.init[i]),
                 flips_start: flips(&compared.start[i]),
                 flips_previous: compared.previous.map(|previous| flips(&previous[i])),
@@ -173,6 +187,8 @@ mod tests {
             "flips_start":0.0,"flips_previous":null}"#;
         let summary: Summary = serde_json::from_str(text).unwrap();
         assert!(summary.test_loss.is_nan());
+        // It is from before effective weights were counted, too.
+        assert_eq!(summary.effective_survivors, None);
     }
 
     #[test]
@@ -185,6 +201,7 @@ mod tests {
             &Compared {
                 end: &tensor(&[3.0, -4.0, 0.0, 1.0]),
                 masks: &tensor(&[1.0, 1.0, 0.0, 1.0]),
+                effective: &[2],
                 init: &tensor(&[-1.0, -1.0, -1.0, 1.0]),
                 start: &tensor(&[-1.0, 1.0, 0.0, -1.0]),
                 previous: Some(&tensor(&[1.0, -1.0, 5.0, 1.0])),
@@ -198,6 +215,7 @@ mod tests {
                 size: 4,
                 survivors: 3,
                 density: 0.75,
+                effective: Some(2),
                 flips_init: 1,
                 flips_start: 3,
                 flips_previous: Some(0),

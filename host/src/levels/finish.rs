@@ -125,6 +125,7 @@ impl Levels<'_> {
         let compared = Compared {
             end: &end,
             masks,
+            effective: &self.trainer.effective(masks),
             init: &init,
             start: &start,
             previous: previous.as_deref(),
@@ -143,6 +144,7 @@ impl Levels<'_> {
         };
         let sum = |pick: fn(&LayerRecord) -> u64| share(layers.iter().map(pick).sum());
         let previous: Option<u64> = layers.iter().map(|layer| layer.flips_previous).sum();
+        let effective: Option<u64> = layers.iter().map(|layer| layer.effective).sum();
         Summary {
             seed: running.seed,
             level: running.level,
@@ -160,6 +162,8 @@ impl Levels<'_> {
             flips_init: sum(|layer| layer.flips_init),
             flips_start: sum(|layer| layer.flips_start),
             flips_previous: previous.map(share),
+            effective_survivors: effective,
+            effective_density: effective.map(|count| count as f64 / self.weights() as f64),
         }
     }
 }

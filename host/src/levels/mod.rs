@@ -9,6 +9,7 @@ mod dense;
 mod error;
 mod event;
 mod finish;
+mod place;
 mod points;
 mod rewind;
 mod running;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use super::parts::{Assembly, Convolution, Initialisation, Linear, Norm, Pass, parse, relu};
-use super::{Buffer, Build, InputSpec, Mode, ModelError, Network, Parameter};
+use super::{Buffer, Build, Connections, InputSpec, Mode, ModelError, Network, Parameter};
 use crate::registry::{Entry, Options};
 
 pub(super) const ENTRY: Entry<Build> = Entry {
@@ -87,6 +87,15 @@ impl Network for Cnn1d {
 
     fn buffers(&self) -> &[Buffer] {
         &self.assembly.buffers
+    }
+
+    fn connections(&self) -> Connections {
+        let (mut connections, mut at) = self.assembly.inputs();
+        for (conv, _) in &self.blocks {
+            at = conv.connect(&mut connections, at);
+        }
+        self.last.connect(&mut connections, at);
+        connections
     }
 
     fn forward(

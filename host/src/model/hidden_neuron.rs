@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use super::parts::relu;
-use super::{Buffer, Build, Init, InputSpec, Mode, ModelError, Network, Parameter, Role};
+use super::{
+    Buffer, Build, Connections, Init, InputSpec, Mode, ModelError, Network, Parameter, Role,
+};
 use crate::registry::{self, Entry, Options};
 use crate::rng::{Moment, Purpose, Stream};
 use crate::shim;
@@ -106,6 +108,14 @@ impl Network for HiddenNeuron {
 
     fn lanes(&self) -> bool {
         true
+    }
+
+    fn connections(&self) -> Connections {
+        let mut connections = Connections::default();
+        let input = connections.input(self.parameters[0].shape[1]);
+        let hidden = connections.through(0, input);
+        connections.through(1, hidden);
+        connections
     }
 
     fn forward(

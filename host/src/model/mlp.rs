@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use super::parts::{Assembly, Initialisation, Linear, Norm, Pass, parse, relu};
-use super::{Buffer, Build, InputSpec, Mode, ModelError, Network, Parameter};
+use super::{Buffer, Build, Connections, InputSpec, Mode, ModelError, Network, Parameter};
 use crate::registry::{Entry, Options};
 
 pub(super) const ENTRY: Entry<Build> = Entry {
@@ -106,6 +106,15 @@ impl Network for Mlp {
 
     fn buffers(&self) -> &[Buffer] {
         &self.assembly.buffers
+    }
+
+    fn connections(&self) -> Connections {
+        let (mut connections, mut at) = self.assembly.inputs();
+        for (linear, _) in &self.hidden {
+            at = linear.connect(&mut connections, at);
+        }
+        self.last.connect(&mut connections, at);
+        connections
     }
 
     fn lanes(&self) -> bool {

@@ -7,6 +7,7 @@ use crate::registry::{Entry, Options};
 use crate::rng::Stream;
 
 mod cnn1d;
+mod connections;
 pub mod hidden_neuron;
 mod lenet;
 mod mlp;
@@ -15,6 +16,7 @@ mod resnet;
 mod vgg;
 
 pub use cnn1d::Cnn1dOptions;
+pub use connections::{Connections, Units};
 pub use lenet::LenetOptions;
 pub use mlp::MlpOptions;
 pub use parts::Initialisation;
@@ -189,6 +191,10 @@ pub trait Network: Send + Sync {
 
     /// The buffers, in the order of the arguments of [`forward`](Network::forward).
     fn buffers(&self) -> &[Buffer];
+
+    /// How weights connect the network's units, from input to output: decides which survivors are
+    /// effective.
+    fn connections(&self) -> Connections;
 
     /// Whether several seeds can be trained as lanes of one computation.
     fn lanes(&self) -> bool {

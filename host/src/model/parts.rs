@@ -5,7 +5,7 @@ use plugin_api::schemars::{self, JsonSchema};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::{Buffer, Init, InputSpec, Mode, ModelError, Parameter, Role};
+use super::{Buffer, Connections, Init, InputSpec, Mode, ModelError, Parameter, Role, Units};
 use crate::registry::{self, Options};
 use crate::shim;
 
@@ -122,6 +122,14 @@ impl Assembly {
         Norm { affine, running }
     }
 
+    /// The description of the network's connections, with its inputs: what the first weight reads.
+    pub(super) fn inputs(&self) -> (Connections, Units) {
+        let mut connections = Connections::default();
+        let units = self.parameters.first().map_or(0, |first| first.shape[1]);
+        let input = connections.input(units);
+        (connections, input)
+    }
+
     fn convolution(
         &mut self,
         name: &str,
@@ -173,6 +181,11 @@ pub(super) struct Linear {
 }
 
 impl Linear {
+    /// The units that it makes of others.
+    pub(super) fn connect(&self, connections: &mut Connections, from: Units) -> Units {
+        connections.through(self.weight, from)
+    }
+
     /// `[batch, in]` to `[batch, out]`.
     pub(super) fn forward(&self, pass: Pass<'_>, input: &Tensor) -> Tensor {
         let Pass { parameters, .. } = pass;
@@ -197,6 +210,11 @@ pub(super) struct Convolution {
 }
 
 impl Convolution {
+    /// The channels that it makes of others.
+    pub(super) fn connect(&self, connections: &mut Connections, from: Units) -> Units {
+        connections.through(self.weight, from)
+    }
+
     /// The same with this stride.
     pub(super) fn stride(self, stride: i64) -> Self {
         Self { stride, ..self }

@@ -9,7 +9,7 @@ use tch::{Kind, Tensor};
 use super::parts::{
     Assembly, Convolution, Initialisation, Linear, Norm, Pass, image_channels, parse, relu,
 };
-use super::{Buffer, Build, InputSpec, Mode, ModelError, Network, Parameter};
+use super::{Buffer, Build, Connections, InputSpec, Mode, ModelError, Network, Parameter, Units};
 use crate::registry::{Entry, Options};
 
 pub(super) const RESNET_20: Entry<Build> = cifar(
@@ -170,6 +170,16 @@ impl Network for Resnet {
         &self.assembly.buffers
     }
 
+    fn connections(&self) -> Connections {
+        let (mut connections, input) = self.assembly.inputs();
+        let mut at = self.stem.0.connect(&mut connections, input);
+        for block in &self.blocks {
+            at = block.connect(&mut connections, at);
+        }
+        self.last.connect(&mut connections, at);
+        connections
+    }
+
     fn channels_last(&self) -> bool {
         true
     }
@@ -224,6 +234,16 @@ impl Block {
             second,
             projection,
         }
+    }
+
+    fn connect(&self, connections: &mut Connections, input: Units) -> Units {
+        let inner = self.first.0.connect(connections, input);
+        let outer = self.second.0.connect(connections, inner);
+        let shortcut = match &self.projection {
+            Some((conv, _)) => conv.connect(connections, input),
+            None => input,
+        };
+        connections.sum(outer, shortcut)
     }
 
     fn forward(&self, pass: Pass<'_>, input: &Tensor) -> Tensor {

@@ -8,6 +8,7 @@ use tch::{Device, Kind};
 
 use super::*;
 use crate::registry::find;
+use crate::rng::{Moment, Purpose, Stream};
 
 fn build(name: &str, options: Value, shape: &[i64]) -> Result<Box<dyn Network>, ModelError> {
     let options: Options = serde_json::from_value(options).unwrap();
@@ -16,6 +17,11 @@ fn build(name: &str, options: Value, shape: &[i64]) -> Result<Box<dyn Network>, 
         classes: 10,
     };
     (find(MODELS, name).unwrap().build)(&options, &spec)
+}
+
+/// The models that classify images or signals; the hidden neuron, which does not, has its own tests.
+fn classifiers() -> impl Iterator<Item = &'static Entry<Build>> {
+    MODELS.iter().filter(|entry| entry.name != "hidden-neuron")
 }
 
 fn message(name: &str, options: Value, shape: &[i64]) -> String {
@@ -51,7 +57,7 @@ fn forward(network: &dyn Network, shape: &[i64], mode: Mode) -> Tensor {
 
 #[test]
 fn every_model_is_found_by_its_name_and_takes_images_of_28_32_and_64_pixels() {
-    for entry in MODELS {
+    for entry in classifiers() {
         assert!(std::ptr::eq(find(MODELS, entry.name).unwrap(), entry));
         for shape in [[1, 28, 28], [3, 32, 32], [3, 64, 64]] {
             let shape = if entry.name == "cnn1d" {
@@ -181,4 +187,117 @@ fn training_a_batch_norm_on_a_single_sample_fails_instead_of_making_nan() {
         forward(network.as_ref(), &[1, 40], Mode::Eval).size(),
         [1, 1, 10]
     );
+}
+
+/// Gives every weight 1 where a mask survives, and everything else what makes batch norms nearly the
+/// identity: then an output is the number of paths that lead to it, and a gradient the number of
+/// paths through a weight.
+fn count_paths(network: &dyn Network, shape: &[i64], masks: &[Tensor]) -> Vec<Tensor> {
+    let lane = |tensor: Tensor| match network.lanes() {
+        true => tensor.unsqueeze(0),
+        false => tensor,
+    };
+    let cpu = (Kind::Float, Device::Cpu);
+    let parameter = |(i, parameter): (usize, &Parameter)| {
+        let shape = &parameter.shape[..];
+        let value = match parameter.role {
+            Role::Weight(_) => masks[i].shallow_clone(),
+            Role::NormWeight => Tensor::ones(shape, cpu),
+            Role::Bias | Role::NormBias => Tensor::zeros(shape, cpu),
+        };
+        lane(value).set_requires_grad(true)
+    };
+    let parameters: Vec<Tensor> = network
+        .parameters()
+        .iter()
+        .enumerate()
+        .map(parameter)
+        .collect();
+    let (_, buffers) = values(network);
+    let lanes = if network.lanes() { &[1, 2][..] } else { &[2] };
+    let input = Tensor::ones([lanes, shape].concat(), cpu);
+    let output = network.forward(&parameters, &buffers, &input, Mode::Eval);
+    Tensor::run_backward(&[output.sum(Kind::Float)], &parameters, false, false)
+}
+
+/// A mask that connects two units with this probability, then with the kernel's centre and some of the
+/// rest. With the centre a channel that is reached at all is so at every pixel, also at the border.
+fn random_links(parameter: &Parameter, seed: u64, density: f64) -> Tensor {
+    let mut stream = Stream::new(seed, Purpose::Init(&parameter.name), Moment::default());
+    let mut draw = |probability: f64| f64::from(stream.uniform()) < probability;
+    let shape = &parameter.shape[..];
+    let kernel = shape.iter().skip(2).product::<i64>();
+    let links = shape.iter().take(2).product::<i64>();
+    let mut values = Vec::new();
+    for _ in 0..links {
+        let linked = draw(density);
+        values.extend((0..kernel).map(|tap| {
+            let kept = linked && (tap == kernel / 2 || draw(0.3));
+            f32::from(u8::from(kept))
+        }));
+    }
+    Tensor::from_slice(&values).view(shape)
+}
+
+#[test]
+fn effective_weights_are_those_with_a_gradient_where_every_surviving_weight_is_one() {
+    for (name, options, shape, density) in [
+        ("mlp", json!({"hidden": [12, 9, 7]}), &[3, 4, 4][..], 0.08),
+        ("lenet-300-100", json!({}), &[28], 0.005),
+        ("cnn1d", json!({"width": 6}), &[40], 0.15),
+        ("resnet-20", json!({"width": 3}), &[3, 32, 32], 0.1),
+        ("resnet-56", json!({"width": 2}), &[3, 32, 32], 0.3),
+        ("resnet-18", json!({"width": 3}), &[3, 32, 32], 0.08),
+        ("vgg-16", json!({"width": 3}), &[3, 64, 64], 0.3),
+    ] {
+        let network = build(name, options, shape).unwrap();
+        let (mut survivors, mut effective) = (0, 0);
+        for seed in 0..4 {
+            let mask = |parameter: &Parameter| random_links(parameter, seed, density);
+            let masks: Vec<Tensor> = network.parameters().iter().map(mask).collect();
+            let gradients = count_paths(&*network, shape, &masks);
+            let found = network
+                .connections()
+                .effective(|i| masks[i].shallow_clone());
+            let weights = network.parameters().iter().enumerate();
+            let weights = weights.filter(|(_, it)| matches!(it.role, Role::Weight(_)));
+            for (i, parameter) in weights {
+                let mask = masks[i].ne(0.0);
+                let on_path = gradients[i].view_as(&mask).ne(0.0).logical_and(&mask);
+                // Of equal maxima only the first passes its gradient on, and a kernel's weight may
+                // see nothing but padding there.
+                let expected = match name {
+                    "vgg-16" => on_path.logical_and(&found[&i]),
+                    _ => found[&i].shallow_clone(),
+                };
+                assert!(on_path.equal(&expected), "{name}, {}", parameter.name);
+                survivors += mask.sum(Kind::Int64).int64_value(&[]);
+                effective += found[&i].sum(Kind::Int64).int64_value(&[]);
+            }
+        }
+        assert!(
+            0 < effective && effective < survivors,
+            "{name}: {effective} of {survivors}"
+        );
+    }
+}
+
+#[test]
+fn every_weight_of_an_unpruned_network_is_effective() {
+    for entry in classifiers() {
+        let shape: &[i64] = if entry.name == "cnn1d" {
+            &[40]
+        } else {
+            &[3, 32, 32]
+        };
+        let network = build(entry.name, json!({}), shape).unwrap();
+        let parameters = network.parameters();
+        let ones = |i: usize| Tensor::ones(&parameters[i].shape[..], (Kind::Float, Device::Cpu));
+        let effective = network.connections().effective(ones);
+        let layers = layers(&*network);
+        assert_eq!(effective.len(), layers.len(), "{}", entry.name);
+        for on_path in effective.values() {
+            assert!(on_path.all().int64_value(&[]) == 1, "{}", entry.name);
+        }
+    }
 }

@@ -9,7 +9,7 @@ use tch::{Kind, Tensor};
 use super::parts::{
     Assembly, Convolution, Initialisation, Linear, Norm, Pass, image_channels, parse, relu,
 };
-use super::{Buffer, Build, InputSpec, Mode, ModelError, Network, Parameter};
+use super::{Buffer, Build, Connections, InputSpec, Mode, ModelError, Network, Parameter};
 use crate::registry::{Entry, Options};
 
 pub(super) const ENTRY: Entry<Build> = Entry {
@@ -94,6 +94,15 @@ impl Network for Vgg {
 
     fn buffers(&self) -> &[Buffer] {
         &self.assembly.buffers
+    }
+
+    fn connections(&self) -> Connections {
+        let (mut connections, mut at) = self.assembly.inputs();
+        for (conv, _) in self.stages.iter().flatten() {
+            at = conv.connect(&mut connections, at);
+        }
+        self.last.connect(&mut connections, at);
+        connections
     }
 
     fn channels_last(&self) -> bool {

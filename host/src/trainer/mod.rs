@@ -195,6 +195,33 @@ impl Trainer {
         Snapshot { tensors }
     }
 
+    /// Number of weights of each prunable layer that lie on a path from the network's input to its
+    /// output. Weights that are excluded from pruning all conduct.
+    ///
+    /// # Shapes
+    /// `masks`: one for each prunable layer, with its shape.
+    pub fn effective(&self, masks: &[Tensor]) -> Vec<u64> {
+        let parameters = self.network.parameters();
+        let place = |parameter: &Parameter| {
+            let own = |layer: &Layer| layer.name == parameter.name;
+            self.layers().iter().position(own)
+        };
+        let effective = self.network.connections().effective(|index| {
+            let parameter = &parameters[index];
+            match place(parameter) {
+                Some(layer) => masks[layer].to_device(Device::Cpu),
+                None => Tensor::ones(&parameter.shape[..], (tch::Kind::Float, Device::Cpu)),
+            }
+        });
+        let mut counts = vec![0; self.layers().len()];
+        for (index, on_path) in effective {
+            if let Some(layer) = place(&parameters[index]) {
+                counts[layer] = on_path.sum(tch::Kind::Int64).int64_value(&[]) as u64;
+            }
+        }
+        counts
+    }
+
     /// Masks that prune nothing, one for each prunable layer.
     pub fn dense_mask(&self) -> Vec<Tensor> {
         let ones = |layer: &Layer| Tensor::ones(&layer.shape[..], (tch::Kind::Float, self.device));

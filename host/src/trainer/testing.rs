@@ -7,7 +7,7 @@ use tch::{Device, Kind, Tensor};
 use super::{LaneStart, OptimizerState, Trainer};
 use crate::data::{Augment, Dataset, Normalisation, Split};
 use crate::experiment::Train;
-use crate::model::{Buffer, Init, Mode, Network, Parameter, Role};
+use crate::model::{Buffer, Connections, Init, Mode, Network, Parameter, Role};
 use crate::rng::{Moment, Purpose, Stream};
 use crate::shim;
 
@@ -97,6 +97,15 @@ impl Network for LaneMlp {
         &self.buffers
     }
 
+    fn connections(&self) -> Connections {
+        let mut connections = Connections::default();
+        let mut at = connections.input(self.parameters[0].shape[1]);
+        for layer in 0..=self.layers {
+            at = connections.through(4 * layer, at);
+        }
+        connections
+    }
+
     fn lanes(&self) -> bool {
         true
     }
@@ -181,6 +190,15 @@ impl Network for ConvNet {
 
     fn buffers(&self) -> &[Buffer] {
         &self.buffers
+    }
+
+    fn connections(&self) -> Connections {
+        let mut connections = Connections::default();
+        let input = connections.input(3);
+        let first = connections.through(0, input);
+        let second = connections.through(3, first);
+        connections.through(6, second);
+        connections
     }
 
     fn channels_last(&self) -> bool {
