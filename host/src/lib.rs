@@ -31,6 +31,8 @@ pub mod records;
 
 pub mod report;
 
+pub mod statistics;
+
 // The theory that the experiments test, simulated by itself.
 pub mod neuron;
 

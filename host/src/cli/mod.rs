@@ -7,9 +7,11 @@ mod data;
 mod disk;
 mod estimate;
 mod exit;
+mod lookup;
 mod man;
 mod options;
 mod outline;
+mod overlap;
 mod plan;
 mod plugin;
 mod program;
@@ -41,6 +43,7 @@ pub fn main() -> ExitCode {
         Command::Run(run) => run::run(run, output, &bars),
         Command::Plan(plan) => plan::plan(plan, output),
         Command::Show(show) => show::show(show, output),
+        Command::Overlap(overlap) => overlap::overlap(overlap, output),
         Command::Plugin(command) => plugin::plugin(command, output),
         Command::Data(command) => data::data(command, output, &bars),
         Command::Completions { shell } => man::completions(*shell),
