@@ -33,6 +33,8 @@ pub mod report;
 
 pub mod statistics;
 
+pub mod tensorboard;
+
 // The theory that the experiments test, simulated by itself.
 pub mod neuron;
 

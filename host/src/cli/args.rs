@@ -9,6 +9,10 @@ use indicatif::MultiProgress;
 use indicatif_log_bridge::LogWrapper;
 use tch::Device;
 
+mod compare;
+
+pub use compare::{BarrierArgs, Between, OverlapArgs, TensorboardArgs};
+
 /// Trains networks and prunes them level by level with strategies that are plugins.
 #[derive(Parser, Debug)]
 #[command(version, about, max_term_width = 100)]
@@ -78,6 +82,12 @@ pub enum Command {
     Show(ShowArgs),
     /// Compare the masks of levels, methods or seeds.
     Overlap(OverlapArgs),
+    /// Evaluate the networks on the straight line between two stored points.
+    ///
+    /// With one run, the ends of its consecutive levels; with two, their ends of each level.
+    Barrier(BarrierArgs),
+    /// Bring TensorBoard's event files up to date, as every finished level of a run does.
+    Tensorboard(TensorboardArgs),
     /// Look at plugins.
     #[command(subcommand)]
     Plugin(PluginCommand),
@@ -185,44 +195,6 @@ pub struct ShowArgs {
     /// Folder in which runs are kept.
     #[arg(long, value_name = "DIR", default_value = "runs", value_hint = ValueHint::DirPath)]
     pub runs: PathBuf,
-}
-
-/// Which masks to compare.
-#[derive(ClapArgs, Debug)]
-pub struct OverlapArgs {
-    /// Folders of runs, or their names among the runs.
-    #[arg(required = true, value_name = "RUN", value_hint = ValueHint::DirPath)]
-    pub run: Vec<PathBuf>,
-    /// What to compare: the levels of each run, the runs with each other at one level, or the seeds
-    /// of each run at one level. Levels for one run, runs for several, if not given.
-    #[arg(long, value_name = "WHAT")]
-    pub between: Option<Between>,
-    /// The level at which runs or seeds are compared; the last that is finished if not given.
-    #[arg(long, value_name = "N")]
-    pub level: Option<u64>,
-    /// Compare these seeds only: `0..5` (5 left out), `0..=5`, or `1,4,7`.
-    #[arg(long, value_name = "SEEDS", value_parser = parse_seeds)]
-    pub seeds: Option<SeedList>,
-    /// Show the layers too, one table each.
-    #[arg(long)]
-    pub layers: bool,
-    /// Write all counts, also each layer's, to this file.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub csv: Option<PathBuf>,
-    /// Folder in which runs are kept.
-    #[arg(long, value_name = "DIR", default_value = "runs", value_hint = ValueHint::DirPath)]
-    pub runs: PathBuf,
-}
-
-/// What masks are compared between.
-#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Between {
-    /// Levels of a run.
-    Levels,
-    /// Runs at a level.
-    Runs,
-    /// Seeds of a run at a level.
-    Seeds,
 }
 
 /// What to do with plugins.

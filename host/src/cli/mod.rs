@@ -2,6 +2,7 @@
 
 mod args;
 mod assemble;
+mod barrier;
 mod catalog;
 mod data;
 mod disk;
@@ -19,6 +20,7 @@ mod run;
 mod show;
 mod spin;
 mod stdout;
+mod tensorboard;
 mod watch;
 
 use std::process::ExitCode;
@@ -44,6 +46,8 @@ pub fn main() -> ExitCode {
         Command::Plan(plan) => plan::plan(plan, output),
         Command::Show(show) => show::show(show, output),
         Command::Overlap(overlap) => overlap::overlap(overlap, output),
+        Command::Barrier(barrier) => barrier::barrier(barrier, output),
+        Command::Tensorboard(args) => tensorboard::tensorboard(args, output),
         Command::Plugin(command) => plugin::plugin(command, output),
         Command::Data(command) => data::data(command, output, &bars),
         Command::Completions { shell } => man::completions(*shell),

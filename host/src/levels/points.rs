@@ -25,6 +25,27 @@ pub(super) fn step_of(file: &str) -> Option<u64> {
         .ok()
 }
 
+/// Level and file of a run's own point, as it was when it was passed; none for another run's.
+pub fn stored_at(
+    point: &Point,
+    steps_per_epoch: u64,
+    steps_per_level: u64,
+) -> Option<(u64, String)> {
+    let start = || "start.safetensors".to_owned();
+    let end = || "end.safetensors".to_owned();
+    match point {
+        Point::Init => Some((0, start())),
+        Point::LevelStart(level) => Some((*level, start())),
+        Point::LevelEnd(level) => Some((*level, end())),
+        Point::Step(step) => Some(match step.steps(steps_per_epoch) {
+            0 => (0, start()),
+            steps if steps == steps_per_level => (0, end()),
+            steps => (0, step_files(steps)[0].clone()),
+        }),
+        _ => None,
+    }
+}
+
 /// File of a point's replaced weights, in the folder of the level that replaced them.
 pub(super) fn redefined_file(point: &Point) -> String {
     match point {
@@ -174,23 +195,16 @@ impl Levels<'_> {
         let total = self.trainer.steps_per_level();
         let missing =
             |what: &str| RunError::Point(format!("the point `{point}` is not stored: {what}"));
-        let (level, file) = match point {
-            Point::Init => (0, "start.safetensors".to_owned()),
-            Point::LevelStart(level) => (*level, "start.safetensors".to_owned()),
-            Point::LevelEnd(level) => (*level, "end.safetensors".to_owned()),
-            Point::Step(step) => match step.steps(self.trainer.steps_per_epoch()) {
-                0 => (0, "start.safetensors".to_owned()),
-                steps if steps == total => (0, "end.safetensors".to_owned()),
-                steps => (0, step_files(steps)[0].clone()),
-            },
-            Point::Run { run, point } => {
-                let other = RunDir::new(run).seed(seed);
-                if !other.path().is_dir() {
-                    return Err(missing(&format!("there is no {}", other.path().display())));
-                }
-                return self.original_point(&other, seed, point);
+        if let Point::Run { run, point } = point {
+            let other = RunDir::new(run).seed(seed);
+            if !other.path().is_dir() {
+                return Err(missing(&format!("there is no {}", other.path().display())));
             }
-            _ => return Err(missing("this host does not know this kind of point")),
+            return self.original_point(&other, seed, point);
+        }
+        let per_epoch = self.trainer.steps_per_epoch();
+        let Some((level, file)) = stored_at(point, per_epoch, total) else {
+            return Err(missing("this host does not know this kind of point"));
         };
         let dir = own.level(level);
         if !dir.file(&file).exists() {

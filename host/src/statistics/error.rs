@@ -73,6 +73,25 @@ pub enum StatisticsError {
         /// What it is in the first.
         expected: String,
     },
+    /// Data that are not those that the run was trained on.
+    #[error(
+        "the dataset `{name}` is not the one that {run} was trained on: its checksum is {got}, expected {expected}; put the old files back"
+    )]
+    DataChanged {
+        /// The run's folder.
+        run: PathBuf,
+        /// The dataset.
+        name: String,
+        /// Its checksum.
+        got: String,
+        /// The run's.
+        expected: String,
+    },
+    /// A folder that does not say what its networks are.
+    #[error(
+        "{0} holds no experiment.toml, so that its networks cannot be made: expected a run's folder, and not one of shared dense levels"
+    )]
+    NoExperiment(PathBuf),
     /// Runs without a seed in common.
     #[error("no seed has {what} in every run: {known}")]
     NoSeed {

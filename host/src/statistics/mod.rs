@@ -1,12 +1,21 @@
 //! What stored runs have in common: masks that overlap, networks that a line connects.
 
+mod barrier;
 mod error;
+mod kept;
+mod line;
 mod masks;
 mod overlap;
+mod rebuild;
+mod stored;
 
+pub use barrier::{Barrier, End, barriers, recorded};
 pub use error::StatisticsError;
+pub use line::{BatchNorm, Settings};
 pub use masks::Masks;
 pub use overlap::{Overlap, OverlapRecord, between_levels, between_runs, between_seeds};
+pub use rebuild::{check_comparable, trainer};
+pub use stored::{Line, Stored, consecutive_levels, same_levels};
 
 use crate::store::{RunDir, SeedDir};
 
@@ -21,12 +30,7 @@ pub fn finished_levels(seed: &SeedDir) -> u64 {
 /// # Errors
 /// If there is none: which seeds of each run did.
 pub fn common_seeds(runs: &[RunDir], level: u64) -> Result<Vec<u64>, StatisticsError> {
-    let having = |run: &RunDir| {
-        let mut seeds = run.seeds();
-        seeds.retain(|&seed| finished_levels(&run.seed(seed)) > level);
-        seeds
-    };
-    let all: Vec<Vec<u64>> = runs.iter().map(having).collect();
+    let all: Vec<Vec<u64>> = runs.iter().map(|run| seeds_with(run, level)).collect();
     let mut common = all.first().cloned().unwrap_or_default();
     common.retain(|seed| all.iter().all(|seeds| seeds.contains(seed)));
     if common.is_empty() {
@@ -41,6 +45,13 @@ pub fn common_seeds(runs: &[RunDir], level: u64) -> Result<Vec<u64>, StatisticsE
         });
     }
     Ok(common)
+}
+
+/// The seeds of a run that finished a level, ascending.
+fn seeds_with(run: &RunDir, level: u64) -> Vec<u64> {
+    let mut seeds = run.seeds();
+    seeds.retain(|&seed| finished_levels(&run.seed(seed)) > level);
+    seeds
 }
 
 /// The last level that some seed finished in every one of these runs.
