@@ -23,13 +23,15 @@ const SMALL: [&str; 8] = [
 ];
 
 /// The folder of runs that all tests look at, with the folders of an LRR and of an IMP run.
-fn stored() -> &'static (tempfile::TempDir, PathBuf, PathBuf) {
-    static STORED: OnceLock<(tempfile::TempDir, PathBuf, PathBuf)> = OnceLock::new();
+fn stored() -> &'static (PathBuf, PathBuf, PathBuf) {
+    static STORED: OnceLock<(PathBuf, PathBuf, PathBuf)> = OnceLock::new();
     STORED.get_or_init(|| {
-        let runs = tempfile::tempdir().unwrap();
-        expect(&mut run("lrr.toml", runs.path(), &SMALL), 0);
-        expect(&mut run("imp.toml", runs.path(), &SMALL), 0);
-        let [lrr, imp] = ["lrr", "imp"].map(|name| only_run(runs.path(), name));
+        // What is static is never dropped: not a temporary folder, which would stay.
+        let runs = Path::new(env!("CARGO_TARGET_TMPDIR")).join("statistics");
+        let _ = fs::remove_dir_all(&runs);
+        expect(&mut run("lrr.toml", &runs, &SMALL), 0);
+        expect(&mut run("imp.toml", &runs, &SMALL), 0);
+        let [lrr, imp] = ["lrr", "imp"].map(|name| only_run(&runs, name));
         (runs, lrr, imp)
     })
 }
@@ -63,15 +65,12 @@ fn read(path: &Path) -> Value {
 #[test]
 fn overlaps_are_those_of_a_plain_loop_over_the_mask_files() {
     let (runs, lrr, imp) = stored();
-    let csv = runs.path().join("overlap.csv");
+    let csv = runs.join("overlap.csv");
     let args = ["overlap", name(lrr), name(imp), "--level", "2", "--csv"];
-    let before = digests(lrr);
-    say(
-        &[&args[..], &[csv.to_str().unwrap()]].concat(),
-        runs.path(),
-        0,
-    );
-    assert_eq!(digests(lrr), before, "comparing writes nothing into a run");
+    let before = [lrr, imp].map(|run| digests(&run.join("seed-0")));
+    say(&[&args[..], &[csv.to_str().unwrap()]].concat(), runs, 0);
+    let after = [lrr, imp].map(|run| digests(&run.join("seed-0")));
+    assert_eq!(after, before, "comparing writes nothing into a run");
     let text = fs::read_to_string(&csv).unwrap();
     let mut rows = text.lines().map(|line| line.split(',').collect::<Vec<_>>());
     let header = rows.next().unwrap();
@@ -110,7 +109,7 @@ fn overlaps_are_those_of_a_plain_loop_over_the_mask_files() {
 #[test]
 fn masks_of_a_run_are_nested_so_that_their_overlap_is_the_ratio_of_their_densities() {
     let (runs, lrr, _) = stored();
-    let output = say(&["overlap", name(lrr), "--json"], runs.path(), 0);
+    let output = say(&["overlap", name(lrr), "--json"], runs, 0);
     let records = lines(&output);
     // Six pairs of four levels, two seeds, the network and three layers.
     assert_eq!(records.len(), 6 * 2 * 4);
@@ -119,11 +118,7 @@ fn masks_of_a_run_are_nested_so_that_their_overlap_is_the_ratio_of_their_densiti
         let [a, b] = ["survivors_a", "survivors_b"].map(|key| record[key].as_f64().unwrap());
         assert_eq!(record["iou"].as_f64().unwrap(), b / a);
     }
-    let output = say(
-        &["overlap", name(lrr), "--between", "seeds"],
-        runs.path(),
-        0,
-    );
+    let output = say(&["overlap", name(lrr), "--between", "seeds"], runs, 0);
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(
         text.contains(&format!("between seeds of {} at level 3", name(lrr))),
@@ -144,7 +139,7 @@ fn the_ends_of_a_line_are_the_networks_as_the_run_recorded_them() {
         "1",
     ];
     let args = [&args[..], &["--batch-norm", "interpolate"]].concat();
-    let records = lines(&say(&[&args[..], &["--json"]].concat(), runs.path(), 0));
+    let records = lines(&say(&[&args[..], &["--json"]].concat(), runs, 0));
     assert_eq!(records.len(), 4 * 2);
     for (at, record) in records.iter().enumerate() {
         let (level, seed) = (at / 2, at % 2);
@@ -172,14 +167,14 @@ fn the_ends_of_a_line_are_the_networks_as_the_run_recorded_them() {
     assert!(records[6]["loss_barrier"].as_f64().unwrap() > 0.0);
     let file = lrr.join("barriers.jsonl");
     let kept = fs::read(&file).unwrap();
-    let again = lines(&say(&[&args[..], &["--json"]].concat(), runs.path(), 0));
+    let again = lines(&say(&[&args[..], &["--json"]].concat(), runs, 0));
     assert_eq!(again, records);
     assert_eq!(
         fs::read(&file).unwrap(),
         kept,
         "a line that is known is not added again"
     );
-    let table = say(&args, runs.path(), 0);
+    let table = say(&args, runs, 0);
     let table = String::from_utf8_lossy(&table.stdout).into_owned();
     assert_eq!(table.lines().count(), 1 + 4, "{table}");
 }
@@ -196,7 +191,7 @@ fn consecutive_levels_and_single_points_are_lines_too() {
         "--threads",
         "1",
     ];
-    let records = lines(&say(&args, runs.path(), 0));
+    let records = lines(&say(&args, runs, 0));
     let ends: Vec<_> = (records.iter())
         .map(|it| {
             (
@@ -213,7 +208,7 @@ fn consecutive_levels_and_single_points_are_lines_too() {
     let args = [
         "barrier", &from, &to, "--points", "3", "--json", "--seeds", "1",
     ];
-    let records = lines(&say(&args, runs.path(), 0));
+    let records = lines(&say(&args, runs, 0));
     assert_eq!(records.len(), 1);
     assert_eq!(
         (&records[0]["seed"], &records[0]["error_rise"]),
@@ -234,7 +229,7 @@ fn what_cannot_be_compared_is_named() {
     let wider = only_run(other.path(), "lrr");
     let wider = wider.to_str().unwrap();
     let complain = |args: &[&str], parts: &[&str]| {
-        let output = say(args, runs.path(), 2);
+        let output = say(args, runs, 2);
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         for part in parts {
             assert!(text.contains(part), "{text}");
@@ -289,7 +284,7 @@ fn event_files_are_there_after_a_run_and_can_be_made_again_from_its_records() {
     let before = [0, 1].map(|seed| fs::read(file(seed)).unwrap());
     assert_ne!(before[0], before[1]);
     fs::remove_file(file(0)).unwrap();
-    let output = say(&["tensorboard", name(lrr)], runs.path(), 0);
+    let output = say(&["tensorboard", name(lrr)], runs, 0);
     assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 2);
     assert_eq!([0, 1].map(|seed| fs::read(file(seed)).unwrap()), before);
 }
