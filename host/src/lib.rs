@@ -31,6 +31,10 @@ pub mod records;
 
 pub mod report;
 
+pub mod statistics;
+
+pub mod tensorboard;
+
 // The theory that the experiments test, simulated by itself.
 pub mod neuron;
 

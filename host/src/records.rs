@@ -1,8 +1,13 @@
 //! What is recorded of a level: one line an epoch, one line a layer, one summary.
 
+use std::path::Path;
+
 use plugin_api::Layer;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use tch::{Kind, Tensor};
+
+use crate::store::{self, StoreError};
 
 /// One epoch of one seed: a line of `metrics.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -99,7 +104,7 @@ pub struct Summary {
 }
 
 /// JSON has no infinity: what is not finite is written as null, and read as NaN.
-fn number_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+pub(crate) fn number_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     Ok(Option::<f64>::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
 
@@ -114,6 +119,24 @@ pub fn lines<T: Serialize>(records: &[T]) -> Result<Vec<u8>, serde_json::Error> 
         bytes.push(b'\n');
     }
     Ok(bytes)
+}
+
+/// The records of a file with one a line.
+///
+/// # Errors
+/// If it cannot be read, or a line is no such record: which.
+pub fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, StoreError> {
+    let bytes = store::read(path)?;
+    let lines = bytes.split(|&byte| byte == b'\n').enumerate();
+    lines
+        .filter(|(_, line)| !line.is_empty())
+        .map(|(at, line)| {
+            serde_json::from_slice(line).map_err(|error| StoreError::Damaged {
+                path: path.to_owned(),
+                reason: format!("line {}: {error}", at + 1),
+            })
+        })
+        .collect()
 }
 
 /// The weights that a layer's record compares: each list has one tensor for each prunable layer.

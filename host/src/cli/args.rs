@@ -12,6 +12,10 @@ use tch::Device;
 
 use crate::neuron::Settings;
 
+mod compare;
+
+pub use compare::{BarrierArgs, Between, OverlapArgs, TensorboardArgs};
+
 /// Trains networks and prunes them level by level with strategies that are plugins.
 #[derive(Parser, Debug)]
 #[command(version, about, max_term_width = 100)]
@@ -81,6 +85,14 @@ pub enum Command {
     Show(ShowArgs),
     /// Simulate the single hidden neuron: how often IMP and LRR learn their target.
     Neuron(NeuronArgs),
+    /// Compare the masks of levels, methods or seeds.
+    Overlap(OverlapArgs),
+    /// Evaluate the networks on the straight line between two stored points.
+    ///
+    /// With one run, the ends of its consecutive levels; with two, their ends of each level.
+    Barrier(BarrierArgs),
+    /// Bring TensorBoard's event files up to date, as every finished level of a run does.
+    Tensorboard(TensorboardArgs),
     /// Look at plugins.
     #[command(subcommand)]
     Plugin(PluginCommand),

@@ -13,8 +13,6 @@ use super::program;
 use crate::data::{self, DataContext, DataError, Dataset};
 use crate::experiment::{self, Identity, Loaded};
 use crate::levels::Seed;
-use crate::model::{self, InputSpec};
-use crate::registry;
 use crate::strategy::{MakeError, Plugin, Strategy};
 use crate::trainer::Trainer;
 
@@ -106,18 +104,7 @@ impl Read {
     /// # Errors
     /// If data, network and training do not fit together.
     pub fn trainer(&self, data: Dataset, device: Device) -> Result<Trainer, Failure> {
-        let experiment = &self.loaded.experiment;
-        let named = &experiment.model;
-        let input = InputSpec {
-            shape: data.input_shape.clone(),
-            classes: data.classes,
-        };
-        let model = registry::find(model::MODELS, &named.name)
-            .ok_or_else(|| Failure::bad_input(format!("no model is called `{}`", named.name)))?;
-        let network = (model.build)(&named.options, &input).map_err(Failure::bad_input)?;
-        Trainer::new(network, &experiment.train, data, device)
-            .and_then(|trainer| trainer.excluding(&experiment.prune.exclude))
-            .map_err(Failure::bad_input)
+        Trainer::of(&self.loaded.experiment, data, device).map_err(Failure::bad_input)
     }
 }
 

@@ -2,15 +2,18 @@
 
 mod args;
 mod assemble;
+mod barrier;
 mod catalog;
 mod data;
 mod disk;
 mod estimate;
 mod exit;
+mod lookup;
 mod man;
 mod neuron;
 mod options;
 mod outline;
+mod overlap;
 mod plan;
 mod plugin;
 mod program;
@@ -19,6 +22,7 @@ mod show;
 mod spin;
 mod stdout;
 mod sweep;
+mod tensorboard;
 mod watch;
 
 use std::process::ExitCode;
@@ -44,6 +48,9 @@ pub fn main() -> ExitCode {
         Command::Plan(plan) => plan::plan(plan, output),
         Command::Show(show) => show::show(show, output),
         Command::Neuron(neuron) => neuron::neuron(neuron, output),
+        Command::Overlap(overlap) => overlap::overlap(overlap, output),
+        Command::Barrier(barrier) => barrier::barrier(barrier, output),
+        Command::Tensorboard(args) => tensorboard::tensorboard(args, output),
         Command::Plugin(command) => plugin::plugin(command, output),
         Command::Data(command) => data::data(command, output, &bars),
         Command::Completions { shell } => man::completions(*shell),

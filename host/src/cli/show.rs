@@ -1,12 +1,12 @@
 //! `host show`.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
 use super::args::{Output, ShowArgs};
 use super::exit::{Exit, Failure};
+use super::lookup;
 use super::stdout;
 use crate::experiment::Experiment;
 use crate::report;
@@ -24,7 +24,7 @@ struct Standing {
 /// # Errors
 /// A folder that is no run, or one that cannot be read.
 pub fn show(args: &ShowArgs, output: &Output) -> Result<Exit, Failure> {
-    let path = find(args)?;
+    let path = lookup::find(&args.run, &args.runs)?;
     let run = RunDir::new(&path);
     let experiment = experiment(&run)?;
     let mut seeds: BTreeSet<u64> = run.seeds().into_iter().collect();
@@ -59,37 +59,6 @@ pub fn show(args: &ShowArgs, output: &Output) -> Result<Exit, Failure> {
     }
     stdout::line(text)?;
     Ok(Exit::Success)
-}
-
-/// The folder that was meant: a path, or a name among the runs.
-fn find(args: &ShowArgs) -> Result<PathBuf, Failure> {
-    let is_run = |path: &Path| {
-        path.join("identity.json").exists()
-            || (path.is_dir() && !RunDir::new(path).seeds().is_empty())
-    };
-    let among = args.runs.join(&args.run);
-    if let Some(path) = [&args.run, &among].into_iter().find(|path| is_run(path)) {
-        return Ok(path.clone());
-    }
-    let shown = args.run.display();
-    let mut known: Vec<String> = (std::fs::read_dir(&args.runs)
-        .into_iter()
-        .flatten()
-        .flatten())
-    .filter(|entry| is_run(&entry.path()))
-    .map(|entry| entry.file_name().to_string_lossy().into_owned())
-    .collect();
-    known.sort();
-    let known = match known.is_empty() {
-        true => format!("there are no runs in {}", args.runs.display()),
-        false => format!("runs in {}: {}", args.runs.display(), known.join(", ")),
-    };
-    let what = match (args.run.is_dir(), args.run.exists()) {
-        (true, _) => format!("{shown} is no run: it has neither identity.json nor a seed's folder"),
-        (_, true) => format!("{shown} is no run, which is a folder"),
-        _ => format!("there is no run {shown}"),
-    };
-    Err(Failure::bad_input(format!("{what}; {known}")))
 }
 
 /// What the run was started with; none for a folder of dense levels.

@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 
 pub use error::RunError;
 pub use event::{Event, Observer};
+pub use points::stored_at;
 
 use plugin_api::Step;
 
@@ -29,6 +30,7 @@ use crate::interrupt::Interrupt;
 use crate::records::Summary;
 use crate::store::{LevelDir, RunDir, SeedDir};
 use crate::strategy::Strategy;
+use crate::tensorboard;
 use crate::trainer::Trainer;
 use running::Running;
 
@@ -96,6 +98,7 @@ impl Levels<'_> {
             seeds.iter().map(|seed| self.next_level(seed, 0)).collect();
         let mut next = done?;
         self.announce(seeds, &next, observer)?;
+        seeds.iter().for_each(|seed| self.show_events(seed));
         while let Some((level, group)) = self.next_group(seeds, &next, &failed) {
             if self.interrupt.wants_stop() {
                 return Ok(Outcome::Interrupted);
@@ -115,9 +118,18 @@ impl Levels<'_> {
             }
             for index in group {
                 next[index] = self.next_level(&seeds[index], level + 1)?;
+                self.show_events(&seeds[index]);
             }
         }
         Ok(Outcome::Finished { failed })
+    }
+
+    /// Brings a seed's TensorBoard file up to date. The records that it shows are on disk: a run does
+    /// not stop for it.
+    fn show_events(&self, seed: &Seed) {
+        if let Err(error) = tensorboard::export(&self.run, seed.seed) {
+            log::warn!("seed {} is not shown in TensorBoard: {error}", seed.seed);
+        }
     }
 
     /// The seeds that stand furthest behind and at the same place, as indices.

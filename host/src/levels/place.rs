@@ -4,7 +4,7 @@ use plugin_api::Point;
 
 use super::Levels;
 use super::error::RunError;
-use super::points::{fitting, redefined_file, step_files};
+use super::points::{fitting, redefined_file, step_files, step_of, stored_at};
 use crate::store::LevelDir;
 use crate::trainer::{OptimizerState, Snapshot};
 
@@ -42,25 +42,22 @@ impl Levels<'_> {
         };
         let missing =
             |what: &str| RunError::Missing(format!("the point `{point}` is not stored: {what}"));
-        let start = |optimizer| ("start.safetensors".to_owned(), optimizer);
-        let end = || {
-            let state = "optimizer.safetensors".to_owned();
-            ("end.safetensors".to_owned(), Optimizer::Stored(state))
+        if let (Point::InitDraw(number), None) = (inner, run) {
+            return Ok(Place::Drawn(*number));
+        }
+        let per_epoch = self.trainer.steps_per_epoch();
+        let Some((level, file)) = stored_at(inner, per_epoch, self.trainer.steps_per_level())
+        else {
+            return Err(missing("it has no meaning here"));
         };
-        let (level, (file, optimizer)) = match inner {
-            Point::InitDraw(number) if run.is_none() => return Ok(Place::Drawn(*number)),
-            Point::Init | Point::LevelStart(0) => (0, start(Optimizer::Cleared)),
-            Point::LevelStart(level) => (*level, start(Optimizer::Unknown)),
-            Point::LevelEnd(level) => (*level, end()),
-            Point::Step(step) => match step.steps(self.trainer.steps_per_epoch()) {
-                0 => (0, start(Optimizer::Cleared)),
-                steps if steps == self.trainer.steps_per_level() => (0, end()),
-                steps => {
-                    let [point, state] = step_files(steps);
-                    (0, (point, Optimizer::Stored(state)))
-                }
-            },
-            _ => return Err(missing("it has no meaning here")),
+        let optimizer = match (file.as_str(), step_of(&file)) {
+            (_, Some(step)) => {
+                let [_, state] = step_files(step);
+                Optimizer::Stored(state)
+            }
+            ("end.safetensors", _) => Optimizer::Stored("optimizer.safetensors".to_owned()),
+            _ if level == 0 => Optimizer::Cleared,
+            _ => Optimizer::Unknown,
         };
         let dir = match run {
             Some(run) => self

@@ -19,7 +19,7 @@ pub use cnn1d::Cnn1dOptions;
 pub use connections::{Connections, Units};
 pub use lenet::LenetOptions;
 pub use mlp::MlpOptions;
-pub use parts::Initialisation;
+pub use parts::{Initialisation, NORM_MOMENTUM};
 pub use resnet::{CifarResnetOptions, Resnet18Options};
 pub use vgg::VggOptions;
 
@@ -173,7 +173,8 @@ pub struct Buffer {
 /// Whether batch norm uses the batch's statistics and updates the running ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Batch statistics; running statistics are updated in place.
+    /// Batch statistics; running statistics are updated in place, to [`NORM_MOMENTUM`] of the
+    /// batch's mean and unbiased variance and the rest of their own.
     Train,
     /// Running statistics, unchanged.
     Eval,

@@ -10,7 +10,7 @@ use crate::registry::{self, Options};
 use crate::shim;
 
 /// PyTorch's default weight of a new batch in the running statistics.
-const NORM_MOMENTUM: f64 = 0.1;
+pub const NORM_MOMENTUM: f64 = 0.1;
 /// PyTorch's default addend to the variance.
 const NORM_EPSILON: f64 = 1e-5;
 

@@ -22,6 +22,16 @@ impl RunDir {
         &self.path
     }
 
+    /// Name of the folder, by which a run is told from others wherever they lie.
+    pub fn name(&self) -> String {
+        let path = self.path.canonicalize();
+        let path = path.as_ref().unwrap_or(&self.path);
+        path.file_name().map_or_else(
+            || path.display().to_string(),
+            |name| name.to_string_lossy().into_owned(),
+        )
+    }
+
     /// The file of this name.
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)

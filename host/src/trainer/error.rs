@@ -1,20 +1,24 @@
 //! What can go wrong in training.
 
+use crate::model::ModelError;
 use crate::shim::ShimError;
 
 /// A failure of the trainer.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
-    /// No optimizer or schedule of that name.
+    /// No model, optimizer or schedule of that name.
     #[error("no {area} is called `{name}`: known are {known}")]
     UnknownComponent {
-        /// `optimizer` or `schedule`.
+        /// `model`, `optimizer` or `schedule`.
         area: &'static str,
         /// Its name.
         name: String,
         /// Those that there are.
         known: String,
     },
+    /// The model cannot be made.
+    #[error(transparent)]
+    Model(#[from] ModelError),
     /// The options are not the component's.
     #[error("options of {area} `{name}`: {source}")]
     Options {

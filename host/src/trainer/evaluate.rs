@@ -1,19 +1,25 @@
 //! Loss and accuracy of a split.
 
+use plugin_api::schemars::{self, JsonSchema};
+use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use super::{Snapshot, TrainError, Trainer};
 use crate::model::Mode;
 
 /// Samples that are evaluated together.
-const CHUNK: i64 = 1000;
+pub(super) const CHUNK: i64 = 1000;
 
 /// A split of the data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum,
+)]
+#[serde(rename_all = "kebab-case")]
 pub enum On {
     /// The samples that are trained on, without augmentation.
     Train,
     /// The samples that are not.
+    #[default]
     Test,
 }
 
@@ -41,18 +47,25 @@ impl Trainer {
         let mut evaluations = Vec::with_capacity(points.len());
         for points in points.chunks(together) {
             let lanes = points.len() as i64;
-            let shape = [lanes, self.layout.width()];
-            let flat = Tensor::zeros(shape, (Kind::Float, self.device));
-            let statistics = self.layout.new_statistics(lanes, self.device);
-            for (lane, point) in (0..).zip(points) {
-                let statistics = self.layout.lane_statistics(&statistics, lane);
-                self.layout
-                    .load(point, &flat.select(0, lane), &statistics)?;
-            }
+            let (flat, statistics) = self.lay_out(points)?;
             let parameters = self.layout.views(&flat);
             evaluations.extend(self.evaluate_lanes(&parameters, &statistics, lanes, on)?);
         }
         Ok(evaluations)
+    }
+
+    /// Points as the forward pass takes them: the flat buffer and the running statistics.
+    pub(super) fn lay_out(&self, points: &[Snapshot]) -> Result<(Tensor, Vec<Tensor>), TrainError> {
+        let lanes = points.len() as i64;
+        let shape = [lanes, self.layout.width()];
+        let flat = Tensor::zeros(shape, (Kind::Float, self.device));
+        let statistics = self.layout.new_statistics(lanes, self.device);
+        for (lane, point) in (0..).zip(points) {
+            let statistics = self.layout.lane_statistics(&statistics, lane);
+            self.layout
+                .load(point, &flat.select(0, lane), &statistics)?;
+        }
+        Ok((flat, statistics))
     }
 
     pub(super) fn evaluate_lanes(

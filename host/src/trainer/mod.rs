@@ -11,8 +11,8 @@ use plugin_api::Layer;
 use tch::{Device, Tensor};
 
 use crate::data::{Dataset, Split};
-use crate::experiment::{Named, Precision, Train, TrainLoss};
-use crate::model::{Mode, Network, Parameter};
+use crate::experiment::{Experiment, Named, Precision, Train, TrainLoss};
+use crate::model::{InputSpec, MODELS, Mode, Network, Parameter};
 use crate::optimizer::{OPTIMIZERS, Optimizer};
 use crate::registry::{Entry, find};
 use crate::rng::{Moment, Purpose, Stream};
@@ -32,8 +32,9 @@ mod objective;
 mod session;
 mod snapshot;
 mod state;
+mod statistics;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use error::TrainError;
 pub use evaluate::{Evaluation, On};
@@ -61,6 +62,20 @@ pub struct Trainer {
 }
 
 impl Trainer {
+    /// An experiment's network and how it is trained on these data, which must lie on `device`.
+    ///
+    /// # Errors
+    /// If data, network and training do not fit together.
+    pub fn of(experiment: &Experiment, data: Dataset, device: Device) -> Result<Self, TrainError> {
+        let input = InputSpec {
+            shape: data.input_shape.clone(),
+            classes: data.classes,
+        };
+        let build = component("model", MODELS, &experiment.model)?;
+        let network = build(&experiment.model.options, &input)?;
+        Self::new(network, &experiment.train, data, device)?.excluding(&experiment.prune.exclude)
+    }
+
     /// A trainer on `device`, where the data must lie.
     ///
     /// # Errors

@@ -1,0 +1,110 @@
+//! Records of lines that were evaluated before: `barriers.jsonl` in a run's folder.
+
+use super::Barrier;
+use crate::records::{lines, read_lines};
+use crate::store::{RunDir, StoreError, write};
+
+const FILE: &str = "barriers.jsonl";
+
+/// The records in a run's folder; none if there is no file.
+pub(super) fn read(run: &RunDir) -> Result<Vec<Barrier>, StoreError> {
+    let path = run.file(FILE);
+    if path.exists() {
+        read_lines(&path)
+    } else {
+        Ok(Vec::new())
+    }
+}
+
+/// Adds records. One of the same line with the same settings takes the place of the old one, which
+/// was of weights that have been trained again since.
+pub(super) fn add(run: &RunDir, new: Vec<Barrier>) -> Result<(), StoreError> {
+    // Read again: another process may have added some meanwhile.
+    let mut all = read(run)?;
+    for barrier in new {
+        match all.iter_mut().find(|old| is_same_line(old, &barrier)) {
+            Some(old) => *old = barrier,
+            None => all.push(barrier),
+        }
+    }
+    let path = run.file(FILE);
+    let bytes = lines(&all).map_err(|error| StoreError::Damaged {
+        path: path.clone(),
+        reason: error.to_string(),
+    })?;
+    write(&path, &bytes)
+}
+
+fn is_same_line(old: &Barrier, new: &Barrier) -> bool {
+    let ends = |it: &Barrier| [&it.a, &it.b].map(|end| (end.run.clone(), end.point.clone()));
+    (old.seed, old.settings) == (new.seed, new.settings) && ends(old) == ends(new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::statistics::{End, Settings};
+
+    fn record(seed: u64, digest: &str, points: usize, errors: [f64; 3]) -> Barrier {
+        let end = |point: &str| End {
+            run: "lrr-0".to_owned(),
+            point: point.to_owned(),
+            digest: digest.to_owned(),
+        };
+        Barrier {
+            seed,
+            a: end("level-0-end"),
+            b: end("level-1-end"),
+            settings: Settings {
+                points,
+                ..Settings::default()
+            },
+            samples: 10,
+            density_a: 1.0,
+            density_b: 0.8,
+            density_between: 1.0,
+            alphas: vec![0.0, 0.5, 1.0],
+            errors: errors.to_vec(),
+            losses: errors.to_vec(),
+            error_barrier: 0.25,
+            loss_barrier: 0.25,
+            error_rise: 0.25,
+            loss_rise: 0.25,
+        }
+    }
+
+    #[test]
+    fn a_line_of_weights_that_were_trained_again_takes_the_place_of_the_old_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunDir::new(folder.path().join("lrr-0"));
+        assert_eq!(read(&run).unwrap(), []);
+        let [old, other_seed, other_points] = [
+            record(0, "old", 3, [0.25, 0.5, 0.25]),
+            record(1, "old", 3, [0.25, 0.5, 0.25]),
+            record(0, "old", 5, [0.25, 0.5, 0.25]),
+        ];
+        add(&run, vec![old.clone(), other_seed.clone()]).unwrap();
+        add(&run, vec![other_points.clone()]).unwrap();
+        let new = record(0, "new", 3, [0.125, 0.5, 0.125]);
+        add(&run, vec![new.clone()]).unwrap();
+        assert_eq!(read(&run).unwrap(), [new, other_seed, other_points]);
+    }
+
+    #[test]
+    fn a_damaged_line_is_named_and_nothing_is_written_over_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunDir::new(folder.path().join("lrr-0"));
+        add(&run, vec![record(0, "old", 3, [0.0; 3])]).unwrap();
+        let mut bytes = std::fs::read(run.file(FILE)).unwrap();
+        bytes.extend(b"{\"seed\":");
+        std::fs::write(run.file(FILE), &bytes).unwrap();
+        let error = add(&run, vec![record(1, "old", 3, [0.0; 3])]).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("barriers.jsonl is damaged: line 2: "),
+            "{error}"
+        );
+        assert_eq!(std::fs::read(run.file(FILE)).unwrap(), bytes);
+    }
+}

@@ -1,0 +1,127 @@
+//! What TensorBoard shows of a run: `tensorboard/seed-0/` in its folder, made of the records of its
+//! finished levels alone.
+//!
+//! The bytes are a function of the records: times are steps taken for seconds.
+
+mod event;
+
+pub use event::{Event, Scalar, Scalars, encode};
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use crate::records::{Epoch, LayerRecord, Summary, read_lines};
+use crate::statistics::finished_levels;
+use crate::store::{LevelDir, RunDir, StoreError, read, write};
+
+/// TensorBoard knows event files by the middle of their names; the rest is a time and a machine
+/// elsewhere, and the same for every run here.
+const FILE: &str = "events.out.tfevents.0.rewind";
+
+/// Brings a seed's event file up to date with its finished levels; none if it has none.
+///
+/// # Errors
+/// If a record cannot be read or the file cannot be written.
+pub fn export(run: &RunDir, seed: u64) -> Result<Option<PathBuf>, StoreError> {
+    let own = run.seed(seed);
+    let levels = finished_levels(&own);
+    if levels == 0 {
+        return Ok(None);
+    }
+    let (mut events, mut before) = (vec![Event::first()], 0);
+    for level in 0..levels {
+        before = add_level(&own.level(level), before, &mut events)?;
+    }
+    let path = run
+        .file("tensorboard")
+        .join(format!("seed-{seed}"))
+        .join(FILE);
+    update(&path, &encode(&events))?;
+    Ok(Some(path))
+}
+
+/// Adds the events of a level that starts after so many steps, and returns after how many it ends.
+fn add_level(level: &LevelDir, before: u64, events: &mut Vec<Event>) -> Result<u64, StoreError> {
+    let epochs: Vec<Epoch> = read_lines(&level.file("metrics.jsonl"))?;
+    let layers: Vec<LayerRecord> = read_lines(&level.file("layers.jsonl"))?;
+    let summaries: Vec<Summary> = read_lines(&level.file("summary.json"))?;
+    let tag = |tag: &str, value: f64| (tag.to_owned(), value);
+    for epoch in &epochs {
+        let step = before + epoch.step;
+        let mut scalars = vec![
+            tag("train/loss", epoch.train_loss),
+            tag("train/accuracy", epoch.train_accuracy),
+            tag("train/learning-rate", epoch.lr),
+        ];
+        scalars.extend(epoch.test_loss.map(|loss| tag("test/loss", loss)));
+        scalars.extend(epoch.test_accuracy.map(|it| tag("test/accuracy", it)));
+        events.push(Event::scalars(step as f64, step, scalars));
+    }
+    let last = epochs.last();
+    let after = before + last.map_or(0, |epoch| epoch.step);
+    for summary in &summaries {
+        if last.is_none_or(|epoch| epoch.test_loss.is_none()) {
+            let scalars = vec![
+                tag("test/loss", summary.test_loss),
+                tag("test/accuracy", summary.test_accuracy),
+            ];
+            events.push(Event::scalars(after as f64, after, scalars));
+        }
+        let mut scalars = vec![
+            tag("level/density", summary.density),
+            tag("level/survivors", summary.survivors as f64),
+            tag("level/test-loss", summary.test_loss),
+            tag("level/test-accuracy", summary.test_accuracy),
+            tag("level/flips-init", summary.flips_init),
+            tag("level/flips-start", summary.flips_start),
+        ];
+        scalars.extend(
+            summary
+                .flips_previous
+                .map(|it| tag("level/flips-previous", it)),
+        );
+        for layer in &layers {
+            let share = layer.flips_init as f64 / layer.survivors.max(1) as f64;
+            for (chart, value) in [
+                ("density", layer.density),
+                ("flips-init", share),
+                ("norm", layer.norm),
+            ] {
+                scalars.push((format!("{chart}/{}", layer.layer), value));
+            }
+        }
+        events.push(Event::scalars(after as f64, summary.level, scalars));
+    }
+    Ok(after)
+}
+
+/// Makes a file hold these bytes. Where it holds their beginning, the rest is appended instead of
+/// the whole being replaced: TensorBoard follows the open file and would not see another of its
+/// name. A beginning that ends within a record is completed by the same step.
+fn update(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let old = match path.exists() {
+        true => read(path)?,
+        false => Vec::new(),
+    };
+    if old == bytes {
+        return Ok(());
+    }
+    if old.is_empty() || !bytes.starts_with(&old) {
+        return write(path, bytes);
+    }
+    let rest = &bytes[old.len()..];
+    let append = || {
+        let mut file = OpenOptions::new().append(true).open(path)?;
+        file.write_all(rest)?;
+        file.sync_all()
+    };
+    append().map_err(|source| StoreError::Write {
+        path: path.to_owned(),
+        bytes: rest.len(),
+        source,
+    })
+}
+
+#[cfg(test)]
+mod tests;
