@@ -64,7 +64,7 @@ impl HostCatalog {
         };
         let checksum = match data::load(&data.name, &data.options, &context) {
             Ok(data) => data.checksum,
-            Err(error @ DataError::Missing { .. }) => {
+            Err(error) if error.is_missing() => {
                 let said = assemble::data_failure(&error);
                 self.missing.borrow_mut().get_or_insert(said);
                 String::new()

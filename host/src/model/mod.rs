@@ -11,6 +11,7 @@ pub mod hidden_neuron;
 mod lenet;
 mod mlp;
 mod parts;
+mod residual;
 mod resnet;
 mod vgg;
 
@@ -18,7 +19,7 @@ pub use cnn1d::Cnn1dOptions;
 pub use lenet::LenetOptions;
 pub use mlp::MlpOptions;
 pub use parts::Initialisation;
-pub use resnet::{CifarResnetOptions, Resnet18Options};
+pub use resnet::{CifarResnetOptions, Resnet50Options, ResnetOptions, Stem};
 pub use vgg::VggOptions;
 
 /// The models that an experiment file can name.
@@ -31,6 +32,8 @@ pub static MODELS: &[Entry<Build>] = &[
     resnet::RESNET_44,
     resnet::RESNET_56,
     resnet::RESNET_18,
+    resnet::RESNET_34,
+    resnet::RESNET_50,
     vgg::ENTRY,
     hidden_neuron::ENTRY,
 ];

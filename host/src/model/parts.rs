@@ -122,6 +122,11 @@ impl Assembly {
         Norm { affine, running }
     }
 
+    /// Starts the scale of this batch norm at 0.
+    pub(super) fn silence(&mut self, norm: &Norm) {
+        self.parameters[norm.affine[0]].init = Init::Constant(0.0);
+    }
+
     fn convolution(
         &mut self,
         name: &str,
