@@ -155,7 +155,7 @@ mod tests {
     }
 
     const GOLDEN_PERMUTATION: [i64; 8] = [3, 1, 7, 6, 4, 2, 0, 5];
-    const GOLDEN_CROP: u64 = 0;
+    const GOLDEN_CROP: u64 = 568_369_462_766_145_457;
     const GOLDEN_U64: u64 = 10_867_380_060_574_773_230;
     const GOLDEN_DRAW: u64 = 4_500_477_657_857_675_419;
 

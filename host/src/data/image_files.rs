@@ -236,7 +236,7 @@ mod tests {
         let all: Vec<Pick> = (0..6).map(|sample| pick(sample, 2)).collect();
         let expected = images(folder.path(), 0).read(&all).unwrap();
         // Room for none, two and all of the pictures.
-        for room in [0, 4000, 1 << 20] {
+        for (room, fit) in [(0, 0), (4000, 2), (1 << 20, 6)] {
             let images = images(folder.path(), room);
             for _ in 0..2 {
                 assert_eq!(images.read(&all).unwrap(), expected);
@@ -245,10 +245,7 @@ mod tests {
                 assert_eq!(turned[length..], expected[length..2 * length]);
             }
             let kept = images.kept.iter().filter(|it| it.get().is_some()).count();
-            assert_eq!(
-                kept,
-                [0, 2, 6][[0, 4000, 1 << 20].iter().position(|&r| r == room).unwrap()]
-            );
+            assert_eq!(kept, fit);
         }
         let images = images(folder.path(), 0);
         assert_ne!(images.read(&[pick(0, 3)]).unwrap(), expected[..length]);
@@ -261,6 +258,22 @@ mod tests {
             images.read(&[middle]).unwrap()
         );
         assert_ne!(images.read(&[middle]).unwrap(), expected[..length]);
+    }
+
+    #[test]
+    fn the_number_of_threads_changes_no_byte() {
+        let folder = tempfile::tempdir().unwrap();
+        let all: Vec<Pick> = (0..60).map(|i| pick(i % 6, i as u64 / 6)).collect();
+        let read = |threads: usize| {
+            let images = images(folder.path(), 3000);
+            let pool = ThreadPoolBuilder::new().num_threads(threads);
+            let set = images.shared.threads.set(Some(pool.build().unwrap()));
+            assert!(set.is_ok());
+            images.read(&all).unwrap()
+        };
+        let one = read(1);
+        assert_eq!(read(2), one);
+        assert_eq!(read(7), one);
     }
 
     #[test]

@@ -17,8 +17,8 @@ const AHEAD: usize = 3;
 /// What a batch holds follows from the lanes and the step alone: reading ahead changes no result.
 pub(super) struct Feed {
     batches: Receiver<Result<Vec<u8>, DataError>>,
-    /// Step of the level whose batch comes next.
-    step: u64,
+    /// The epoch, and the step of the level whose batch comes next.
+    next: (u64, u64),
     lanes: Vec<Reader>,
 }
 
@@ -50,7 +50,7 @@ impl Feed {
         let (files, lanes, epoch) = (files.clone(), readers(lanes), position.epoch);
         let feed = Self {
             batches,
-            step: position.step,
+            next: (position.epoch, position.step),
             lanes: lanes.clone(),
         };
         let read = move || {
@@ -86,7 +86,7 @@ impl Feed {
 
     /// Whether the next batch is that of these lanes at `position`.
     pub(super) fn is_at(&self, lanes: &[Lane], position: Position) -> bool {
-        self.step == position.step && self.lanes == readers(lanes)
+        self.next == (position.epoch, position.step) && self.lanes == readers(lanes)
     }
 
     /// The next batch, `[lanes * batch, ...]`.
@@ -94,7 +94,7 @@ impl Feed {
         let batch = self.batches.recv().map_err(|_| {
             TrainError::Feed("it ended early, which is a bug of the host".to_owned())
         })?;
-        self.step += 1;
+        self.next.1 += 1;
         Ok(batch?)
     }
 }
