@@ -25,6 +25,8 @@ pub enum Purpose<'a> {
     Shuffle,
     /// Random crops and flips of a batch.
     Augment,
+    /// The random part of the training image with this number.
+    Crop(u64),
     /// Dropout masks of a batch.
     Dropout,
     /// The private stream of the strategy part at this place, such as `rewind[1]:sign-perturbation/flip`.
@@ -57,6 +59,7 @@ impl Stream {
             }
             Purpose::Shuffle => ("shuffle", "".into()),
             Purpose::Augment => ("augment", "".into()),
+            Purpose::Crop(sample) => ("crop", sample.to_string().into()),
             Purpose::Dropout => ("dropout", "".into()),
             Purpose::Strategy(part) => ("strategy", part.into()),
             Purpose::Samples(name) => ("samples", name.into()),
@@ -147,9 +150,12 @@ mod tests {
         };
         let mut draw = Stream::new(0, purpose, Moment::default());
         assert_eq!(draw.next_u64(), GOLDEN_DRAW);
+        let mut crop = Stream::new(1, Purpose::Crop(1_281_166), Moment::default());
+        assert_eq!(crop.next_u64(), GOLDEN_CROP);
     }
 
     const GOLDEN_PERMUTATION: [i64; 8] = [3, 1, 7, 6, 4, 2, 0, 5];
+    const GOLDEN_CROP: u64 = 568_369_462_766_145_457;
     const GOLDEN_U64: u64 = 10_867_380_060_574_773_230;
     const GOLDEN_DRAW: u64 = 4_500_477_657_857_675_419;
 
@@ -173,6 +179,8 @@ mod tests {
         let all = [
             at(0, Purpose::Shuffle, 0),
             at(0, Purpose::Augment, 0),
+            at(0, Purpose::Crop(0), 0),
+            at(0, Purpose::Crop(1), 0),
             at(1, Purpose::Shuffle, 0),
             at(0, Purpose::Shuffle, 1),
             at(0, Purpose::Init("shuffle"), 0),

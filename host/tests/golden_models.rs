@@ -237,6 +237,11 @@ fn resnet_18_matches_pytorch() {
 }
 
 #[test]
+fn resnet_50_matches_pytorch() {
+    check("resnet-50");
+}
+
+#[test]
 fn vgg_16_matches_pytorch() {
     check("vgg-16");
 }
@@ -258,6 +263,29 @@ fn models_at_their_usual_sizes_have_as_many_parameters_as_in_pytorch() {
         let build = find(MODELS, name).unwrap().build;
         let spec = InputSpec { shape, classes: 10 };
         let network = build(&Options::new(), &spec).unwrap();
+        let counts = (
+            model::parameter_count(network.as_ref()),
+            prunable_count(network.as_ref()),
+        );
+        assert_eq!(counts, (parameters, prunable), "{name}");
+    }
+}
+
+/// The same numbers as torchvision's networks of these names have.
+#[test]
+fn models_for_imagenet_have_as_many_parameters_as_in_pytorch() {
+    for (name, parameters, prunable) in [
+        ("resnet-18", 11_689_512, 11_678_912),
+        ("resnet-34", 21_797_672, 21_779_648),
+        ("resnet-50", 25_557_032, 25_502_912),
+    ] {
+        let mut options = Options::new();
+        options.insert("stem".to_owned(), "imagenet".into());
+        let spec = InputSpec {
+            shape: vec![3, 224, 224],
+            classes: 1000,
+        };
+        let network = (find(MODELS, name).unwrap().build)(&options, &spec).unwrap();
         let counts = (
             model::parameter_count(network.as_ref()),
             prunable_count(network.as_ref()),

@@ -11,7 +11,7 @@ use plugin_api::schemars::Schema;
 use tch::Device;
 
 use super::{assemble, program};
-use crate::data::{DataContext, DataError};
+use crate::data::DataContext;
 use crate::experiment::{
     self, Catalog, ComponentInfo, Identity, Kind, Loaded, Named, Part, PluginInfo, PluginSource,
     RunTarget, Slot,
@@ -64,7 +64,7 @@ impl HostCatalog {
         };
         let checksum = match data::load(&data.name, &data.options, &context) {
             Ok(data) => data.checksum,
-            Err(error @ DataError::Missing { .. }) => {
+            Err(error) if error.is_missing() => {
                 let said = assemble::data_failure(&error);
                 self.missing.borrow_mut().get_or_insert(said);
                 String::new()

@@ -55,7 +55,7 @@ fn list(data_dir: &std::path::Path, output: &Output) -> Result<(), Failure> {
             let (status, folder) = match &item.status {
                 Status::Embedded => ("embedded", None),
                 Status::Found(folder) => ("found", Some(folder)),
-                Status::Missing { .. } => ("missing", None),
+                Status::Missing { .. } | Status::ByHand { .. } => ("missing", None),
             };
             stdout::line(json!({
                 "name": item.name, "summary": item.summary, "status": status, "folder": folder,

@@ -40,7 +40,7 @@ pub fn plan(args: &PlanArgs, output: &Output) -> Result<Exit, Failure> {
 pub fn plan_one(args: &PlanArgs, read: &Read, output: &Output) -> Result<Exit, Failure> {
     let (data, here) = match read.data(&args.experiment, args.place.device) {
         Ok(data) => (data, true),
-        Err(error @ DataError::Missing { .. }) => {
+        Err(error) if error.is_missing() => {
             let stand_in = stand_in(args, read)?;
             log::warn!("{}", assemble::data_failure(&error));
             (stand_in, false)
@@ -90,14 +90,21 @@ pub fn outline(
     Ok(outline)
 }
 
-/// Data of the declared shape in place of data that are missing.
+/// Data of the declared shape in place of data that are missing or need not be read. A folder of
+/// which nothing is declared is read.
 pub fn stand_in(args: &PlanArgs, read: &Read) -> Result<Dataset, Failure> {
     let named = &read.loaded.experiment.data;
-    let declared = declared(&named.name)
-        .ok_or_else(|| Failure::bad_input(format!("there is no dataset '{}'", named.name)))?;
-    declared
-        .stand_in(&named.options, args.place.device)
-        .map_err(Failure::bad_input)
+    let device = args.place.device;
+    match declared(&named.name, &named.options) {
+        Ok(declared) => Ok(declared.stand_in(device)),
+        Err(undeclared @ DataError::Undeclared { .. }) => read
+            .data(&args.experiment, device)
+            .map_err(|error| match error.is_missing() {
+                true => Failure::bad_input(undeclared),
+                false => Failure::bad_input(assemble::data_failure(&error)),
+            }),
+        Err(error) => Err(Failure::bad_input(error)),
+    }
 }
 
 fn text(outline: &Outline) -> String {

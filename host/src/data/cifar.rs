@@ -163,13 +163,29 @@ mod tests {
             data_dir: data.path().to_owned(),
             device: tch::Device::Cpu,
         };
-        let dataset = cifar100::build(&Options::new(), &context).unwrap();
+        let dataset = cifar100::LAYOUT.build(&Options::new(), &context).unwrap();
         assert_eq!(dataset.input_shape, [3, 32, 32]);
         assert_eq!((dataset.train.len(), dataset.test.len()), (50_000, 10_000));
         assert_eq!(dataset.train.labels.int64_value(&[0]), 42);
         // The first pixel of the green plane.
-        assert_eq!(dataset.train.inputs.int64_value(&[0, 1, 0, 0]), 255);
-        assert_eq!(dataset.train.inputs.int64_value(&[0, 0, 0, 0]), 0);
+        assert_eq!(
+            dataset
+                .train
+                .inputs
+                .tensor()
+                .unwrap()
+                .int64_value(&[0, 1, 0, 0]),
+            255
+        );
+        assert_eq!(
+            dataset
+                .train
+                .inputs
+                .tensor()
+                .unwrap()
+                .int64_value(&[0, 0, 0, 0]),
+            0
+        );
     }
 
     proptest! {

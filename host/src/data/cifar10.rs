@@ -1,10 +1,23 @@
 //! CIFAR-10 (Krizhevsky 2009), binary version: 50,000 + 10,000 photographs of 10 classes.
 
 use super::cifar::Layout;
+use super::fetch::{Origin, Pinned};
 use super::folder::Files;
-use super::image::Images;
-use super::{DataContext, DataError, Dataset};
-use crate::registry::Options;
+use super::image::{ImageOptions, Images};
+use super::{Definition, Source};
+use crate::registry::Entry;
+use plugin_api::schemars::schema_for;
+
+pub(super) const ENTRY: Entry<Definition> = Entry {
+    name: FILES.name,
+    summary: "50,000 + 10,000 photographs, 32x32 colour, 10 classes",
+    schema: || schema_for!(ImageOptions),
+    build: Definition {
+        load: |options, context| LAYOUT.build(options, context),
+        declared: |options| LAYOUT.images.declared(options),
+        source: Source::Published(&FILES, &ORIGIN),
+    },
+};
 
 pub(super) const FILES: Files = Files {
     name: "cifar10",
@@ -35,6 +48,10 @@ pub(super) const LAYOUT: Layout = Layout {
     label_bytes: 1,
 };
 
-pub(super) fn build(options: &Options, context: &DataContext) -> Result<Dataset, DataError> {
-    LAYOUT.build(options, context)
-}
+static ORIGIN: Origin = Origin {
+    base: "https://www.cs.toronto.edu/~kriz",
+    files: &[Pinned {
+        name: "cifar-10-binary.tar.gz",
+        sha256: "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+    }],
+};

@@ -1,10 +1,23 @@
 //! CIFAR-100 (Krizhevsky 2009), binary version: 50,000 + 10,000 photographs of 100 classes (the fine labels).
 
 use super::cifar::Layout;
+use super::fetch::{Origin, Pinned};
 use super::folder::Files;
-use super::image::Images;
-use super::{DataContext, DataError, Dataset};
-use crate::registry::Options;
+use super::image::{ImageOptions, Images};
+use super::{Definition, Source};
+use crate::registry::Entry;
+use plugin_api::schemars::schema_for;
+
+pub(super) const ENTRY: Entry<Definition> = Entry {
+    name: FILES.name,
+    summary: "50,000 + 10,000 photographs, 32x32 colour, 100 classes",
+    schema: || schema_for!(ImageOptions),
+    build: Definition {
+        load: |options, context| LAYOUT.build(options, context),
+        declared: |options| LAYOUT.images.declared(options),
+        source: Source::Published(&FILES, &ORIGIN),
+    },
+};
 
 pub(super) const FILES: Files = Files {
     name: "cifar100",
@@ -28,6 +41,10 @@ pub(super) const LAYOUT: Layout = Layout {
     label_bytes: 2,
 };
 
-pub(super) fn build(options: &Options, context: &DataContext) -> Result<Dataset, DataError> {
-    LAYOUT.build(options, context)
-}
+static ORIGIN: Origin = Origin {
+    base: "https://www.cs.toronto.edu/~kriz",
+    files: &[Pinned {
+        name: "cifar-100-binary.tar.gz",
+        sha256: "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
+    }],
+};

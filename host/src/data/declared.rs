@@ -2,21 +2,10 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::image::{ImageOptions, Images};
-use super::{
-    DataError, Dataset, Split, cifar10, cifar100, fashion_mnist, hidden_neuron, mnist, mnist1d,
-};
-use crate::registry::Options;
+use super::{Augment, DATASETS, DataError, Dataset, Split};
+use crate::registry::{Options, find};
 
-/// The image datasets.
-static IMAGES: &[&Images] = &[
-    &mnist::IMAGES,
-    &fashion_mnist::IMAGES,
-    &cifar10::LAYOUT.images,
-    &cifar100::LAYOUT.images,
-];
-
-/// What is published about a dataset.
+/// What is known about a dataset: it was published, or the experiment file says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Declared {
     /// Name in the experiment file.
@@ -29,38 +18,24 @@ pub struct Declared {
     pub train: i64,
     /// Samples to evaluate on.
     pub test: i64,
+    /// Random changes of the training images that the options ask for.
+    pub augment: Option<Augment>,
 }
 
-/// What is published about the dataset called `name`.
-pub fn declared(name: &str) -> Option<Declared> {
-    if name == mnist1d::NAME {
-        return Some(mnist1d::declared());
-    }
-    if name == hidden_neuron::NAME {
-        return Some(hidden_neuron::declared());
-    }
-    let images = IMAGES.iter().find(|images| images.name == name)?;
-    Some(Declared {
-        name: images.name,
-        input_shape: images.shape.iter().map(|&size| size as i64).collect(),
-        classes: i64::from(images.classes),
-        train: images.train as i64,
-        test: images.test as i64,
-    })
+/// What is known about the dataset called `name` with these options.
+///
+/// # Errors
+/// An unknown name, options that do not fit, a dataset of which nothing is known.
+pub fn declared(name: &str, options: &Options) -> Result<Declared, DataError> {
+    let entry = find(DATASETS, name).ok_or_else(|| DataError::unknown(name))?;
+    (entry.build.declared)(options)
 }
 
 impl Declared {
     /// A dataset of this shape that holds zeros and takes no memory, for plans and timings. It has
     /// no checksum.
-    ///
-    /// # Errors
-    /// Options that do not fit.
-    pub fn stand_in(&self, options: &Options, device: Device) -> Result<Dataset, DataError> {
+    pub fn stand_in(&self, device: Device) -> Dataset {
         let images = self.input_shape.len() == 3;
-        let augment = match images {
-            true => ImageOptions::read(self.name, options)?.augment,
-            false => None,
-        };
         let kind = if images { Kind::Uint8 } else { Kind::Float };
         let targets = if self.classes == 1 {
             Kind::Float
@@ -71,34 +46,43 @@ impl Declared {
             let shape = [&[samples], &self.input_shape[..]].concat();
             let one = vec![1; shape.len()];
             Split {
-                inputs: Tensor::zeros(&one[..], (kind, device)).expand(&shape[..], false),
+                inputs: Tensor::zeros(&one[..], (kind, device))
+                    .expand(&shape[..], false)
+                    .into(),
                 labels: Tensor::zeros([1], (targets, device)).expand([samples], false),
                 normalisation: None,
             }
         };
-        Ok(Dataset {
+        Dataset {
             name: self.name.to_owned(),
             classes: self.classes,
             input_shape: self.input_shape.clone(),
             train: split(self.train),
             test: split(self.test),
-            augment,
+            augment: self.augment,
             checksum: String::new(),
-        })
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{DATASETS, DataContext, load};
+    use crate::data::{DataContext, load};
+    use serde_json::json;
 
     #[test]
     fn every_dataset_is_declared() {
         for entry in DATASETS {
-            assert_eq!(declared(entry.name).unwrap().name, entry.name);
+            let options = match entry.name {
+                "image-folder" => json!({"expect": {"classes": 2, "train": 1, "test": 1}}),
+                _ => json!({}),
+            };
+            let declared = declared(entry.name, options.as_object().unwrap());
+            assert_eq!(declared.unwrap().name, entry.name);
         }
-        assert_eq!(declared("cifar"), None);
+        let unknown = declared("cifar", &Options::new());
+        assert!(matches!(unknown, Err(DataError::Unknown { .. })));
     }
 
     #[test]
@@ -108,16 +92,22 @@ mod tests {
             device: Device::Cpu,
         };
         let real = load("mnist1d", &Options::new(), &context).unwrap();
-        let declared = declared("mnist1d").unwrap();
-        let stand_in = declared.stand_in(&Options::new(), Device::Cpu).unwrap();
+        let declared = declared("mnist1d", &Options::new()).unwrap();
+        let stand_in = declared.stand_in(Device::Cpu);
         assert_eq!(stand_in.input_shape, real.input_shape);
         assert_eq!(stand_in.classes, real.classes);
         for (got, expected) in [(stand_in.train, real.train), (stand_in.test, real.test)] {
-            assert_eq!(got.inputs.size(), expected.inputs.size());
-            assert_eq!(got.inputs.kind(), expected.inputs.kind());
+            let (zeros, real) = (
+                got.inputs.tensor().unwrap(),
+                expected.inputs.tensor().unwrap(),
+            );
+            assert_eq!((zeros.size(), zeros.kind()), (real.size(), real.kind()));
             assert_eq!(got.labels.size(), expected.labels.size());
             let index = Tensor::from_slice(&[7i64, 3]);
-            let ((x, y), (p, q)) = (got.gather(&index), expected.gather(&index));
+            let ((x, y), (p, q)) = (
+                got.gather(&index).unwrap(),
+                expected.gather(&index).unwrap(),
+            );
             assert_eq!((x.size(), y.kind()), (p.size(), q.kind()));
         }
     }

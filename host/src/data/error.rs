@@ -31,6 +31,52 @@ pub enum DataError {
         /// The folders searched.
         folders: String,
     },
+    /// A dataset that has to be put in its place by hand is not there.
+    #[error("dataset '{name}' lacks {}; {advice}", folder.display())]
+    Absent {
+        /// The dataset.
+        name: &'static str,
+        /// What is missing.
+        folder: PathBuf,
+        /// What to do.
+        advice: String,
+    },
+    /// A dataset that the program does not fetch.
+    #[error("dataset '{name}' cannot be fetched: {advice}")]
+    ByHand {
+        /// The dataset.
+        name: &'static str,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// Nothing is known of a dataset before it is read.
+    #[error(
+        "nothing is known of dataset '{name}' while it is not here: to plan without it, add what it holds \
+         to [data], as `expect = {{ classes = 1000, train = 1281167, test = 50000 }}`"
+    )]
+    Undeclared {
+        /// The dataset.
+        name: &'static str,
+    },
+    /// Folders and files are not laid out as they should be.
+    #[error("{}: {reason}", path.display())]
+    Layout {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong, what is expected and what to do.
+        reason: String,
+    },
+    /// A file is not an image, or damaged.
+    #[error(
+        "{} is no image that can be read: {reason}; replace it by a whole JPEG or PNG file or remove it",
+        path.display()
+    )]
+    BadImage {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A file is not what it should be.
     #[error(
         "{}: {field} should be {expected} but is {got}; the file is damaged or another dataset's: \
@@ -91,6 +137,11 @@ pub enum DataError {
 }
 
 impl DataError {
+    /// Whether the data are simply not here, so that a plan can do without them.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::Missing { .. } | Self::Absent { .. })
+    }
+
     /// No dataset is called `name`.
     pub(super) fn unknown(name: &str) -> Self {
         let known: Vec<_> = super::DATASETS.iter().map(|entry| entry.name).collect();

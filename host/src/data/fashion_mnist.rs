@@ -1,9 +1,22 @@
 //! Fashion-MNIST (Xiao, Rasul, Vollgraf 2017, arXiv:1708.07747): 60,000 + 10,000 articles of clothing.
 
+use super::fetch::{Origin, Pinned};
 use super::folder::{Files, Package};
-use super::image::Images;
-use super::{DataContext, DataError, Dataset, idx};
-use crate::registry::Options;
+use super::image::{ImageOptions, Images};
+use super::{Definition, Source, idx};
+use crate::registry::Entry;
+use plugin_api::schemars::schema_for;
+
+pub(super) const ENTRY: Entry<Definition> = Entry {
+    name: FILES.name,
+    summary: "60,000 + 10,000 articles of clothing, 28x28 grey, 10 classes",
+    schema: || schema_for!(ImageOptions),
+    build: Definition {
+        load: |options, context| idx::build(&IMAGES, &FILES, options, context),
+        declared: |options| IMAGES.declared(options),
+        source: Source::Published(&FILES, &ORIGIN),
+    },
+};
 
 pub(super) const FILES: Files = Files {
     name: "fashion-mnist",
@@ -27,13 +40,34 @@ pub(super) const IMAGES: Images = Images {
     std: &[0.3530],
 };
 
-pub(super) fn build(options: &Options, context: &DataContext) -> Result<Dataset, DataError> {
-    idx::build(&IMAGES, &FILES, options, context)
-}
+// The address knows no HTTPS; the digests protect the contents.
+static ORIGIN: Origin = Origin {
+    base: "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
+    files: &[
+        Pinned {
+            name: "train-images-idx3-ubyte.gz",
+            sha256: "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+        },
+        Pinned {
+            name: "train-labels-idx1-ubyte.gz",
+            sha256: "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+        },
+        Pinned {
+            name: "t10k-images-idx3-ubyte.gz",
+            sha256: "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+        },
+        Pinned {
+            name: "t10k-labels-idx1-ubyte.gz",
+            sha256: "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+        },
+    ],
+};
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::DataContext;
+    use crate::registry::Options;
     use std::path::{Path, PathBuf};
     use tch::{Device, Kind, Tensor};
 
@@ -51,15 +85,21 @@ mod tests {
             data_dir: PathBuf::from("no-such-folder"),
             device: Device::Cpu,
         };
-        let dataset = build(&Options::new(), &context).unwrap();
-        assert_eq!(dataset.train.inputs.size(), [60_000, 1, 28, 28]);
-        assert_eq!(dataset.test.inputs.size(), [10_000, 1, 28, 28]);
+        let dataset = (ENTRY.build.load)(&Options::new(), &context).unwrap();
+        assert_eq!(
+            dataset.train.inputs.tensor().unwrap().size(),
+            [60_000, 1, 28, 28]
+        );
+        assert_eq!(
+            dataset.test.inputs.tensor().unwrap().size(),
+            [10_000, 1, 28, 28]
+        );
         let histogram = |labels: &Tensor| -> Vec<i64> {
             Vec::try_from(labels.bincount(None::<Tensor>, 10)).unwrap()
         };
         assert_eq!(histogram(&dataset.train.labels), [6000; 10]);
         assert_eq!(histogram(&dataset.test.labels), [1000; 10]);
-        let pixels = dataset.train.inputs.to_kind(Kind::Double);
+        let pixels = dataset.train.inputs.tensor().unwrap().to_kind(Kind::Double);
         let mean = pixels.mean(Kind::Double).double_value(&[]);
         let std = pixels.std(false).double_value(&[]);
         assert!((mean - 72.94).abs() < 0.005, "{mean}");
@@ -71,7 +111,7 @@ mod tests {
         assert_eq!(dataset.checksum, CHECKSUM);
 
         let all = Tensor::arange(60_000, (Kind::Int64, Device::Cpu));
-        let (inputs, _) = dataset.train.gather(&all);
+        let (inputs, _) = dataset.train.gather(&all).unwrap();
         let mean = inputs.mean(Kind::Double).double_value(&[]);
         let std = inputs.std(false).double_value(&[]);
         assert!(

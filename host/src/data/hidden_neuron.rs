@@ -1,14 +1,14 @@
 //! Inputs and targets of the single hidden neuron (Gadhikar & Burkholz 2024, arXiv:2402.19262,
 //! section 2): normal inputs `x`, target `relu(x_1)`.
 
-use super::{DataContext, DataError, Dataset, Declared, Split, checksum};
-use crate::registry::{Options, parse};
+use super::{DataContext, DataError, Dataset, Declared, Definition, Source, Split, checksum};
+use crate::registry::{Entry, Options, parse};
 use crate::rng::{Moment, Purpose, Stream};
-use plugin_api::schemars::{self, JsonSchema};
+use plugin_api::schemars::{self, JsonSchema, schema_for};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-pub(super) const NAME: &str = "hidden-neuron";
+const NAME: &str = "hidden-neuron";
 
 /// Options of `hidden-neuron`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -34,19 +34,30 @@ impl Default for HiddenNeuronOptions {
     }
 }
 
-/// What is known with the default options.
-pub(super) fn declared() -> Declared {
-    let options = HiddenNeuronOptions::default();
-    Declared {
+pub(super) const ENTRY: Entry<Definition> = Entry {
+    name: NAME,
+    summary: "normal inputs with relu(x_1) as target, for one hidden neuron; generated",
+    schema: || schema_for!(HiddenNeuronOptions),
+    build: Definition {
+        load: build,
+        declared,
+        source: Source::Embedded,
+    },
+};
+
+fn declared(options: &Options) -> Result<Declared, DataError> {
+    let options = read(options)?;
+    Ok(Declared {
         name: NAME,
         input_shape: vec![options.dimension as i64],
         classes: 1,
         train: options.samples as i64,
         test: options.samples as i64,
-    }
+        augment: None,
+    })
 }
 
-pub(super) fn build(options: &Options, context: &DataContext) -> Result<Dataset, DataError> {
+fn read(options: &Options) -> Result<HiddenNeuronOptions, DataError> {
     let refuse = |reason| DataError::Options { name: NAME, reason };
     let options: HiddenNeuronOptions = parse(options).map_err(|error| refuse(error.to_string()))?;
     let HiddenNeuronOptions {
@@ -58,6 +69,12 @@ pub(super) fn build(options: &Options, context: &DataContext) -> Result<Dataset,
              at least twice the dimension"
         )));
     }
+    Ok(options)
+}
+
+fn build(options: &Options, context: &DataContext) -> Result<Dataset, DataError> {
+    let options = read(options)?;
+    let dimension = options.dimension;
     let mut bytes = Vec::new();
     let mut split = |number: u64| {
         let inputs = draw(&options, number)?;
@@ -69,7 +86,8 @@ pub(super) fn build(options: &Options, context: &DataContext) -> Result<Dataset,
         Ok(Split {
             inputs: Tensor::from_slice(&inputs)
                 .view([-1, dimension as i64])
-                .to_device(context.device),
+                .to_device(context.device)
+                .into(),
             labels: Tensor::from_slice(&targets).to_device(context.device),
             normalisation: None,
         })
@@ -155,16 +173,19 @@ mod tests {
     fn samples_are_white_come_in_pairs_and_have_the_relu_of_the_first_value_as_target() {
         let data = load(serde_json::json!({"dimension": 4, "samples": 60})).unwrap();
         for split in [&data.train, &data.test] {
-            assert_eq!(split.inputs.size(), [60, 4]);
-            let x = split.inputs.to_kind(Kind::Double);
+            assert_eq!(split.inputs.tensor().unwrap().size(), [60, 4]);
+            let x = split.inputs.tensor().unwrap().to_kind(Kind::Double);
             let identity = Tensor::eye(4, (Kind::Double, Device::Cpu));
             let covariance = x.transpose(0, 1).matmul(&x) / 60.0;
             assert!((covariance - identity).abs().max().double_value(&[]) < 1e-6);
             assert_eq!(x.sum(Kind::Double).double_value(&[]), 0.0);
             assert_eq!(x.get(6), -x.get(7));
-            assert_eq!(split.labels, split.inputs.select(1, 0).relu());
+            assert_eq!(
+                split.labels,
+                split.inputs.tensor().unwrap().select(1, 0).relu()
+            );
         }
-        assert_ne!(data.train.inputs, data.test.inputs);
+        assert_ne!(data.train.inputs.tensor(), data.test.inputs.tensor());
     }
 
     #[test]

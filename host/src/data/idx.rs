@@ -228,7 +228,7 @@ mod tests {
         };
         let files = &super::super::mnist::FILES;
         let dataset = build(&TOY, files, &Options::new(), &context).unwrap();
-        assert_eq!(dataset.train.inputs.size(), [3, 1, 2, 2]);
+        assert_eq!(dataset.train.inputs.tensor().unwrap().size(), [3, 1, 2, 2]);
         assert_eq!(dataset.test.len(), 1);
         let labels: Vec<i64> = Vec::try_from(&dataset.train.labels).unwrap();
         assert_eq!(labels, [9, 0, 4]);

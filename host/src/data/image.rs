@@ -1,7 +1,7 @@
 //! What the image datasets have in common: their options and how bytes become a dataset.
 
 use super::augment::{Augment, MAX_CROP};
-use super::{DataContext, DataError, Dataset, Normalisation, Split, checksum, labels};
+use super::{DataContext, DataError, Dataset, Declared, Normalisation, Split, checksum, labels};
 use crate::registry::{Options, parse};
 use plugin_api::schemars::{self, JsonSchema};
 use serde::{Deserialize, Serialize};
@@ -57,6 +57,18 @@ pub(super) struct Samples {
 }
 
 impl Images {
+    /// What is published about the dataset, with the options' augmentation.
+    pub(super) fn declared(&self, options: &Options) -> Result<Declared, DataError> {
+        Ok(Declared {
+            name: self.name,
+            input_shape: self.shape.iter().map(|&size| size as i64).collect(),
+            classes: i64::from(self.classes),
+            train: self.train as i64,
+            test: self.test as i64,
+            augment: ImageOptions::read(self.name, options)?.augment,
+        })
+    }
+
     /// The dataset of these samples, whose number and labels the reader has checked.
     pub(super) fn dataset(
         &self,
@@ -69,7 +81,8 @@ impl Images {
         let split = |samples: &Samples| Split {
             inputs: Tensor::from_slice(&samples.pixels)
                 .view([-1, shape[0], shape[1], shape[2]])
-                .to_device(context.device),
+                .to_device(context.device)
+                .into(),
             labels: labels(&samples.labels, context.device),
             normalisation: Some(Normalisation::new(self.mean, self.std, context.device)),
         };

@@ -1,16 +1,8 @@
 //! What datasets there are and whether they are here.
 
-use super::{DATASETS, cifar10, cifar100, fashion_mnist, folder::Files, mnist};
+use super::{DATASETS, Source};
 use std::fmt;
 use std::path::{Path, PathBuf};
-
-/// The datasets that are read from files.
-pub(super) static ON_DISK: &[&Files] = &[
-    &mnist::FILES,
-    &fashion_mnist::FILES,
-    &cifar10::FILES,
-    &cifar100::FILES,
-];
 
 /// One dataset.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +27,11 @@ pub enum Status {
         /// The dataset's name.
         name: &'static str,
     },
+    /// To be put in its place by hand.
+    ByHand {
+        /// What to do.
+        advice: &'static str,
+    },
 }
 
 impl fmt::Display for Status {
@@ -43,6 +40,7 @@ impl fmt::Display for Status {
             Self::Embedded => write!(f, "embedded"),
             Self::Found(path) => write!(f, "found at {}", path.display()),
             Self::Missing { name } => write!(f, "missing: `host data fetch {name}`"),
+            Self::ByHand { advice } => write!(f, "missing: {advice}"),
         }
     }
 }
@@ -54,11 +52,15 @@ pub fn inventory(data_dir: &Path) -> Vec<Item> {
         .map(|entry| Item {
             name: entry.name,
             summary: entry.summary,
-            status: match ON_DISK.iter().find(|files| files.name == entry.name) {
-                None => Status::Embedded,
-                Some(files) => match files.find(data_dir, None) {
+            status: match &entry.build.source {
+                Source::Embedded => Status::Embedded,
+                Source::Published(files, _) => match files.find(data_dir, None) {
                     Ok(folder) => Status::Found(folder),
                     Err(_) => Status::Missing { name: entry.name },
+                },
+                Source::ByHand { is_here, advice } => match is_here(data_dir) {
+                    Some(folder) => Status::Found(folder),
+                    None => Status::ByHand { advice },
                 },
             },
         })
@@ -68,6 +70,7 @@ pub fn inventory(data_dir: &Path) -> Vec<Item> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::cifar100;
 
     #[test]
     fn says_what_is_embedded_found_and_missing() {
@@ -86,5 +89,9 @@ mod tests {
         assert_eq!(status("mnist1d"), "embedded");
         assert_eq!(status("cifar100"), format!("found at {}", dir.display()));
         assert_eq!(status("cifar10"), "missing: `host data fetch cifar10`");
+        assert!(status("tiny-imagenet").starts_with("missing: get http://cs231n"));
+        std::fs::create_dir_all(data.path().join("image-folder/train")).unwrap();
+        let folder = inventory(data.path()).pop().unwrap().status;
+        assert_eq!(folder, Status::Found(data.path().join("image-folder")));
     }
 }

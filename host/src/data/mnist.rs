@@ -1,9 +1,22 @@
 //! MNIST (LeCun, Cortes, Burges 1998): 60,000 + 10,000 handwritten digits.
 
+use super::fetch::{Origin, Pinned};
 use super::folder::Files;
-use super::image::Images;
-use super::{DataContext, DataError, Dataset, idx};
-use crate::registry::Options;
+use super::image::{ImageOptions, Images};
+use super::{Definition, Source, idx};
+use crate::registry::Entry;
+use plugin_api::schemars::schema_for;
+
+pub(super) const ENTRY: Entry<Definition> = Entry {
+    name: FILES.name,
+    summary: "60,000 + 10,000 handwritten digits, 28x28 grey, 10 classes",
+    schema: || schema_for!(ImageOptions),
+    build: Definition {
+        load: |options, context| idx::build(&IMAGES, &FILES, options, context),
+        declared: |options| IMAGES.declared(options),
+        source: Source::Published(&FILES, &ORIGIN),
+    },
+};
 
 pub(super) const FILES: Files = Files {
     name: "mnist",
@@ -23,6 +36,24 @@ pub(super) const IMAGES: Images = Images {
     std: &[0.3081],
 };
 
-pub(super) fn build(options: &Options, context: &DataContext) -> Result<Dataset, DataError> {
-    idx::build(&IMAGES, &FILES, options, context)
-}
+static ORIGIN: Origin = Origin {
+    base: "https://ossci-datasets.s3.amazonaws.com/mnist",
+    files: &[
+        Pinned {
+            name: "train-images-idx3-ubyte.gz",
+            sha256: "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+        },
+        Pinned {
+            name: "train-labels-idx1-ubyte.gz",
+            sha256: "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+        },
+        Pinned {
+            name: "t10k-images-idx3-ubyte.gz",
+            sha256: "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+        },
+        Pinned {
+            name: "t10k-labels-idx1-ubyte.gz",
+            sha256: "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+        },
+    ],
+};

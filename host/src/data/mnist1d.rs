@@ -1,13 +1,15 @@
 //! MNIST-1D (Greydanus, Kobak 2020, arXiv:2011.14439), embedded; `mnist1d.md` tells how it was made.
 
-use super::{DataContext, DataError, Dataset, Declared, Split, checksum, labels};
-use crate::registry::{Options, parse};
-use plugin_api::schemars::{self, JsonSchema};
+use super::{
+    DataContext, DataError, Dataset, Declared, Definition, Source, Split, checksum, labels,
+};
+use crate::registry::{Entry, Options, parse};
+use plugin_api::schemars::{self, JsonSchema, schema_for};
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-pub(super) const NAME: &str = "mnist1d";
+const NAME: &str = "mnist1d";
 const FEATURES: usize = 40;
 const CLASSES: u8 = 10;
 
@@ -18,17 +20,29 @@ static FILE: &[u8] = include_bytes!("mnist1d.safetensors");
 #[serde(deny_unknown_fields, default)]
 pub struct Mnist1dOptions {}
 
-pub(super) fn declared() -> Declared {
+pub(super) const ENTRY: Entry<Definition> = Entry {
+    name: NAME,
+    summary: "4,000 + 1,000 noisy one-dimensional digits of 40 values, 10 classes; embedded",
+    schema: || schema_for!(Mnist1dOptions),
+    build: Definition {
+        load: build,
+        declared: |_| Ok(declared()),
+        source: Source::Embedded,
+    },
+};
+
+fn declared() -> Declared {
     Declared {
         name: NAME,
         input_shape: vec![FEATURES as i64],
         classes: i64::from(CLASSES),
         train: 4000,
         test: 1000,
+        augment: None,
     }
 }
 
-pub(super) fn build(options: &Options, context: &DataContext) -> Result<Dataset, DataError> {
+fn build(options: &Options, context: &DataContext) -> Result<Dataset, DataError> {
     let _: Mnist1dOptions = parse(options).map_err(|error| DataError::Options {
         name: NAME,
         reason: error.to_string(),
@@ -46,7 +60,8 @@ pub(super) fn build(options: &Options, context: &DataContext) -> Result<Dataset,
         Split {
             inputs: Tensor::from_slice(&numbers)
                 .view([-1, FEATURES as i64])
-                .to_device(context.device),
+                .to_device(context.device)
+                .into(),
             labels: labels(classes, context.device),
             normalisation: None,
         }
@@ -78,11 +93,14 @@ mod tests {
             device: Device::Cpu,
         };
         let dataset = build(&Options::new(), &context).unwrap();
-        assert_eq!(dataset.train.inputs.size(), [4000, 40]);
-        assert_eq!(dataset.test.inputs.size(), [1000, 40]);
-        assert_eq!(dataset.train.inputs.kind(), Kind::Float);
+        assert_eq!(dataset.train.inputs.tensor().unwrap().size(), [4000, 40]);
+        assert_eq!(dataset.test.inputs.tensor().unwrap().size(), [1000, 40]);
+        assert_eq!(dataset.train.inputs.tensor().unwrap().kind(), Kind::Float);
         for split in [&dataset.train, &dataset.test] {
-            assert_eq!(split.labels.size()[0], split.inputs.size()[0]);
+            assert_eq!(
+                split.labels.size()[0],
+                split.inputs.tensor().unwrap().size()[0]
+            );
             let counts: Vec<i64> =
                 Vec::try_from(split.labels.bincount(None::<Tensor>, 10)).unwrap();
             assert_eq!(counts.len(), 10);
@@ -92,7 +110,7 @@ mod tests {
                 counts.iter().all(|&c| (c - expected).abs() < 50),
                 "{counts:?}"
             );
-            assert!(bool::try_from(split.inputs.isfinite().all()).unwrap());
+            assert!(bool::try_from(split.inputs.tensor().unwrap().isfinite().all()).unwrap());
         }
         assert_eq!(dataset.checksum, CHECKSUM);
     }

@@ -1,40 +1,75 @@
-//! Datasets, held in memory on the training device.
+//! Datasets: in memory on the training device, or in files that are decoded when they are needed.
 //!
-//! To add one, write its file with a `build` function and name it in [`DATASETS`]; if it can be
-//! downloaded, also in `fetch/source.rs`.
+//! To add one, write its file with an `ENTRY` and name it in [`DATASETS`].
 
 mod augment;
 mod cifar;
 mod cifar10;
 mod cifar100;
+mod crop;
 mod declared;
 mod error;
 mod fashion_mnist;
 pub mod fetch;
 mod folder;
+#[cfg(test)]
+mod golden;
 mod hidden_neuron;
 mod idx;
 mod image;
+mod image_files;
+mod image_folder;
+mod image_index;
 mod inventory;
 mod mnist;
 mod mnist1d;
+mod picture;
+mod resample;
+mod split;
+mod tiny_imagenet;
 
 use crate::registry::{Entry, Options, find};
-use plugin_api::schemars::schema_for;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
 
-use crate::rng::Stream;
 pub use augment::Augment;
+pub use crop::ResizedCrop;
 pub use declared::{Declared, declared};
 pub use error::DataError;
+use fetch::Origin;
+use folder::Files;
 pub use hidden_neuron::HiddenNeuronOptions;
 pub use image::ImageOptions;
+pub use image_files::{Draw, ImageFiles, Pick};
+pub use image_folder::{Expected, ImageFolderOptions};
 pub use inventory::{Item, Status, inventory};
 pub use mnist1d::Mnist1dOptions;
+pub use split::{Inputs, Normalisation, Split};
 
-/// Reads a dataset with the experiment's options.
-pub type Build = fn(&Options, &DataContext) -> Result<Dataset, DataError>;
+/// What the host knows of a dataset.
+pub struct Definition {
+    /// Reads it with the experiment's options.
+    load: fn(&Options, &DataContext) -> Result<Dataset, DataError>,
+    /// What is known before it is read.
+    declared: fn(&Options) -> Result<Declared, DataError>,
+    /// Where its files come from.
+    source: Source,
+}
+
+/// Where a dataset's files come from.
+enum Source {
+    /// They are part of the program.
+    Embedded,
+    /// They can be fetched.
+    Published(&'static Files, &'static Origin),
+    /// A person puts them in their place.
+    ByHand {
+        /// Their folder, given the data folder, if they are there.
+        is_here: fn(&Path) -> Option<PathBuf>,
+        /// What to do if they are not.
+        advice: &'static str,
+    },
+}
 
 /// Where datasets lie and where they are to live.
 #[derive(Clone, Debug)]
@@ -46,43 +81,15 @@ pub struct DataContext {
 }
 
 /// Every dataset by its name in the experiment file.
-pub static DATASETS: &[Entry<Build>] = &[
-    Entry {
-        name: mnist1d::NAME,
-        summary: "4,000 + 1,000 noisy one-dimensional digits of 40 values, 10 classes; embedded",
-        schema: || schema_for!(Mnist1dOptions),
-        build: mnist1d::build,
-    },
-    Entry {
-        name: mnist::FILES.name,
-        summary: "60,000 + 10,000 handwritten digits, 28x28 grey, 10 classes",
-        schema: || schema_for!(ImageOptions),
-        build: mnist::build,
-    },
-    Entry {
-        name: fashion_mnist::FILES.name,
-        summary: "60,000 + 10,000 articles of clothing, 28x28 grey, 10 classes",
-        schema: || schema_for!(ImageOptions),
-        build: fashion_mnist::build,
-    },
-    Entry {
-        name: cifar10::FILES.name,
-        summary: "50,000 + 10,000 photographs, 32x32 colour, 10 classes",
-        schema: || schema_for!(ImageOptions),
-        build: cifar10::build,
-    },
-    Entry {
-        name: cifar100::FILES.name,
-        summary: "50,000 + 10,000 photographs, 32x32 colour, 100 classes",
-        schema: || schema_for!(ImageOptions),
-        build: cifar100::build,
-    },
-    Entry {
-        name: hidden_neuron::NAME,
-        summary: "normal inputs with relu(x_1) as target, for one hidden neuron; generated",
-        schema: || schema_for!(HiddenNeuronOptions),
-        build: hidden_neuron::build,
-    },
+pub static DATASETS: &[Entry<Definition>] = &[
+    mnist1d::ENTRY,
+    mnist::ENTRY,
+    fashion_mnist::ENTRY,
+    cifar10::ENTRY,
+    cifar100::ENTRY,
+    tiny_imagenet::ENTRY,
+    image_folder::ENTRY,
+    hidden_neuron::ENTRY,
 ];
 
 /// Reads the dataset called `name`.
@@ -91,7 +98,7 @@ pub static DATASETS: &[Entry<Build>] = &[
 /// An unknown name, options that do not fit, files that are missing or damaged.
 pub fn load(name: &str, options: &Options, context: &DataContext) -> Result<Dataset, DataError> {
     let entry = find(DATASETS, name).ok_or_else(|| DataError::unknown(name))?;
-    (entry.build)(options, context)
+    (entry.build.load)(options, context)
 }
 
 /// A dataset with its two splits.
@@ -109,100 +116,10 @@ pub struct Dataset {
     pub test: Split,
     /// Random changes of the training images, where the experiment asks for them.
     pub augment: Option<Augment>,
-    /// BLAKE3 of the raw bytes, part of a run's identity: training inputs, training labels, test
-    /// inputs, test labels. Pixels and labels are a byte each, other inputs f32 in little endian.
+    /// Part of a run's identity. Of data in memory BLAKE3 of the raw bytes: training inputs, training
+    /// labels, test inputs, test labels; pixels and labels are a byte each, other inputs f32 in
+    /// little endian. Of image files BLAKE3 of their names, lengths and ends.
     pub checksum: String,
-}
-
-/// Samples and labels of one split.
-#[derive(Debug)]
-pub struct Split {
-    /// `[samples, ...input_shape]`, u8 (images) or f32, on the training device.
-    pub inputs: Tensor,
-    /// `[samples]`, on the training device: classes in i64, or targets that are numbers in f32.
-    pub labels: Tensor,
-    /// How u8 pixels become the model's inputs; none for data stored as f32.
-    pub normalisation: Option<Normalisation>,
-}
-
-impl Split {
-    /// Number of samples.
-    pub fn len(&self) -> i64 {
-        self.labels.size()[0]
-    }
-
-    /// Whether there is no sample.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The device the samples live on.
-    pub fn device(&self) -> Device {
-        self.labels.device()
-    }
-
-    /// The batch of the samples at `index`, ready for the model. The host does not wait for the device.
-    ///
-    /// # Shapes
-    /// `index`: `[n]`, i64, on the split's device; result: inputs `[n, ...input_shape]` f32, labels `[n]`.
-    pub fn gather(&self, index: &Tensor) -> (Tensor, Tensor) {
-        let inputs = self.inputs.index_select(0, index);
-        (self.normalise(&inputs), self.labels.index_select(0, index))
-    }
-
-    /// As [`gather`](Split::gather), with the images changed at random before they are normalised.
-    ///
-    /// # Panics
-    /// If the samples are not images.
-    pub fn gather_augmented(
-        &self,
-        index: &Tensor,
-        augment: &Augment,
-        stream: &mut Stream,
-    ) -> (Tensor, Tensor) {
-        let inputs = augment.apply(&self.inputs.index_select(0, index), stream);
-        (self.normalise(&inputs), self.labels.index_select(0, index))
-    }
-
-    fn normalise(&self, inputs: &Tensor) -> Tensor {
-        match &self.normalisation {
-            Some(normalisation) => normalisation.apply(inputs),
-            None => inputs.to_kind(Kind::Float),
-        }
-    }
-}
-
-/// `(pixel / 255 - mean) / std`, per channel, as one product and one sum.
-#[derive(Debug)]
-pub struct Normalisation {
-    /// `1 / (255 std)`: `[1, channels, 1, 1]`, f32, on the training device.
-    scale: Tensor,
-    /// `-mean / std`: `[1, channels, 1, 1]`, f32, on the training device.
-    shift: Tensor,
-}
-
-impl Normalisation {
-    /// The normalisation with these means and standard deviations of the channels, on the scale 0 to 1.
-    pub fn new(mean: &[f64], std: &[f64], device: Device) -> Self {
-        let channels = |values: Vec<f32>| {
-            Tensor::from_slice(&values)
-                .view([1, -1, 1, 1])
-                .to_device(device)
-        };
-        let pairs = || mean.iter().zip(std);
-        Self {
-            scale: channels(pairs().map(|(_, s)| (1.0 / (255.0 * s)) as f32).collect()),
-            shift: channels(pairs().map(|(m, s)| (-m / s) as f32).collect()),
-        }
-    }
-
-    /// The model's inputs.
-    ///
-    /// # Shapes
-    /// `pixels`: `[n, channels, height, width]`, u8; result: the same, f32.
-    pub fn apply(&self, pixels: &Tensor) -> Tensor {
-        (pixels * &self.scale).g_add_(&self.shift)
-    }
 }
 
 /// BLAKE3 of `parts` one after the other, in hexadecimal.
@@ -224,54 +141,6 @@ fn labels(bytes: &[u8], device: Device) -> Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn split() -> Split {
-        let pixels: Vec<u8> = (0..4 * 3 * 2 * 2).map(|i| (i * 5) as u8).collect();
-        Split {
-            inputs: Tensor::from_slice(&pixels).view([4, 3, 2, 2]),
-            labels: labels(&[3, 1, 0, 2], Device::Cpu),
-            normalisation: Some(Normalisation::new(
-                &[0.5, 0.25, 0.125],
-                &[0.2, 0.3, 0.4],
-                Device::Cpu,
-            )),
-        }
-    }
-
-    #[test]
-    fn gathers_the_samples_in_the_order_of_the_index_and_normalises_each_pixel() {
-        let split = split();
-        let (inputs, labels) = split.gather(&Tensor::from_slice(&[2i64, 0, 2]));
-        assert_eq!(inputs.size(), [3, 3, 2, 2]);
-        assert_eq!(inputs.kind(), Kind::Float);
-        assert_eq!(Vec::<i64>::try_from(&labels).unwrap(), [0, 3, 0]);
-        let got = Vec::<f32>::try_from(inputs.flatten(0, -1)).unwrap();
-        let mut at = 0;
-        for sample in [2usize, 0, 2] {
-            for channel in 0..3 {
-                for place in 0..4 {
-                    let pixel = ((sample * 12 + channel * 4 + place) * 5) as f64;
-                    let mean = [0.5, 0.25, 0.125][channel];
-                    let std = [0.2, 0.3, 0.4][channel];
-                    let expected = (pixel / 255.0 - mean) / std;
-                    assert!((f64::from(got[at]) - expected).abs() < 1e-6);
-                    at += 1;
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn leaves_data_stored_as_numbers_as_they_are() {
-        let split = Split {
-            inputs: Tensor::from_slice(&[1.5f32, -2.0, 0.25, 8.0]).view([2, 2]),
-            labels: labels(&[0, 1], Device::Cpu),
-            normalisation: None,
-        };
-        let (inputs, _) = split.gather(&Tensor::from_slice(&[1i64, 0]));
-        let got = Vec::<f32>::try_from(inputs.flatten(0, -1)).unwrap();
-        assert_eq!(got, [0.25, 8.0, 1.5, -2.0]);
-    }
 
     #[test]
     fn schemas_admit_what_the_options_structs_admit() {

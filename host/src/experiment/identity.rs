@@ -19,7 +19,8 @@ use super::{Kind, Slot};
 const SCHEMA_VERSION: u64 = 1;
 
 /// Schema keyword of options that say where something lies and not what it is, such as a folder of
-/// data whose checksum is part of the identity anyway. They are left out of it.
+/// data whose checksum is part of the identity anyway, or how much memory may be used for it. They
+/// are left out of it.
 const LOCATION: &str = "x-location";
 
 /// The identity of an experiment or of a part of it.

@@ -12,6 +12,7 @@ pub mod hidden_neuron;
 mod lenet;
 mod mlp;
 mod parts;
+mod residual;
 mod resnet;
 mod vgg;
 
@@ -20,7 +21,7 @@ pub use connections::{Connections, Units};
 pub use lenet::LenetOptions;
 pub use mlp::MlpOptions;
 pub use parts::{Initialisation, NORM_MOMENTUM};
-pub use resnet::{CifarResnetOptions, Resnet18Options};
+pub use resnet::{CifarResnetOptions, Resnet50Options, ResnetOptions, Stem};
 pub use vgg::VggOptions;
 
 /// The models that an experiment file can name.
@@ -33,6 +34,8 @@ pub static MODELS: &[Entry<Build>] = &[
     resnet::RESNET_44,
     resnet::RESNET_56,
     resnet::RESNET_18,
+    resnet::RESNET_34,
+    resnet::RESNET_50,
     vgg::ENTRY,
     hidden_neuron::ENTRY,
 ];

@@ -130,6 +130,11 @@ impl Assembly {
         (connections, input)
     }
 
+    /// Starts the scale of this batch norm at 0.
+    pub(super) fn silence(&mut self, norm: &Norm) {
+        self.parameters[norm.affine[0]].init = Init::Constant(0.0);
+    }
+
     fn convolution(
         &mut self,
         name: &str,

@@ -1,15 +1,14 @@
-//! Residual networks of basic blocks for small images.
+//! Residual networks, for small images and large ones.
 
 use std::num::NonZeroU16;
 
 use plugin_api::schemars::{self, JsonSchema, schema_for};
 use serde::{Deserialize, Serialize};
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
-use super::parts::{
-    Assembly, Convolution, Initialisation, Linear, Norm, Pass, image_channels, parse, relu,
-};
-use super::{Buffer, Build, Connections, InputSpec, Mode, ModelError, Network, Parameter, Units};
+use super::parts::{Assembly, Initialisation, Linear, Pass, image_channels, parse, relu};
+use super::residual::{BASIC, BOTTLENECK, Block, Kind, Unit};
+use super::{Buffer, Build, Connections, InputSpec, Mode, ModelError, Network, Parameter};
 use crate::registry::{Entry, Options};
 
 pub(super) const RESNET_20: Entry<Build> = cifar(
@@ -34,9 +33,63 @@ pub(super) const RESNET_56: Entry<Build> = cifar(
 );
 pub(super) const RESNET_18: Entry<Build> = Entry {
     name: "resnet-18",
-    summary: "ResNet-18 with a 3x3 stem and no max-pool, for images of 32 or 64 pixels",
-    schema: || schema_for!(Resnet18Options),
-    build: build_18,
+    summary: "ResNet-18: four stages of two basic blocks",
+    schema: || schema_for!(ResnetOptions),
+    build: |options, spec| {
+        let ResnetOptions {
+            width,
+            stem,
+            zero_init_residual,
+            init,
+        } = parse("resnet-18", options, spec)?;
+        build(
+            "resnet-18",
+            BASIC,
+            &[2, 2, 2, 2],
+            (width, stem, zero_init_residual, init),
+            spec,
+        )
+    },
+};
+pub(super) const RESNET_34: Entry<Build> = Entry {
+    name: "resnet-34",
+    summary: "ResNet-34: four stages of three, four, six and three basic blocks",
+    schema: || schema_for!(ResnetOptions),
+    build: |options, spec| {
+        let ResnetOptions {
+            width,
+            stem,
+            zero_init_residual,
+            init,
+        } = parse("resnet-34", options, spec)?;
+        build(
+            "resnet-34",
+            BASIC,
+            &[3, 4, 6, 3],
+            (width, stem, zero_init_residual, init),
+            spec,
+        )
+    },
+};
+pub(super) const RESNET_50: Entry<Build> = Entry {
+    name: "resnet-50",
+    summary: "ResNet-50: four stages of three, four, six and three bottleneck blocks",
+    schema: || schema_for!(Resnet50Options),
+    build: |options, spec| {
+        let Resnet50Options {
+            width,
+            stem,
+            zero_init_residual,
+            init,
+        } = parse("resnet-50", options, spec)?;
+        build(
+            "resnet-50",
+            BOTTLENECK,
+            &[3, 4, 6, 3],
+            (width, stem, zero_init_residual, init),
+            spec,
+        )
+    },
 };
 
 const fn cifar(name: &'static str, summary: &'static str, build: Build) -> Entry<Build> {
@@ -72,28 +125,75 @@ impl Default for CifarResnetOptions {
     }
 }
 
-/// Options of `resnet-18`.
+/// What comes before the first stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stem {
+    /// A convolution of 3x3, for images of 32 or 64 pixels.
+    Cifar,
+    /// A convolution of 7x7 and a max-pool, each of which halves the image.
+    Imagenet,
+}
+
+/// Options of `resnet-18` and `resnet-34`.
 ///
 /// # Source
-/// He et al. 2016, arXiv:1512.03385, table 1, with the stem of the networks for CIFAR.
+/// He et al. 2016, arXiv:1512.03385, table 1.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct Resnet18Options {
+pub struct ResnetOptions {
     /// Channels of the first stage; each later one has twice as many as the one before.
     pub width: NonZeroU16,
+    /// What comes before the first stage.
+    pub stem: Stem,
+    /// Whether the last batch norm of each block starts at 0, so that the block passes its input on.
+    pub zero_init_residual: bool,
     /// How the weights start.
     pub init: Initialisation,
 }
 
-impl Default for Resnet18Options {
+impl Default for ResnetOptions {
     fn default() -> Self {
-        const WIDTH: NonZeroU16 = NonZeroU16::new(64).expect("64 is not zero");
         Self {
-            width: WIDTH,
+            width: USUAL_WIDTH,
+            stem: Stem::Cifar,
+            zero_init_residual: false,
             init: Initialisation::default(),
         }
     }
 }
+
+/// Options of `resnet-50`.
+///
+/// # Source
+/// He et al. 2016, arXiv:1512.03385, table 1; the stride of a block is that of its 3x3 convolution,
+/// as in torchvision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Resnet50Options {
+    /// Channels within the blocks of the first stage, whose outputs have four times as many; each
+    /// later stage has twice as many as the one before.
+    pub width: NonZeroU16,
+    /// What comes before the first stage.
+    pub stem: Stem,
+    /// Whether the last batch norm of each block starts at 0, so that the block passes its input on.
+    pub zero_init_residual: bool,
+    /// How the weights start.
+    pub init: Initialisation,
+}
+
+impl Default for Resnet50Options {
+    fn default() -> Self {
+        Self {
+            width: USUAL_WIDTH,
+            stem: Stem::Imagenet,
+            zero_init_residual: false,
+            init: Initialisation::default(),
+        }
+    }
+}
+
+const USUAL_WIDTH: NonZeroU16 = NonZeroU16::new(64).expect("64 is not zero");
 
 fn build_cifar(
     model: &'static str,
@@ -102,63 +202,72 @@ fn build_cifar(
     spec: &InputSpec,
 ) -> Result<Box<dyn Network>, ModelError> {
     let options: CifarResnetOptions = parse(model, options, spec)?;
-    let width = options.width.get().into();
-    let network = Resnet::new(model, spec, width, &[blocks; 3], options.init)?;
-    Ok(Box::new(network))
+    let shape = (options.width, Stem::Cifar, false, options.init);
+    build(model, BASIC, &[blocks; 3], shape, spec)
 }
 
-fn build_18(options: &Options, spec: &InputSpec) -> Result<Box<dyn Network>, ModelError> {
-    let options: Resnet18Options = parse("resnet-18", options, spec)?;
-    let width = options.width.get().into();
-    let network = Resnet::new("resnet-18", spec, width, &[2; 4], options.init)?;
-    Ok(Box::new(network))
+fn build(
+    model: &'static str,
+    kind: Kind,
+    stages: &[usize],
+    (width, stem, zero_init, init): (NonZeroU16, Stem, bool, Initialisation),
+    spec: &InputSpec,
+) -> Result<Box<dyn Network>, ModelError> {
+    let (halvings, kernel) = match stem {
+        Stem::Cifar => (stages.len() - 1, 3),
+        Stem::Imagenet => (stages.len() + 1, 7),
+    };
+    // At least one pixel is left after the halvings.
+    let channels = image_channels(model, spec, 1 << halvings)?;
+    let width = i64::from(width.get());
+    let mut assembly = Assembly::new(init);
+    let stem_unit = Unit::new(
+        assembly
+            .conv2d("conv1", [channels, width], kernel)
+            .stride(if stem == Stem::Imagenet { 2 } else { 1 }),
+        assembly.norm("bn1", width),
+    );
+    let mut channels = width;
+    let mut blocks = Vec::with_capacity(stages.iter().sum());
+    for (stage, &count) in stages.iter().enumerate() {
+        for block in 0..count {
+            let name = format!("layer{}.{block}", stage + 1);
+            let stride = if stage > 0 && block == 0 { 2 } else { 1 };
+            let inner = width << stage;
+            blocks.push(Block::new(
+                &mut assembly,
+                &name,
+                kind,
+                [channels, inner],
+                stride,
+            ));
+            channels = inner * kind.expansion;
+        }
+    }
+    if zero_init {
+        for block in &blocks {
+            assembly.silence(block.last_norm());
+        }
+    }
+    let last = assembly.linear("fc", channels, spec.classes);
+    Ok(Box::new(Resnet {
+        assembly,
+        stem: stem_unit,
+        pools: stem == Stem::Imagenet,
+        blocks,
+        last,
+    }))
 }
 
 /// `conv1`, `bn1`, stages `layer1`, `layer2`, ..., and `fc` on the mean over the image.
 #[derive(Debug)]
 struct Resnet {
     assembly: Assembly,
-    stem: (Convolution, Norm),
+    stem: Unit,
+    /// Whether a max-pool follows the stem.
+    pools: bool,
     blocks: Vec<Block>,
     last: Linear,
-}
-
-impl Resnet {
-    /// Stages of so many blocks; all but the first halve the image and double the channels.
-    fn new(
-        model: &'static str,
-        spec: &InputSpec,
-        width: i64,
-        stages: &[usize],
-        initialisation: Initialisation,
-    ) -> Result<Self, ModelError> {
-        // At least one pixel is left after the halvings.
-        let smallest = 1 << (stages.len() - 1);
-        let mut channels = image_channels(model, spec, smallest)?;
-        let mut assembly = Assembly::new(initialisation);
-        let stem = (
-            assembly.conv2d("conv1", [channels, width], 3),
-            assembly.norm("bn1", width),
-        );
-        channels = width;
-        let mut blocks = Vec::with_capacity(stages.iter().sum());
-        for (stage, &count) in stages.iter().enumerate() {
-            let width = width << stage;
-            for block in 0..count {
-                let name = format!("layer{}.{block}", stage + 1);
-                let stride = if stage > 0 && block == 0 { 2 } else { 1 };
-                blocks.push(Block::new(&mut assembly, &name, [channels, width], stride));
-                channels = width;
-            }
-        }
-        let last = assembly.linear("fc", channels, spec.classes);
-        Ok(Self {
-            assembly,
-            stem,
-            blocks,
-            last,
-        })
-    }
 }
 
 impl Network for Resnet {
@@ -172,7 +281,7 @@ impl Network for Resnet {
 
     fn connections(&self) -> Connections {
         let (mut connections, input) = self.assembly.inputs();
-        let mut at = self.stem.0.connect(&mut connections, input);
+        let mut at = self.stem.connect(&mut connections, input);
         for block in &self.blocks {
             at = block.connect(&mut connections, at);
         }
@@ -196,65 +305,14 @@ impl Network for Resnet {
             buffers,
             mode,
         };
-        let (conv, norm) = &self.stem;
-        let mut x = relu(norm.forward(pass, &conv.forward(pass, input)));
+        let mut x = relu(self.stem.forward(pass, input));
+        if self.pools {
+            x = x.max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false);
+        }
         for block in &self.blocks {
             x = block.forward(pass, &x);
         }
-        let mean = x.mean_dim([2i64, 3].as_slice(), false, None::<Kind>);
+        let mean = x.mean_dim([2i64, 3].as_slice(), false, None::<tch::Kind>);
         self.last.forward(pass, &mean)
-    }
-}
-
-/// Two convolutions and a shortcut, which is a projection where the shape changes.
-#[derive(Debug)]
-struct Block {
-    first: (Convolution, Norm),
-    second: (Convolution, Norm),
-    projection: Option<(Convolution, Norm)>,
-}
-
-impl Block {
-    fn new(assembly: &mut Assembly, name: &str, channels: [i64; 2], stride: i64) -> Self {
-        let [inputs, outputs] = channels;
-        let mut unit = |conv: &str, norm: &str, inputs, kernel, stride| {
-            (
-                assembly
-                    .conv2d(&format!("{name}.{conv}"), [inputs, outputs], kernel)
-                    .stride(stride),
-                assembly.norm(&format!("{name}.{norm}"), outputs),
-            )
-        };
-        let first = unit("conv1", "bn1", inputs, 3, stride);
-        let second = unit("conv2", "bn2", outputs, 3, 1);
-        let projection = (stride != 1 || inputs != outputs)
-            .then(|| unit("downsample.0", "downsample.1", inputs, 1, stride));
-        Self {
-            first,
-            second,
-            projection,
-        }
-    }
-
-    fn connect(&self, connections: &mut Connections, input: Units) -> Units {
-        let inner = self.first.0.connect(connections, input);
-        let outer = self.second.0.connect(connections, inner);
-        let shortcut = match &self.projection {
-            Some((conv, _)) => conv.connect(connections, input),
-            None => input,
-        };
-        connections.sum(outer, shortcut)
-    }
-
-    fn forward(&self, pass: Pass<'_>, input: &Tensor) -> Tensor {
-        let unit = |(conv, norm): &(Convolution, Norm), x: &Tensor| {
-            norm.forward(pass, &conv.forward(pass, x))
-        };
-        let mut x = unit(&self.second, &relu(unit(&self.first, input)));
-        match &self.projection {
-            Some(projection) => x += unit(projection, input),
-            None => x += input,
-        }
-        relu(x)
     }
 }

@@ -68,6 +68,7 @@ fn every_model_is_found_by_its_name_and_takes_images_of_28_32_and_64_pixels() {
             let small = match entry.name {
                 "mlp" => json!({"hidden": [4]}),
                 "lenet-300-100" => json!({}),
+                "resnet-50" => json!({"width": 2, "stem": "cifar"}),
                 _ => json!({"width": 2}),
             };
             let network = build(entry.name, small, &shape).unwrap();
@@ -106,6 +107,12 @@ fn the_schema_documents_every_option_and_its_default() {
     assert_eq!(width("resnet-20")["default"], 16);
     assert_eq!(width("resnet-18")["default"], 64);
     assert_eq!(width("vgg-16")["minimum"], 1);
+    let stem = |name| {
+        let schema = Value::from((find(MODELS, name).unwrap().schema)());
+        schema["properties"]["stem"]["default"].clone()
+    };
+    assert_eq!(stem("resnet-34"), "cifar");
+    assert_eq!(stem("resnet-50"), "imagenet");
 }
 
 #[test]
@@ -118,6 +125,8 @@ fn an_input_of_the_wrong_rank_or_size_is_refused_with_what_fits() {
         ("cnn1d", &[1, 28, 28][..]),
         ("cnn1d", &[]),
         ("resnet-18", &[3, 32, 7]),
+        ("resnet-34", &[40]),
+        ("resnet-50", &[3, 31, 224]),
         ("vgg-16", &[3, 15, 32]),
         ("vgg-16", &[0, 32, 32]),
         ("mlp", &[]),
@@ -171,6 +180,29 @@ fn kaiming_normal_starts_weights_at_the_variance_two_over_fan_in_and_nothing_els
 }
 
 #[test]
+fn the_last_norm_of_each_block_starts_at_zero_where_the_experiment_asks_for_it() {
+    for (name, last, blocks) in [("resnet-18", "bn2", 8), ("resnet-50", "bn3", 16)] {
+        let zero = json!({"width": 2, "stem": "imagenet", "zero_init_residual": true});
+        let network = build(name, zero, &[3, 32, 32]).unwrap();
+        let plain = json!({"width": 2, "stem": "imagenet"});
+        let plain = build(name, plain, &[3, 32, 32]).unwrap();
+        let mut changed = Vec::new();
+        for (got, default) in network.parameters().iter().zip(plain.parameters()) {
+            if got != default {
+                assert_eq!(got.init, Init::Constant(0.0));
+                changed.push(got.name.clone());
+            }
+        }
+        assert_eq!(changed.len(), blocks, "{name}");
+        let end = format!(".{last}.weight");
+        assert!(
+            changed.iter().all(|name| name.ends_with(&end)),
+            "{changed:?}"
+        );
+    }
+}
+
+#[test]
 fn logistic_regression_is_an_mlp_without_hidden_layers() {
     let network = build("mlp", json!({"hidden": []}), &[40]).unwrap();
     let expected = Layer::new("fc1.weight", LayerKind::Linear, [10, 40]);
@@ -201,7 +233,7 @@ fn count_paths(network: &dyn Network, shape: &[i64], masks: &[Tensor]) -> Vec<Te
     let parameter = |(i, parameter): (usize, &Parameter)| {
         let shape = &parameter.shape[..];
         let value = match parameter.role {
-            Role::Weight(_) => masks[i].shallow_clone(),
+            Role::Weight(_) | Role::FixedWeight => masks[i].shallow_clone(),
             Role::NormWeight => Tensor::ones(shape, cpu),
             Role::Bias | Role::NormBias => Tensor::zeros(shape, cpu),
         };

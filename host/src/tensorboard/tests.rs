@@ -28,6 +28,7 @@ fn run(folder: &Path, levels: u64) -> RunDir {
             layer: "fc.weight".to_owned(),
             size: 8,
             survivors: 4,
+            effective: None,
             density: 0.5,
             flips_init: 1,
             flips_start: 0,

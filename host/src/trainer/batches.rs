@@ -1,10 +1,13 @@
 //! Which samples a step sees, and how they reach the network.
 
+use std::sync::Arc;
+
 use tch::Tensor;
 
+use super::feed::Feed;
 use super::lanes::Lane;
-use super::{Position, Trainer};
-use crate::data::Split;
+use super::{Position, TrainError, Trainer};
+use crate::data::{DataError, ImageFiles, Inputs, Split};
 use crate::rng::{Moment, Purpose, Stream};
 use crate::shim::{self, ShimError};
 
@@ -20,7 +23,7 @@ pub(super) fn order(seed: u64, level: u64, epoch: u64, samples: i64) -> Vec<i64>
 
 impl Trainer {
     /// Inputs and labels of the training samples with these indices, augmented as the experiment
-    /// says: what the step at `position` sees.
+    /// says: what the step at `position` sees. `feed` is what has been read ahead for it.
     ///
     /// # Shapes
     /// `index`: `[lanes, batch]`; inputs: as the network takes them; labels: `[lanes, batch]`.
@@ -29,7 +32,11 @@ impl Trainer {
         index: &Tensor,
         lanes: &[Lane],
         position: Position,
-    ) -> Result<(Tensor, Tensor), ShimError> {
+        feed: &mut Option<Feed>,
+    ) -> Result<(Tensor, Tensor), TrainError> {
+        if let Inputs::Files(files) = &self.data.train.inputs {
+            return self.fed_batch(files, index, lanes, position, feed);
+        }
         let Some(augment) = &self.data.augment else {
             return self.batch(&self.data.train, index);
         };
@@ -45,7 +52,8 @@ impl Trainer {
                 .train
                 .gather_augmented(&index, augment, &mut stream)
         };
-        let (mut inputs, labels): (Vec<_>, Vec<_>) = (0..).zip(lanes).map(of_lane).unzip();
+        let batches: Result<Vec<_>, DataError> = (0..).zip(lanes).map(of_lane).collect();
+        let (mut inputs, labels): (Vec<_>, Vec<_>) = batches?.into_iter().unzip();
         let inputs = if inputs.len() == 1 {
             inputs.remove(0)
         } else {
@@ -53,6 +61,27 @@ impl Trainer {
         };
         let inputs = self.arrange(inputs, lanes.len() as i64)?;
         Ok((inputs, Tensor::stack(&labels, 0)))
+    }
+
+    /// As [`training_batch`](Trainer::training_batch) of image files, which are read ahead.
+    fn fed_batch(
+        &self,
+        files: &Arc<ImageFiles>,
+        index: &Tensor,
+        lanes: &[Lane],
+        position: Position,
+        feed: &mut Option<Feed>,
+    ) -> Result<(Tensor, Tensor), TrainError> {
+        let train = &self.data.train;
+        let mut at_hand = match feed.take().filter(|feed| feed.is_at(lanes, position)) {
+            Some(feed) => feed,
+            None => Feed::start(files, lanes, position, train.len(), self.batch_size)?,
+        };
+        let pixels = files.tensor(&at_hand.next()?, self.device);
+        *feed = Some(at_hand);
+        let inputs = self.arrange(train.normalise(&pixels), lanes.len() as i64)?;
+        let labels = train.labels_at(&index.reshape([-1]));
+        Ok((inputs, labels.view_as(index)))
     }
 
     /// Inputs and labels of the samples with these indices, as they are.
@@ -63,8 +92,8 @@ impl Trainer {
         &self,
         split: &Split,
         index: &Tensor,
-    ) -> Result<(Tensor, Tensor), ShimError> {
-        let (inputs, labels) = split.gather(&index.reshape([-1]));
+    ) -> Result<(Tensor, Tensor), TrainError> {
+        let (inputs, labels) = split.gather(&index.reshape([-1]))?;
         let inputs = self.arrange(inputs, index.size()[0])?;
         Ok((inputs, labels.view_as(index)))
     }

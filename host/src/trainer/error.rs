@@ -1,5 +1,6 @@
 //! What can go wrong in training.
 
+use crate::data::DataError;
 use crate::model::ModelError;
 use crate::shim::ShimError;
 
@@ -137,6 +138,12 @@ pub enum TrainError {
     /// Numbers could not be copied from the device.
     #[error("failed to read the epoch's records from the device: {0}")]
     ReadBack(String),
+    /// An image file that cannot be read.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// Images cannot be read ahead.
+    #[error("the thread that reads images ahead failed: {0}")]
+    Feed(String),
     /// Libtorch failed.
     #[error(transparent)]
     Libtorch(#[from] ShimError),

@@ -9,6 +9,8 @@ use crate::model::Mode;
 
 /// Samples that are evaluated together.
 pub(super) const CHUNK: i64 = 1000;
+/// Values of an input up to which so many fit; of larger ones fewer are evaluated together.
+const VALUES: i64 = 3 * 64 * 64;
 
 /// A split of the data.
 #[derive(
@@ -78,12 +80,14 @@ impl Trainer {
         let _no_grad = tch::no_grad_guard();
         let split = self.split(on);
         let samples = split.len();
-        let chunks = (samples + CHUNK - 1) / CHUNK;
+        let values: i64 = self.data.input_shape.iter().product();
+        let most = (CHUNK * VALUES / values.max(1)).clamp(1, CHUNK);
+        let chunks = (samples + most - 1) / most;
         let losses = Tensor::zeros([chunks, lanes], (Kind::Double, self.device));
         let correct = Tensor::zeros([chunks, lanes], (Kind::Int64, self.device));
         for chunk in 0..chunks {
-            let start = chunk * CHUNK;
-            let len = CHUNK.min(samples - start);
+            let start = chunk * most;
+            let len = most.min(samples - start);
             let index =
                 Tensor::arange_start(start, start + len, (Kind::Int64, self.device)).unsqueeze(0);
             let index = index.expand([lanes, len], false);
@@ -137,7 +141,7 @@ mod tests {
             for i in 0..split.len() {
                 let tensors: Vec<Tensor> = point.tensors.iter().map(|(_, t)| t.copy()).collect();
                 let (parameters, statistics) = tensors.split_at(tensors.len() - 4);
-                let input = split.inputs.narrow(0, i, 1);
+                let input = split.inputs.tensor().unwrap().narrow(0, i, 1);
                 let logits = trainer
                     .network
                     .forward(parameters, statistics, &input, Mode::Eval);

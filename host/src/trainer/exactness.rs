@@ -216,7 +216,7 @@ fn a_step_equals_an_unfused_reference() {
     let statistics: Vec<Tensor> = (count..count + buffers).map(tensor).collect();
     let index = Tensor::from_slice(&indices);
     let data = &trainer.data().train;
-    let input = data.inputs.index_select(0, &index);
+    let input = data.inputs.tensor().unwrap().index_select(0, &index);
     let labels = data.labels.index_select(0, &index);
     let logits = trainer
         .network
@@ -322,7 +322,7 @@ fn augmentation_changes_what_training_sees_and_nothing_else() {
             step,
             ..session.position()
         };
-        let batch = trainer.training_batch(&index, &session.lanes, position);
+        let batch = trainer.training_batch(&index, &session.lanes, position, &mut None);
         batch.unwrap()
     };
     let ((first, labels), (again, _), (other, _)) = (at(0), at(0), at(1));

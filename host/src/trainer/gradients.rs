@@ -340,7 +340,10 @@ mod tests {
             let statistics: Vec<Tensor> = statistics.iter().map(Tensor::copy).collect();
             let split = &trainer.data.train;
             let input = match request.samples {
-                Samples::Training(_) => split.inputs.narrow(0, start, len).unsqueeze(0),
+                Samples::Training(_) => {
+                    let inputs = split.inputs.tensor().unwrap();
+                    inputs.narrow(0, start, len).unsqueeze(0)
+                }
                 Samples::Ones => Tensor::ones([1, 1, 7], tch::kind::FLOAT_CPU),
             };
             let labels = split.labels.narrow(0, start, len);

@@ -25,6 +25,7 @@ mod error;
 mod evaluate;
 #[cfg(test)]
 mod exactness;
+mod feed;
 mod gradients;
 mod lanes;
 mod layout;

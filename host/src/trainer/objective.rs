@@ -142,7 +142,7 @@ mod tests {
                 };
                 let leaves = [get("fc1.weight"), get("fc2.weight")];
                 let split = &trainer.data().train;
-                let x = split.inputs.to_kind(Kind::Double);
+                let x = split.inputs.tensor().unwrap().to_kind(Kind::Double);
                 let output = x
                     .matmul(&leaves[0].tr())
                     .relu()

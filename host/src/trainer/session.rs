@@ -2,6 +2,7 @@
 
 use tch::{Kind, Tensor};
 
+use super::feed::Feed;
 use super::lanes::{Lane, common_position, epoch_log};
 use super::{Evaluation, LaneStart, On, Position, TrainError, Trainer, batches};
 use crate::model::Mode;
@@ -41,6 +42,8 @@ pub struct Session<'t> {
     slopes: Vec<Tensor>,
     /// Order of the samples in the epoch under way, `[lanes, samples]`.
     order: Option<Tensor>,
+    /// The epoch's further batches, where the training samples are image files.
+    feed: Option<Feed>,
     /// `[steps of an epoch, lanes]`: sums over a step's samples.
     pub(super) losses: Tensor,
     pub(super) correct: Tensor,
@@ -66,6 +69,7 @@ impl Trainer {
             leaves: Vec::new(),
             slopes: Vec::new(),
             order: None,
+            feed: None,
             losses,
             correct,
             position,
@@ -131,7 +135,8 @@ impl Session<'_> {
         let trainer = self.trainer;
         let with_lanes = trainer.lanes();
         let index = self.next_index();
-        let (input, labels) = trainer.training_batch(&index, &self.lanes, self.position)?;
+        let (input, labels) =
+            trainer.training_batch(&index, &self.lanes, self.position, &mut self.feed)?;
         self.seed_libtorch();
         let logits = tch::with_grad(|| {
             trainer.forward(&self.leaves, &self.statistics, &input, Mode::Train)

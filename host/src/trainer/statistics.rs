@@ -85,7 +85,7 @@ mod tests {
             .recompute_statistics(std::slice::from_mut(&mut point))
             .unwrap();
         let none = None::<&Tensor>;
-        let inputs = &trainer.data().train.inputs;
+        let inputs = trainer.data().train.inputs.tensor().unwrap();
         let before = inputs.conv2d(&weight, none, [1, 1], [1, 1], [1, 1], 1);
         // [features, samples and positions]
         let values = before.transpose(0, 1).flatten(1, -1);

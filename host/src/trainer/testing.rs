@@ -244,7 +244,9 @@ pub fn dataset(shape: &[i64], classes: i64, train: i64, test: i64) -> Dataset {
             }
         }
         Split {
-            inputs: Tensor::from_slice(&inputs).view(&[&[samples], shape].concat()[..]),
+            inputs: Tensor::from_slice(&inputs)
+                .view(&[&[samples], shape].concat()[..])
+                .into(),
             labels: Tensor::from_slice(&labels),
             normalisation: None,
         }
@@ -294,8 +296,9 @@ pub fn conv_trainer(keys: serde_json::Value) -> Trainer {
 pub fn image_trainer(keys: serde_json::Value) -> Trainer {
     let mut data = dataset(&[3, 6, 6], 4, 107, 61);
     for split in [&mut data.train, &mut data.test] {
-        let pixels = (&split.inputs * 40.0 + 100.0).clamp(0.0, 255.0);
-        split.inputs = pixels.to_kind(Kind::Uint8);
+        let inputs = split.inputs.tensor().unwrap();
+        let pixels = (inputs * 40.0 + 100.0).clamp(0.0, 255.0);
+        split.inputs = pixels.to_kind(Kind::Uint8).into();
         split.normalisation = Some(Normalisation::new(&[0.4; 3], &[0.2; 3], Device::Cpu));
     }
     data.augment = Some(Augment {

@@ -81,26 +81,52 @@ class BasicBlock(nn.Module):
         return F.relu(residual + self.downsample(x))
 
 
-class ResNet(nn.Module):
-    def __init__(self, channels, width, stages, classes):
+class Bottleneck(nn.Module):
+    def __init__(self, inputs, width, stride):
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, width, 3, 1, 1, bias=False)
+        outputs = 4 * width
+        self.conv1 = nn.Conv2d(inputs, width, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, stride, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3 = nn.Conv2d(width, outputs, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(outputs)
+        self.downsample = nn.Identity()
+        if stride != 1 or inputs != outputs:
+            self.downsample = nn.Sequential(
+                nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
+            )
+
+    def forward(self, x):
+        residual = F.relu(self.bn1(self.conv1(x)))
+        residual = F.relu(self.bn2(self.conv2(residual)))
+        residual = self.bn3(self.conv3(residual))
+        return F.relu(residual + self.downsample(x))
+
+
+class ResNet(nn.Module):
+    def __init__(self, channels, width, stages, classes, block=BasicBlock, imagenet=False):
+        super().__init__()
+        if imagenet:
+            self.conv1 = nn.Conv2d(channels, width, 7, 2, 3, bias=False)
+        else:
+            self.conv1 = nn.Conv2d(channels, width, 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.maxpool = nn.MaxPool2d(3, 2, 1) if imagenet else nn.Identity()
+        expansion = 4 if block is Bottleneck else 1
         self.stages = len(stages)
         inputs = width
         for s, blocks in enumerate(stages):
-            outputs = width * 2**s
-            stage = [
-                BasicBlock(inputs if b == 0 else outputs, outputs, 2 if s > 0 and b == 0 else 1)
-                for b in range(blocks)
-            ]
+            stage = []
+            for b in range(blocks):
+                stage.append(block(inputs, width * 2**s, 2 if s > 0 and b == 0 else 1))
+                inputs = width * 2**s * expansion
             setattr(self, f"layer{s + 1}", nn.Sequential(*stage))
-            inputs = outputs
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(inputs, classes)
 
     def forward(self, x):
-        x = F.relu(self.bn1(self.conv1(x)))
+        x = self.maxpool(F.relu(self.bn1(self.conv1(x))))
         for s in range(self.stages):
             x = getattr(self, f"layer{s + 1}")(x)
         return self.fc(self.avgpool(x).flatten(1))
@@ -238,6 +264,10 @@ def main():
         "resnet-18", "resnet-18", {"width": 2}, [3, 19, 17], 10, 8,
         lambda: ResNet(3, 2, [2, 2, 2, 2], 10),
     )
+    write(
+        "resnet-50", "resnet-50", {"width": 1}, [3, 45, 37], 10, 6,
+        lambda: ResNet(3, 1, [3, 4, 6, 3], 10, Bottleneck, imagenet=True),
+    )
     write("vgg-16", "vgg-16", {"width": 2}, [1, 34, 36], 10, 8, lambda: Vgg(1, 2, 10))
 
     usual = {
@@ -252,6 +282,16 @@ def main():
         sizes = [(p.numel(), p.dim()) for p in network.parameters()]
         prunable = sum(size for size, dims in sizes if dims > 1)
         print(f"{name}: {sum(size for size, _ in sizes)} parameters, {prunable} prunable")
+    for name, stages, block in [
+        ("resnet-18", [2] * 4, BasicBlock),
+        ("resnet-34", [3, 4, 6, 3], BasicBlock),
+        ("resnet-50", [3, 4, 6, 3], Bottleneck),
+    ]:
+        network = ResNet(3, 64, stages, 1000, block, imagenet=True)
+        sizes = [(p.numel(), p.dim()) for p in network.parameters()]
+        prunable = sum(size for size, dims in sizes if dims > 1)
+        total = sum(size for size, _ in sizes)
+        print(f"{name} for ImageNet: {total} parameters, {prunable} prunable")
 
 
 if __name__ == "__main__":

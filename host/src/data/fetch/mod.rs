@@ -8,11 +8,11 @@ mod server;
 mod source;
 
 use super::folder::Files;
-use super::inventory::ON_DISK;
-use super::{DATASETS, DataError};
+use super::{DATASETS, DataError, Source};
+use crate::registry::find;
 use apt::Apt;
 use download::Download;
-use source::Origin;
+pub(super) use source::{Origin, Pinned};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{env, fmt, fs};
@@ -124,15 +124,27 @@ pub fn fetch(
     mode: &FetchMode,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<FetchReport, DataError> {
-    if let Some(files) = ON_DISK.iter().find(|files| files.name == name) {
-        let apt = mode.apt.then(Apt::of_root).flatten();
-        return fetch_from(files, source::of(files.name), apt, data_dir, mode, progress);
+    let entry = find(DATASETS, name).ok_or_else(|| DataError::unknown(name))?;
+    let report = |outcome| {
+        Ok(FetchReport {
+            name: entry.name,
+            outcome,
+        })
+    };
+    match &entry.build.source {
+        Source::Embedded => report(Outcome::Embedded),
+        Source::Published(files, origin) => {
+            let apt = mode.apt.then(Apt::of_root).flatten();
+            fetch_from(files, origin, apt, data_dir, mode, progress)
+        }
+        Source::ByHand { is_here, advice } => match is_here(data_dir) {
+            Some(folder) => report(Outcome::Here(folder)),
+            None => Err(DataError::ByHand {
+                name: entry.name,
+                advice,
+            }),
+        },
     }
-    let entry = crate::registry::find(DATASETS, name).ok_or_else(|| DataError::unknown(name))?;
-    Ok(FetchReport {
-        name: entry.name,
-        outcome: Outcome::Embedded,
-    })
 }
 
 fn fetch_from(
@@ -203,7 +215,6 @@ fn fetch_from(
 #[cfg(test)]
 mod tests {
     use super::server::Server;
-    use super::source::Pinned;
     use super::*;
     use crate::data::cifar100;
     use crate::data::folder::Package;
@@ -336,6 +347,15 @@ mod tests {
         let fetch = |name| fetch(name, data.path(), &mode("http://127.0.0.1:9"), &mut |_| {});
         assert_eq!(fetch("mnist1d").unwrap().outcome, Outcome::Embedded);
         assert!(matches!(fetch("nist"), Err(DataError::Unknown { .. })));
+        let message = fetch("tiny-imagenet").unwrap_err().to_string();
+        assert!(
+            message.contains("cannot be fetched: get http://cs231n"),
+            "{message}"
+        );
+        std::fs::create_dir(data.path().join("tiny-imagenet")).unwrap();
+        std::fs::write(data.path().join("tiny-imagenet/wnids.txt"), "").unwrap();
+        let here = Outcome::Here(data.path().join("tiny-imagenet"));
+        assert_eq!(fetch("tiny-imagenet").unwrap().outcome, here);
     }
 
     #[test]
@@ -378,9 +398,12 @@ mod tests {
     }
 
     #[test]
-    fn every_dataset_on_disk_has_an_origin_whose_files_it_reads() {
-        for files in ON_DISK {
-            let origin = source::of(files.name);
+    fn every_published_dataset_has_an_origin_whose_files_it_reads() {
+        for entry in DATASETS {
+            let Source::Published(files, origin) = &entry.build.source else {
+                continue;
+            };
+            assert_eq!(files.name, entry.name);
             assert!(origin.base.starts_with("http") && !origin.base.ends_with('/'));
             for file in origin.files {
                 assert_eq!(file.sha256.len(), 64, "{}", file.name);

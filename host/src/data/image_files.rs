@@ -1,0 +1,297 @@
+//! Images that stay in their files and are decoded when a batch needs them.
+
+use super::DataError;
+use super::crop::{ResizedCrop, centre};
+use super::picture::{Picture, decode};
+use super::resample::resample;
+use crate::rng::{Moment, Purpose, Stream};
+use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use tch::{Device, Tensor};
+
+/// How pictures of any size become inputs of one size.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct View {
+    /// Height and width of an input.
+    pub size: usize,
+    /// Length of the short side before the middle is cut out.
+    pub resize: usize,
+    /// The random parts that training sees; the middle if there are none.
+    pub crop: Option<ResizedCrop>,
+}
+
+/// A sample that a batch needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pick {
+    /// Its number.
+    pub sample: usize,
+    /// Where its random part is drawn; none for the middle.
+    pub drawn: Option<Draw>,
+}
+
+/// The epoch for which a random part of an image is drawn. Together with the sample's number it
+/// decides the part: neither the batch nor the thread that reads it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Draw {
+    /// Seed of the repetition.
+    pub seed: u64,
+    /// Level whose data order is used.
+    pub level: u64,
+    /// Epoch of the level.
+    pub epoch: u64,
+}
+
+/// The images of one split: their files, how they are cut, and those that memory has room for.
+pub struct ImageFiles {
+    folder: PathBuf,
+    /// Paths below the folder.
+    files: Vec<Box<str>>,
+    view: View,
+    /// Decoded pictures by sample, as far as there was room when they were first needed.
+    kept: Vec<OnceLock<Picture>>,
+    shared: Arc<Shared>,
+}
+
+/// What the splits of a dataset share.
+pub(super) struct Shared {
+    /// Bytes that may still be kept.
+    room: AtomicU64,
+    threads: OnceLock<Option<ThreadPool>>,
+}
+
+impl Shared {
+    /// Room for so many bytes of pictures.
+    pub(super) fn new(room: u64) -> Arc<Self> {
+        Arc::new(Self {
+            room: AtomicU64::new(room),
+            threads: OnceLock::new(),
+        })
+    }
+
+    /// Whether there was room for so many bytes; they are taken.
+    fn take(&self, bytes: u64) -> bool {
+        let take = |room: u64| room.checked_sub(bytes);
+        let relaxed = Ordering::Relaxed;
+        self.room.fetch_update(relaxed, relaxed, take).is_ok()
+    }
+
+    /// Runs `work` on as many threads as libtorch computes with.
+    fn on_threads<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        let threads = self.threads.get_or_init(|| {
+            let count = usize::try_from(tch::get_num_threads()).unwrap_or(1);
+            let pool = ThreadPoolBuilder::new().num_threads(count.max(1));
+            pool.thread_name(|number| format!("images-{number}"))
+                .build()
+                .ok()
+        });
+        match threads {
+            Some(threads) => threads.install(work),
+            // The system gives no more threads: the caller's own does it.
+            None => work(),
+        }
+    }
+}
+
+impl ImageFiles {
+    /// The images in these files below `folder`.
+    pub(super) fn new(
+        folder: PathBuf,
+        files: Vec<Box<str>>,
+        view: View,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self {
+            kept: files.iter().map(|_| OnceLock::new()).collect(),
+            folder,
+            files,
+            view,
+            shared,
+        }
+    }
+
+    /// Pixels of these samples, decoded side by side. The result depends on the samples and draws
+    /// alone: not on the number of threads, nor on what is kept in memory.
+    ///
+    /// # Shapes
+    /// Result: `[samples, 3, size, size]`, row-major.
+    ///
+    /// # Errors
+    /// A file that cannot be read or decoded.
+    pub fn read(&self, picks: &[Pick]) -> Result<Vec<u8>, DataError> {
+        let length = 3 * self.view.size * self.view.size;
+        let mut pixels = vec![0; picks.len() * length];
+        self.shared.on_threads(|| {
+            let places = pixels.par_chunks_exact_mut(length).zip(picks);
+            places.try_for_each(|(pixels, pick)| self.fill(pixels, *pick))
+        })?;
+        Ok(pixels)
+    }
+
+    /// What [`read`](ImageFiles::read) returned, on a device.
+    ///
+    /// # Shapes
+    /// `[samples, 3, size, size]`, u8.
+    pub fn tensor(&self, pixels: &[u8], device: Device) -> Tensor {
+        let size = self.view.size as i64;
+        Tensor::from_slice(pixels)
+            .view([-1, 3, size, size])
+            .to_device(device)
+    }
+
+    /// The file of a sample.
+    pub fn path(&self, sample: usize) -> PathBuf {
+        self.folder.join(Path::new(&*self.files[sample]))
+    }
+
+    fn fill(&self, pixels: &mut [u8], pick: Pick) -> Result<(), DataError> {
+        let kept = &self.kept[pick.sample];
+        if let Some(picture) = kept.get() {
+            self.cut(picture, pick, pixels);
+            return Ok(());
+        }
+        let path = self.path(pick.sample);
+        let bytes = std::fs::read(&path).map_err(DataError::io("read", &path))?;
+        let picture = decode(&bytes).map_err(|reason| DataError::BadImage { path, reason })?;
+        self.cut(&picture, pick, pixels);
+        if self.shared.take(picture.pixels.len() as u64) {
+            // Two threads may have decoded it: the pictures are the same.
+            let _ = kept.set(picture);
+        }
+        Ok(())
+    }
+
+    fn cut(&self, picture: &Picture, pick: Pick, pixels: &mut [u8]) {
+        let View { size, resize, crop } = self.view;
+        let (width, height) = (picture.width, picture.height);
+        let cut = match (crop, pick.drawn) {
+            (Some(crop), Some(Draw { seed, level, epoch })) => {
+                let moment = Moment {
+                    level,
+                    epoch,
+                    step: 0,
+                };
+                let mut stream = Stream::new(seed, Purpose::Crop(pick.sample as u64), moment);
+                crop.draw(width, height, size, &mut stream)
+            }
+            _ => centre(width, height, resize, size),
+        };
+        resample(picture, cut.columns, cut.rows, cut.mirror, pixels);
+    }
+}
+
+impl fmt::Debug for ImageFiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ImageFiles")
+            .field("folder", &self.folder)
+            .field("files", &self.files.len())
+            .field("view", &self.view)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::picture::tests::file;
+    use super::*;
+    use image::ImageFormat;
+
+    fn images(folder: &Path, room: u64) -> ImageFiles {
+        let files = (0..6u8).map(|i| {
+            let (name, format) = match i % 2 {
+                0 => (format!("{i}.png"), ImageFormat::Png),
+                _ => (format!("{i}.jpg"), ImageFormat::Jpeg),
+            };
+            let bytes = file(format, 20 + u32::from(i), 30 - u32::from(i), 40 * i);
+            std::fs::write(folder.join(&name), bytes).unwrap();
+            name.into_boxed_str()
+        });
+        let view = View {
+            size: 12,
+            resize: 14,
+            crop: Some(ResizedCrop {
+                flip: true,
+                ..ResizedCrop::default()
+            }),
+        };
+        ImageFiles::new(folder.to_owned(), files.collect(), view, Shared::new(room))
+    }
+
+    fn pick(sample: usize, epoch: u64) -> Pick {
+        let drawn = Some(Draw {
+            seed: 5,
+            level: 1,
+            epoch,
+        });
+        Pick { sample, drawn }
+    }
+
+    #[test]
+    fn a_sample_looks_the_same_in_every_batch_and_with_any_room_in_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let length = 3 * 12 * 12;
+        let all: Vec<Pick> = (0..6).map(|sample| pick(sample, 2)).collect();
+        let expected = images(folder.path(), 0).read(&all).unwrap();
+        // Room for none, two and all of the pictures.
+        for (room, fit) in [(0, 0), (4000, 2), (1 << 20, 6)] {
+            let images = images(folder.path(), room);
+            for _ in 0..2 {
+                assert_eq!(images.read(&all).unwrap(), expected);
+                let turned = images.read(&[all[4], all[1]]).unwrap();
+                assert_eq!(turned[..length], expected[4 * length..5 * length]);
+                assert_eq!(turned[length..], expected[length..2 * length]);
+            }
+            let kept = images.kept.iter().filter(|it| it.get().is_some()).count();
+            assert_eq!(kept, fit);
+        }
+        let images = images(folder.path(), 0);
+        assert_ne!(images.read(&[pick(0, 3)]).unwrap(), expected[..length]);
+        let middle = Pick {
+            sample: 0,
+            drawn: None,
+        };
+        assert_eq!(
+            images.read(&[middle]).unwrap(),
+            images.read(&[middle]).unwrap()
+        );
+        assert_ne!(images.read(&[middle]).unwrap(), expected[..length]);
+    }
+
+    #[test]
+    fn the_number_of_threads_changes_no_byte() {
+        let folder = tempfile::tempdir().unwrap();
+        let all: Vec<Pick> = (0..60).map(|i| pick(i % 6, i as u64 / 6)).collect();
+        let read = |threads: usize| {
+            let images = images(folder.path(), 3000);
+            let pool = ThreadPoolBuilder::new().num_threads(threads);
+            let set = images.shared.threads.set(Some(pool.build().unwrap()));
+            assert!(set.is_ok());
+            images.read(&all).unwrap()
+        };
+        let one = read(1);
+        assert_eq!(read(2), one);
+        assert_eq!(read(7), one);
+    }
+
+    #[test]
+    fn a_file_that_is_damaged_after_it_was_listed_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let images = images(folder.path(), 0);
+        std::fs::write(folder.path().join("3.jpg"), "no longer").unwrap();
+        let all: Vec<Pick> = (0..6).map(|sample| pick(sample, 0)).collect();
+        let message = images.read(&all).unwrap_err().to_string();
+        assert!(
+            message.contains("3.jpg") && message.contains("neither"),
+            "{message}"
+        );
+        std::fs::remove_file(folder.path().join("3.jpg")).unwrap();
+        let message = images.read(&all).unwrap_err().to_string();
+        assert!(
+            message.starts_with("failed to read") && message.contains("3.jpg"),
+            "{message}"
+        );
+    }
+}

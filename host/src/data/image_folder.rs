@@ -1,0 +1,329 @@
+//! Any set of pictures in a folder for each class, such as ImageNet's.
+
+use super::crop::ResizedCrop;
+use super::image_files::{ImageFiles, Shared, View};
+use super::image_index::{Listing, list};
+use super::{
+    DataContext, DataError, Dataset, Declared, Definition, Inputs, Normalisation, Source, Split,
+};
+use crate::registry::{Entry, Options, parse};
+use plugin_api::schemars::{self, JsonSchema, schema_for};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tch::Tensor;
+
+const NAME: &str = "image-folder";
+
+pub(super) const ENTRY: Entry<Definition> = Entry {
+    name: NAME,
+    summary: "pictures of your own in a folder a class (train/CLASS/*.jpg, val/CLASS/*.jpg), such as ImageNet",
+    schema: || schema_for!(ImageFolderOptions),
+    build: Definition {
+        load,
+        declared,
+        source: Source::ByHand {
+            is_here: |data_dir| is_here(&data_dir.join(NAME)).then(|| data_dir.join(NAME)),
+            advice: "it is a folder of your own, with train/CLASS/*.jpg or *.png and val/CLASS/*.jpg or *.png; name it in data.dir",
+        },
+    },
+};
+
+/// Options of `image-folder`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ImageFolderOptions {
+    /// Folder with `train` and `val` (or `test`); by default `image-folder` in the data folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-location" = true))]
+    pub dir: Option<PathBuf>,
+    /// Height and width of the network's inputs.
+    #[schemars(range(min = 1, max = 4096))]
+    pub size: u32,
+    /// Short side of an image from whose middle the input is cut for evaluation; by default 8/7 of
+    /// `size`, which is 256 for 224.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 8192))]
+    pub resize: Option<u32>,
+    /// Mean of red, green and blue on the scale 0 to 1; by default ImageNet's.
+    pub mean: [f64; 3],
+    /// Standard deviation of red, green and blue on that scale; by default ImageNet's.
+    pub std: [f64; 3],
+    /// Random parts of the training images; by default none: training sees what evaluation sees.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub augment: Option<ResizedCrop>,
+    /// What the folder holds, to be checked, and for plans where it is not here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-location" = true))]
+    pub expect: Option<Expected>,
+    /// Room in memory for decoded images, in MiB; the others are decoded whenever they are needed.
+    #[schemars(extend("x-location" = true))]
+    pub memory: u64,
+}
+
+impl Default for ImageFolderOptions {
+    fn default() -> Self {
+        Self {
+            dir: None,
+            size: 224,
+            resize: None,
+            mean: [0.485, 0.456, 0.406],
+            std: [0.229, 0.224, 0.225],
+            augment: None,
+            expect: None,
+            memory: 1024,
+        }
+    }
+}
+
+/// What a folder of images should hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Expected {
+    /// Number of classes.
+    #[schemars(range(min = 2, max = 1_000_000))]
+    pub classes: u32,
+    /// Images to train on.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub train: u32,
+    /// Images to evaluate on.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub test: u32,
+}
+
+impl ImageFolderOptions {
+    fn read(options: &Options) -> Result<Self, DataError> {
+        let wrong = |reason| DataError::Options { name: NAME, reason };
+        let options: Self = parse(options).map_err(|error| wrong(error.to_string()))?;
+        let View { size, resize, crop } = options.view();
+        if size == 0 || resize < size {
+            return Err(wrong(format!(
+                "resize is {resize} and size is {size}, expected a size of at least 1 that can be cut out of it: resize must not be below size"
+            )));
+        }
+        if let Some(std) = options.std.iter().find(|std| !(**std > 0.0)) {
+            return Err(wrong(format!("std has {std}, expected numbers above 0")));
+        }
+        if let Some(crop) = crop {
+            crop.check().map_err(wrong)?;
+        }
+        Ok(options)
+    }
+
+    fn view(&self) -> View {
+        let size = self.size as usize;
+        View {
+            size,
+            resize: self.resize.map_or((8 * size + 3) / 7, |it| it as usize),
+            crop: self.augment,
+        }
+    }
+
+    fn dir(&self, data_dir: &Path) -> PathBuf {
+        self.dir.clone().unwrap_or_else(|| data_dir.join(NAME))
+    }
+}
+
+fn declared(options: &Options) -> Result<Declared, DataError> {
+    let options = ImageFolderOptions::read(options)?;
+    let expected = options.expect.ok_or(DataError::Undeclared { name: NAME })?;
+    let size = i64::from(options.size);
+    Ok(Declared {
+        name: NAME,
+        input_shape: vec![3, size, size],
+        classes: expected.classes.into(),
+        train: expected.train.into(),
+        test: expected.test.into(),
+        augment: None,
+    })
+}
+
+fn is_here(dir: &Path) -> bool {
+    dir.join("train").is_dir()
+}
+
+fn load(options: &Options, context: &DataContext) -> Result<Dataset, DataError> {
+    let options = ImageFolderOptions::read(options)?;
+    let dir = options.dir(&context.data_dir);
+    if !is_here(&dir) {
+        return Err(DataError::Absent {
+            name: NAME,
+            folder: dir.join("train"),
+            advice: "data.dir must name a folder with train/CLASS/*.jpg or *.png and val/CLASS/*.jpg or *.png".to_owned(),
+        });
+    }
+    let Listing {
+        classes,
+        train,
+        test,
+        checksum,
+    } = list(&dir)?;
+    if let Some(expected) = options.expect {
+        check(
+            &dir,
+            expected,
+            [classes, train.files.len(), test.files.len()],
+        )?;
+    }
+    let view = options.view();
+    let shared = Shared::new(options.memory.saturating_mul(1 << 20));
+    let device = context.device;
+    let split = |listed: super::image_index::Listed| {
+        let files = ImageFiles::new(listed.folder, listed.files, view, shared.clone());
+        Split {
+            inputs: Inputs::Files(Arc::new(files)),
+            labels: Tensor::from_slice(&listed.labels).to_device(device),
+            normalisation: Some(Normalisation::new(&options.mean, &options.std, device)),
+        }
+    };
+    let size = view.size as i64;
+    Ok(Dataset {
+        name: NAME.to_owned(),
+        classes: classes as i64,
+        input_shape: vec![3, size, size],
+        train: split(train),
+        test: split(test),
+        augment: None,
+        checksum,
+    })
+}
+
+/// The folder must hold what the experiment says.
+fn check(dir: &Path, expected: Expected, got: [usize; 3]) -> Result<(), DataError> {
+    let Expected {
+        classes,
+        train,
+        test,
+    } = expected;
+    let wanted = [
+        ("classes", classes, "classes"),
+        ("train", train, "training images"),
+        ("test", test, "images to evaluate on"),
+    ];
+    for ((key, wanted, what), got) in wanted.into_iter().zip(got) {
+        if got != wanted as usize {
+            return Err(DataError::Layout {
+                path: dir.to_owned(),
+                reason: format!(
+                    "it should have {wanted} {what} (data.expect.{key}) but has {got}; complete it or correct the experiment file"
+                ),
+            });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::picture::tests::file;
+    use super::*;
+    use image::ImageFormat;
+    use serde_json::{Value, json};
+    use std::fs;
+    use tch::Device;
+
+    fn small() -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for (split, count) in [("train", 4), ("val", 2)] {
+            for (class, shade) in [("cat", 10), ("dog", 150)] {
+                let folder = root.path().join(split).join(class);
+                fs::create_dir_all(&folder).unwrap();
+                for i in 0..count {
+                    let bytes = file(ImageFormat::Png, 20 + i, 24, shade + i as u8);
+                    fs::write(folder.join(format!("{i}.png")), bytes).unwrap();
+                }
+            }
+        }
+        root
+    }
+
+    fn read(dir: &Path, more: Value) -> Result<Dataset, DataError> {
+        let mut options = json!({"dir": dir, "size": 16});
+        for (key, value) in more.as_object().unwrap() {
+            options[key] = value.clone();
+        }
+        let context = DataContext {
+            data_dir: "no-such-folder".into(),
+            device: Device::Cpu,
+        };
+        load(options.as_object().unwrap(), &context)
+    }
+
+    #[test]
+    fn reads_classes_in_the_order_of_their_names_and_normalises() {
+        let root = small();
+        let expect = json!({"classes": 2, "train": 8, "test": 4});
+        let data = read(root.path(), json!({ "expect": expect })).unwrap();
+        assert_eq!((data.classes, data.train.len(), data.test.len()), (2, 8, 4));
+        assert_eq!(data.input_shape, [3, 16, 16]);
+        let (inputs, labels) = data.test.gather(&Tensor::from_slice(&[3i64, 0])).unwrap();
+        assert_eq!(inputs.size(), [2, 3, 16, 16]);
+        assert_eq!(Vec::<i64>::try_from(labels).unwrap(), [1, 0]);
+        let Inputs::Files(files) = &data.test.inputs else {
+            panic!("the images are in memory");
+        };
+        assert!(files.path(3).ends_with("val/dog/1.png"));
+        let pixels = files.tensor(
+            &files
+                .read(&[super::super::image_files::Pick {
+                    sample: 3,
+                    drawn: None,
+                }])
+                .unwrap(),
+            Device::Cpu,
+        );
+        let green = pixels.double_value(&[0, 1, 5, 6]) / 255.0;
+        let expected = (green - 0.456) / 0.224;
+        assert!((inputs.double_value(&[0, 1, 5, 6]) - expected).abs() < 1e-5);
+    }
+
+    #[test]
+    fn a_folder_that_is_not_what_the_experiment_says_is_refused() {
+        let root = small();
+        let message = |more| read(root.path(), more).unwrap_err().to_string();
+        let expect = json!({"classes": 2, "train": 9, "test": 4});
+        let said = message(json!({ "expect": expect }));
+        assert!(
+            said.contains("should have 9 training images (data.expect.train) but has 8"),
+            "{said}"
+        );
+        let said = message(json!({"resize": 15}));
+        assert!(said.contains("resize is 15 and size is 16"), "{said}");
+        let said = message(json!({"std": [0.1, 0.0, 0.1]}));
+        assert!(said.contains("std has 0"), "{said}");
+        let said = message(json!({"augment": {"scale": [0.9, 0.1]}}));
+        assert!(said.contains("augment.scale"), "{said}");
+        let absent = read(Path::new("no-such-folder"), json!({})).unwrap_err();
+        assert!(absent.is_missing());
+        assert!(
+            absent.to_string().contains("no-such-folder/train"),
+            "{absent}"
+        );
+    }
+
+    #[test]
+    fn what_is_expected_stands_in_for_a_folder_that_is_not_here() {
+        let options = json!({"size": 64, "expect": {"classes": 7, "train": 100, "test": 30}});
+        let declared = declared(options.as_object().unwrap()).unwrap();
+        assert_eq!(declared.input_shape, [3, 64, 64]);
+        assert_eq!(
+            (declared.classes, declared.train, declared.test),
+            (7, 100, 30)
+        );
+        let without = super::declared(json!({"size": 64}).as_object().unwrap());
+        let message = without.unwrap_err().to_string();
+        assert!(message.contains("expect = { classes"), "{message}");
+    }
+
+    #[test]
+    fn the_short_side_is_256_for_224_unless_it_is_given() {
+        let options = ImageFolderOptions::default();
+        assert_eq!(options.view().resize, 256);
+        let given = ImageFolderOptions {
+            size: 32,
+            resize: Some(32),
+            ..options
+        };
+        assert_eq!((given.view().size, given.view().resize), (32, 32));
+    }
+}

@@ -1,0 +1,173 @@
+//! JPEG and PNG files as pixels.
+
+use image::{ImageFormat, ImageReader};
+use std::io::Cursor;
+
+/// The end marker of a JPEG file; within the scan 0xFF is followed by other bytes.
+const END_OF_IMAGE: [u8; 2] = [0xff, 0xd9];
+
+/// A decoded picture.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Picture {
+    /// Pixels of a row.
+    pub width: usize,
+    /// Number of rows.
+    pub height: usize,
+    /// `[height, width, 3]`: red, green and blue of each pixel.
+    pub pixels: Vec<u8>,
+}
+
+/// The format that the first bytes of a file tell.
+///
+/// # Errors
+/// Any but JPEG and PNG.
+pub(super) fn format(start: &[u8]) -> Result<ImageFormat, String> {
+    match image::guess_format(start) {
+        Ok(format @ (ImageFormat::Jpeg | ImageFormat::Png)) => Ok(format),
+        Ok(other) => Err(format!("it is {other:?}, expected JPEG or PNG")),
+        Err(_) => Err("its first bytes are neither those of JPEG nor of PNG".to_owned()),
+    }
+}
+
+/// Whether the last bytes of a file of this format look as they should. A file that fails may still
+/// be whole, with something after its end.
+pub(super) fn ends_well(format: ImageFormat, end: &[u8]) -> bool {
+    let end_marker: &[u8] = match format {
+        ImageFormat::Jpeg => &END_OF_IMAGE,
+        _ => b"IEND\xaeB`\x82",
+    };
+    end.windows(end_marker.len())
+        .any(|bytes| bytes == end_marker)
+}
+
+/// The pixels of a file as red, green and blue: grey values three times, CMYK converted, opacity
+/// and orientation left out, 16 bits rounded to 8.
+///
+/// # Errors
+/// What is wrong with the bytes.
+pub(super) fn decode(bytes: &[u8]) -> Result<Picture, String> {
+    let format = format(bytes)?;
+    // Decoders of JPEG fill what is missing with grey.
+    if format == ImageFormat::Jpeg && is_cut_off(bytes) {
+        return Err("it is cut off: its end marker is missing".to_owned());
+    }
+    let image = ImageReader::with_format(Cursor::new(bytes), format)
+        .decode()
+        .map_err(|error| error.to_string())?
+        .into_rgb8();
+    Ok(Picture {
+        width: image.width() as usize,
+        height: image.height() as usize,
+        pixels: image.into_raw(),
+    })
+}
+
+/// Whether a JPEG lacks its end marker behind the start of the scan. One before, in the small
+/// preview that cameras embed, does not count.
+fn is_cut_off(bytes: &[u8]) -> bool {
+    let scan = start_of_scan(bytes).unwrap_or(bytes.len());
+    let rest = &bytes[scan..];
+    !rest.windows(2).rev().any(|pair| pair == END_OF_IMAGE)
+}
+
+/// Where the first scan begins: segments before it say how long they are.
+fn start_of_scan(bytes: &[u8]) -> Option<usize> {
+    let mut at = 2;
+    loop {
+        let &[0xff, marker] = bytes.get(at..at + 2)? else {
+            return None;
+        };
+        match marker {
+            0xda => return Some(at),
+            // Fill bytes before a marker.
+            0xff => at += 1,
+            _ => {
+                let &[high, low] = bytes.get(at + 2..at + 4)? else {
+                    return None;
+                };
+                at += 2 + usize::from(u16::from_be_bytes([high, low]));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use image::{DynamicImage, GrayImage, RgbImage, RgbaImage};
+    use proptest::prelude::*;
+
+    /// A file of this format with smooth colours that `shade` moves.
+    pub(in crate::data) fn file(
+        format: ImageFormat,
+        width: u32,
+        height: u32,
+        shade: u8,
+    ) -> Vec<u8> {
+        let image = RgbImage::from_fn(width, height, |x, y| {
+            let ramp = |by: u32| ((x * by + y * (9 - by)) as u8).wrapping_add(shade);
+            image::Rgb([ramp(2), ramp(5), ramp(7)])
+        });
+        encode(image.into(), format)
+    }
+
+    fn encode(image: DynamicImage, format: ImageFormat) -> Vec<u8> {
+        let mut bytes = Cursor::new(Vec::new());
+        image.write_to(&mut bytes, format).unwrap();
+        bytes.into_inner()
+    }
+
+    #[test]
+    fn grey_opaque_and_deep_pictures_become_red_green_and_blue() {
+        let grey = GrayImage::from_fn(3, 2, |x, y| image::Luma([(10 * x + y) as u8]));
+        let decoded = decode(&encode(grey.into(), ImageFormat::Png)).unwrap();
+        assert_eq!((decoded.width, decoded.height), (3, 2));
+        assert_eq!(decoded.pixels[..6], [0, 0, 0, 10, 10, 10]);
+        let clear = RgbaImage::from_pixel(1, 1, image::Rgba([7, 8, 9, 0]));
+        let decoded = decode(&encode(clear.into(), ImageFormat::Png)).unwrap();
+        assert_eq!(decoded.pixels, [7, 8, 9]);
+        let deep = image::ImageBuffer::from_pixel(1, 1, image::Rgb([257u16 * 7, 0, 65535]));
+        let decoded = decode(&encode(DynamicImage::ImageRgb16(deep), ImageFormat::Png)).unwrap();
+        assert_eq!(decoded.pixels, [7, 0, 255]);
+    }
+
+    #[test]
+    fn refuses_what_is_no_picture_or_cut_off() {
+        assert!(decode(b"not a picture").unwrap_err().contains("neither"));
+        assert!(decode(b"GIF89a....").unwrap_err().contains("Gif"));
+        for format in [ImageFormat::Jpeg, ImageFormat::Png] {
+            let bytes = file(format, 40, 30, 0);
+            assert!(decode(&bytes).is_ok());
+            assert!(ends_well(format, &bytes[bytes.len() - 20..]));
+            // All pixels of a PNG are there before its last 12 bytes.
+            for length in [bytes.len() - 14, bytes.len() / 2, 30] {
+                assert!(decode(&bytes[..length]).is_err(), "{format:?} {length}");
+            }
+            // What follows the end does not matter.
+            assert!(decode(&[&bytes[..], &[0; 5000]].concat()).is_ok());
+        }
+    }
+
+    #[test]
+    fn the_end_of_an_embedded_preview_is_not_the_end_of_the_file() {
+        let whole = file(ImageFormat::Jpeg, 40, 30, 0);
+        let preview = [&[0xff, 0xe1, 0, 8][..], b"prev", &END_OF_IMAGE].concat();
+        let with_preview = [&whole[..2], &preview[..], &whole[2..]].concat();
+        assert!(decode(&with_preview).is_ok());
+        let message = decode(&with_preview[..with_preview.len() - 2]).unwrap_err();
+        assert!(message.contains("end marker"), "{message}");
+    }
+
+    proptest! {
+        #[test]
+        fn damaged_bytes_never_panic(place in 0usize..600, value: u8, cut in 0usize..600) {
+            for format in [ImageFormat::Jpeg, ImageFormat::Png] {
+                let mut bytes = file(format, 16, 16, 3);
+                let (length, place) = (bytes.len(), place % bytes.len());
+                bytes[place] = value;
+                let _ = decode(&bytes);
+                let _ = decode(&bytes[..cut % length]);
+            }
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Samples and labels, and how they become batches.
+
+use std::sync::Arc;
+
+use tch::{Device, Kind, Tensor};
+
+use super::{Augment, DataError, ImageFiles, Pick};
+use crate::rng::Stream;
+
+/// Samples and labels of one split.
+#[derive(Debug)]
+pub struct Split {
+    /// The samples.
+    pub inputs: Inputs,
+    /// `[samples]`, on the training device: classes in i64, or targets that are numbers in f32.
+    pub labels: Tensor,
+    /// How u8 pixels become the model's inputs; none for data stored as f32.
+    pub normalisation: Option<Normalisation>,
+}
+
+/// The samples of a split.
+#[derive(Debug)]
+pub enum Inputs {
+    /// `[samples, ...input_shape]`, u8 (images) or f32, on the training device.
+    Memory(Tensor),
+    /// Files that are decoded whenever a batch needs them.
+    Files(Arc<ImageFiles>),
+}
+
+impl Inputs {
+    /// All samples at once, if they are in memory.
+    pub fn tensor(&self) -> Option<&Tensor> {
+        match self {
+            Self::Memory(inputs) => Some(inputs),
+            Self::Files(_) => None,
+        }
+    }
+}
+
+impl From<Tensor> for Inputs {
+    fn from(inputs: Tensor) -> Self {
+        Self::Memory(inputs)
+    }
+}
+
+impl Split {
+    /// Number of samples.
+    pub fn len(&self) -> i64 {
+        self.labels.size()[0]
+    }
+
+    /// Whether there is no sample.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The device the samples live on.
+    pub fn device(&self) -> Device {
+        self.labels.device()
+    }
+
+    /// The batch of the samples at `index`, unchanged, ready for the model. With samples in memory
+    /// the host does not wait for the device.
+    ///
+    /// # Shapes
+    /// `index`: `[n]`, i64, on the split's device; result: inputs `[n, ...input_shape]` f32, labels `[n]`.
+    ///
+    /// # Errors
+    /// An image file that cannot be read.
+    pub fn gather(&self, index: &Tensor) -> Result<(Tensor, Tensor), DataError> {
+        let inputs = match &self.inputs {
+            Inputs::Memory(inputs) => inputs.index_select(0, index),
+            Inputs::Files(files) => files.tensor(&files.read(&plain(index))?, self.device()),
+        };
+        Ok((self.normalise(&inputs), self.labels_at(index)))
+    }
+
+    /// As [`gather`](Split::gather) of images in memory, changed at random before they are
+    /// normalised. Image files are changed while they are read: see [`ImageFiles`].
+    ///
+    /// # Errors
+    /// As [`gather`](Split::gather).
+    pub fn gather_augmented(
+        &self,
+        index: &Tensor,
+        augment: &Augment,
+        stream: &mut Stream,
+    ) -> Result<(Tensor, Tensor), DataError> {
+        match &self.inputs {
+            Inputs::Memory(inputs) => {
+                let inputs = augment.apply(&inputs.index_select(0, index), stream);
+                Ok((self.normalise(&inputs), self.labels_at(index)))
+            }
+            Inputs::Files(_) => self.gather(index),
+        }
+    }
+
+    /// The labels of the samples at `index`.
+    pub fn labels_at(&self, index: &Tensor) -> Tensor {
+        self.labels.index_select(0, index)
+    }
+
+    /// Stored samples as the model takes them.
+    pub fn normalise(&self, inputs: &Tensor) -> Tensor {
+        match &self.normalisation {
+            Some(normalisation) => normalisation.apply(inputs),
+            None => inputs.to_kind(Kind::Float),
+        }
+    }
+}
+
+/// `(pixel / 255 - mean) / std`, per channel, as one product and one sum.
+#[derive(Debug)]
+pub struct Normalisation {
+    /// `1 / (255 std)`: `[1, channels, 1, 1]`, f32, on the training device.
+    scale: Tensor,
+    /// `-mean / std`: `[1, channels, 1, 1]`, f32, on the training device.
+    shift: Tensor,
+}
+
+impl Normalisation {
+    /// The normalisation with these means and standard deviations of the channels, on the scale 0 to 1.
+    pub fn new(mean: &[f64], std: &[f64], device: Device) -> Self {
+        let channels = |values: Vec<f32>| {
+            Tensor::from_slice(&values)
+                .view([1, -1, 1, 1])
+                .to_device(device)
+        };
+        let pairs = || mean.iter().zip(std);
+        Self {
+            scale: channels(pairs().map(|(_, s)| (1.0 / (255.0 * s)) as f32).collect()),
+            shift: channels(pairs().map(|(m, s)| (-m / s) as f32).collect()),
+        }
+    }
+
+    /// The model's inputs.
+    ///
+    /// # Shapes
+    /// `pixels`: `[n, channels, height, width]`, u8; result: the same, f32.
+    pub fn apply(&self, pixels: &Tensor) -> Tensor {
+        (pixels * &self.scale).g_add_(&self.shift)
+    }
+}
+
+/// The samples at `index`, to be read without random changes.
+fn plain(index: &Tensor) -> Vec<Pick> {
+    let index = index.to_device(Device::Cpu).contiguous();
+    let mut samples = vec![0i64; index.numel()];
+    let count = samples.len();
+    index.copy_data(&mut samples, count);
+    let pick = |sample: i64| Pick {
+        sample: sample as usize,
+        drawn: None,
+    };
+    samples.into_iter().map(pick).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::labels;
+
+    fn split() -> Split {
+        let pixels: Vec<u8> = (0..4 * 3 * 2 * 2).map(|i| (i * 5) as u8).collect();
+        Split {
+            inputs: Tensor::from_slice(&pixels).view([4, 3, 2, 2]).into(),
+            labels: labels(&[3, 1, 0, 2], Device::Cpu),
+            normalisation: Some(Normalisation::new(
+                &[0.5, 0.25, 0.125],
+                &[0.2, 0.3, 0.4],
+                Device::Cpu,
+            )),
+        }
+    }
+
+    #[test]
+    fn gathers_the_samples_in_the_order_of_the_index_and_normalises_each_pixel() {
+        let split = split();
+        let (inputs, labels) = split.gather(&Tensor::from_slice(&[2i64, 0, 2])).unwrap();
+        assert_eq!(inputs.size(), [3, 3, 2, 2]);
+        assert_eq!(inputs.kind(), Kind::Float);
+        assert_eq!(Vec::<i64>::try_from(&labels).unwrap(), [0, 3, 0]);
+        let got = Vec::<f32>::try_from(inputs.flatten(0, -1)).unwrap();
+        let mut at = 0;
+        for sample in [2usize, 0, 2] {
+            for channel in 0..3 {
+                for place in 0..4 {
+                    let pixel = ((sample * 12 + channel * 4 + place) * 5) as f64;
+                    let mean = [0.5, 0.25, 0.125][channel];
+                    let std = [0.2, 0.3, 0.4][channel];
+                    let expected = (pixel / 255.0 - mean) / std;
+                    assert!((f64::from(got[at]) - expected).abs() < 1e-6);
+                    at += 1;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn leaves_data_stored_as_numbers_as_they_are() {
+        let split = Split {
+            inputs: Tensor::from_slice(&[1.5f32, -2.0, 0.25, 8.0])
+                .view([2, 2])
+                .into(),
+            labels: labels(&[0, 1], Device::Cpu),
+            normalisation: None,
+        };
+        let (inputs, _) = split.gather(&Tensor::from_slice(&[1i64, 0])).unwrap();
+        let got = Vec::<f32>::try_from(inputs.flatten(0, -1)).unwrap();
+        assert_eq!(got, [0.25, 8.0, 1.5, -2.0]);
+    }
+}

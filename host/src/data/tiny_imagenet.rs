@@ -1,0 +1,334 @@
+//! Tiny ImageNet (Stanford's course CS231n, 2015): 100,000 + 10,000 photographs of 200 classes.
+
+use super::folder::Source as Complaint;
+use super::image::{ImageOptions, Images, Samples};
+use super::picture::{Picture, decode};
+use super::{DataContext, DataError, Dataset, Definition, Source};
+use crate::registry::{Entry, Options};
+use plugin_api::schemars::schema_for;
+use rayon::prelude::*;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const NAME: &str = "tiny-imagenet";
+/// The folder inside the published archive.
+const INSIDE: &str = "tiny-imagenet-200";
+const CLASSES: &str = "wnids.txt";
+const ANNOTATIONS: &str = "val/val_annotations.txt";
+
+pub(super) const IMAGES: Images = Images {
+    name: NAME,
+    classes: 200,
+    shape: [3, 64, 64],
+    train: 100_000,
+    test: 10_000,
+    mean: &[0.4802, 0.4481, 0.3975],
+    std: &[0.2770, 0.2691, 0.2821],
+};
+
+pub(super) const ENTRY: Entry<Definition> = Entry {
+    name: NAME,
+    summary: "100,000 + 10,000 photographs, 64x64 colour, 200 classes",
+    schema: || schema_for!(ImageOptions),
+    build: Definition {
+        load: |options, context| load(&IMAGES, options, context),
+        declared: |options| IMAGES.declared(options),
+        source: Source::ByHand {
+            is_here: |data_dir| find(&data_dir.join(NAME)),
+            advice: "get http://cs231n.stanford.edu/tiny-imagenet-200.zip and unpack it into the folder `tiny-imagenet` of the data folder",
+        },
+    },
+};
+
+/// The folder with the list of classes: `folder`, or the archive's own in it.
+fn find(folder: &Path) -> Option<PathBuf> {
+    [folder.to_owned(), folder.join(INSIDE)]
+        .into_iter()
+        .find(|it| it.join(CLASSES).is_file())
+}
+
+/// Reads all images into memory. A class's number is its place in the sorted list of identifiers.
+fn load(images: &Images, options: &Options, context: &DataContext) -> Result<Dataset, DataError> {
+    let options = ImageOptions::read(NAME, options)?;
+    let folder = match &options.dir {
+        Some(dir) => dir.clone(),
+        None => context.data_dir.join(NAME),
+    };
+    let found = find(&folder).ok_or_else(|| DataError::Absent {
+        name: NAME,
+        folder: folder.join(CLASSES),
+        advice: format!(
+            "get http://cs231n.stanford.edu/tiny-imagenet-200.zip and unpack it into {}",
+            folder.display()
+        ),
+    })?;
+    let classes = classes(&found, images)?;
+    let train = read(images, &found, train(&found, &classes, images)?)?;
+    let test = read(images, &found, test(&found, &classes, images)?)?;
+    Ok(images.dataset(train, test, options.augment, context))
+}
+
+/// The classes' identifiers with their numbers.
+fn classes(root: &Path, images: &Images) -> Result<BTreeMap<String, u8>, DataError> {
+    let path = root.join(CLASSES);
+    let text = fs::read_to_string(&path).map_err(DataError::io("read", &path))?;
+    let mut names: Vec<&str> = text.split_whitespace().collect();
+    names.sort_unstable();
+    names.dedup();
+    if names.len() != usize::from(images.classes) {
+        let (expected, got) = (images.classes, names.len());
+        return Err(complaint(path).malformed(
+            "the number of different classes",
+            expected.to_string(),
+            got.to_string(),
+        ));
+    }
+    let names = names.into_iter().map(str::to_owned);
+    Ok(names.zip(0..).collect())
+}
+
+/// `train/CLASS/images/CLASS_NUMBER.JPEG`, sorted by class, then by number.
+fn train(
+    root: &Path,
+    classes: &BTreeMap<String, u8>,
+    images: &Images,
+) -> Result<Vec<(PathBuf, u8)>, DataError> {
+    let each = images.train / usize::from(images.classes);
+    let mut files = Vec::with_capacity(images.train);
+    for (class, &label) in classes {
+        let folder = Path::new("train").join(class).join("images");
+        files.extend((0..each).map(|i| (folder.join(format!("{class}_{i}.JPEG")), label)));
+    }
+    present(root, files)
+}
+
+/// `val/images/FILE` with the class that `val_annotations.txt` gives it, sorted by name.
+fn test(
+    root: &Path,
+    classes: &BTreeMap<String, u8>,
+    images: &Images,
+) -> Result<Vec<(PathBuf, u8)>, DataError> {
+    let path = root.join(ANNOTATIONS);
+    let text = fs::read_to_string(&path).map_err(DataError::io("read", &path))?;
+    let mut files = BTreeMap::new();
+    for (number, line) in (1..).zip(text.lines()) {
+        let mut fields = line.split('\t');
+        let (file, class) = (fields.next(), fields.next());
+        let (Some(file), Some(class)) = (file, class) else {
+            return Err(complaint(path).malformed(
+                format!("line {number}"),
+                "a file, a tab and a class",
+                format!("{line:?}"),
+            ));
+        };
+        let Some(&label) = classes.get(class) else {
+            return Err(complaint(path).malformed(
+                format!("the class in line {number}"),
+                format!("one of {CLASSES}"),
+                format!("{class:?}"),
+            ));
+        };
+        // A name that leads elsewhere would be read from there.
+        if file.contains(['/', '\\']) || files.insert(file.to_owned(), label).is_some() {
+            return Err(complaint(path).malformed(
+                format!("the file in line {number}"),
+                "a name of its own without folders",
+                format!("{file:?}"),
+            ));
+        }
+    }
+    if files.len() != images.test {
+        let (expected, got) = (images.test, files.len());
+        let number = |count: usize| format!("{count} files");
+        return Err(complaint(path).malformed("the list", number(expected), number(got)));
+    }
+    let folder = Path::new("val").join("images");
+    let files = files.into_iter();
+    present(
+        root,
+        files
+            .map(|(file, label)| (folder.join(file), label))
+            .collect(),
+    )
+}
+
+/// The same files, all of which must be there.
+fn present(root: &Path, files: Vec<(PathBuf, u8)>) -> Result<Vec<(PathBuf, u8)>, DataError> {
+    let missing = |file: &&(PathBuf, u8)| !root.join(&file.0).is_file();
+    let lacking = files.par_iter().filter(missing).count();
+    match files.iter().find(missing) {
+        None => Ok(files),
+        Some((first, _)) => Err(DataError::Layout {
+            path: root.to_owned(),
+            reason: format!(
+                "{lacking} of {} files are missing, such as {}; unpack the archive again",
+                files.len(),
+                first.display()
+            ),
+        }),
+    }
+}
+
+/// Decodes the files side by side.
+fn read(images: &Images, root: &Path, files: Vec<(PathBuf, u8)>) -> Result<Samples, DataError> {
+    let [_, height, width] = images.shape;
+    let plane = height * width;
+    let mut pixels = vec![0; files.len() * 3 * plane];
+    let places = pixels.par_chunks_exact_mut(3 * plane).zip(&files);
+    places.try_for_each(|(pixels, (file, _))| {
+        let path = root.join(file);
+        let bytes = fs::read(&path).map_err(DataError::io("read", &path))?;
+        let bad = |reason| DataError::BadImage {
+            path: path.clone(),
+            reason,
+        };
+        let picture = decode(&bytes).map_err(bad)?;
+        let Picture {
+            width: w,
+            height: h,
+            ..
+        } = picture;
+        if (w, h) != (width, height) {
+            return Err(bad(format!(
+                "it has {w} x {h} pixels, expected {width} x {height}"
+            )));
+        }
+        for (i, colours) in picture.pixels.as_chunks::<3>().0.iter().enumerate() {
+            for (channel, &colour) in colours.iter().enumerate() {
+                pixels[channel * plane + i] = colour;
+            }
+        }
+        Ok(())
+    })?;
+    let labels = files.into_iter().map(|(_, label)| label).collect();
+    Ok(Samples { pixels, labels })
+}
+
+fn complaint(path: PathBuf) -> Complaint {
+    Complaint { name: NAME, path }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::picture::tests::file;
+    use super::*;
+    use image::ImageFormat;
+    use serde_json::json;
+    use tch::Device;
+
+    const SMALL: Images = Images {
+        classes: 2,
+        shape: [3, 8, 8],
+        train: 6,
+        test: 3,
+        ..IMAGES
+    };
+
+    fn small() -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        let write = |path: &str, contents: &[u8]| {
+            let path = root.path().join(INSIDE).join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, contents).unwrap();
+        };
+        write("wnids.txt", b"n02\nn01\n");
+        for (shade, class) in [(0, "n01"), (100, "n02")] {
+            for i in 0..3 {
+                let path = format!("train/{class}/images/{class}_{i}.JPEG");
+                write(&path, &file(ImageFormat::Png, 8, 8, shade + 10 * i));
+            }
+            write(&format!("train/{class}/{class}_boxes.txt"), b"boxes");
+        }
+        for i in 0..3 {
+            let path = format!("val/images/val_{i}.JPEG");
+            write(&path, &file(ImageFormat::Png, 8, 8, 50 + i));
+        }
+        let lines = b"val_2.JPEG\tn02\t0\t1\t2\t3\nval_0.JPEG\tn01\t0\t1\t2\t3\nval_1.JPEG\tn02\t0\t1\t2\t3\n";
+        write("val/val_annotations.txt", lines);
+        root
+    }
+
+    fn read_small(dir: &Path) -> Result<Dataset, DataError> {
+        let context = DataContext {
+            data_dir: "no-such-folder".into(),
+            device: Device::Cpu,
+        };
+        load(&SMALL, json!({ "dir": dir }).as_object().unwrap(), &context)
+    }
+
+    #[test]
+    fn reads_the_layout_of_the_archive_into_memory() {
+        let root = small();
+        let data = read_small(root.path()).unwrap();
+        let labels = |split: &super::super::Split| Vec::<i64>::try_from(&split.labels).unwrap();
+        assert_eq!(labels(&data.train), [0, 0, 0, 1, 1, 1]);
+        assert_eq!(labels(&data.test), [0, 1, 1]);
+        let pixels = data.train.inputs.tensor().unwrap();
+        assert_eq!(pixels.size(), [6, 3, 8, 8]);
+        // The picture's colours are ramps; this is green of the second image of class n02.
+        let green = |x: i64, y: i64| x * 5 + y * 4 + 110;
+        assert_eq!(pixels.int64_value(&[4, 1, 2, 7]), green(7, 2));
+        // As if the archive had been unpacked one folder higher.
+        assert!(read_small(&root.path().join(INSIDE)).is_ok());
+    }
+
+    #[test]
+    fn says_which_part_of_the_layout_is_wrong() {
+        let message = |path: &str, contents: Option<&str>| {
+            let root = small();
+            let path = root.path().join(INSIDE).join(path);
+            match contents {
+                Some(text) => fs::write(path, text).unwrap(),
+                None => fs::remove_file(path).unwrap(),
+            }
+            read_small(root.path()).unwrap_err().to_string()
+        };
+        for (path, contents, expected) in [
+            ("wnids.txt", None, "unpack it into"),
+            ("wnids.txt", Some("n01\n"), "classes should be 2 but is 1"),
+            (
+                "train/n02/images/n02_1.JPEG",
+                None,
+                "1 of 6 files are missing, such as train/n02/images/n02_1.JPEG",
+            ),
+            (
+                "train/n02/images/n02_1.JPEG",
+                Some("?"),
+                "n02_1.JPEG is no image",
+            ),
+            ("val/val_annotations.txt", None, "failed to read"),
+            (
+                "val/val_annotations.txt",
+                Some("val_0.JPEG\tn01\n"),
+                "the list should be 3 files but is 1 files",
+            ),
+            (
+                "val/val_annotations.txt",
+                Some("val_0.JPEG\tn07\n"),
+                "the class in line 1",
+            ),
+            (
+                "val/val_annotations.txt",
+                Some("val_0.JPEG n01\n"),
+                "line 1 should be",
+            ),
+            (
+                "val/val_annotations.txt",
+                Some("../x\tn01\n"),
+                "without folders",
+            ),
+        ] {
+            let said = message(path, contents);
+            assert!(said.contains(expected), "{path}: {said}");
+        }
+        let root = small();
+        let wide = root.path().join(INSIDE).join("val/images/val_1.JPEG");
+        fs::write(wide, file(ImageFormat::Png, 9, 8, 0)).unwrap();
+        let said = read_small(root.path()).unwrap_err().to_string();
+        assert!(
+            said.contains("val_1.JPEG") && said.contains("9 x 8 pixels"),
+            "{said}"
+        );
+    }
+}
