@@ -3,16 +3,19 @@
 mod args;
 mod assemble;
 mod catalog;
+mod compare;
 mod data;
 mod disk;
 mod estimate;
 mod exit;
+mod locate;
 mod man;
 mod options;
 mod outline;
 mod plan;
 mod plugin;
 mod program;
+mod report;
 mod run;
 mod show;
 mod spin;
@@ -41,6 +44,8 @@ pub fn main() -> ExitCode {
         Command::Run(run) => run::run(run, output, &bars),
         Command::Plan(plan) => plan::plan(plan, output),
         Command::Show(show) => show::show(show, output),
+        Command::Report(report) => report::report(report, output),
+        Command::Compare(compare) => compare::compare(compare, output),
         Command::Plugin(command) => plugin::plugin(command, output),
         Command::Data(command) => data::data(command, output, &bars),
         Command::Completions { shell } => man::completions(*shell),
