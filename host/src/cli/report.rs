@@ -9,7 +9,7 @@ use super::exit::{Exit, Failure};
 use super::locate::locate;
 use super::stdout;
 use crate::report::{
-    self, Judged, ReportError, Subject, Written, columns, measured, percent, signed,
+    self, Judged, Prediction, ReportError, Subject, Written, columns, measured, percent, signed,
 };
 
 /// Writes a report of runs or sweeps and prints the verdicts.
@@ -32,8 +32,9 @@ pub fn report(args: &ReportArgs, output: &Output) -> Result<Exit, Failure> {
         stdout::line(as_json(&written))?;
         return Ok(Exit::Success);
     }
-    if !written.claims.is_empty() && !output.quiet {
-        stdout::line(format!("{}\n", claims_table(&written.claims)))?;
+    let judged = written.claims.len() + written.predictions.len();
+    if judged > 0 && !output.quiet {
+        stdout::line(format!("{}\n", claims_table(&written)))?;
     }
     stdout::line(written.page.display())?;
     Ok(Exit::Success)
@@ -50,7 +51,7 @@ fn folder(args: &ReportArgs, subjects: &[Subject]) -> PathBuf {
     }
 }
 
-fn claims_table(claims: &[(String, Judged)]) -> String {
+fn claims_table(written: &Written) -> String {
     let header = [
         "claim",
         "grid",
@@ -59,7 +60,7 @@ fn claims_table(claims: &[(String, Judged)]) -> String {
         "seeds",
         "verdict",
     ];
-    let rows = claims.iter().map(|(_, it)| {
+    let claims = written.claims.iter().map(|(_, it)| {
         let bounds = it.difference.and_then(|all| {
             let half = all.half_width?;
             Some(format!(
@@ -77,6 +78,13 @@ fn claims_table(claims: &[(String, Judged)]) -> String {
             it.verdict.to_string(),
         ]
     });
+    let predictions = written.predictions.iter().map(|(_, it)| {
+        let mut row = vec![String::new(); header.len()];
+        row[0].clone_from(&it.claim);
+        row[5] = it.verdict.to_string();
+        row
+    });
+    let rows = claims.chain(predictions);
     columns(header.map(str::to_owned).into(), rows, &[2, 3, 4])
 }
 
@@ -93,8 +101,10 @@ fn as_json(written: &Written) -> Value {
             "high": bound(1.0), "verdict": it.verdict.word(), "note": it.note,
         })
     };
+    let prediction = |(part, it): &(String, Prediction)| json!({ "part": part, "claim": it.claim, "seen": it.seen, "verdict": it.verdict.word() });
     json!({
         "report": written.page, "figures": written.figures, "missing": written.missing,
         "claims": written.claims.iter().map(claim).collect::<Vec<_>>(),
+        "predictions": written.predictions.iter().map(prediction).collect::<Vec<_>>(),
     })
 }

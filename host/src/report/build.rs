@@ -1,17 +1,18 @@
 //! A whole report: read, judged, drawn and written.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use rayon::prelude::*;
+
 use super::chart::{ChartError, Renderer};
-use super::figures::{self, FigureError, Section};
+use super::exports::{claims_csv, merge};
+use super::figures::{self, Figure, FigureError};
 use super::missing::{Missing, missing};
-use super::page::{CLAIM_COLUMNS, claim_row, page_part, render};
+use super::page::{page_part, render};
 use super::part::{Part, name_of};
-use super::summary_csv;
-use super::theory::Simulation;
+use super::theory::{Prediction, Simulation, predict};
 use super::verdict::{Judged, judge};
-use crate::records::Summary;
 use crate::store::{self, StoreError, SweepRecord};
 
 /// What a report is about: folders that are there.
@@ -57,6 +58,8 @@ pub struct Written {
     pub figures: Vec<String>,
     /// The claims of all parts, each with its part's name.
     pub claims: Vec<(String, Judged)>,
+    /// What the theory of the hidden neuron claims, each with its part's name.
+    pub predictions: Vec<(String, Prediction)>,
     /// What is missing.
     pub missing: Vec<Missing>,
 }
@@ -73,11 +76,10 @@ struct Owned {
 /// If a sweep cannot be read, nothing is finished yet, or a file cannot be written.
 pub fn build(subjects: &[Subject], out: &Path, png: bool) -> Result<Written, ReportError> {
     let (name, parts) = read(subjects)?;
-    let mut lacking = Vec::new();
     let each: Vec<Vec<Missing>> = (parts.iter())
         .map(|it| missing(&it.part, it.sweep.as_deref()))
         .collect();
-    lacking.extend(each.iter().flatten().cloned());
+    let lacking: Vec<Missing> = each.iter().flatten().cloned().collect();
     if parts.iter().all(|it| is_empty(&it.part)) {
         let command = lacking
             .first()
@@ -88,37 +90,59 @@ pub fn build(subjects: &[Subject], out: &Path, png: bool) -> Result<Written, Rep
     let renderer = png.then(Renderer::new);
     let mut names = BTreeSet::new();
     let mut written = Vec::new();
-    let (mut pages, mut claims) = (Vec::new(), Vec::new());
+    let (mut pages, mut claims, mut predictions) = (Vec::new(), Vec::new(), Vec::new());
     for (owned, missing) in parts.iter().zip(each) {
         let part = &owned.part;
         let judged = judge(part);
         let mut sections = figures::draw(part)?;
-        for figure in sections
-            .iter_mut()
-            .flat_map(|it: &mut Section| &mut it.figures)
-        {
+        for figure in sections.iter_mut().flat_map(|it| &mut it.figures) {
             figure.name = unique(&mut names, &figure.name);
-            let file = |ending: &str| folder.join(format!("{}.{ending}", figure.name));
-            store::write(&file("svg"), figure.svg.as_bytes())?;
-            store::write(&file("csv"), &figure.csv)?;
-            if let Some(renderer) = &renderer {
-                store::write(&file("png"), &renderer.render(&figure.title, &figure.svg)?)?;
-            }
             written.push(figure.name.clone());
         }
+        let own: Vec<&Figure> = sections.iter().flat_map(|it| &it.figures).collect();
+        write_figures(&own, &folder, renderer.as_ref())?;
+        let predicted = match &part.neuron {
+            Some(Simulation {
+                record: Ok(record), ..
+            }) => predict(record),
+            _ => Vec::new(),
+        };
         let id = unique(&mut names, &format!("part {}", part.name));
-        pages.push(page_part(id, part, &judged, missing, sections));
+        pages.push(page_part(id, part, &judged, &predicted, missing, sections));
         claims.extend(judged.into_iter().map(|it| (part.name.clone(), it)));
+        predictions.extend(predicted.into_iter().map(|it| (part.name.clone(), it)));
     }
-    store::write(&folder.join("summary.csv"), &merge(&parts)?)?;
-    store::write(&folder.join("claims.csv"), &claims_csv(&claims)?)?;
+    let all: Vec<&Part> = parts.iter().map(|it| &it.part).collect();
+    store::write(&folder.join("summary.csv"), &merge(&all)?)?;
+    store::write(
+        &folder.join("claims.csv"),
+        &claims_csv(&claims, &predictions)?,
+    )?;
     let page = out.join("report.html");
     store::write(&page, render(&name, &pages, png)?.as_bytes())?;
     Ok(Written {
         page,
         figures: written,
         claims,
+        predictions,
         missing: lacking,
+    })
+}
+
+/// Writes the files of figures, several at a time: most of the time is the disk's.
+fn write_figures(
+    figures: &[&Figure],
+    folder: &Path,
+    renderer: Option<&Renderer>,
+) -> Result<(), ReportError> {
+    figures.par_iter().try_for_each(|figure| {
+        let file = |ending: &str| folder.join(format!("{}.{ending}", figure.name));
+        store::write(&file("svg"), figure.svg.as_bytes())?;
+        store::write(&file("csv"), &figure.csv)?;
+        if let Some(renderer) = renderer {
+            store::write(&file("png"), &renderer.render(&figure.title, &figure.svg)?)?;
+        }
+        Ok(())
     })
 }
 
@@ -196,58 +220,6 @@ fn unique(names: &mut BTreeSet<String>, name: &str) -> String {
     let free = free.unwrap_or(plain.clone());
     names.insert(free.clone());
     free
-}
-
-fn claims_csv(claims: &[(String, Judged)]) -> Result<Vec<u8>, csv::Error> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(CLAIM_COLUMNS)?;
-    for (part, judged) in claims {
-        writer.write_record(claim_row(part, judged))?;
-    }
-    writer
-        .into_inner()
-        .map_err(|error| error.into_error().into())
-}
-
-/// All summaries of all runs in one table: part, run, method and the grid's values before the columns
-/// of a run's `summary.csv`.
-fn merge(parts: &[Owned]) -> Result<Vec<u8>, csv::Error> {
-    let cells = || {
-        parts
-            .iter()
-            .flat_map(|it| it.part.cells.iter().map(|cell| (&it.part, cell)))
-    };
-    let keys: BTreeSet<&String> = cells().flat_map(|(_, cell)| cell.values.keys()).collect();
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    let mut with_header = false;
-    for (part, cell) in cells() {
-        let summaries: Vec<Summary> = cell.results.summaries().cloned().collect();
-        if summaries.is_empty() {
-            continue;
-        }
-        let text = summary_csv(&summaries)?;
-        let mut reader = csv::Reader::from_reader(text.as_slice());
-        if !with_header {
-            let own = ["part", "run", "method"].into_iter();
-            let all = own.chain(keys.iter().map(|it| it.as_str()));
-            writer.write_record(all.chain(reader.headers()?.iter()))?;
-            with_header = true;
-        }
-        let value = |key: &&String| {
-            let one: BTreeMap<_, _> = cell.values.get_key_value(*key).into_iter().collect();
-            one.values().map(|it| it.to_string()).collect::<String>()
-        };
-        let mut first = vec![part.name.clone(), cell.name.clone(), cell.method.clone()];
-        first.extend(keys.iter().map(value));
-        for record in reader.records() {
-            let record = record?;
-            let all = first.iter().map(String::as_str).chain(record.iter());
-            writer.write_record(all)?;
-        }
-    }
-    writer
-        .into_inner()
-        .map_err(|error| error.into_error().into())
 }
 
 #[cfg(test)]

@@ -83,9 +83,8 @@ fn go_on(run: &Path, seeds: &[u64]) -> String {
         false => format!(" --seeds {}", seeds.join(",")),
     };
     let runs = match run.parent() {
-        Some(parent) if parent != Path::new("runs") && parent != Path::new("") => {
-            format!(" --runs {}", quote(parent))
-        }
+        Some(parent) if parent == Path::new("") => " --runs .".to_owned(),
+        Some(parent) if parent != Path::new("runs") => format!(" --runs {}", quote(parent)),
         _ => String::new(),
     };
     format!(
@@ -148,6 +147,23 @@ mod tests {
         );
         assert!(missing[0].lacks.contains("seed 2: 1 of 3 levels are done"));
         assert!(missing[0].lacks.contains("summary.json is damaged"));
+    }
+
+    #[test]
+    fn the_command_names_the_folder_of_runs_unless_it_is_the_usual_one() {
+        let command = |run: &str| go_on(Path::new(run), &[2]);
+        assert_eq!(
+            command("runs/a"),
+            "host run runs/a/experiment.toml --seeds 2"
+        );
+        assert_eq!(
+            command("a"),
+            "host run a/experiment.toml --seeds 2 --runs ."
+        );
+        assert_eq!(
+            command("b/a"),
+            "host run b/a/experiment.toml --seeds 2 --runs b"
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod build;
 mod chart;
+mod exports;
 mod figures;
 mod interval;
 mod masks;
@@ -15,7 +16,7 @@ mod part;
 mod results;
 mod table;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod theory;
 mod verdict;
 
@@ -28,5 +29,5 @@ pub use page::signed;
 pub use paired::{COLUMNS as PAIRED_COLUMNS, PairedLevel, measured, paired, percent};
 pub use results::{LayerDensity, LevelResults, Results, SeedResults};
 pub use table::{collect, columns, plain_table, summary_csv, table};
-pub use theory::Simulation;
+pub use theory::{Prediction, Simulation};
 pub use verdict::{Judged, Verdict};

@@ -8,9 +8,9 @@ use super::chart::{DARK, Shift};
 use super::figures::Section;
 use super::interval::Interval;
 use super::missing::Missing;
-use super::paired::{measured, percent};
+use super::paired::measured;
 use super::part::Part;
-use super::theory::predict;
+use super::theory::Prediction;
 use super::verdict::{Judged, Verdict};
 
 const TEMPLATE: &str = include_str!("page.html");
@@ -149,25 +149,24 @@ pub fn render(name: &str, parts: &[PagePart], png: bool) -> Result<String, minij
     environment.render_str(TEMPLATE, Serde(page))
 }
 
-/// A part for the page. `file` names the files of a figure.
+/// A part for the page. Figures have the names of their files.
 pub fn page_part(
     id: String,
     part: &Part,
     judged: &[Judged],
+    predicted: &[Prediction],
     missing: Vec<Missing>,
     sections: Vec<Section>,
 ) -> PagePart {
-    let record = part.neuron.as_ref().and_then(|it| it.record.as_ref().ok());
-    let predictions = record.map(predict).unwrap_or_default().into_iter();
     PagePart {
         id,
         title: part.title.clone(),
         facts: facts(part),
         claims: claims(judged),
-        predictions: predictions
+        predictions: (predicted.iter())
             .map(|it| PredictionRow {
-                claim: it.claim,
-                seen: it.seen,
+                claim: it.claim.clone(),
+                seen: it.seen.clone(),
                 verdict: it.verdict.into(),
             })
             .collect(),
@@ -228,7 +227,7 @@ fn facts(part: &Part) -> Vec<String> {
             .map(|it| it.inits)
             .max()
             .unwrap_or(0);
-        facts.push(format!("{inits} inits a dimension and method"));
+        facts.push(format!("{inits} inits for each dimension and method"));
         facts.push(format!("time {} in steps of {}", record.time, record.step));
     }
     facts
@@ -305,57 +304,3 @@ fn run(cell: &super::part::Cell) -> RunRow {
         text: results.text.clone(),
     }
 }
-
-/// All claims of all parts as rows of a CSV file, under [`CLAIM_COLUMNS`].
-pub fn claim_row(part: &str, judged: &Judged) -> Vec<String> {
-    let bound = |sign: f64| {
-        let it = judged.difference.as_ref();
-        let half = it.and_then(|it| Some(it.mean + sign * it.half_width?));
-        half.map_or_else(String::new, percent)
-    };
-    let density = |at: usize| {
-        judged
-            .densities
-            .map_or_else(String::new, |it| format!("{:.6}", it[at]))
-    };
-    let by_seed = judged.seeds.iter();
-    let by_seed = by_seed.map(|(seed, difference)| format!("{seed}: {}", percent(*difference)));
-    vec![
-        part.to_owned(),
-        judged.claim.clone(),
-        judged.combination.clone(),
-        judged.above.clone(),
-        judged.below.clone(),
-        measured(judged.measure).to_owned(),
-        density(0),
-        density(1),
-        judged.levels.len().to_string(),
-        judged.seeds.len().to_string(),
-        (judged.difference).map_or_else(String::new, |it| percent(it.mean)),
-        bound(-1.0),
-        bound(1.0),
-        judged.verdict.word().to_owned(),
-        by_seed.collect::<Vec<_>>().join("; "),
-        judged.note.clone(),
-    ]
-}
-
-/// Columns of `claims.csv`; differences are percentage points.
-pub const CLAIM_COLUMNS: [&str; 16] = [
-    "part",
-    "claim",
-    "grid",
-    "above",
-    "below",
-    "measure",
-    "density_low",
-    "density_high",
-    "levels",
-    "seeds",
-    "difference",
-    "low",
-    "high",
-    "verdict",
-    "by_seed",
-    "note",
-];

@@ -63,11 +63,11 @@ fn every_kind_of_figure_is_there() {
         "methods-overlap-between-levels-lrr",
         "methods-overlap-between-methods-level-2-density-0.640",
         "methods-overlap-between-seeds",
-        "methods-neuron-success",
-        "methods-neuron-quadrants-imp",
-        "methods-neuron-trajectory-d-2-init-3",
-        "methods-neuron-closed-form",
-        "methods-neuron-step-error",
+        "methods-success",
+        "methods-quadrants-imp",
+        "methods-trajectory-d-2-init-3",
+        "methods-closed-form",
+        "methods-step-error",
     ] {
         assert!(
             written.figures.iter().any(|it| it == kind),

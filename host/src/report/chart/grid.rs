@@ -42,6 +42,7 @@ pub struct Grid {
 }
 
 const LETTERS: f64 = 11.0;
+const WIDTH: f64 = 560.0;
 /// Room for the shades' key at the right.
 const KEY: f64 = 74.0;
 
@@ -103,10 +104,11 @@ impl Grid {
         };
         let left = longest(&self.rows).max(20.0) + 22.0;
         let columns = self.columns.len().max(1) as f64;
-        let wide = ((560.0 - left - KEY) / columns).clamp(10.0, 44.0);
+        // Whatever its size, a matrix has the width of other pictures, so that letters stay alike.
+        let wide = ((WIDTH - left - KEY) / columns).clamp(10.0, 64.0);
         let high = match self.rows == self.columns {
-            true => wide.min(36.0),
-            false => (420.0 / self.rows.len().max(1) as f64).clamp(13.0, 26.0),
+            true => wide.min(40.0),
+            false => (420.0 / self.rows.len().max(1) as f64).clamp(13.0, 28.0),
         };
         let upright = longest(&self.columns) + 4.0 > wide;
         let foot = if upright {
@@ -115,14 +117,13 @@ impl Grid {
             18.0
         };
         let top = if self.subtitle.is_empty() { 52.0 } else { 68.0 };
-        let titles = text_width(&self.title, 15.0).max(text_width(&self.subtitle, 12.0));
         Layout {
             left,
             top,
             cell: (wide, high),
             upright,
             foot,
-            width: (left + columns * wide + KEY).max(titles.min(560.0) + 24.0),
+            width: (left + columns * wide + KEY).max(WIDTH),
             height: top + self.rows.len() as f64 * high + foot + 24.0,
         }
     }

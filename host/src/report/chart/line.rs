@@ -25,7 +25,7 @@ pub struct Series {
     pub name: String,
     /// Its colour and mark, by a place in the palette.
     pub rank: usize,
-    /// Its points, from left to right.
+    /// Its points, from left to right. One without a value interrupts the line.
     pub points: Vec<Point>,
     /// Whether its line is broken.
     pub dashed: bool,
@@ -176,21 +176,22 @@ impl LineChart {
             draw_intervals(&mut chart, series, &placed, bands, aside)?;
         }
         for series in &self.series {
-            let line = (series.points.iter()).filter_map(|it| self.place(it, y));
-            let line: Vec<(f64, f64)> = line.map(|it| (it.x, it.y)).collect();
-            if series.dashed {
-                let (dash, gap) = (px(9.0), px(5.0));
+            let places: Vec<Option<(f64, f64)>> = (series.points.iter())
+                .map(|it| self.place(it, y).map(|it| (it.x, it.y)))
+                .collect();
+            for line in places.split(Option::is_none) {
+                let line: Vec<(f64, f64)> = line.iter().copied().flatten().collect();
                 let style = pen(series.rank, 2.0);
-                chart.draw_series(DashedLineSeries::new(line.clone(), dash, gap, style))?;
-            } else if line.len() > 1 {
-                chart.draw_series([PathElement::new(line.clone(), pen(series.rank, 2.0))])?;
-            }
-            if !series.plain {
-                for at in line {
-                    let at = chart.backend_coord(&at);
-                    let (left, top) = plot.get_base_pixel();
-                    plot.draw(&mark((at.0 - left, at.1 - top), series.rank))?;
+                if series.dashed {
+                    chart.draw_series(DashedLineSeries::new(line, px(9.0), px(5.0), style))?;
+                } else if line.len() > 1 {
+                    chart.draw_series([PathElement::new(line, style)])?;
                 }
+            }
+            for at in places.iter().flatten().filter(|_| !series.plain) {
+                let at = chart.backend_coord(at);
+                let (left, top) = plot.get_base_pixel();
+                plot.draw(&mark((at.0 - left, at.1 - top), series.rank))?;
             }
         }
         Ok(())
@@ -337,6 +338,23 @@ mod tests {
         assert!(low > 55.0 && high < 65.0, "{low} {high}");
         let (low, high) = chart(Some([59.5, 61.5])).y_range();
         assert!(low < 59.5 && high > 61.5);
+    }
+
+    #[test]
+    fn a_point_without_a_value_interrupts_the_line() {
+        let mut chart = chart(None);
+        chart.series.truncate(1);
+        let lines = |chart: &LineChart| chart.svg().unwrap().matches("<polyline").count();
+        let whole = lines(&chart);
+        let point = |x, y| Point {
+            x,
+            y,
+            interval: None,
+        };
+        chart.series[0]
+            .points
+            .extend([point(0.4, f64::NAN), point(0.3, 60.0), point(0.2, 61.0)]);
+        assert_eq!(lines(&chart), whole + 1);
     }
 
     #[test]

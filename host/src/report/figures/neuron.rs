@@ -9,7 +9,7 @@ use crate::report::paired::percent;
 use crate::report::theory::share;
 
 pub fn sections(part: &str, record: &NeuronRecord) -> Result<Vec<Section>, FigureError> {
-    let name = |kind: &str| format!("{part} neuron {kind}");
+    let name = |kind: &str| format!("{part} {kind}");
     let mut how_often: Vec<Figure> = fractions(name("success"), record)?.into_iter().collect();
     for method in [Method::Imp, Method::Lrr] {
         let kind = format!("quadrants {}", word(method));
@@ -185,17 +185,26 @@ fn trajectories(
         pruned_at = pruned_at.or(first.and_then(|at| it.time.get(at)));
         let every = it.time.len().div_ceil(MOST_POINTS).max(1);
         for (of, values, dashed) in [("a", &it.a, false), ("w\u{2081}", &it.w1, true)] {
-            let points = it.time.iter().zip(values).step_by(every);
+            let at = |place: usize| Point {
+                x: it.time[place],
+                y: values.get(place).copied().unwrap_or(f64::NAN),
+                interval: None,
+            };
+            let mut points = Vec::new();
+            for place in (0..it.time.len()).step_by(every) {
+                if first.is_some_and(|first| (first..first + every).contains(&place)) {
+                    // Between the two trainings the weights jump.
+                    points.push(Point {
+                        y: f64::NAN,
+                        ..at(place)
+                    });
+                }
+                points.push(at(place));
+            }
             series.push(Series {
                 name: format!("{method} {of}"),
                 rank: usize::from(it.method == Method::Lrr),
-                points: points
-                    .map(|(&x, &y)| Point {
-                        x,
-                        y,
-                        interval: None,
-                    })
-                    .collect(),
+                points,
                 dashed,
                 plain: true,
             });
