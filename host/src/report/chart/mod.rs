@@ -6,6 +6,7 @@
 mod axis;
 mod grid;
 mod line;
+mod mark;
 mod palette;
 mod png;
 

@@ -9,6 +9,7 @@ mod neuron;
 mod overlap;
 mod paired;
 mod recovery;
+mod trajectory;
 
 use super::Interval;
 use super::chart::{Axis, ChartError, LineChart, Point, Series};
