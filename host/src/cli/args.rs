@@ -14,7 +14,7 @@ use crate::neuron::Settings;
 
 mod compare;
 
-pub use compare::{BarrierArgs, Between, OverlapArgs, TensorboardArgs};
+pub use compare::{BarrierArgs, Between, CompareArgs, OverlapArgs, ReportArgs, TensorboardArgs};
 
 /// Trains networks and prunes them level by level with strategies that are plugins.
 #[derive(Parser, Debug)]
@@ -93,6 +93,10 @@ pub enum Command {
     Barrier(BarrierArgs),
     /// Bring TensorBoard's event files up to date, as every finished level of a run does.
     Tensorboard(TensorboardArgs),
+    /// Draw all figures of runs or of a sweep on one page, and judge its claims.
+    Report(ReportArgs),
+    /// Compare two runs seed by seed.
+    Compare(CompareArgs),
     /// Look at plugins.
     #[command(subcommand)]
     Plugin(PluginCommand),

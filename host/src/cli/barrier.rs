@@ -7,7 +7,7 @@ use plugin_api::Point;
 use super::args::{BarrierArgs, Output};
 use super::assemble::data_failure;
 use super::exit::{Exit, Failure};
-use super::{lookup, spin, stdout};
+use super::{locate, spin, stdout};
 use crate::report::{Interval, columns};
 use crate::shim;
 use crate::statistics::{self, Barrier, Line, Settings, StatisticsError, Stored};
@@ -112,7 +112,7 @@ impl End {
             None => (text, None),
         };
         Ok(Self {
-            run: RunDir::new(lookup::find(Path::new(run), runs)?),
+            run: RunDir::new(locate::find(Path::new(run), runs)?),
             point,
         })
     }

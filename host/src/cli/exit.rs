@@ -81,6 +81,15 @@ impl Failure {
     }
 }
 
+impl fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.message {
+            Message::Text(text) => formatter.write_str(text),
+            Message::Diagnostics(diagnostics) => formatter.write_str(&diagnostics.render(false)),
+        }
+    }
+}
+
 impl From<Diagnostics> for Failure {
     fn from(diagnostics: Diagnostics) -> Self {
         let exit = if diagnostics.only_plugin_failures() {

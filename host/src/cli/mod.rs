@@ -4,11 +4,12 @@ mod args;
 mod assemble;
 mod barrier;
 mod catalog;
+mod compare;
 mod data;
 mod disk;
 mod estimate;
 mod exit;
-mod lookup;
+mod locate;
 mod man;
 mod neuron;
 mod options;
@@ -17,6 +18,7 @@ mod overlap;
 mod plan;
 mod plugin;
 mod program;
+mod report;
 mod run;
 mod show;
 mod spin;
@@ -47,6 +49,8 @@ pub fn main() -> ExitCode {
         Command::Run(run) => run::run(run, output, &bars),
         Command::Plan(plan) => plan::plan(plan, output),
         Command::Show(show) => show::show(show, output),
+        Command::Report(report) => report::report(report, output),
+        Command::Compare(compare) => compare::compare(compare, output),
         Command::Neuron(neuron) => neuron::neuron(neuron, output),
         Command::Overlap(overlap) => overlap::overlap(overlap, output),
         Command::Barrier(barrier) => barrier::barrier(barrier, output),

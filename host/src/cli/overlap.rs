@@ -2,7 +2,7 @@
 
 use super::args::{Between, Output, OverlapArgs};
 use super::exit::{Exit, Failure};
-use super::{lookup, stdout};
+use super::{locate, stdout};
 use crate::report::{Interval, columns};
 use crate::statistics::{self, OverlapRecord, StatisticsError};
 use crate::store::{self, RunDir};
@@ -25,7 +25,7 @@ struct Matrix {
 /// What is no run, a level that is not finished, masks of other layers or shapes.
 pub fn overlap(args: &OverlapArgs, output: &Output) -> Result<Exit, Failure> {
     let runs: Result<Vec<RunDir>, Failure> = (args.run.iter())
-        .map(|run| Ok(RunDir::new(lookup::find(run, &args.runs)?)))
+        .map(|run| Ok(RunDir::new(locate::find(run, &args.runs)?)))
         .collect();
     let runs = runs?;
     let between = args.between.unwrap_or(match runs.len() {

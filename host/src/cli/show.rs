@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::args::{Output, ShowArgs};
 use super::exit::{Exit, Failure};
-use super::lookup;
+use super::locate;
 use super::stdout;
 use crate::experiment::Experiment;
 use crate::report;
@@ -24,7 +24,7 @@ struct Standing {
 /// # Errors
 /// A folder that is no run, or one that cannot be read.
 pub fn show(args: &ShowArgs, output: &Output) -> Result<Exit, Failure> {
-    let path = lookup::find(&args.run, &args.runs)?;
+    let path = locate::find(&args.run, &args.runs)?;
     let run = RunDir::new(&path);
     let experiment = experiment(&run)?;
     let mut seeds: BTreeSet<u64> = run.seeds().into_iter().collect();

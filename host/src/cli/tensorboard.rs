@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::args::{Output, TensorboardArgs};
 use super::exit::{Exit, Failure};
-use super::{lookup, stdout};
+use super::{locate, stdout};
 use crate::store::RunDir;
 use crate::tensorboard;
 
@@ -14,7 +14,7 @@ use crate::tensorboard;
 /// What is no run, a record that cannot be read, a file that cannot be written.
 pub fn tensorboard(args: &TensorboardArgs, output: &Output) -> Result<Exit, Failure> {
     let runs: Result<Vec<_>, Failure> = (args.run.iter())
-        .map(|run| lookup::find(run, &args.runs))
+        .map(|run| locate::find(run, &args.runs))
         .collect();
     for path in runs? {
         let run = RunDir::new(path);

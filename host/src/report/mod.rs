@@ -1,7 +1,33 @@
-//! What a run came to, for people and for other programs.
+//! What runs came to, for people and for other programs.
+//!
+//! [`build()`] reads runs or a sweep, judges its claims and writes one page with all figures; the
+//! parts before it are tables and intervals that other commands print too.
 
+mod build;
+mod chart;
+mod exports;
+mod figures;
 mod interval;
+mod masks;
+mod missing;
+mod page;
+mod paired;
+mod part;
+mod results;
 mod table;
+#[cfg(test)]
+pub(crate) mod testing;
+mod theory;
+mod verdict;
 
+pub use build::{ReportError, Subject, Written, build};
+pub use chart::ChartError;
+pub use figures::FigureError;
 pub use interval::Interval;
+pub use missing::Missing;
+pub use page::signed;
+pub use paired::{COLUMNS as PAIRED_COLUMNS, PairedLevel, measured, paired, percent};
+pub use results::{LayerDensity, LevelResults, Results, SeedResults};
 pub use table::{collect, columns, plain_table, summary_csv, table};
+pub use theory::{Prediction, Simulation};
+pub use verdict::{Judged, Verdict};

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, ValueHint};
 
 use super::{DataArgs, PlaceArgs, SeedList, parse_seeds};
+use crate::experiment::Measure;
 use crate::statistics::{BatchNorm, Settings};
 use crate::trainer::On;
 
@@ -84,4 +85,45 @@ pub struct TensorboardArgs {
     /// Folder in which runs are kept.
     #[arg(long, value_name = "DIR", default_value = "runs", value_hint = ValueHint::DirPath)]
     pub runs: PathBuf,
+}
+
+/// What to report.
+#[derive(ClapArgs, Debug)]
+pub struct ReportArgs {
+    /// Folders of runs, of sweeps or of `host neuron`, or their names among the runs.
+    #[arg(required = true, value_hint = ValueHint::DirPath)]
+    pub run: Vec<PathBuf>,
+    /// Where to write the report; if not given, the folder that was named, or `report` among the
+    /// runs for several.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub out: Option<PathBuf>,
+    /// Write every figure as PNG too.
+    #[arg(long)]
+    pub png: bool,
+    /// Folder in which runs are kept.
+    #[arg(long, value_name = "DIR", default_value = "runs", value_hint = ValueHint::DirPath)]
+    pub runs: PathBuf,
+}
+
+/// What to compare.
+#[derive(ClapArgs, Debug)]
+pub struct CompareArgs {
+    /// A run's folder, its name among the runs, or `SWEEP:METHOD`.
+    #[arg(value_name = "A", value_hint = ValueHint::DirPath)]
+    pub first: String,
+    /// The run that is subtracted from it.
+    #[arg(value_name = "B", value_hint = ValueHint::DirPath)]
+    pub second: String,
+    /// Compare by `test-accuracy`, `flips-init` or `flips-start`; test accuracy if not given.
+    #[arg(long, value_parser = parse_measure)]
+    pub measure: Option<Measure>,
+    /// Folder in which runs are kept.
+    #[arg(long, value_name = "DIR", default_value = "runs", value_hint = ValueHint::DirPath)]
+    pub runs: PathBuf,
+}
+
+fn parse_measure(text: &str) -> Result<Measure, String> {
+    let value = serde_json::Value::String(text.to_owned());
+    serde_json::from_value(value)
+        .map_err(|_| "expected test-accuracy, flips-init or flips-start".to_owned())
 }

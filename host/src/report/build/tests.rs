@@ -1,0 +1,201 @@
+use super::super::testing::Desk;
+use super::super::theory::tests::record;
+use super::*;
+use crate::store::SweepRecord;
+
+fn text(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap()
+}
+
+fn sweep(desk: &Desk) -> PathBuf {
+    let neuron = serde_json::to_vec(&record()).unwrap();
+    store::write(&desk.path("neuron-1/neuron.json"), &neuron).unwrap();
+    let methods = [("lrr", "lrr"), ("<b>imp</b>", "imp"), ("half", "half")];
+    desk.write_sweep("Methods & <i>masks</i>", &methods, Some("neuron-1"))
+}
+
+#[test]
+fn a_report_of_a_sweep_is_one_page_that_loads_nothing() {
+    let desk = Desk::new();
+    let folder = sweep(&desk);
+    let written = build(&[Subject::Sweep(folder.clone())], &folder, false).unwrap();
+    let page = text(&written.page);
+    for loads in [
+        "<script", "@import", "<link", "src=", "url(", "<iframe", "https://",
+    ] {
+        assert!(!page.contains(loads), "{loads}");
+    }
+    // The name of the SVG format is the only address in it.
+    let addresses = page.matches("http://").count();
+    assert_eq!(
+        addresses,
+        page.matches("xmlns=\"http://www.w3.org/2000/svg\"").count()
+    );
+    // Names from files are text.
+    assert!(!page.contains("<b>imp") && !page.contains("<i>masks"));
+    assert!(page.contains("Methods &amp; &lt;i&gt;masks"));
+    for name in &written.figures {
+        assert!(page.contains(&format!("id=\"{name}\"")), "{name}");
+        for ending in ["svg", "csv"] {
+            let file = folder.join(format!("figures/{name}.{ending}"));
+            assert!(text(&file).len() > 20, "{name}.{ending}");
+        }
+    }
+    assert_eq!(
+        page.matches("<svg class=\"chart\"").count(),
+        written.figures.len()
+    );
+}
+
+#[test]
+fn every_kind_of_figure_is_there() {
+    let desk = Desk::new();
+    let folder = sweep(&desk);
+    let written = build(&[Subject::Sweep(folder.clone())], &folder, false).unwrap();
+    for kind in [
+        "methods-test-accuracy",
+        "methods-paired-test-accuracy",
+        "methods-flips-against-init",
+        "methods-flips-against-level-start",
+        "methods-flips-against-previous-end",
+        "methods-layers-lrr",
+        "methods-recovery-level-2-density-0.640",
+        "methods-overlap-between-levels-lrr",
+        "methods-overlap-between-methods-level-2-density-0.640",
+        "methods-overlap-between-seeds",
+        "methods-success",
+        "methods-quadrants-imp",
+        "methods-trajectory-d-2-init-3",
+        "methods-closed-form",
+        "methods-step-error",
+    ] {
+        assert!(
+            written.figures.iter().any(|it| it == kind),
+            "{kind}: {:?}",
+            written.figures
+        );
+    }
+}
+
+#[test]
+fn figures_hold_the_numbers_that_were_recorded() {
+    let desk = Desk::new();
+    let folder = sweep(&desk);
+    build(&[Subject::Sweep(folder.clone())], &folder, false).unwrap();
+    let accuracy = text(&folder.join("figures/methods-test-accuracy.csv"));
+    // Level 1 of lrr: 70, 72 and 74 %, so s = 2 and the half-width is 4.302653 * 2 / sqrt(3).
+    let line = "lrr,,1,0.800000,3,72.0000,67.0317,76.9683";
+    assert!(accuracy.lines().any(|it| it == line), "{accuracy}");
+    let overlap = folder.join("figures/methods-overlap-between-levels-lrr.csv");
+    assert!(text(&overlap).contains("lrr,0,2,3,0.640000"));
+    let layers = text(&folder.join("figures/methods-layers-lrr.csv"));
+    assert!(layers.contains("lrr,fc1.weight,2,0.280000"));
+    let summary = text(&folder.join("figures/summary.csv"));
+    assert!(
+        summary.starts_with("part,run,method,seed,level,weights,"),
+        "{summary}"
+    );
+    assert_eq!(summary.lines().count(), 1 + 9 + 9 + 5);
+    let claims = text(&folder.join("figures/claims.csv"));
+    assert!(
+        claims.contains(",2,3,4.5000,2.0159,6.9841,visible,"),
+        "{claims}"
+    );
+}
+
+#[test]
+fn a_png_is_drawn_with_its_text() {
+    let desk = Desk::new();
+    let run = desk.path("lrr");
+    let out = desk.path("out");
+    let written = build(&[Subject::Run(run)], &out, true).unwrap();
+    let name = written
+        .figures
+        .iter()
+        .find(|it| it.ends_with("test-accuracy"))
+        .unwrap();
+    let png = image::open(out.join(format!("figures/{name}.png")))
+        .unwrap()
+        .to_luma8();
+    // The title is in the uppermost pixels; without a font there would be nothing.
+    let dark = |rows: std::ops::Range<u32>| {
+        let all = rows.flat_map(|y| (0..png.width()).map(move |x| (x, y)));
+        all.filter(|(x, y)| png.get_pixel(*x, *y).0[0] < 100)
+            .count()
+    };
+    assert!(dark(10..56) > 300, "{}", dark(10..56));
+}
+
+#[test]
+fn a_run_that_never_began_is_shown_as_missing_beside_the_others() {
+    let desk = Desk::new();
+    let folder = desk.write_sweep("t", &[("lrr", "lrr"), ("wr", "wr-not-there")], None);
+    let written = build(&[Subject::Sweep(folder.clone())], &folder, false).unwrap();
+    assert_eq!(written.missing.len(), 1);
+    assert_eq!(written.missing[0].what, "wr");
+    assert!(text(&written.page).contains("no level is finished yet"));
+    assert_eq!(written.claims[0].1.verdict.word(), "not-decided");
+}
+
+#[test]
+fn a_report_of_nothing_is_refused_with_what_to_do() {
+    let desk = Desk::new();
+    let folder = desk.write_sweep("t", &[("lrr", "none"), ("wr", "nor-this")], None);
+    let error = build(&[Subject::Sweep(folder.clone())], &folder, false).unwrap_err();
+    let error = error.to_string();
+    assert!(
+        error.contains("no level of paper is finished yet"),
+        "{error}"
+    );
+    assert!(error.contains("host run FILE"), "{error}");
+    assert!(!folder.join("report.html").exists());
+}
+
+#[test]
+fn the_same_runs_give_the_same_bytes() {
+    let desk = Desk::new();
+    let folder = sweep(&desk);
+    let page = || {
+        let written = build(&[Subject::Sweep(folder.clone())], &folder, false).unwrap();
+        text(&written.page)
+    };
+    assert_eq!(page(), page());
+}
+
+#[test]
+fn a_grid_is_drawn_along_its_numbers_and_each_combination_for_itself() {
+    let desk = Desk::new();
+    let folder = desk.write_sweep("t", &[("lrr", "lrr"), ("imp", "imp")], None);
+    let mut record = SweepRecord::read(&folder).unwrap();
+    let cells = record.parts[0].cells.clone();
+    record.parts[0].cells = [8, 64]
+        .into_iter()
+        .flat_map(|width| {
+            let mut cells = cells.clone();
+            for cell in &mut cells {
+                cell.name = format!("{}-{width}", cell.method);
+                let widths = serde_json::json!([width, width]);
+                cell.values.insert("model.hidden".to_owned(), widths);
+            }
+            cells
+        })
+        .collect();
+    record.write(&folder).unwrap();
+    let written = build(&[Subject::Sweep(folder.clone())], &folder, false).unwrap();
+    for kind in [
+        "methods-test-accuracy-model.hidden-8-8",
+        "methods-test-accuracy-model.hidden-64-64",
+        "methods-test-accuracy-along-model.hidden-density-0.640",
+    ] {
+        assert!(
+            written.figures.iter().any(|it| it == kind),
+            "{kind}: {:?}",
+            written.figures
+        );
+    }
+    // A claim is judged at each width.
+    assert_eq!(written.claims.len(), 2);
+    assert_eq!(written.claims[1].1.combination, "model.hidden = [64, 64]");
+    let along = "figures/methods-test-accuracy-along-model.hidden-density-0.640.csv";
+    assert!(text(&folder.join(along)).contains("lrr,,64,2,0.640000,3,67.0000"));
+}

@@ -1,0 +1,128 @@
+//! The tables of a report that are no figure's: all results, and the claims.
+
+use std::collections::BTreeSet;
+
+use super::paired::{measured, percent};
+use super::part::Part;
+use super::summary_csv;
+use super::theory::Prediction;
+use super::verdict::Judged;
+use crate::records::Summary;
+
+/// Columns of `claims.csv`; differences are percentage points.
+const CLAIM_COLUMNS: [&str; 16] = [
+    "part",
+    "claim",
+    "grid",
+    "above",
+    "below",
+    "measure",
+    "density_low",
+    "density_high",
+    "levels",
+    "seeds",
+    "difference",
+    "low",
+    "high",
+    "verdict",
+    "by_seed",
+    "note",
+];
+
+/// The claims, each with its part's name, and after them what the theory of the hidden neuron claims,
+/// which has no difference.
+///
+/// # Errors
+/// If they cannot be written.
+pub fn claims_csv(
+    claims: &[(String, Judged)],
+    predictions: &[(String, Prediction)],
+) -> Result<Vec<u8>, csv::Error> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(CLAIM_COLUMNS)?;
+    for (part, judged) in claims {
+        writer.write_record(claim_row(part, judged))?;
+    }
+    for (part, it) in predictions {
+        let mut row = vec![String::new(); CLAIM_COLUMNS.len()];
+        row[0].clone_from(part);
+        row[1].clone_from(&it.claim);
+        row[13] = it.verdict.word().to_owned();
+        row[15].clone_from(&it.seen);
+        writer.write_record(row)?;
+    }
+    writer
+        .into_inner()
+        .map_err(|error| error.into_error().into())
+}
+
+fn claim_row(part: &str, judged: &Judged) -> Vec<String> {
+    let difference = judged.difference;
+    let bound = |sign: f64| {
+        let bound = difference.and_then(|it| Some(it.mean + sign * it.half_width?));
+        bound.map_or_else(String::new, percent)
+    };
+    let density = |at: usize| {
+        let densities = judged.densities;
+        densities.map_or_else(String::new, |it| format!("{:.6}", it[at]))
+    };
+    let by_seed = judged.seeds.iter();
+    let by_seed = by_seed.map(|(seed, difference)| format!("{seed}: {}", percent(*difference)));
+    vec![
+        part.to_owned(),
+        judged.claim.clone(),
+        judged.combination.clone(),
+        judged.above.clone(),
+        judged.below.clone(),
+        measured(judged.measure).to_owned(),
+        density(0),
+        density(1),
+        judged.levels.len().to_string(),
+        judged.seeds.len().to_string(),
+        difference.map_or_else(String::new, |it| percent(it.mean)),
+        bound(-1.0),
+        bound(1.0),
+        judged.verdict.word().to_owned(),
+        by_seed.collect::<Vec<_>>().join("; "),
+        judged.note.clone(),
+    ]
+}
+
+/// All summaries of all runs in one table: part, run, method and the grid's values before the columns
+/// of a run's `summary.csv`.
+///
+/// # Errors
+/// If they cannot be written.
+pub fn merge(parts: &[&Part]) -> Result<Vec<u8>, csv::Error> {
+    let cells = || (parts.iter()).flat_map(|part| part.cells.iter().map(|cell| (&part.name, cell)));
+    let keys: BTreeSet<&String> = cells().flat_map(|(_, cell)| cell.values.keys()).collect();
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let mut with_header = false;
+    for (part, cell) in cells() {
+        let summaries: Vec<Summary> = cell.results.summaries().cloned().collect();
+        if summaries.is_empty() {
+            continue;
+        }
+        let text = summary_csv(&summaries)?;
+        let mut reader = csv::Reader::from_reader(text.as_slice());
+        if !with_header {
+            let own = ["part", "run", "method"].into_iter();
+            let all = own.chain(keys.iter().map(|it| it.as_str()));
+            writer.write_record(all.chain(reader.headers()?.iter()))?;
+            with_header = true;
+        }
+        let mut first = vec![part.clone(), cell.name.clone(), cell.method.clone()];
+        first.extend(keys.iter().map(|key| {
+            let value = cell.values.get(*key);
+            value.map_or_else(String::new, ToString::to_string)
+        }));
+        for record in reader.records() {
+            let record = record?;
+            let all = first.iter().map(String::as_str).chain(record.iter());
+            writer.write_record(all)?;
+        }
+    }
+    writer
+        .into_inner()
+        .map_err(|error| error.into_error().into())
+}

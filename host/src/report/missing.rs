@@ -1,0 +1,173 @@
+//! What a report lacks, and which command makes it.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::part::{Cell, Part, name_of};
+
+/// Something that is not there.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Missing {
+    /// The run or simulation.
+    pub what: String,
+    /// What it lacks.
+    pub lacks: String,
+    /// What makes it.
+    pub command: String,
+}
+
+/// What a part lacks. `sweep` is the name of the sweep that it belongs to.
+pub fn missing(part: &Part, sweep: Option<&str>) -> Vec<Missing> {
+    let mut missing = Vec::new();
+    for cell in &part.cells {
+        missing.extend(of_cell(part, cell, sweep));
+    }
+    if let Some(simulation) = &part.neuron
+        && let Err(reason) = &simulation.record
+    {
+        missing.push(Missing {
+            what: name_of(&simulation.folder),
+            lacks: reason.clone(),
+            command: again(part, sweep),
+        });
+    }
+    missing
+}
+
+fn of_cell(part: &Part, cell: &Cell, sweep: Option<&str>) -> Option<Missing> {
+    let results = &cell.results;
+    let wanted = results.wanted();
+    let mut lacks = Vec::new();
+    let mut seeds = Vec::new();
+    for seed in &results.seeds {
+        let done = seed.levels.len() as u64;
+        let unfinished = wanted.map_or(done == 0, |wanted| done < wanted);
+        if !unfinished && seed.trouble.is_none() {
+            continue;
+        }
+        seeds.push(seed.seed);
+        let of = wanted.map_or_else(String::new, |wanted| format!(" of {wanted}"));
+        let why = seed
+            .trouble
+            .iter()
+            .map(|it| format!(" ({it})"))
+            .collect::<String>();
+        lacks.push(format!(
+            "seed {}: {done}{of} levels are done{why}",
+            seed.seed
+        ));
+    }
+    if lacks.is_empty() && !results.seeds.is_empty() {
+        return None;
+    }
+    let nothing = results.levels() == 0 && results.seeds.iter().all(|it| it.trouble.is_none());
+    Some(Missing {
+        what: cell.name.clone(),
+        lacks: match nothing {
+            true => "no level is finished yet".to_owned(),
+            false => lacks.join("; "),
+        },
+        command: match results.text.is_empty() {
+            true => again(part, sweep),
+            false => go_on(results.run.path(), &seeds),
+        },
+    })
+}
+
+/// The command that goes on with a run.
+fn go_on(run: &Path, seeds: &[u64]) -> String {
+    let seeds: Vec<String> = seeds.iter().map(u64::to_string).collect();
+    let seeds = match seeds.is_empty() {
+        true => String::new(),
+        false => format!(" --seeds {}", seeds.join(",")),
+    };
+    let runs = match run.parent() {
+        Some(parent) if parent == Path::new("") => " --runs .".to_owned(),
+        Some(parent) if parent != Path::new("runs") => format!(" --runs {}", quote(parent)),
+        _ => String::new(),
+    };
+    format!(
+        "host run {}{seeds}{runs}",
+        quote(&run.join("experiment.toml"))
+    )
+}
+
+/// What to do where a sweep has not begun a run.
+fn again(part: &Part, sweep: Option<&str>) -> String {
+    let name = sweep.unwrap_or(&part.name);
+    format!("host run FILE, with the experiment file that is named {name}")
+}
+
+/// A path as a shell takes it.
+fn quote(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |it: char| it.is_alphanumeric() || "/._-+=,@%:".contains(it);
+    match text.chars().all(plain) {
+        true => text,
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Desk;
+    use super::*;
+
+    #[test]
+    fn an_unfinished_run_is_named_with_its_seeds_and_the_command_that_goes_on() {
+        let desk = Desk::new();
+        let missing = missing(&desk.part(), None);
+        assert_eq!(missing.len(), 1);
+        assert_eq!(missing[0].what, "half");
+        assert_eq!(
+            missing[0].lacks,
+            "seed 0: 1 of 3 levels are done; seed 1: 1 of 3 levels are done"
+        );
+        let file = desk.path("half").join("experiment.toml");
+        let start = format!("host run {} --seeds 0,1 --runs ", file.display());
+        assert!(
+            missing[0].command.starts_with(&start),
+            "{}",
+            missing[0].command
+        );
+    }
+
+    #[test]
+    fn a_failed_seed_says_why_and_a_damaged_level_ends_its_seed() {
+        let desk = Desk::new();
+        let failure = r#"{"level": 2, "reason": "the loss is NaN"}"#;
+        std::fs::write(desk.path("lrr/seed-1/failed.json"), failure).unwrap();
+        std::fs::write(desk.path("lrr/seed-2/level-01/summary.json"), "{").unwrap();
+        let missing = missing(&desk.part(), None);
+        assert!(
+            missing[0]
+                .lacks
+                .contains("given up at level 2: the loss is NaN")
+        );
+        assert!(missing[0].lacks.contains("seed 2: 1 of 3 levels are done"));
+        assert!(missing[0].lacks.contains("summary.json is damaged"));
+    }
+
+    #[test]
+    fn the_command_names_the_folder_of_runs_unless_it_is_the_usual_one() {
+        let command = |run: &str| go_on(Path::new(run), &[2]);
+        assert_eq!(
+            command("runs/a"),
+            "host run runs/a/experiment.toml --seeds 2"
+        );
+        assert_eq!(
+            command("a"),
+            "host run a/experiment.toml --seeds 2 --runs ."
+        );
+        assert_eq!(
+            command("b/a"),
+            "host run b/a/experiment.toml --seeds 2 --runs b"
+        );
+    }
+
+    #[test]
+    fn a_path_with_spaces_is_quoted() {
+        assert_eq!(quote(Path::new("my runs/it's")), r"'my runs/it'\''s'");
+    }
+}

@@ -1,0 +1,218 @@
+//! Runs that belong together: a part of a sweep, or the runs that were given.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::results::Results;
+use super::theory::Simulation;
+use crate::experiment::Claim;
+use crate::store::SweepPart;
+
+/// Runs that are shown in the same figures.
+#[derive(Debug)]
+pub struct Part {
+    /// Its name, unique in the report.
+    pub name: String,
+    /// What it is about.
+    pub title: String,
+    /// Its runs.
+    pub cells: Vec<Cell>,
+    /// What is claimed of them.
+    pub claims: Vec<Claim>,
+    /// A simulation of the hidden neuron.
+    pub neuron: Option<Simulation>,
+}
+
+/// One run under the name of its method.
+#[derive(Debug)]
+pub struct Cell {
+    /// Unique within the part.
+    pub name: String,
+    /// Name of the method.
+    pub method: String,
+    /// The grid's values, by key.
+    pub values: BTreeMap<String, Value>,
+    /// What it left.
+    pub results: Results,
+}
+
+/// The cells with the same values of the grid.
+pub struct Combination<'a> {
+    /// The values in words; empty without a grid.
+    pub label: String,
+    /// The values.
+    pub values: &'a BTreeMap<String, Value>,
+    /// The cells, in the part's order.
+    pub cells: Vec<&'a Cell>,
+}
+
+impl Combination<'_> {
+    /// The cell of a method.
+    pub fn cell(&self, method: &str) -> Option<&Cell> {
+        self.cells.iter().copied().find(|it| it.method == method)
+    }
+}
+
+impl Part {
+    /// A part of a sweep that lies in this folder.
+    pub fn of_sweep(folder: &Path, part: &SweepPart) -> Self {
+        let cells = part.cells.iter().map(|cell| Cell {
+            name: cell.name.clone(),
+            method: cell.method.clone(),
+            values: cell.values.clone(),
+            results: Results::read(&tidy(&folder.join(&cell.run)), Some(&cell.seeds)),
+        });
+        Self {
+            name: part.name.clone(),
+            title: part.title.clone(),
+            cells: cells.collect(),
+            claims: part.claims.clone(),
+            neuron: (part.neuron.as_ref()).map(|it| Simulation::read(&tidy(&folder.join(it)))),
+        }
+    }
+
+    /// Runs that were given by their folders; a name that two of them share gives way to the
+    /// folders' names.
+    pub fn of_runs(folders: &[PathBuf]) -> Self {
+        let mut cells: Vec<Cell> = (folders.iter())
+            .map(|folder| {
+                let results = Results::read(folder, None);
+                let name = name_of(folder);
+                let method = results.experiment.as_ref().map(|it| it.name.clone());
+                Cell {
+                    method: method.unwrap_or_else(|| name.clone()),
+                    name,
+                    values: BTreeMap::new(),
+                    results,
+                }
+            })
+            .collect();
+        let methods: Vec<String> = cells.iter().map(|it| it.method.clone()).collect();
+        for cell in &mut cells {
+            if methods.iter().filter(|it| **it == cell.method).count() > 1 {
+                cell.method.clone_from(&cell.name);
+            }
+        }
+        Self {
+            name: "runs".to_owned(),
+            title: match cells.as_slice() {
+                [only] => only.method.clone(),
+                _ => "The runs".to_owned(),
+            },
+            cells,
+            claims: Vec::new(),
+            neuron: None,
+        }
+    }
+
+    /// Names of the methods, in the order of the cells.
+    pub fn methods(&self) -> Vec<&str> {
+        let mut seen = BTreeSet::new();
+        let all = self.cells.iter().map(|cell| cell.method.as_str());
+        all.filter(|method| seen.insert(*method)).collect()
+    }
+
+    /// Place of a method among the part's, which decides its colour.
+    pub fn rank(&self, method: &str) -> usize {
+        let methods = self.methods();
+        methods.iter().position(|it| *it == method).unwrap_or(0)
+    }
+
+    /// The cells by the grid's values, in the order of the file.
+    pub fn combinations(&self) -> Vec<Combination<'_>> {
+        let mut combinations: Vec<Combination<'_>> = Vec::new();
+        for cell in &self.cells {
+            match (combinations.iter_mut()).find(|it| *it.values == cell.values) {
+                Some(known) => known.cells.push(cell),
+                None => combinations.push(Combination {
+                    label: label(&cell.values),
+                    values: &cell.values,
+                    cells: vec![cell],
+                }),
+            }
+        }
+        combinations
+    }
+
+    /// Number of the last level that some run reached.
+    pub fn last_level(&self) -> Option<u64> {
+        let levels = self.cells.iter().map(|cell| cell.results.levels());
+        levels.max()?.checked_sub(1)
+    }
+
+    /// Three levels to look at closely: a third of the way, two thirds, and the last.
+    pub fn chosen_levels(&self) -> Vec<u64> {
+        let Some(last) = self.last_level().filter(|&last| last > 0) else {
+            return Vec::new();
+        };
+        let mut chosen = vec![last.div_ceil(3), (2 * last).div_ceil(3), last];
+        chosen.dedup();
+        chosen
+    }
+}
+
+/// The values of a grid in words: `model.hidden = [32, 32], train.epochs = 5`.
+pub fn label(values: &BTreeMap<String, Value>) -> String {
+    let each = values.iter().map(|(key, value)| {
+        let value = value.as_str().map_or_else(|| plain(value), str::to_owned);
+        format!("{key} = {value}")
+    });
+    each.collect::<Vec<_>>().join(", ")
+}
+
+/// A value as it stands in an experiment file, more or less.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::Array(list) => {
+            let list: Vec<String> = list.iter().map(plain).collect();
+            format!("[{}]", list.join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// A folder's own name.
+pub fn name_of(folder: &Path) -> String {
+    let name = folder
+        .file_name()
+        .map(|it| it.to_string_lossy().into_owned());
+    name.unwrap_or_else(|| folder.display().to_string())
+}
+
+/// `runs/paper/../lrr-3f9a1c2e` as `runs/lrr-3f9a1c2e`: paths of a sweep's runs are shown to people.
+fn tidy(path: &Path) -> PathBuf {
+    use std::path::Component;
+    let mut tidy = PathBuf::new();
+    for component in path.components() {
+        let above = tidy.components().next_back();
+        if component == Component::ParentDir && matches!(above, Some(Component::Normal(_))) {
+            tidy.pop();
+        } else if component != Component::CurDir {
+            tidy.push(component);
+        }
+    }
+    tidy
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn values_are_named_as_in_a_file() {
+        let values = [("a.b", json!([32, 32])), ("c", json!("erk"))];
+        let values = values.map(|(key, value)| (key.to_owned(), value));
+        assert_eq!(label(&values.into()), "a.b = [32, 32], c = erk");
+    }
+
+    #[test]
+    fn a_path_through_the_parent_is_shown_without_the_detour() {
+        let tidy = |path: &str| tidy(Path::new(path));
+        assert_eq!(tidy("runs/paper/../lrr-1"), Path::new("runs/lrr-1"));
+        assert_eq!(tidy("../runs/./x"), Path::new("../runs/x"));
+        assert_eq!(tidy("../../runs"), Path::new("../../runs"));
+    }
+}

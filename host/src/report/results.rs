@@ -1,0 +1,206 @@
+//! What one run left, as far as it got.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::experiment::{Experiment, Measure};
+use crate::levels::read_summary;
+use crate::records::{Epoch, LayerRecord, Summary};
+use crate::store::{self, LevelDir, RunDir};
+
+/// One run: what it is, and the records of its seeds.
+#[derive(Clone, Debug)]
+pub struct Results {
+    /// Its folder.
+    pub run: RunDir,
+    /// What it was started with; none if that is missing or damaged.
+    pub experiment: Option<Experiment>,
+    /// The text of its experiment file.
+    pub text: String,
+    /// Its `identity.json`, or null.
+    pub identity: Value,
+    /// The seeds that were asked for, ascending.
+    pub seeds: Vec<SeedResults>,
+    /// Density of each layer by level, mean over seeds.
+    pub layers: Vec<Vec<LayerDensity>>,
+}
+
+/// One seed of a run.
+#[derive(Clone, Debug)]
+pub struct SeedResults {
+    /// Its number.
+    pub seed: u64,
+    /// Its finished levels, from level 0.
+    pub levels: Vec<LevelResults>,
+    /// Why it does not go on, where something is known of it.
+    pub trouble: Option<String>,
+}
+
+/// One finished level of a seed.
+#[derive(Clone, Debug)]
+pub struct LevelResults {
+    /// What it came to.
+    pub summary: Summary,
+    /// Test accuracy within the level: epochs that are done, accuracy.
+    pub curve: Vec<(u64, f64)>,
+}
+
+/// Density of a layer at a level.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerDensity {
+    /// PyTorch's name of the weight.
+    pub layer: String,
+    /// Mean density over the seeds counted so far.
+    pub density: f64,
+    seeds: u64,
+}
+
+impl Results {
+    /// Reads the records of a run. What is damaged ends a seed there, with a note; nothing is an
+    /// error, as a report shows what there is.
+    pub fn read(run: &Path, seeds: Option<&[u64]>) -> Self {
+        let run = RunDir::new(run);
+        let text = store::read(&run.file("experiment.toml")).unwrap_or_default();
+        let experiment: Option<Experiment> = toml::from_slice(&text).ok();
+        let wanted = match seeds {
+            Some(seeds) => seeds.to_vec(),
+            None => {
+                let own = experiment.iter().flat_map(|it| it.seeds.clone());
+                run.seeds().into_iter().chain(own).collect()
+            }
+        };
+        let mut results = Self {
+            identity: read_json(&run.file("identity.json")).unwrap_or(Value::Null),
+            text: String::from_utf8_lossy(&text).into_owned(),
+            experiment,
+            run,
+            seeds: Vec::new(),
+            layers: Vec::new(),
+        };
+        let mut wanted: Vec<u64> = wanted;
+        wanted.sort_unstable();
+        wanted.dedup();
+        for seed in wanted {
+            let seed = results.read_seed(seed);
+            results.seeds.push(seed);
+        }
+        results
+    }
+
+    fn read_seed(&mut self, seed: u64) -> SeedResults {
+        let dir = self.run.seed(seed);
+        let (mut levels, mut trouble) = (Vec::new(), None);
+        for level in 0.. {
+            let dir = dir.level(level);
+            if !dir.file("done.json").exists() {
+                break;
+            }
+            match self.read_level(&dir, levels.len()) {
+                Ok(level) => levels.push(level),
+                Err(error) => {
+                    trouble = Some(error);
+                    break;
+                }
+            }
+        }
+        if let Some(failure) = read_json(&dir.failure()) {
+            let reason = failure["reason"].as_str().unwrap_or("the reason is lost");
+            trouble = Some(format!("given up at level {}: {reason}", failure["level"]));
+        }
+        SeedResults {
+            seed,
+            levels,
+            trouble,
+        }
+    }
+
+    fn read_level(&mut self, dir: &LevelDir, level: usize) -> Result<LevelResults, String> {
+        let summary = read_summary(dir).map_err(|error| error.to_string())?;
+        let epochs: Vec<Epoch> = read_lines(&dir.file("metrics.jsonl"))?;
+        let layers: Vec<LayerRecord> = read_lines(&dir.file("layers.jsonl"))?;
+        if self.layers.len() <= level {
+            self.layers.push(Vec::new());
+        }
+        for record in layers {
+            let known = &mut self.layers[level];
+            match known.iter_mut().find(|it| it.layer == record.layer) {
+                Some(known) => {
+                    known.seeds += 1;
+                    known.density += (record.density - known.density) / known.seeds as f64;
+                }
+                None => known.push(LayerDensity {
+                    layer: record.layer,
+                    density: record.density,
+                    seeds: 1,
+                }),
+            }
+        }
+        let curve = (epochs.iter())
+            .filter_map(|it| Some((it.epoch + 1, it.test_accuracy?)))
+            .collect();
+        Ok(LevelResults { summary, curve })
+    }
+
+    /// The finished level of a seed.
+    pub fn level(&self, seed: u64, level: u64) -> Option<&LevelResults> {
+        let seed = self.seeds.iter().find(|it| it.seed == seed)?;
+        seed.levels.get(level as usize)
+    }
+
+    /// The summaries of a level, one for each seed that finished it.
+    pub fn at(&self, level: u64) -> impl Iterator<Item = &Summary> {
+        (self.seeds.iter()).filter_map(move |it| Some(&it.levels.get(level as usize)?.summary))
+    }
+
+    /// Number of levels that some seed finished.
+    pub fn levels(&self) -> u64 {
+        let most = self.seeds.iter().map(|seed| seed.levels.len()).max();
+        most.unwrap_or(0) as u64
+    }
+
+    /// Number of levels that each seed is to have; none if the experiment is unknown.
+    pub fn wanted(&self) -> Option<u64> {
+        Some(self.experiment.as_ref()?.last_level() + 1)
+    }
+
+    /// Density of a level: as counted, or else as the experiment asks for it.
+    pub fn density(&self, level: u64) -> Option<f64> {
+        let counted = self.at(level).next().map(|summary| summary.density);
+        counted.or_else(|| {
+            let experiment = self.experiment.as_ref()?;
+            (level <= experiment.last_level()).then(|| experiment.density(level))
+        })
+    }
+
+    /// All summaries, by seed and level.
+    pub fn summaries(&self) -> impl Iterator<Item = &Summary> {
+        let levels = self.seeds.iter().flat_map(|seed| &seed.levels);
+        levels.map(|level| &level.summary)
+    }
+}
+
+/// What a level came to by a measure; none where it is not a number.
+pub fn value(measure: Measure, summary: &Summary) -> Option<f64> {
+    let value = match measure {
+        Measure::TestAccuracy => summary.test_accuracy,
+        Measure::FlipsInit => summary.flips_init,
+        Measure::FlipsStart => summary.flips_start,
+    };
+    value.is_finite().then_some(value)
+}
+
+fn read_json(path: &Path) -> Option<Value> {
+    serde_json::from_slice(&store::read(path).ok()?).ok()
+}
+
+/// The records of a file with one a line; a file that is not there has none.
+fn read_lines<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Vec<T>, String> {
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let bytes = store::read(path).map_err(|error| error.to_string())?;
+    (serde_json::Deserializer::from_slice(&bytes).into_iter())
+        .collect::<Result<_, _>>()
+        .map_err(|error| format!("{} is damaged: {error}", path.display()))
+}
