@@ -93,7 +93,7 @@ pub enum StatisticsError {
     )]
     NoExperiment(PathBuf),
     /// Runs without a seed in common.
-    #[error("no seed has {what} in every run: {known}")]
+    #[error("no seed has {what}: {known}")]
     NoSeed {
         /// What a seed would need.
         what: String,

@@ -38,7 +38,7 @@ pub fn common_seeds(runs: &[RunDir], level: u64) -> Result<Vec<u64>, StatisticsE
             format!("{} has it for the seeds {seeds:?}", run.path().display())
         };
         return Err(StatisticsError::NoSeed {
-            what: format!("level {level} finished"),
+            what: format!("level {level} finished in every run"),
             known: (runs.iter().zip(&all).map(known))
                 .collect::<Vec<_>>()
                 .join(", "),
