@@ -8,7 +8,6 @@ mod chart;
 mod exports;
 mod figures;
 mod interval;
-mod masks;
 mod missing;
 mod page;
 mod paired;

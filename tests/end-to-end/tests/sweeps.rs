@@ -105,7 +105,7 @@ strategy.rewind = { use = "imp/weights", to = "needs-it#level-1-end" }
     for line in [
         "broken: ",
         "of plugin `misbehaving`",
-        "logs/small-broken.log",
+        "logs/broken.log",
         "3 of 7 runs are not finished",
     ] {
         assert!(said.contains(line), "{line}\n{said}");

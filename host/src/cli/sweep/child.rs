@@ -10,7 +10,7 @@ use serde_json::Value;
 use tch::Device;
 
 use super::device_name;
-use super::jobs::Job;
+use super::jobs::{Job, Task};
 use crate::cli::args::RunArgs;
 
 /// What a process says.
@@ -27,10 +27,12 @@ pub struct Running {
     /// The process stops in order when this is dropped, and so when this one dies.
     stdin: Option<ChildStdin>,
     log: PathBuf,
+    is_run: bool,
 }
 
 impl Running {
-    /// Starts a job; what it says comes through `said` with the job's number.
+    /// Starts a job; what it says comes through `said` with the job's number, and what it tells people
+    /// goes into the file `log`.
     ///
     /// # Errors
     /// If the process cannot be started or its log cannot be written.
@@ -44,27 +46,11 @@ impl Running {
         if let Some(folder) = log.parent() {
             std::fs::create_dir_all(folder)?;
         }
-        let threads = args.place.threads.map_or(1, u16::from);
-        let mut command = Command::new(std::env::current_exe()?);
+        let mut command = command(job, args, device)?;
         command
-            .args(["run", "--json", "--until-stdin-closes"])
-            .args(["--threads", &threads.to_string()])
-            .args(["--device", &device_name(device)])
-            .args(["--checkpoint-every", &args.checkpoint_every.to_string()])
-            .arg("--runs")
-            .arg(&args.place.runs)
-            .arg("--data-dir")
-            .arg(&args.experiment.data.data_dir)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(File::create(log)?);
-        for point in &job.points {
-            command.args(["--store-points", &point.to_string()]);
-        }
-        if args.allow_changed_plugins {
-            command.arg("--allow-changed-plugins");
-        }
-        command.arg(&job.file);
         #[cfg(unix)]
         {
             // A Ctrl-C in the terminal is for the sweep, which lets its runs stop in order.
@@ -88,17 +74,22 @@ impl Running {
             child,
             stdin,
             log: log.to_owned(),
+            is_run: matches!(job.task, Task::Run { .. }),
         })
     }
 
-    /// Asks it to write a checkpoint and to leave.
+    /// Asks it to write a checkpoint and to leave. What is no run has no checkpoint and ends at once.
     pub fn stop(&mut self) {
         self.stdin = None;
+        if !self.is_run {
+            // It fails only if the process has ended.
+            let _ = self.child.kill();
+        }
     }
 
     /// Waits for its end: its exit code, or none if a signal ended it.
     pub fn wait(&mut self) -> Option<i32> {
-        self.stop();
+        self.stdin = None;
         self.child.wait().ok()?.code()
     }
 
@@ -112,6 +103,35 @@ impl Running {
             None => more,
         }
     }
+}
+
+/// The command line of a job.
+fn command(job: &Job, args: &RunArgs, device: Device) -> io::Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    match &job.task {
+        Task::Run { file, .. } => {
+            command.args(["run", "--until-stdin-closes"]).arg(file);
+            command.args(["--checkpoint-every", &args.checkpoint_every.to_string()]);
+            for point in &job.points {
+                command.args(["--store-points", &point.to_string()]);
+            }
+            if args.allow_changed_plugins {
+                command.arg("--allow-changed-plugins");
+            }
+        }
+        Task::Barrier(other) => {
+            command.arg("barrier").arg(&job.run).args(other);
+        }
+    }
+    let threads = args.place.threads.map_or(1, u16::from);
+    command
+        .args(["--json", "--threads", &threads.to_string()])
+        .args(["--device", &device_name(device)])
+        .arg("--runs")
+        .arg(&args.place.runs)
+        .arg("--data-dir")
+        .arg(&args.experiment.data.data_dir);
+    Ok(command)
 }
 
 /// The text of an error, which a process may have written as JSON.

@@ -8,7 +8,7 @@ use plugin_api::{Point, Step};
 use crate::cli::catalog::HostCatalog;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::neuron;
-use crate::experiment::{NeuronFile, SweepFile};
+use crate::experiment::{CellFile, NeuronFile, PartFile, SweepFile};
 use crate::strategy::Strategy;
 
 /// One run of a sweep; cells of the same identity are one.
@@ -17,11 +17,9 @@ pub struct Job {
     pub name: String,
     /// Other names under which it can be asked for.
     pub also: Vec<String>,
-    /// The experiment file that its process runs.
-    pub file: PathBuf,
-    /// What that file holds.
-    pub text: String,
-    /// The run's folder.
+    /// What its process does.
+    pub task: Task,
+    /// The folder of the run, or of the one that a barrier is kept in.
     pub run: PathBuf,
     /// Jobs that must be done before it starts.
     pub sources: Vec<usize>,
@@ -33,6 +31,19 @@ pub struct Job {
     pub seeds: usize,
     /// Number of its levels, the dense one included.
     pub levels: u64,
+}
+
+/// What a job's process does.
+pub enum Task {
+    /// Runs an experiment.
+    Run {
+        /// The experiment file.
+        file: PathBuf,
+        /// What that file holds.
+        text: String,
+    },
+    /// Measures the error between networks of the job's run, or of its run and this one.
+    Barrier(Option<PathBuf>),
 }
 
 /// The runs of a sweep, to be kept in `runs`.
@@ -69,8 +80,10 @@ pub fn jobs(sweep: &SweepFile, runs: &Path, catalog: &HostCatalog) -> Result<Vec
                 .map_err(Failure::bad_input)?;
             jobs.push(Job {
                 also: also.into(),
-                file: cells.join(format!("{}.toml", experiment.name)),
-                text: cell.loaded.text.clone(),
+                task: Task::Run {
+                    file: cells.join(format!("{}.toml", experiment.name)),
+                    text: cell.loaded.text.clone(),
+                },
                 run: PathBuf::from(&cell.run.folder),
                 sources: Vec::new(),
                 dense: dense.hash,
@@ -86,6 +99,9 @@ pub fn jobs(sweep: &SweepFile, runs: &Path, catalog: &HostCatalog) -> Result<Vec
         job.sources = sources.collect();
     }
     share_points(&mut jobs);
+    for part in &sweep.parts {
+        add_barriers(part, several, &by_run, &mut jobs);
+    }
     Ok(jobs)
 }
 
@@ -95,8 +111,10 @@ fn simulation(file: &NeuronFile, cells: &Path, runs: &Path) -> Result<Job, Failu
     Ok(Job {
         name: file.name.clone(),
         also: Vec::new(),
-        file: cells.join(format!("{}.toml", file.name)),
-        text,
+        task: Task::Run {
+            file: cells.join(format!("{}.toml", file.name)),
+            text,
+        },
         run: neuron::folder(file, runs),
         sources: Vec::new(),
         dense: file.name.clone(),
@@ -123,6 +141,48 @@ fn rewound_to(
         _ => None,
     });
     Ok(steps.collect())
+}
+
+/// The barriers that a part asks for, once for each combination of its grid's values.
+fn add_barriers(
+    part: &PartFile,
+    several: bool,
+    by_run: &BTreeMap<String, usize>,
+    jobs: &mut Vec<Job>,
+) {
+    for methods in &part.barriers {
+        let Some(first_method) = methods.first() else {
+            continue;
+        };
+        for first in part.cells.iter().filter(|it| it.method == *first_method) {
+            let same =
+                |it: &&CellFile| Some(&it.method) == methods.get(1) && it.values == first.values;
+            let second = part.cells.iter().find(same);
+            if methods.len() > 1 && second.is_none() {
+                continue;
+            }
+            let cells = [Some(first), second].into_iter().flatten();
+            let names: Vec<&str> = cells.clone().map(|it| it.name.as_str()).collect();
+            let prefix = if several {
+                format!("{}/", part.name)
+            } else {
+                String::new()
+            };
+            jobs.push(Job {
+                name: format!("{prefix}barrier {}", names.join(" ")),
+                also: vec![part.name.clone()],
+                task: Task::Barrier(second.map(|it| PathBuf::from(&it.run.folder))),
+                run: PathBuf::from(&first.run.folder),
+                sources: cells
+                    .filter_map(|it| by_run.get(&it.run.folder).copied())
+                    .collect(),
+                dense: String::new(),
+                points: Vec::new(),
+                seeds: 1,
+                levels: 1,
+            });
+        }
+    }
 }
 
 /// Lets every job store what any job with the same dense level rewinds to, so that it is trained once.

@@ -25,7 +25,7 @@ use crate::experiment::{self, CellFile, PartFile, SweepFile};
 use crate::interrupt::Interrupt;
 use crate::report::plain_table;
 use crate::store::{self, Lock, SweepCell, SweepPart, SweepRecord};
-use jobs::{Job, jobs};
+use jobs::{Job, Task, jobs};
 pub use plan::plan;
 use schedule::{Slots, State, run_all};
 
@@ -61,7 +61,15 @@ pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit
             slots.count()
         );
     }
-    let states = run_all(&jobs, &wanted, args, &slots, output, bars, &interrupt);
+    let states = run_all(
+        (&jobs, &wanted),
+        &folder,
+        args,
+        &slots,
+        output,
+        bars,
+        &interrupt,
+    );
     finish(&folder, &jobs, &states, output, interrupt.wants_stop())
 }
 
@@ -69,7 +77,9 @@ pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit
 fn write(sweep: &SweepFile, jobs: &[Job], folder: &Path) -> Result<(), Failure> {
     let failed = |error| Failure::new(Exit::Failed, error);
     for job in jobs {
-        store::write(&job.file, job.text.as_bytes()).map_err(failed)?;
+        if let Task::Run { file, text } = &job.task {
+            store::write(file, text.as_bytes()).map_err(failed)?;
+        }
     }
     record(sweep, folder).write(folder).map_err(failed)
 }

@@ -9,7 +9,7 @@ use indicatif::MultiProgress;
 use tch::Device;
 
 use super::child::{Running, Said};
-use super::jobs::Job;
+use super::jobs::{Job, Task};
 use super::progress::Progress;
 use crate::cli::args::{Output, RunArgs};
 use crate::cli::exit::Exit;
@@ -89,10 +89,11 @@ impl Slots {
     }
 }
 
-/// Runs the wanted jobs, sources first, as many at a time as there are slots.
+/// Runs the wanted jobs, sources first, as many at a time as there are slots. What each has to say
+/// goes into `logs` below the sweep's folder.
 pub fn run_all(
-    jobs: &[Job],
-    wanted: &[bool],
+    (jobs, wanted): (&[Job], &[bool]),
+    folder: &Path,
     args: &RunArgs,
     slots: &Slots,
     output: &Output,
@@ -121,7 +122,9 @@ pub fn run_all(
             let Some(index) = next(jobs, &states, &progress) else {
                 break;
             };
-            let log = log_of(&jobs[index].file);
+            let log = folder
+                .join("logs")
+                .join(format!("{}.log", file_name(&jobs[index].name)));
             match Running::start((index, &jobs[index]), args, device, &log, said.clone()) {
                 Ok(child) => {
                     states[index] = State::Running;
@@ -175,6 +178,7 @@ fn next(jobs: &[Job], states: &[State], progress: &Progress) -> Option<usize> {
         let trains = |other: usize| {
             states[other] == State::Running
                 && jobs[other].dense == jobs[index].dense
+                && matches!(jobs[index].task, Task::Run { .. })
                 && !progress.is_past_dense(other)
         };
         jobs[index].sources.iter().all(done) && !(0..jobs.len()).any(trains)
@@ -198,12 +202,7 @@ fn skip_orphans(jobs: &[Job], states: &mut [State]) {
     }
 }
 
-/// Where a job's process writes what it has to say: `runs/NAME/logs/CELL.log`.
-fn log_of(file: &Path) -> std::path::PathBuf {
-    let folder = file.parent().and_then(Path::parent);
-    let name = file.with_extension("log");
-    folder
-        .unwrap_or(Path::new(""))
-        .join("logs")
-        .join(name.file_name().unwrap_or_default())
+/// A job's name as that of a file.
+fn file_name(name: &str) -> String {
+    name.replace(['/', ' '], "-")
 }

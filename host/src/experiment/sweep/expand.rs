@@ -25,6 +25,7 @@ pub(super) struct File {
     sweep: Option<Node>,
     title: Option<String>,
     claims: Vec<(Claim, Node)>,
+    barriers: Vec<(Vec<String>, Node)>,
     overrides: Vec<Override>,
 }
 
@@ -34,6 +35,7 @@ pub(super) struct Part {
     pub name: String,
     pub title: String,
     pub claims: Vec<Claim>,
+    pub barriers: Vec<Vec<String>>,
     pub cells: Vec<Cell>,
     pub neuron: Option<NeuronFile>,
     pub reader: Reader,
@@ -117,7 +119,15 @@ pub(super) fn read(
             .collect(),
         _ => Vec::new(),
     });
+    let barriers =
+        at("barriers").and_then(|list| match &list.value {
+            Tree::List(list) => Some(list.iter().filter_map(|node| {
+                Some((serde_json::from_value(node.to_json()).ok()?, node.clone()))
+            })),
+            _ => None,
+        });
     File {
+        barriers: barriers.into_iter().flatten().collect(),
         name: name.to_owned(),
         includes,
         title: at("title").and_then(Node::text).map(str::to_owned),
@@ -149,6 +159,7 @@ pub(super) fn expand(path: &Path, file: File, reader: &mut Reader) -> Part {
             number_twins(&mut cells);
             if reader.problems.is_empty() {
                 check_claims(&file, &cells, reader);
+                check_barriers(&file, &cells, reader);
             }
         }
     }
@@ -157,6 +168,11 @@ pub(super) fn expand(path: &Path, file: File, reader: &mut Reader) -> Part {
         title: file.title.unwrap_or_else(|| file.name.clone()),
         name: file.name,
         claims: file.claims.into_iter().map(|(claim, _)| claim).collect(),
+        barriers: file
+            .barriers
+            .into_iter()
+            .map(|(methods, _)| methods)
+            .collect(),
         cells,
         neuron: None,
         reader: reader.clone(),
@@ -170,6 +186,7 @@ pub(super) fn simulation(path: &Path, file: NeuronFile) -> Part {
         name: file.name.clone(),
         title: "A single hidden neuron".to_owned(),
         claims: Vec::new(),
+        barriers: Vec::new(),
         cells: Vec::new(),
         neuron: Some(file),
         reader: Reader::default(),
@@ -329,6 +346,25 @@ fn check_claims(file: &File, cells: &[Cell], reader: &mut Reader) {
             let message = "a claim's range of densities is empty";
             let problem =
                 Diagnostic::new(place, message).label("expected the least, then the greatest");
+            reader.problems.push(problem);
+        }
+    }
+}
+
+fn check_barriers(file: &File, cells: &[Cell], reader: &mut Reader) {
+    let methods: Vec<&str> = cells.iter().map(|cell| cell.method.as_str()).collect();
+    for (barrier, node) in &file.barriers {
+        if !(1..=2).contains(&barrier.len()) {
+            let message = "a barrier is measured along the levels of one method or between two";
+            let problem = Diagnostic::new(Some(&node.place), message)
+                .label(format!("expected 1 or 2 methods, found {}", barrier.len()));
+            reader.problems.push(problem);
+        }
+        if let Some(unknown) = barrier.iter().find(|it| !methods.contains(&it.as_str())) {
+            let message = format!("a barrier names the unknown method `{unknown}`");
+            let problem = Diagnostic::new(Some(&node.place), message)
+                .label("not among the sweep's methods")
+                .known(unknown, methods.iter().copied());
             reader.problems.push(problem);
         }
     }

@@ -27,6 +27,9 @@ struct SweepTable {
     include: Option<Vec<String>>,
     /// Methods by name; each is laid over the rest of the file, as a file over its `base`.
     methods: Option<Map<String, Value>>,
+    /// Lines between networks along which the error is measured once the runs are done: of one
+    /// method between its consecutive levels, of two between their ends of each level.
+    barriers: Option<Vec<Vec<String>>>,
     /// Lists of values by key: every method is run with every combination.
     grid: Option<Map<String, Value>>,
 }

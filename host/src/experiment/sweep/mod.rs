@@ -42,6 +42,8 @@ pub struct PartFile {
     pub neuron: Option<NeuronFile>,
     /// What is claimed of them.
     pub claims: Vec<Claim>,
+    /// One or two methods each, between whose networks the error is measured.
+    pub barriers: Vec<Vec<String>>,
 }
 
 /// One experiment of a sweep.

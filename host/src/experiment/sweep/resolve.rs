@@ -64,6 +64,7 @@ pub(super) fn resolve(
         name: part.name.clone(),
         title: part.title.clone(),
         claims: part.claims.clone(),
+        barriers: part.barriers.clone(),
         neuron: part.neuron.clone(),
         cells: (part.cells.iter())
             .filter_map(|cell| {

@@ -2,57 +2,41 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
-use serde_json::Value;
-
 use super::{Figure, FigureError, Section, figure, interval_texts, point, table};
 use crate::report::Interval;
 use crate::report::chart::{Axis, LineChart, Series};
 use crate::report::paired::percent;
 use crate::report::part::Part;
-use crate::store;
+use crate::statistics::{Barrier, End, Settings, recorded};
 
-/// What a figure needs of a line of `barriers.jsonl`.
-#[derive(Deserialize)]
-struct Line {
-    seed: u64,
-    a: End,
-    b: End,
-    #[serde(default)]
-    settings: BTreeMap<String, Value>,
-    density_b: f64,
-    alphas: Vec<f64>,
-    errors: Vec<f64>,
-    error_barrier: f64,
+/// The level at whose end a point lies.
+fn level(end: &End) -> Option<u64> {
+    let level = end.point.strip_prefix("level-")?.strip_suffix("-end")?;
+    level.parse().ok()
 }
 
-/// One end of it: a run's folder and a point, such as `level-3-end`.
-#[derive(Deserialize)]
-struct End {
-    run: String,
-    point: String,
-}
-
-impl End {
-    /// The level at whose end it lies.
-    fn level(&self) -> Option<u64> {
-        let level = self.point.strip_prefix("level-")?.strip_suffix("-end")?;
-        level.parse().ok()
-    }
+/// How the lines of a figure were evaluated; nothing if it is the usual way.
+fn describe(settings: Settings) -> String {
+    let usual = serde_json::to_value(Settings::default()).unwrap_or_default();
+    let own = serde_json::to_value(settings).unwrap_or_default();
+    let own = own.as_object().into_iter().flatten();
+    let unusual = own.filter(|(key, value)| usual[key.as_str()] != **value);
+    let unusual = unusual.map(|(key, value)| (key.clone(), value.clone()));
+    crate::report::part::label(&unusual.collect())
 }
 
 pub fn section(part: &Part) -> Result<Section, FigureError> {
     let lines = read(part);
-    let mut settings: Vec<&BTreeMap<String, Value>> = Vec::new();
+    let mut settings: Vec<Settings> = Vec::new();
     for line in &lines {
-        if !settings.contains(&&line.settings) {
-            settings.push(&line.settings);
+        if !settings.contains(&line.settings) {
+            settings.push(line.settings);
         }
     }
     let mut figures = Vec::new();
     for settings in settings {
-        let own: Vec<&Line> = lines.iter().filter(|it| it.settings == *settings).collect();
-        let label = crate::report::part::label(settings);
+        let own: Vec<&Barrier> = lines.iter().filter(|it| it.settings == settings).collect();
+        let label = describe(settings);
         figures.extend(barriers(part, &own, &label)?);
         figures.extend(along(part, &own, &label)?);
     }
@@ -65,25 +49,19 @@ pub fn section(part: &Part) -> Result<Section, FigureError> {
     })
 }
 
-fn read(part: &Part) -> Vec<Line> {
+fn read(part: &Part) -> Vec<Barrier> {
     let mut lines = Vec::new();
     let mut seen = Vec::new();
     for cell in &part.cells {
-        let path = cell.results.run.file("barriers.jsonl");
-        if !path.exists() || seen.contains(&path) {
+        let run = &cell.results.run;
+        if seen.contains(&run.path()) {
             continue;
         }
-        let read = store::read(&path).map_err(|error| error.to_string());
-        let read = read.and_then(|bytes| {
-            let all = serde_json::Deserializer::from_slice(&bytes).into_iter::<Line>();
-            all.collect::<Result<Vec<_>, _>>()
-                .map_err(|error| error.to_string())
-        });
-        match read {
+        seen.push(run.path());
+        match recorded(run) {
             Ok(read) => lines.extend(read),
-            Err(error) => log::warn!("{} is left out: {error}", path.display()),
+            Err(error) => log::warn!("barriers are left out: {error}"),
         }
-        seen.push(path);
     }
     lines
 }
@@ -105,8 +83,8 @@ fn method<'a>(part: &'a Part, run: &'a str) -> &'a str {
 
 /// What a line connects, if it is one of a series over levels: consecutive levels of a run, or two runs
 /// at a level.
-fn series_of(part: &Part, line: &Line) -> Option<String> {
-    let (a, b) = (line.a.level()?, line.b.level()?);
+fn series_of(part: &Part, line: &Barrier) -> Option<String> {
+    let (a, b) = (level(&line.a)?, level(&line.b)?);
     let (first, second) = (method(part, &line.a.run), method(part, &line.b.run));
     if line.a.run == line.b.run {
         return (b == a + 1).then(|| format!("{first}: level to next"));
@@ -114,12 +92,12 @@ fn series_of(part: &Part, line: &Line) -> Option<String> {
     (a == b).then(|| format!("{first} to {second}"))
 }
 
-fn barriers(part: &Part, lines: &[&Line], label: &str) -> Result<Option<Figure>, FigureError> {
+fn barriers(part: &Part, lines: &[&Barrier], label: &str) -> Result<Option<Figure>, FigureError> {
     // By series and level: density, and one barrier a seed.
     type Levels = BTreeMap<u64, (f64, Vec<f64>)>;
     let mut all: Vec<(String, Levels)> = Vec::new();
     for line in lines {
-        let (Some(name), Some(level)) = (series_of(part, line), line.b.level()) else {
+        let (Some(name), Some(level)) = (series_of(part, line), level(&line.b)) else {
             continue;
         };
         let at = all.iter().position(|it| it.0 == name).unwrap_or_else(|| {
@@ -178,11 +156,11 @@ fn barriers(part: &Part, lines: &[&Line], label: &str) -> Result<Option<Figure>,
 }
 
 /// Error along the lines that belong to no series, or to the last level of one.
-fn along(part: &Part, lines: &[&Line], label: &str) -> Result<Option<Figure>, FigureError> {
-    let last = lines.iter().filter_map(|it| it.b.level()).max();
+fn along(part: &Part, lines: &[&Barrier], label: &str) -> Result<Option<Figure>, FigureError> {
+    let last = lines.iter().filter_map(|it| level(&it.b)).max();
     let own = lines
         .iter()
-        .filter(|it| series_of(part, it).is_none() || it.b.level() == last);
+        .filter(|it| series_of(part, it).is_none() || level(&it.b) == last);
     // By ends, and by place on the line.
     let mut all: BTreeMap<String, Vec<(f64, Vec<f64>)>> = BTreeMap::new();
     let mut rows = Vec::new();

@@ -3,9 +3,9 @@
 use super::{Figure, FigureError, Section, figure, point, table};
 use crate::report::Interval;
 use crate::report::chart::{Axis, Grid, LineChart, Point, Series, Shade};
-use crate::report::masks::Masks;
 use crate::report::paired::percent;
 use crate::report::part::{Cell, Combination, Part};
+use crate::statistics::{Masks, Overlap};
 
 pub fn sections(part: &Part) -> Result<Vec<Section>, FigureError> {
     let mut seeds = Vec::new();
@@ -44,7 +44,15 @@ pub fn sections(part: &Part) -> Result<Vec<Section>, FigureError> {
 
 fn read(cell: &Cell, seed: u64, level: u64) -> Option<Masks> {
     cell.results.level(seed, level)?;
-    Masks::read(&cell.results.run.seed(seed).level(level))
+    let masks = Masks::read(&cell.results.run.seed(seed).level(level));
+    // A damaged level is noted at the chapter's top.
+    masks.ok()
+}
+
+/// Overlap of two whole masks; none for other layers, as between networks of other shapes.
+fn iou(first: &Masks, second: &Masks) -> Option<f64> {
+    let layers = first.overlap(second).ok()?;
+    Some(layers.into_iter().sum::<Overlap>().iou())
 }
 
 fn seeds(cell: &Cell) -> impl Iterator<Item = u64> {
@@ -70,7 +78,7 @@ impl Means {
                 let (Some(first), Some(second)) = (first, second) else {
                     continue;
                 };
-                if let Some(overlap) = first.iou(second) {
+                if let Some(overlap) = iou(first, second) {
                     let sum = &mut self.sums[row][column];
                     *sum = (sum.0 + overlap, sum.1 + 1);
                 }
@@ -180,7 +188,9 @@ fn between_seeds(
         for level in 1..cell.results.levels() {
             let masks: Vec<Masks> = seeds(cell).filter_map(|it| read(cell, it, level)).collect();
             let pairs = (0..masks.len()).flat_map(|a| (0..a).map(move |b| (a, b)));
-            let overlaps: Vec<f64> = pairs.filter_map(|(a, b)| masks[a].iou(&masks[b])).collect();
+            let overlaps: Vec<f64> = pairs
+                .filter_map(|(a, b)| iou(&masks[a], &masks[b]))
+                .collect();
             let (Some(mean), Some(density)) =
                 (Interval::of(&overlaps), cell.results.density(level))
             else {
