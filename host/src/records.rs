@@ -23,12 +23,13 @@ pub struct Epoch {
     /// Mean loss over the epoch's samples, as they were trained on.
     #[serde(deserialize_with = "number_or_null")]
     pub train_loss: f64,
-    /// Share of the epoch's samples that were classified rightly as they were trained on.
+    /// Share of the epoch's samples that were right as they were trained on: classified rightly, or
+    /// within 0.1 of a target that is a number.
     pub train_accuracy: f64,
     /// Mean loss over the test samples, where the experiment asks for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_loss: Option<f64>,
-    /// Share of the test samples that are classified rightly, where the experiment asks for it.
+    /// Share of the test samples that are right, where the experiment asks for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_accuracy: Option<f64>,
 }
@@ -82,7 +83,7 @@ pub struct Summary {
     /// Mean loss over the test samples.
     #[serde(deserialize_with = "number_or_null")]
     pub test_loss: f64,
-    /// Test samples that are classified rightly.
+    /// Test samples that are right.
     pub test_correct: u64,
     /// Test samples.
     pub test_samples: u64,

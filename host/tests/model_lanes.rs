@@ -30,9 +30,14 @@ fn build(name: &str, options: serde_json::Value, shape: &[i64]) -> Box<dyn Netwo
     let options: Options = serde_json::from_value(options).unwrap();
     let spec = InputSpec {
         shape: shape.to_vec(),
-        classes: 10,
+        classes: outputs(name),
     };
     (find(MODELS, name).unwrap().build)(&options, &spec).unwrap()
+}
+
+/// Outputs of a model: ten classes, or one number.
+fn outputs(name: &str) -> i64 {
+    if name == "hidden-neuron" { 1 } else { 10 }
 }
 
 /// Standard normal numbers of lane `lane`.
@@ -78,15 +83,19 @@ fn train(network: &dyn Network, shape: &[i64], batch: i64, lanes: &[u64]) -> Vec
             .map(|parameter| parameter.detach().set_requires_grad(true))
             .collect();
         let logits = network.forward(&leaves, &buffers, &input, Mode::Train);
-        assert_eq!(logits.size(), [lane_count, batch, 10]);
+        assert_eq!(logits.size()[..2], [lane_count, batch]);
         // A lane's loss is its own mean over its samples.
-        let loss = logits.view([-1, 10]).cross_entropy_loss::<Tensor>(
-            &labels,
-            None,
-            tch::Reduction::Sum,
-            -100,
-            0.0,
-        ) / batch as f64;
+        let sum = match logits.size()[2] {
+            1 => (&logits - 1.0).square().sum(Kind::Float),
+            outputs => logits.view([-1, outputs]).cross_entropy_loss::<Tensor>(
+                &labels,
+                None,
+                tch::Reduction::Sum,
+                -100,
+                0.0,
+            ),
+        };
+        let loss = sum / batch as f64;
         let gradients = Tensor::run_backward(&[loss], &leaves, false, false);
         let flat_gradients: Vec<Tensor> = gradients
             .iter()
@@ -159,4 +168,9 @@ fn a_lane_of_odd_sizes_has_the_same_bits_alone_and_among_others() {
 #[test]
 fn a_lane_of_lenet_has_the_same_bits_alone_and_among_others() {
     check("lenet-300-100", json!({}), &[1, 28, 28]);
+}
+
+#[test]
+fn a_lane_of_the_hidden_neuron_has_the_same_bits_alone_and_among_others() {
+    check("hidden-neuron", json!({}), &[5]);
 }

@@ -137,12 +137,15 @@ fn facts(outline: &Outline) -> String {
         (
             "data",
             format!(
-                "{}: {} + {} samples of {}, {} classes{}",
+                "{}: {} + {} samples of {}, {}{}",
                 data.name,
                 grouped(data.train as u64),
                 grouped(data.test as u64),
                 shape.join("x"),
-                data.classes,
+                match data.classes {
+                    1 => "targets are numbers".to_owned(),
+                    classes => format!("{classes} classes"),
+                },
                 if data.here { "" } else { " (missing)" }
             ),
         ),

@@ -59,6 +59,9 @@ fn forward(network: &dyn Network, shape: &[i64], mode: Mode) -> Tensor {
 fn every_model_is_found_by_its_name_and_takes_images_of_28_32_and_64_pixels() {
     for entry in classifiers() {
         assert!(std::ptr::eq(find(MODELS, entry.name).unwrap(), entry));
+        if entry.name == "hidden-neuron" {
+            continue; // It has no classes; its own file tests it.
+        }
         for shape in [[1, 28, 28], [3, 32, 32], [3, 64, 64]] {
             let shape = if entry.name == "cnn1d" {
                 vec![40]

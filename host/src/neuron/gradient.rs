@@ -55,7 +55,8 @@ impl Neuron {
     pub fn loss(self) -> f64 {
         let Self { a, w1, rest } = self;
         let overlap = (rest + (PI - self.angle()) * w1) / TAU;
-        0.25 * a * a * (w1 * w1 + rest * rest) - a * overlap + 0.25
+        // Rounding could leave less than nothing.
+        (0.25 * a * a * (w1 * w1 + rest * rest) - a * overlap + 0.25).max(0.0)
     }
 
     /// The loss's gradient in (`a`, `w1`, `rest`). Without input weights it is 0, as libtorch's is:
