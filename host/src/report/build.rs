@@ -10,7 +10,7 @@ use super::exports::{claims_csv, merge};
 use super::figures::{self, Figure, FigureError};
 use super::missing::{Missing, missing};
 use super::page::{page_part, render};
-use super::part::{Part, name_of};
+use super::part::{Part, agree_on_colours, name_of};
 use super::theory::{Prediction, Simulation, predict};
 use super::verdict::{Judged, judge};
 use crate::store::{self, StoreError, SweepRecord};
@@ -166,6 +166,7 @@ fn read(subjects: &[Subject]) -> Result<(String, Vec<Owned>), StoreError> {
                         cells: Vec::new(),
                         claims: Vec::new(),
                         neuron: Some(Simulation::read(folder)),
+                        ranks: Default::default(),
                     },
                     sweep: None,
                 });
@@ -184,6 +185,7 @@ fn read(subjects: &[Subject]) -> Result<(String, Vec<Owned>), StoreError> {
         let part = Part::of_runs(&runs);
         parts.insert(0, Owned { part, sweep: None });
     }
+    agree_on_colours(parts.iter_mut().map(|it| &mut it.part));
     Ok((names.join(", "), parts))
 }
 

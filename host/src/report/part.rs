@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::chart::SERIES;
 use super::results::Results;
 use super::theory::Simulation;
 use crate::experiment::Claim;
@@ -23,6 +24,8 @@ pub struct Part {
     pub claims: Vec<Claim>,
     /// A simulation of the hidden neuron.
     pub neuron: Option<Simulation>,
+    /// Places of methods in the palette, where they are not simply those among the part's methods.
+    pub ranks: BTreeMap<String, usize>,
 }
 
 /// One run under the name of its method.
@@ -70,6 +73,7 @@ impl Part {
             cells: cells.collect(),
             claims: part.claims.clone(),
             neuron: (part.neuron.as_ref()).map(|it| Simulation::read(&tidy(&folder.join(it)))),
+            ranks: BTreeMap::new(),
         }
     }
 
@@ -104,6 +108,7 @@ impl Part {
             cells,
             claims: Vec::new(),
             neuron: None,
+            ranks: BTreeMap::new(),
         }
     }
 
@@ -114,10 +119,11 @@ impl Part {
         all.filter(|method| seen.insert(*method)).collect()
     }
 
-    /// Place of a method among the part's, which decides its colour.
+    /// Place of a method in the palette.
     pub fn rank(&self, method: &str) -> usize {
-        let methods = self.methods();
-        methods.iter().position(|it| *it == method).unwrap_or(0)
+        let place = || self.methods().iter().position(|it| *it == method);
+        let known = self.ranks.get(method).copied();
+        known.or_else(place).unwrap_or(0)
     }
 
     /// The cells by the grid's values, in the order of the file.
@@ -150,6 +156,35 @@ impl Part {
         let mut chosen = vec![last.div_ceil(3), (2 * last).div_ceil(3), last];
         chosen.dedup();
         chosen
+    }
+}
+
+/// Gives a method the same colour in every part, as far as a part's methods keep different ones.
+pub fn agree_on_colours<'a>(parts: impl Iterator<Item = &'a mut Part>) {
+    // In the order of agreement: of two methods with one colour the earlier keeps it.
+    let mut agreed: Vec<(String, usize)> = Vec::new();
+    for part in parts {
+        let methods: Vec<String> = part.methods().into_iter().map(str::to_owned).collect();
+        let mut ranks: BTreeMap<String, usize> = BTreeMap::new();
+        for (method, rank) in &agreed {
+            // Beyond the palette's end colours come again, so places there are kept close.
+            let fits = *rank < methods.len().max(SERIES.len());
+            if fits && methods.contains(method) && !ranks.values().any(|it| it == rank) {
+                ranks.insert(method.clone(), *rank);
+            }
+        }
+        for method in methods {
+            if ranks.contains_key(&method) {
+                continue;
+            }
+            let taken = |rank: &usize| ranks.values().any(|it| it == rank);
+            let free = (0..).find(|rank| !taken(rank)).unwrap_or(0);
+            ranks.insert(method.clone(), free);
+            if !agreed.iter().any(|it| it.0 == method) {
+                agreed.push((method, free));
+            }
+        }
+        part.ranks = ranks;
     }
 }
 
@@ -206,6 +241,35 @@ mod tests {
         let values = [("a.b", json!([32, 32])), ("c", json!("erk"))];
         let values = values.map(|(key, value)| (key.to_owned(), value));
         assert_eq!(label(&values.into()), "a.b = [32, 32], c = erk");
+    }
+
+    #[test]
+    fn a_method_has_one_colour_in_all_parts_and_no_other_method_of_a_part_has_it() {
+        use super::super::testing::Desk;
+        let desk = Desk::new();
+        let part = |methods: &[&str]| {
+            let mut part = desk.part();
+            let cells = part.cells.iter_mut().zip(methods);
+            cells.for_each(|(cell, method)| cell.method = (*method).to_owned());
+            part.cells.truncate(methods.len());
+            part
+        };
+        let mut parts = [
+            part(&["imp", "wr", "lrr"]),
+            part(&["erk", "lrr"]),
+            part(&["erk", "imp"]),
+        ];
+        agree_on_colours(parts.iter_mut());
+        let ranks = |part: &Part| {
+            part.methods()
+                .iter()
+                .map(|it| part.rank(it))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            parts.each_ref().map(ranks),
+            [vec![0, 1, 2], vec![0, 2], vec![1, 0]]
+        );
     }
 
     #[test]

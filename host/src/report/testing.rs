@@ -71,6 +71,7 @@ impl Desk {
             cells: ACCURACIES.map(|(name, _)| cell(name)).into(),
             claims: Vec::new(),
             neuron: None,
+            ranks: Default::default(),
         }
     }
 

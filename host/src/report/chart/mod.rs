@@ -13,7 +13,7 @@ mod png;
 pub use axis::Axis;
 pub use grid::{Grid, Shade};
 pub use line::{LineChart, Point, Series};
-pub use palette::{DARK, Shift};
+pub use palette::{DARK, SERIES, Shift};
 pub use png::Renderer;
 
 use std::io;
