@@ -19,10 +19,12 @@ struct Golden {
     tensors: Vec<(String, Tensor)>,
     parameters: Value,
     buffers: Value,
+    /// What the host computes in.
+    kind: Kind,
 }
 
 impl Golden {
-    fn read(file: &str) -> Self {
+    fn read(file: &str, kind: Kind) -> Self {
         let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
             .join("tests/golden")
             .join(file)
@@ -42,15 +44,17 @@ impl Golden {
             tensors: Tensor::read_safetensors(&path).unwrap(),
             parameters: json("parameters"),
             buffers: json("buffers"),
+            kind,
         }
     }
 
     fn get(&self, name: &str) -> Tensor {
         let found = self.tensors.iter().find(|(key, _)| key == name);
-        found
-            .unwrap_or_else(|| panic!("no tensor `{name}`"))
-            .1
-            .shallow_clone()
+        let tensor = &found.unwrap_or_else(|| panic!("no tensor `{name}`")).1;
+        match tensor.kind() {
+            Kind::Float => tensor.to_kind(self.kind),
+            _ => tensor.shallow_clone(),
+        }
     }
 
     fn parameter_names(&self) -> Vec<String> {
@@ -110,7 +114,11 @@ fn assert_close(what: &str, got: &Tensor, expected: &Tensor) {
 
 /// Everything in a file, in each memory format that the network wants.
 fn check(file: &str) {
-    let golden = Golden::read(file);
+    check_in(Kind::Float, file);
+}
+
+fn check_in(kind: Kind, file: &str) {
+    let golden = Golden::read(file, kind);
     check_description(&golden);
     check_numbers(&golden, false);
     if golden.network.channels_last() {
@@ -238,7 +246,9 @@ fn resnet_18_matches_pytorch() {
 
 #[test]
 fn resnet_50_matches_pytorch() {
-    check("resnet-50");
+    // Rounding grows over its 53 batch norms: at this width PyTorch's own gradients in fp32 are off
+    // by up to 6e-3.
+    check_in(Kind::Double, "resnet-50");
 }
 
 #[test]
@@ -296,7 +306,7 @@ fn models_for_imagenet_have_as_many_parameters_as_in_pytorch() {
 
 #[test]
 fn the_prunable_layers_are_the_weights_of_convolutions_and_linear_layers_in_order() {
-    let golden = Golden::read("resnet-20");
+    let golden = Golden::read("resnet-20", Kind::Float);
     let layers = layers(golden.network.as_ref());
     let expected: Vec<String> = golden
         .parameter_names()

@@ -91,7 +91,9 @@ mod tests {
         assert_eq!(status("cifar10"), "missing: `host data fetch cifar10`");
         assert!(status("tiny-imagenet").starts_with("missing: get http://cs231n"));
         std::fs::create_dir_all(data.path().join("image-folder/train")).unwrap();
-        let folder = inventory(data.path()).pop().unwrap().status;
-        assert_eq!(folder, Status::Found(data.path().join("image-folder")));
+        let items = inventory(data.path());
+        let folder = items.iter().find(|item| item.name == "image-folder");
+        let found = Status::Found(data.path().join("image-folder"));
+        assert_eq!(folder.unwrap().status, found);
     }
 }

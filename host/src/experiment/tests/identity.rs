@@ -33,7 +33,7 @@ fn identities_are_golden() {
         "wr",
         "lrr",
         "sign-perturbation",
-        "cifar10-resnet20-lrr",
+        "paper/cifar10-resnet20-lrr",
     ]
     .map(|name| {
         let loaded = shipped(name);
@@ -49,7 +49,7 @@ const GOLDEN: [&str; 5] = [
     "wr 8a60efe1 30244188",
     "lrr 79168a9d 30244188",
     "sign-perturbation 223a26ec 30244188",
-    "cifar10-resnet20-lrr e049bed6 996e2dd9",
+    "paper/cifar10-resnet20-lrr e049bed6 996e2dd9",
 ];
 
 #[test]
@@ -218,7 +218,7 @@ fn an_empty_list_of_excluded_weights_changes_no_identity() {
 fn where_the_data_lie_is_no_part_of_the_identity() {
     let whole = |set: &[String]| {
         let path = format!(
-            "{}/../experiments/fashion-mnist-lrr.toml",
+            "{}/../experiments/fashion-mnist/lrr.toml",
             env!("CARGO_MANIFEST_DIR")
         );
         identity(
