@@ -23,7 +23,8 @@ pub struct Job {
     pub run: PathBuf,
     /// Jobs that must be done before it starts.
     pub sources: Vec<usize>,
-    /// What its dense level is told from others by; jobs with the same one share it.
+    /// What tells its dense level from others: jobs with the same one share it, and one of them at a
+    /// time makes it.
     pub dense: String,
     /// Times of level 0 that jobs with the same dense level rewind to.
     pub points: Vec<Step>,
@@ -168,15 +169,24 @@ fn add_barriers(
             } else {
                 String::new()
             };
+            let other = second.map(|it| PathBuf::from(&it.run.folder));
+            let run = PathBuf::from(&first.run.folder);
+            let known = |job: &Job| {
+                job.run == run && matches!(&job.task, Task::Barrier(it) if *it == other)
+            };
+            if jobs.iter().any(known) {
+                continue;
+            }
             jobs.push(Job {
                 name: format!("{prefix}barrier {}", names.join(" ")),
                 also: vec![part.name.clone()],
-                task: Task::Barrier(second.map(|it| PathBuf::from(&it.run.folder))),
-                run: PathBuf::from(&first.run.folder),
+                task: Task::Barrier(other),
+                // Lines from one run are kept in one file, which takes one writer at a time.
+                dense: format!("barriers of {}", run.display()),
+                run,
                 sources: cells
                     .filter_map(|it| by_run.get(&it.run.folder).copied())
                     .collect(),
-                dense: String::new(),
                 points: Vec::new(),
                 seeds: 1,
                 levels: 1,

@@ -9,7 +9,7 @@ use indicatif::MultiProgress;
 use tch::Device;
 
 use super::child::{Running, Said};
-use super::jobs::{Job, Task};
+use super::jobs::Job;
 use super::progress::Progress;
 use crate::cli::args::{Output, RunArgs};
 use crate::cli::exit::Exit;
@@ -170,15 +170,14 @@ fn ended(child: &mut Running, stopping: bool) -> State {
     }
 }
 
-/// The next job to start: its sources are done, and nobody trains its dense level at the moment,
-/// for which it would only wait.
+/// The next job to start: its sources are done, and nobody does at the moment what it would only wait
+/// for, such as training its dense level.
 fn next(jobs: &[Job], states: &[State], progress: &Progress) -> Option<usize> {
     let ready = |index: usize| {
         let done = |source: &usize| states[*source] == State::Done;
         let trains = |other: usize| {
             states[other] == State::Running
                 && jobs[other].dense == jobs[index].dense
-                && matches!(jobs[index].task, Task::Run { .. })
                 && !progress.is_past_dense(other)
         };
         jobs[index].sources.iter().all(done) && !(0..jobs.len()).any(trains)
