@@ -101,7 +101,7 @@ impl ImageFolderOptions {
                 "resize is {resize} and size is {size}, expected a size of at least 1 that can be cut out of it: resize must not be below size"
             )));
         }
-        if let Some(std) = options.std.iter().find(|std| !(**std > 0.0)) {
+        if let Some(std) = options.std.iter().find(|std| **std <= 0.0 || std.is_nan()) {
             return Err(wrong(format!("std has {std}, expected numbers above 0")));
         }
         if let Some(crop) = crop {
