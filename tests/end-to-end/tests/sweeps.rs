@@ -172,7 +172,7 @@ fn a_sweep_that_was_stopped_or_killed_goes_on_to_the_same_bytes() {
     let differ = |(path, digest): &(&PathBuf, &String)| expected.get(*path) != Some(*digest);
     let differing: Vec<&PathBuf> = got.iter().filter(differ).map(|(path, _)| path).collect();
     let back = only_run(&runs, "small-back");
-    let mut known = vec![
+    let mut known = [
         PathBuf::from("small/cells/small-back.toml"),
         Path::new(back.file_name().unwrap()).join("experiment.toml"),
     ];

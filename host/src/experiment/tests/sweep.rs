@@ -124,7 +124,7 @@ fn a_cell_takes_from_the_method_with_the_same_values_by_what_it_computes() {
     for hidden in ["8", "16"] {
         let taker = cell(&format!("imp-hidden-{hidden}"));
         let source = cell(&format!("lrr-hidden-{hidden}"));
-        assert_eq!(taker.sources, [source.run.folder.clone()]);
+        assert_eq!(taker.sources, std::slice::from_ref(&source.run.folder));
         let options = &taker.loaded.experiment.strategy.mask.options;
         assert_eq!(options["run"], source.run.folder.as_str());
         let point = format!("{}#level-2-end", source.run.folder);
@@ -168,7 +168,10 @@ fn files_can_be_included_and_name_each_others_methods() {
     assert_eq!(parts, [("taking", 1), ("lrr", 8), ("alone", 1)]);
     let alone = &all.parts[2].cells[0];
     assert_eq!(alone.loaded.experiment.name, "alone");
-    assert_eq!(all.parts[0].cells[0].sources, [alone.run.folder.clone()]);
+    assert_eq!(
+        all.parts[0].cells[0].sources,
+        std::slice::from_ref(&alone.run.folder)
+    );
 }
 
 #[test]
