@@ -63,6 +63,8 @@ impl Output {
         };
         let environment = env_logger::Env::default().default_filter_or(level);
         let logger = env_logger::Builder::from_env(environment)
+            // It warns of every line without a length, such as the bar of an interval that is a point.
+            .filter_module("resvg", log::LevelFilter::Off)
             .format_timestamp(None)
             .format_target(false)
             .build();

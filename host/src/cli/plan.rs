@@ -12,7 +12,7 @@ use super::run::folders;
 use super::stdout;
 use super::sweep;
 use crate::data::{DataError, Dataset, declared};
-use crate::experiment;
+use crate::experiment::{self, FileKind};
 use crate::interrupt::Interrupt;
 use crate::levels::Levels;
 use crate::report::{columns, plain_table};
@@ -23,11 +23,10 @@ use crate::store::RunDir;
 /// # Errors
 /// What is wrong with the input.
 pub fn plan(args: &PlanArgs, output: &Output) -> Result<Exit, Failure> {
-    if experiment::is_neuron(&args.experiment.file) {
-        return neuron::plan(&args.experiment, &args.place, output);
-    }
-    if experiment::is_sweep(&args.experiment.file) {
-        return sweep::plan(args, output);
+    match experiment::kind_of(&args.experiment.file) {
+        FileKind::Neuron => return neuron::plan(&args.experiment, &args.place, output),
+        FileKind::Sweep => return sweep::plan(args, output),
+        FileKind::Experiment => {}
     }
     let read = assemble::read(&args.experiment, &args.place.runs)?;
     plan_one(args, &read, output)

@@ -15,7 +15,7 @@ use super::spin;
 use super::stdout;
 use super::sweep;
 use super::watch::Watcher;
-use crate::experiment;
+use crate::experiment::{self, FileKind};
 use crate::interrupt::Interrupt;
 use crate::levels::{Levels, Outcome, RunError};
 use crate::records::Summary;
@@ -29,11 +29,10 @@ use crate::trainer::Trainer;
 /// # Errors
 /// What is wrong with the input, or what stopped the run.
 pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit, Failure> {
-    if experiment::is_neuron(&args.experiment.file) {
-        return neuron::run(&args.experiment, &args.place, output);
-    }
-    if experiment::is_sweep(&args.experiment.file) {
-        return sweep::run(args, output, bars);
+    match experiment::kind_of(&args.experiment.file) {
+        FileKind::Neuron => return neuron::run(&args.experiment, &args.place, output),
+        FileKind::Sweep => return sweep::run(args, output, bars),
+        FileKind::Experiment => {}
     }
     spin::sleep_soon(args.place.threads());
     let mut read = assemble::read(&args.experiment, &args.place.runs)?;

@@ -35,6 +35,6 @@ pub use config::{
 pub use diagnostic::{Category, Diagnostic};
 pub use identity::{Identity, dense_identity, identity};
 pub use load::{Loaded, load, schema};
-pub use neuron::{NeuronFile, is_neuron, load_neuron, neuron_schema};
+pub use neuron::{NeuronFile, load_neuron, neuron_schema};
 pub use problems::Diagnostics;
-pub use sweep::{CellFile, PartFile, SweepFile, is_sweep, load_sweep};
+pub use sweep::{CellFile, FileKind, PartFile, SweepFile, kind_of, load_sweep};

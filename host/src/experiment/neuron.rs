@@ -36,13 +36,6 @@ pub fn neuron_schema() -> Value {
     schema
 }
 
-/// Whether a file, or the one that it is based on, has a table `[neuron]`. Of a file that cannot be
-/// read, [`load`](super::load()) says why.
-pub fn is_neuron(path: &Path) -> bool {
-    let read = Reader::default().read(path);
-    read.is_some_and(|root| root.at(&["neuron"]).is_some())
-}
-
 /// Reads such a file, with the files it is based on and `--set` overrides (`key=value`).
 ///
 /// # Errors

@@ -67,7 +67,7 @@ pub struct Written {
 /// A part, and the sweep that it belongs to.
 struct Owned {
     part: Part,
-    sweep: Option<String>,
+    sweep: Option<PathBuf>,
 }
 
 /// Writes `report.html` and the folder `figures` into a folder.
@@ -176,7 +176,7 @@ fn read(subjects: &[Subject]) -> Result<(String, Vec<Owned>), StoreError> {
                 names.push(record.name.clone());
                 parts.extend(record.parts.iter().map(|part| Owned {
                     part: Part::of_sweep(folder, part),
-                    sweep: Some(record.name.clone()),
+                    sweep: Some(record.file.clone()),
                 }));
             }
         }

@@ -17,8 +17,8 @@ pub struct Missing {
     pub command: String,
 }
 
-/// What a part lacks. `sweep` is the name of the sweep that it belongs to.
-pub fn missing(part: &Part, sweep: Option<&str>) -> Vec<Missing> {
+/// What a part lacks. `sweep` is the file of the sweep that it belongs to.
+pub fn missing(part: &Part, sweep: Option<&Path>) -> Vec<Missing> {
     let mut missing = Vec::new();
     for cell in &part.cells {
         missing.extend(of_cell(part, cell, sweep));
@@ -35,7 +35,7 @@ pub fn missing(part: &Part, sweep: Option<&str>) -> Vec<Missing> {
     missing
 }
 
-fn of_cell(part: &Part, cell: &Cell, sweep: Option<&str>) -> Option<Missing> {
+fn of_cell(part: &Part, cell: &Cell, sweep: Option<&Path>) -> Option<Missing> {
     let results = &cell.results;
     let wanted = results.wanted();
     let mut lacks = Vec::new();
@@ -94,9 +94,14 @@ fn go_on(run: &Path, seeds: &[u64]) -> String {
 }
 
 /// What to do where a sweep has not begun a run.
-fn again(part: &Part, sweep: Option<&str>) -> String {
-    let name = sweep.unwrap_or(&part.name);
-    format!("host run FILE, with the experiment file that is named {name}")
+fn again(part: &Part, sweep: Option<&Path>) -> String {
+    match sweep {
+        Some(file) => format!("host run {}", quote(file)),
+        None => format!(
+            "host run FILE, with the experiment file that is named {}",
+            part.name
+        ),
+    }
 }
 
 /// A path as a shell takes it.

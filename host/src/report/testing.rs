@@ -91,6 +91,7 @@ impl Desk {
         };
         let claim = json!({ "claim": title, "above": methods[0].0, "below": methods[1].0 });
         let record = SweepRecord {
+            file: "sweep.toml".into(),
             name: "paper".to_owned(),
             parts: vec![SweepPart {
                 name: "methods".to_owned(),

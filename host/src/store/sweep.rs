@@ -14,6 +14,8 @@ use crate::experiment::Claim;
 pub struct SweepRecord {
     /// Name of the sweep.
     pub name: String,
+    /// Its file, as the command named it that ran it last.
+    pub file: PathBuf,
     /// One for each file with methods, in the order of the files.
     pub parts: Vec<SweepPart>,
 }

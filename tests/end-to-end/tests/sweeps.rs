@@ -46,7 +46,8 @@ fn text(bytes: &[u8]) -> String {
 #[test]
 fn a_cell_has_the_bytes_of_the_same_experiment_run_alone() {
     let folder = tempfile::tempdir().unwrap();
-    let file = sweep(folder.path(), METHODS);
+    let barriers = "[sweep]\nbarriers = [[\"lrr\"], [\"lrr\", \"imp\"]]\n";
+    let file = sweep(folder.path(), &format!("{barriers}{METHODS}"));
     let runs = folder.path().join("runs");
     expect(&mut command("run", &file, &runs, &["--jobs", "2"]), 0);
     let alone = folder.path().join("alone");
@@ -60,10 +61,16 @@ fn a_cell_has_the_bytes_of_the_same_experiment_run_alone() {
             let mut all = digests(run);
             // Level 0 of the sweep also holds the points that other methods rewind to.
             all.retain(|path, _| !path.to_string_lossy().contains("level-00"));
+            all.remove(Path::new("barriers.jsonl"));
             all
         };
         assert_eq!(own_levels(&swept), own_levels(&single), "{cell}");
     }
+    // What the sweep measured when its runs were done: two lines between levels for each of two seeds,
+    // and three between the ends of two methods.
+    let lrr = only_run(&runs, "small-lrr");
+    let lines = fs::read_to_string(lrr.join("barriers.jsonl")).unwrap();
+    assert_eq!(lines.lines().count(), 2 * 2 + 2 * 3);
     // One dense level for all, with the point that one of them rewinds to, and trained once.
     let dense: Vec<PathBuf> = fs::read_dir(&runs)
         .unwrap()

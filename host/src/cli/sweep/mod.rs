@@ -51,7 +51,7 @@ pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit
     let interrupt = Interrupt::listen(Exit::Interrupted as i32)
         .map_err(|error| failed(&format!("failed to listen to signals: {error}")))?;
     let _lock = Lock::take(&folder.join("lock")).map_err(|error| failed(&error))?;
-    write(&sweep, &jobs, &folder)?;
+    write(&sweep, &args.experiment.file, &jobs, &folder)?;
     let slots = Slots::new(args);
     if !output.quiet && !output.json {
         log::info!(
@@ -74,19 +74,20 @@ pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit
 }
 
 /// Writes what the sweep consists of, and each cell as an experiment file of its own.
-fn write(sweep: &SweepFile, jobs: &[Job], folder: &Path) -> Result<(), Failure> {
+fn write(sweep: &SweepFile, file: &Path, jobs: &[Job], folder: &Path) -> Result<(), Failure> {
     let failed = |error| Failure::new(Exit::Failed, error);
     for job in jobs {
         if let Task::Run { file, text } = &job.task {
             store::write(file, text.as_bytes()).map_err(failed)?;
         }
     }
-    record(sweep, folder).write(folder).map_err(failed)
+    record(sweep, file, folder).write(folder).map_err(failed)
 }
 
 /// What the sweep consists of.
-fn record(sweep: &SweepFile, folder: &Path) -> SweepRecord {
+fn record(sweep: &SweepFile, file: &Path, folder: &Path) -> SweepRecord {
     SweepRecord {
+        file: file.to_owned(),
         name: sweep.name.clone(),
         parts: (sweep.parts.iter())
             .map(|part| part_record(part, folder))

@@ -5,6 +5,7 @@
 //! experiment with a name of its own.
 
 mod expand;
+mod file;
 mod form;
 mod resolve;
 
@@ -63,10 +64,26 @@ pub struct CellFile {
     pub sources: Vec<String>,
 }
 
-/// Whether a file is a sweep. A file that cannot be read is none.
-pub fn is_sweep(path: &Path) -> bool {
+/// What an experiment file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileKind {
+    /// One experiment; also a file that cannot be read, of which [`load`](crate::experiment::load()) says why.
+    Experiment,
+    /// A sweep.
+    Sweep,
+    /// A simulation of the hidden neuron.
+    Neuron,
+}
+
+/// What a file is, by the tables that it or the one that it is based on has.
+pub fn kind_of(path: &Path) -> FileKind {
     let root = Reader::default().read(path);
-    root.is_some_and(|root| root.at(&["sweep"]).is_some())
+    let has = |key| root.as_ref().is_some_and(|root| root.at(&[key]).is_some());
+    match (has("sweep"), has("neuron")) {
+        (true, _) => FileKind::Sweep,
+        (_, true) => FileKind::Neuron,
+        _ => FileKind::Experiment,
+    }
 }
 
 /// Reads a sweep's file, with the files it is based on and those it includes, and `--set` overrides,
@@ -139,7 +156,7 @@ impl Collector<'_> {
             // They are for the simulations that the top file includes.
             parsed.retain(|it| it.first_key() != "neuron");
         }
-        let file = expand::read(root, parsed, &mut reader, self.catalog, is_top);
+        let file = file::read(root, parsed, &mut reader, self.catalog, is_top);
         if !reader.problems.is_empty() {
             self.problems.absorb(reader.problems);
             return None;

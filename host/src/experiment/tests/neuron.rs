@@ -1,7 +1,7 @@
 //! Files that simulate the hidden neuron.
 
 use super::{Fake, Folder};
-use crate::experiment::{NeuronFile, is_neuron, load_neuron};
+use crate::experiment::{FileKind, NeuronFile, kind_of, load_neuron};
 use crate::neuron::Settings;
 
 fn load(text: &str, overrides: &[&str]) -> Result<NeuronFile, String> {
@@ -33,7 +33,7 @@ fn a_file_or_its_base_says_that_it_is_one() {
         ("more.toml", "base = \"neuron.toml\"\nname = \"more\"\n"),
         ("other.toml", super::GOOD),
     ]);
-    let is = |name: &str| is_neuron(&folder.path().join(name));
+    let is = |name: &str| kind_of(&folder.path().join(name)) == FileKind::Neuron;
     assert_eq!([is("neuron.toml"), is("more.toml")], [true, true]);
     assert_eq!([is("other.toml"), is("none.toml")], [false, false]);
 }

@@ -5,9 +5,7 @@ use std::path::Path;
 use plugin_api::schemars::Schema;
 
 use super::{Fake, load};
-use crate::experiment::{
-    Catalog, Kind, PluginInfo, PluginSource, is_neuron, is_sweep, load_neuron,
-};
+use crate::experiment::{Catalog, FileKind, Kind, PluginInfo, PluginSource, kind_of, load_neuron};
 use crate::registry::{Entry, find};
 use crate::{data, model, optimizer, schedule};
 
@@ -50,12 +48,13 @@ fn every_experiment_file_can_be_read_and_is_named_like_its_file() {
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|it| it == "toml") {
-                let name = if is_neuron(&path) {
-                    load_neuron(&path, &[], &Shipped).map(|file| file.name)
-                } else if is_sweep(&path) {
-                    continue; // These use plugins that the fake catalog lacks: the program plans them.
-                } else {
-                    load(&path, &[], &Shipped).map(|loaded| loaded.experiment.name)
+                let name = match kind_of(&path) {
+                    FileKind::Neuron => load_neuron(&path, &[], &Shipped).map(|file| file.name),
+                    // These use plugins that the fake catalog lacks: the program plans them.
+                    FileKind::Sweep => continue,
+                    FileKind::Experiment => {
+                        load(&path, &[], &Shipped).map(|loaded| loaded.experiment.name)
+                    }
                 };
                 let name = name.unwrap_or_else(|error| panic!("{error}"));
                 // A folder's files begin with its name or with that of their data.

@@ -1,7 +1,7 @@
 //! Sweeps.
 
 use super::*;
-use crate::experiment::{SweepFile, identity, is_sweep, load_sweep};
+use crate::experiment::{FileKind, SweepFile, identity, kind_of, load_sweep};
 
 fn sweep(folder: &Folder, name: &str, overrides: &[&str]) -> Result<SweepFile, Diagnostics> {
     let overrides: Vec<String> = overrides.iter().map(|&it| it.to_owned()).collect();
@@ -39,7 +39,7 @@ train.optimizer.lr = [0.1, 0.2]
 #[test]
 fn methods_are_crossed_with_the_grid_and_each_cell_is_what_a_file_with_a_base_would_be() {
     let folder = with(METHODS);
-    assert!(is_sweep(&folder.path().join("sweep.toml")));
+    assert_eq!(kind_of(&folder.path().join("sweep.toml")), FileKind::Sweep);
     let sweep = sweep(&folder, "sweep.toml", &["train.epochs=7"]).unwrap();
     let part = &sweep.parts[0];
     assert_eq!(
@@ -213,6 +213,14 @@ fn mistakes_of_the_sweep_itself_say_what_was_expected() {
         (
             "[sweep.methods.a]\n[[claims]]\nclaim = \"\"\nabove = \"b\"\nbelow = \"a\"\n",
             "a claim names the unknown method `b`",
+        ),
+        (
+            "[sweep]\nbarriers = [[\"a\", \"b\"]]\n[sweep.methods.a]\n",
+            "a barrier names the unknown method `b`",
+        ),
+        (
+            "[sweep]\nbarriers = [[]]\n[sweep.methods.a]\n",
+            "expected 1 or 2 methods, found 0",
         ),
         (
             "[sweep.methods.a]\nstrategy.mask = { use = \"transplant/levels\", run = \"gone\" }\n",

@@ -135,15 +135,14 @@ fn draw(
         "method", "grid", key, "level", "density", "seeds", "mean", "low", "high",
     ];
     let kind = format!("test-accuracy along {key}");
-    figure(
+    Ok(Some(figure(
         part,
         &kind,
         &where_,
         &chart.title,
         chart.svg()?,
         table(&header, rows)?,
-    )
-    .map(Some)
+    )))
 }
 
 #[cfg(test)]

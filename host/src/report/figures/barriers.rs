@@ -144,15 +144,14 @@ fn barriers(part: &Part, lines: &[&Barrier], label: &str) -> Result<Option<Figur
     let header = [
         "line", "settings", "level", "density", "seeds", "mean", "low", "high",
     ];
-    figure(
+    Ok(Some(figure(
         part,
         "barriers",
         label,
         &chart.title,
         chart.svg()?,
         table(&header, rows)?,
-    )
-    .map(Some)
+    )))
 }
 
 /// Error along the lines that belong to no series, or to the last level of one.
@@ -205,13 +204,12 @@ fn along(part: &Part, lines: &[&Barrier], label: &str) -> Result<Option<Figure>,
         rules: Vec::new(),
     };
     let header = ["line", "settings", "seed", "alpha", "error"];
-    figure(
+    Ok(Some(figure(
         part,
         "errors along lines",
         label,
         &chart.title,
         chart.svg()?,
         table(&header, rows)?,
-    )
-    .map(Some)
+    )))
 }

@@ -63,5 +63,12 @@ fn draw(part: &Part, cell: &Cell, least: f64) -> Result<Option<Figure>, FigureEr
         },
     };
     let csv = table(&["run", "layer", "level", "density"], rows)?;
-    figure(part, "layers", &cell.name, &grid.title, grid.svg()?, csv).map(Some)
+    Ok(Some(figure(
+        part,
+        "layers",
+        &cell.name,
+        &grid.title,
+        grid.svg()?,
+        csv,
+    )))
 }

@@ -159,28 +159,19 @@ fn against_density(
     let header = [
         "method", "grid", "level", "density", "seeds", "mean", "low", "high",
     ];
-    figure(
+    Ok(Some(figure(
         part,
         kind,
         &combination.label,
         &chart.title,
         chart.svg()?,
         table(&header, rows)?,
-    )
-    .map(Some)
+    )))
 }
 
 /// Puts a figure together.
-#[allow(clippy::unnecessary_wraps, reason = "it ends chains of results")]
-fn figure(
-    part: &Part,
-    kind: &str,
-    which: &str,
-    title: &str,
-    svg: String,
-    csv: Vec<u8>,
-) -> Result<Figure, FigureError> {
-    Ok(Figure {
+fn figure(part: &Part, kind: &str, which: &str, title: &str, svg: String, csv: Vec<u8>) -> Figure {
+    Figure {
         name: [part.name.as_str(), kind, which].join(" "),
         title: match which {
             "" => title.to_owned(),
@@ -188,7 +179,7 @@ fn figure(
         },
         svg,
         csv,
-    })
+    }
 }
 
 /// Rows under a header as CSV.

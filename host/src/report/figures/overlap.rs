@@ -139,7 +139,14 @@ fn matrix(
     };
     let csv = table(&["where", "first", "second", "seeds", "overlap"], rows)?;
     let name = format!("overlap between {kind}s");
-    figure(part, &name, which, &grid.title, grid.svg()?, csv).map(Some)
+    Ok(Some(figure(
+        part,
+        &name,
+        which,
+        &grid.title,
+        grid.svg()?,
+        csv,
+    )))
 }
 
 fn between_levels(part: &Part, cell: &Cell) -> Result<Option<Figure>, FigureError> {
@@ -241,15 +248,14 @@ fn between_seeds(
         "by_chance",
     ];
     let kind = "overlap between seeds";
-    figure(
+    Ok(Some(figure(
         part,
         kind,
         &combination.label,
         &chart.title,
         chart.svg()?,
         table(&header, rows)?,
-    )
-    .map(Some)
+    )))
 }
 
 /// What random masks of these densities share.

@@ -98,13 +98,12 @@ fn draw(
     }
     let header = [&["above", "below", "grid"][..], &COLUMNS].concat();
     let kind = format!("paired {name}");
-    figure(
+    Ok(Some(figure(
         part,
         &kind,
         &combination.label,
         &chart.title,
         chart.svg()?,
         table(&header, rows)?,
-    )
-    .map(Some)
+    )))
 }

@@ -87,13 +87,12 @@ fn draw(
     let header = [
         "method", "grid", "level", "epoch", "seeds", "mean", "low", "high",
     ];
-    figure(
+    Ok(Some(figure(
         part,
         "recovery",
         &chart.subtitle,
         &chart.title,
         chart.svg()?,
         table(&header, rows)?,
-    )
-    .map(Some)
+    )))
 }
