@@ -96,7 +96,12 @@ fn of_sweep(name: &str, method: &str, runs: &Path) -> Result<Named, Failure> {
         )));
     };
     let record = sweep(&folder)?;
-    let all = || record.parts.iter().flat_map(|it| &it.cells);
+    let (file, method) = match method.split_once('/') {
+        Some((file, method)) => (Some(file), method),
+        None => (None, method),
+    };
+    let parts = || (record.parts.iter()).filter(|it| file.is_none_or(|file| it.name == file));
+    let all = || parts().flat_map(|it| &it.cells);
     let mut found: Vec<_> = all().filter(|it| it.name == method).collect();
     if found.is_empty() {
         found = all().filter(|it| it.method == method).collect();
@@ -113,8 +118,9 @@ fn of_sweep(name: &str, method: &str, runs: &Path) -> Result<Named, Failure> {
             name: format!("{name}:{method}"),
             results: Results::read(&folder.join(&cell.run), Some(&cell.seeds)),
         }),
-        (several, _) => {
-            let names: Vec<&str> = several.iter().map(|it| it.name.as_str()).collect();
+        (_, folders) => {
+            let names = folders.iter().filter_map(|it| it.file_name());
+            let names: Vec<_> = names.map(|it| it.to_string_lossy()).collect();
             Err(Failure::bad_input(format!(
                 "{name} has several runs of `{method}`: {}",
                 names.join(", ")
@@ -128,8 +134,14 @@ fn sweep(folder: &Path) -> Result<SweepRecord, Failure> {
 }
 
 fn cells(record: &SweepRecord) -> Vec<String> {
-    let all = record.parts.iter().flat_map(|it| &it.cells);
-    all.map(|it| it.name.clone()).collect()
+    let several = record.parts.len() > 1;
+    let name = |part: &str, cell: &str| match several {
+        true => format!("{part}/{cell}"),
+        false => cell.to_owned(),
+    };
+    (record.parts.iter())
+        .flat_map(|part| part.cells.iter().map(|cell| name(&part.name, &cell.name)))
+        .collect()
 }
 
 /// Refuses runs on other data; says so where the networks are others.

@@ -108,7 +108,8 @@ pub struct ReportArgs {
 /// What to compare.
 #[derive(ClapArgs, Debug)]
 pub struct CompareArgs {
-    /// A run's folder, its name among the runs, or `SWEEP:METHOD`.
+    /// A run's folder, its name among the runs, or `SWEEP:METHOD`; `SWEEP:FILE/METHOD` where the sweep
+    /// includes several files.
     #[arg(value_name = "A", value_hint = ValueHint::DirPath)]
     pub first: String,
     /// The run that is subtracted from it.
