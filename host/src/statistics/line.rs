@@ -133,6 +133,12 @@ mod tests {
         }
     }
 
+    /// The same but for rounding: tests beside this one change the number of threads, and with it the
+    /// last bits of a convolution.
+    fn is_close(got: Evaluation, expected: Evaluation) -> bool {
+        (got.loss - expected.loss).abs() < 1e-5 && got.samples == expected.samples
+    }
+
     #[test]
     fn interpolated_networks_are_those_of_a_plain_loop() {
         for trainer in [conv_trainer(json!({})), mlp_trainer(json!({}))] {
@@ -151,10 +157,10 @@ mod tests {
                     tensors: a.tensors.iter().map(mix).collect(),
                 };
                 let expected = trainer.evaluate(&[point], On::Test).unwrap()[0];
-                assert!((got.loss - expected.loss).abs() < 1e-5, "{alpha}");
+                assert!(is_close(*got, expected), "{alpha}");
             }
             let ends = trainer.evaluate(&[a, b], On::Test).unwrap();
-            assert_eq!([got[0], got[36]], ends[..]);
+            assert!(is_close(got[0], ends[0]) && is_close(got[36], ends[1]));
         }
     }
 
@@ -166,7 +172,10 @@ mod tests {
         for (alpha, got) in positions(5).into_iter().zip(got) {
             let mut point = [between(&a, &b, alpha).unwrap()];
             trainer.recompute_statistics(&mut point).unwrap();
-            assert_eq!(trainer.evaluate(&point, On::Test).unwrap(), [got]);
+            assert!(is_close(
+                trainer.evaluate(&point, On::Test).unwrap()[0],
+                got
+            ));
         }
     }
 
