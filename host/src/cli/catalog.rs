@@ -149,7 +149,7 @@ impl HostCatalog {
 }
 
 /// The file that says what a run computes.
-pub const IDENTITY: &str = "identity.json";
+const IDENTITY: &str = "identity.json";
 
 fn schema_of<Build>(entries: &[Entry<Build>], name: &str) -> Option<Schema> {
     find(entries, name).map(|entry| (entry.schema)())

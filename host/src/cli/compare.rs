@@ -10,7 +10,7 @@ use super::locate::locate;
 use super::stdout;
 use crate::experiment::Measure;
 use crate::report::{PAIRED_COLUMNS, PairedLevel, Results, Subject, columns, measured, paired};
-use crate::store::SweepRecord;
+use crate::store::{SweepRecord, name_in_sweep};
 
 /// A run that was named, and how it is shown.
 struct Named {
@@ -134,11 +134,7 @@ fn sweep(folder: &Path) -> Result<SweepRecord, Failure> {
 }
 
 fn cells(record: &SweepRecord) -> Vec<String> {
-    let several = record.parts.len() > 1;
-    let name = |part: &str, cell: &str| match several {
-        true => format!("{part}/{cell}"),
-        false => cell.to_owned(),
-    };
+    let name = |part: &str, cell: &str| name_in_sweep(record.parts.len(), part, cell);
     (record.parts.iter())
         .flat_map(|part| part.cells.iter().map(|cell| name(&part.name, &cell.name)))
         .collect()

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use plugin_api::Step;
-use plugin_api::schemars::schema_for;
+use plugin_api::schemars::{Schema, schema_for};
 use serde_json::{Value, json};
 
 use super::check::{check, check_options};
@@ -33,7 +33,12 @@ pub struct Loaded {
 
 /// The JSON Schema of an experiment file. The options of components have schemas of their own.
 pub fn schema() -> Value {
-    let mut schema = schema_for!(Experiment).to_value();
+    with_base(schema_for!(Experiment))
+}
+
+/// The schema of a kind of file with the key `base`, which is resolved before the rest is read.
+pub(super) fn with_base(schema: Schema) -> Value {
+    let mut schema = schema.to_value();
     schema["properties"]["base"] = json!({
         "type": "string",
         "description": "Path of the experiment file that this one changes; a relative one starts \

@@ -4,11 +4,12 @@ use std::path::Path;
 
 use plugin_api::schemars::{self, JsonSchema, schema_for};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::check::check;
 use super::diagnostic::{Diagnostic, Place};
 use super::inherit::Reader;
+use super::load::with_base;
 use super::problems::Diagnostics;
 use super::strategy::Plugins;
 use super::{Catalog, overrides};
@@ -27,13 +28,7 @@ pub struct NeuronFile {
 
 /// The JSON Schema of such a file.
 pub fn neuron_schema() -> Value {
-    let mut schema = schema_for!(NeuronFile).to_value();
-    schema["properties"]["base"] = json!({
-        "type": "string",
-        "description": "Path of the experiment file that this one changes; a relative one starts \
-                        at this file's folder.",
-    });
-    schema
+    with_base(schema_for!(NeuronFile))
 }
 
 /// Reads such a file, with the files it is based on and `--set` overrides (`key=value`).

@@ -35,41 +35,13 @@ pub(super) const RESNET_18: Entry<Build> = Entry {
     name: "resnet-18",
     summary: "ResNet-18: four stages of two basic blocks",
     schema: || schema_for!(ResnetOptions),
-    build: |options, spec| {
-        let ResnetOptions {
-            width,
-            stem,
-            zero_init_residual,
-            init,
-        } = parse("resnet-18", options, spec)?;
-        build(
-            "resnet-18",
-            BASIC,
-            &[2, 2, 2, 2],
-            (width, stem, zero_init_residual, init),
-            spec,
-        )
-    },
+    build: |options, spec| build_basic("resnet-18", &[2, 2, 2, 2], options, spec),
 };
 pub(super) const RESNET_34: Entry<Build> = Entry {
     name: "resnet-34",
     summary: "ResNet-34: four stages of three, four, six and three basic blocks",
     schema: || schema_for!(ResnetOptions),
-    build: |options, spec| {
-        let ResnetOptions {
-            width,
-            stem,
-            zero_init_residual,
-            init,
-        } = parse("resnet-34", options, spec)?;
-        build(
-            "resnet-34",
-            BASIC,
-            &[3, 4, 6, 3],
-            (width, stem, zero_init_residual, init),
-            spec,
-        )
-    },
+    build: |options, spec| build_basic("resnet-34", &[3, 4, 6, 3], options, spec),
 };
 pub(super) const RESNET_50: Entry<Build> = Entry {
     name: "resnet-50",
@@ -91,6 +63,28 @@ pub(super) const RESNET_50: Entry<Build> = Entry {
         )
     },
 };
+
+/// A network of basic blocks with the options of ResNet-18.
+fn build_basic(
+    name: &'static str,
+    blocks: &[usize],
+    options: &Options,
+    spec: &InputSpec,
+) -> Result<Box<dyn Network>, ModelError> {
+    let ResnetOptions {
+        width,
+        stem,
+        zero_init_residual,
+        init,
+    } = parse(name, options, spec)?;
+    build(
+        name,
+        BASIC,
+        blocks,
+        (width, stem, zero_init_residual, init),
+        spec,
+    )
+}
 
 const fn cifar(name: &'static str, summary: &'static str, build: Build) -> Entry<Build> {
     Entry {

@@ -18,4 +18,4 @@ pub use artifact::{StoreError, digest, expect_digest, read, read_tensors, write,
 pub use level::{Done, LevelDir};
 pub use lock::{Held, Lock, LockError};
 pub use run::{RunDir, SeedDir};
-pub use sweep::{SweepCell, SweepPart, SweepRecord};
+pub use sweep::{SweepCell, SweepPart, SweepRecord, name_in_sweep};

@@ -52,6 +52,14 @@ pub struct SweepCell {
 
 const FILE: &str = "sweep.json";
 
+/// The name of a cell in its sweep: behind its file's name if the sweep has several files.
+pub fn name_in_sweep(parts: usize, part: &str, cell: &str) -> String {
+    match parts {
+        0 | 1 => cell.to_owned(),
+        _ => format!("{part}/{cell}"),
+    }
+}
+
 impl SweepRecord {
     /// Whether a folder is a sweep's.
     pub fn is_at(folder: &Path) -> bool {

@@ -9,6 +9,7 @@ use crate::cli::catalog::HostCatalog;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::neuron;
 use crate::experiment::{CellFile, NeuronFile, PartFile, SweepFile};
+use crate::store::name_in_sweep;
 use crate::strategy::Strategy;
 
 /// One run of a sweep; cells of the same identity are one.
@@ -53,7 +54,7 @@ pub enum Task {
 /// If a plugin or the data cannot be used.
 pub fn jobs(sweep: &SweepFile, runs: &Path, catalog: &HostCatalog) -> Result<Vec<Job>, Failure> {
     let cells = runs.join(&sweep.name).join("cells");
-    let several = sweep.parts.len() > 1;
+    let parts = sweep.parts.len();
     let mut jobs: Vec<Job> = Vec::new();
     let mut by_run: BTreeMap<String, usize> = BTreeMap::new();
     let mut sources: Vec<BTreeSet<String>> = Vec::new();
@@ -63,10 +64,7 @@ pub fn jobs(sweep: &SweepFile, runs: &Path, catalog: &HostCatalog) -> Result<Vec
             jobs.push(simulation(file, &cells, runs)?);
         }
         for cell in &part.cells {
-            let name = match several {
-                true => format!("{}/{}", part.name, cell.name),
-                false => cell.name.clone(),
-            };
+            let name = name_in_sweep(parts, &part.name, &cell.name);
             let also = [&part.name, &cell.name, &cell.method].map(Clone::clone);
             if let Some(&known) = by_run.get(&cell.run.folder) {
                 jobs[known].also.push(name);
@@ -101,7 +99,7 @@ pub fn jobs(sweep: &SweepFile, runs: &Path, catalog: &HostCatalog) -> Result<Vec
     }
     share_points(&mut jobs);
     for part in &sweep.parts {
-        add_barriers(part, several, &by_run, &mut jobs);
+        add_barriers(part, parts, &by_run, &mut jobs);
     }
     Ok(jobs)
 }
@@ -126,10 +124,7 @@ fn simulation(file: &NeuronFile, cells: &Path, runs: &Path) -> Result<Job, Failu
 }
 
 /// The times of level 0 that a cell's strategy rewinds to.
-fn rewound_to(
-    cell: &crate::experiment::CellFile,
-    catalog: &HostCatalog,
-) -> Result<Vec<Step>, Failure> {
+fn rewound_to(cell: &CellFile, catalog: &HostCatalog) -> Result<Vec<Step>, Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::new(Exit::Plugin, error);
     let experiment = &cell.loaded.experiment;
     let strategy = Strategy::new(&experiment.strategy, |name| {
@@ -147,7 +142,7 @@ fn rewound_to(
 /// The barriers that a part asks for, once for each combination of its grid's values.
 fn add_barriers(
     part: &PartFile,
-    several: bool,
+    parts: usize,
     by_run: &BTreeMap<String, usize>,
     jobs: &mut Vec<Job>,
 ) {
@@ -164,11 +159,7 @@ fn add_barriers(
             }
             let cells = [Some(first), second].into_iter().flatten();
             let names: Vec<&str> = cells.clone().map(|it| it.name.as_str()).collect();
-            let prefix = if several {
-                format!("{}/", part.name)
-            } else {
-                String::new()
-            };
+            let name = format!("barrier {}", names.join(" "));
             let other = second.map(|it| PathBuf::from(&it.run.folder));
             let run = PathBuf::from(&first.run.folder);
             let known = |job: &Job| {
@@ -178,7 +169,7 @@ fn add_barriers(
                 continue;
             }
             jobs.push(Job {
-                name: format!("{prefix}barrier {}", names.join(" ")),
+                name: name_in_sweep(parts, &part.name, &name),
                 also: vec![part.name.clone()],
                 task: Task::Barrier(other),
                 // Lines from one run are kept in one file, which takes one writer at a time.

@@ -15,7 +15,7 @@ use crate::cli::plan::{duration, grouped, outline, plan_one, stand_in};
 use crate::cli::stdout;
 use crate::experiment::{self, CellFile};
 use crate::report::columns;
-use crate::store::RunDir;
+use crate::store::{RunDir, name_in_sweep};
 
 /// A cell with what its run would do.
 struct Row<'a> {
@@ -37,17 +37,14 @@ pub fn plan(args: &PlanArgs, output: &Output) -> Result<Exit, Failure> {
         &overrides(&args.experiment),
         &catalog,
     )?;
-    let several = sweep.parts.len() > 1;
     let mut named = Vec::new();
     let mut simulations = Vec::new();
     for part in &sweep.parts {
         simulations
             .extend((part.neuron.as_ref()).map(|file| neuron::folder(file, &args.place.runs)));
         for cell in &part.cells {
-            named.push(match several {
-                true => (format!("{}/{}", part.name, cell.name), cell),
-                false => (cell.name.clone(), cell),
-            });
+            let name = name_in_sweep(sweep.parts.len(), &part.name, &cell.name);
+            named.push((name, cell));
         }
     }
     if let Some(wanted) = &args.cell {

@@ -1,7 +1,6 @@
 //! From a sweep's tree to the trees of its cells.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -14,7 +13,6 @@ use crate::experiment::{Claim, NeuronFile};
 
 /// A file's cells.
 pub(super) struct Part {
-    pub file: PathBuf,
     pub name: String,
     pub title: String,
     pub claims: Vec<Claim>,
@@ -42,7 +40,7 @@ struct Choice {
 }
 
 /// The cells of a file that includes no others.
-pub(super) fn expand(path: &Path, file: File, reader: &mut Reader) -> Part {
+pub(super) fn expand(file: File, reader: &mut Reader) -> Part {
     let mut cells = Vec::new();
     match &file.sweep {
         None => cells.push(Cell {
@@ -67,7 +65,6 @@ pub(super) fn expand(path: &Path, file: File, reader: &mut Reader) -> Part {
         }
     }
     Part {
-        file: path.to_owned(),
         title: file.title.unwrap_or_else(|| file.name.clone()),
         name: file.name,
         claims: file.claims.into_iter().map(|(claim, _)| claim).collect(),
@@ -83,9 +80,8 @@ pub(super) fn expand(path: &Path, file: File, reader: &mut Reader) -> Part {
 }
 
 /// The part that is a simulation of the hidden neuron.
-pub(super) fn simulation(path: &Path, file: NeuronFile) -> Part {
+pub(super) fn simulation(file: NeuronFile) -> Part {
     Part {
-        file: path.to_owned(),
         name: file.name.clone(),
         title: "A single hidden neuron".to_owned(),
         claims: Vec::new(),

@@ -31,8 +31,6 @@ pub struct SweepFile {
 /// One file of a sweep.
 #[derive(Clone, Debug)]
 pub struct PartFile {
-    /// The file.
-    pub file: PathBuf,
     /// Its name.
     pub name: String,
     /// What it is about, in a line.
@@ -171,7 +169,7 @@ impl Collector<'_> {
                 }
             }
             None => {
-                let part = expand::expand(path, file, &mut reader);
+                let part = expand::expand(file, &mut reader);
                 if reader.problems.is_empty() {
                     self.parts.push(part);
                 }
@@ -191,7 +189,7 @@ impl Collector<'_> {
         match load_neuron(path, &own, self.catalog) {
             Ok(file) => {
                 let name = file.name.clone();
-                self.parts.push(expand::simulation(path, file));
+                self.parts.push(expand::simulation(file));
                 Some(name)
             }
             Err(problems) => {

@@ -60,7 +60,6 @@ pub(super) fn resolve(
     let mut states = resolver.states.into_inner().into_iter();
     let mut sources = resolver.sources.into_inner().into_iter();
     let finish = |part: &Part| PartFile {
-        file: part.file.clone(),
         name: part.name.clone(),
         title: part.title.clone(),
         claims: part.claims.clone(),
