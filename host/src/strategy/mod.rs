@@ -9,6 +9,7 @@ mod error;
 mod loader;
 pub mod select;
 mod services;
+pub mod still;
 pub mod tensor;
 
 use std::rc::Rc;

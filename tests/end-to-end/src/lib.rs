@@ -1,5 +1,4 @@
-//! What the tests share: plugins that are built when they are needed, and a seed that stands still.
+//! What the tests share: plugins and a program that are built when they are needed.
 
 pub mod built;
 pub mod program;
-pub mod scene;

@@ -8,8 +8,8 @@ use std::process::Command;
 
 use end_to_end::built::{part, plain, strategy};
 use end_to_end::program::{digests, elements, expect, only_run, run, tensors};
-use end_to_end::scene::Still;
 use host::strategy::PlannedWeights;
+use host::strategy::still::Still;
 use plugin_api::{DataOrder, OptimizerState, Point, Schedule, Source, Step};
 use serde_json::json;
 use tch::Tensor;

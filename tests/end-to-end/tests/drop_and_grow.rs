@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use end_to_end::built::{part, plain, strategy};
-use end_to_end::scene::{Still, flat};
+use host::strategy::still::{Still, flat};
 use host::strategy::{PlannedWeights, Strategy};
 use plugin_api::{Batches, Loss, Phase, Point, Step};
 use serde_json::json;

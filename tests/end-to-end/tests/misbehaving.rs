@@ -9,7 +9,7 @@ mod rules;
 use std::collections::BTreeSet;
 
 use end_to_end::built::{loader, own, part, plain, strategy};
-use end_to_end::scene::Still;
+use host::strategy::still::Still;
 use host::strategy::{MakeError, PlannedWeights, Strategy, StrategyError};
 use plugin_api::abi::wire::ComponentKind;
 use plugin_api::{Point, Step};

@@ -4,8 +4,8 @@
 #![allow(clippy::unwrap_used)]
 
 use end_to_end::built::{loader, own, part, plain, strategy};
-use end_to_end::scene::{Still, flat};
 use host::strategy::Strategy;
+use host::strategy::still::{Still, flat};
 use serde_json::json;
 
 /// 288 + 320 + 96 weights.

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use end_to_end::built::{Profile, folder, loader, own, part, plain};
-use end_to_end::scene::{Still, flat};
 use host::experiment;
+use host::strategy::still::{Still, flat};
 use host::strategy::{PlannedWeights, Strategy};
 use serde_json::json;
 

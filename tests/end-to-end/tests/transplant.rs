@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use end_to_end::built::{part, plain, strategy};
 use end_to_end::program::{digests, elements, expect, keep, only_run, run, tensors};
-use end_to_end::scene::{Still, flat};
+use host::strategy::still::{Still, flat};
 use serde_json::json;
 
 const SMALL: [&str; 4] = ["--set", "prune.levels=3", "--set", "train.epochs=2"];

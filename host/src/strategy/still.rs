@@ -2,11 +2,12 @@
 
 use std::cell::RefCell;
 
-use host::rng::{Moment, Purpose, Stream};
-use host::strategy::{MaskRule, Scene, ServiceError, Strategy, StrategyError};
 use plugin_api::abi::wire::Facts;
 use plugin_api::{GradientRequest, Layer, LayerKind, Phase, Point};
 use tch::{Device, Kind, Tensor};
+
+use super::{MaskRule, Scene, ServiceError, Strategy, StrategyError};
+use crate::rng::{Moment, Purpose, Stream};
 
 /// Where a seed stands, with weights and masks on the CPU.
 pub struct Still {

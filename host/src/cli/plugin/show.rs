@@ -1,103 +1,24 @@
-//! `host plugin`.
+//! `host plugin show`.
 
 use std::path::Path;
 use std::rc::Rc;
 
 use plugin_api::abi::wire::ComponentManifest;
-use serde_json::{Value, json};
 
-use super::args::{Output, PluginCommand};
-use super::exit::{Exit, Failure};
-use super::options::{Described, description, options};
-use super::stdout;
+use super::{components, facts};
+use crate::cli::args::Output;
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::options::{Described, description, options};
+use crate::cli::stdout;
 use crate::experiment::PluginSource;
 use crate::report::plain_table;
-use crate::strategy::{Loader, PATH_VARIABLE, Plugin, plugin_name, probe};
+use crate::strategy::{Loader, Plugin, plugin_name};
 
-/// Lists, shows or probes plugins.
+/// A plugin or one component of it, with options, types, defaults and meanings.
 ///
 /// # Errors
-/// A plugin that is not found or cannot be used.
-pub fn plugin(command: &PluginCommand, output: &Output) -> Result<Exit, Failure> {
-    match command {
-        PluginCommand::List => list(output)?,
-        PluginCommand::Show { name } => show(name, output)?,
-        PluginCommand::Probe { file } => {
-            // The parent process reads the last line of stderr.
-            probe(file).map_err(|reason| Failure::new(Exit::Plugin, reason))?;
-        }
-    }
-    Ok(Exit::Success)
-}
-
-fn list(output: &Output) -> Result<(), Failure> {
-    let mut loader = Loader::for_this_program();
-    let mut rows = Vec::new();
-    for name in loader.names() {
-        let plugin = loader.load(&name, None).map_err(|error| error.to_string());
-        if output.json {
-            stdout::line(match &plugin {
-                Ok(plugin) => facts(plugin),
-                Err(error) => json!({ "name": name, "error": error }),
-            })?;
-            continue;
-        }
-        rows.push(match plugin {
-            Ok(plugin) => [
-                name,
-                plugin.manifest.version.clone(),
-                format!("{}.{}", plugin.api.0, plugin.api.1),
-                components(&plugin),
-                plugin.digest[..16].to_owned(),
-                plugin.path.display().to_string(),
-            ],
-            Err(error) => [
-                name,
-                "unusable".into(),
-                "".into(),
-                error,
-                "".into(),
-                "".into(),
-            ],
-        });
-    }
-    if output.json {
-        return Ok(());
-    }
-    let header = ["plugin", "version", "API", "components", "BLAKE3", "file"];
-    let folders: Vec<String> = loader
-        .folders()
-        .map(|it| it.display().to_string())
-        .collect();
-    stdout::line(plain_table(&header, rows))?;
-    if output.quiet {
-        return Ok(());
-    }
-    stdout::line(format!(
-        "\nsearched: {} ({PATH_VARIABLE} adds folders)",
-        folders.join(", ")
-    ))
-}
-
-/// `score magnitude, mask global`.
-fn components(plugin: &Plugin) -> String {
-    let names = plugin.manifest.components.iter();
-    let names = names.map(|it| format!("{} {}", it.kind.name(), it.name));
-    names.collect::<Vec<_>>().join(", ")
-}
-
-fn facts(plugin: &Plugin) -> Value {
-    json!({
-        "name": plugin.name,
-        "path": plugin.path,
-        "blake3": plugin.digest,
-        "api": format!("{}.{}", plugin.api.0, plugin.api.1),
-        "rustc": plugin.rustc,
-        "manifest": plugin.manifest,
-    })
-}
-
-fn show(asked: &str, output: &Output) -> Result<(), Failure> {
+/// A plugin or component that is not found, or cannot be used.
+pub fn show(asked: &str, output: &Output) -> Result<(), Failure> {
     let (plugin, component) = find(asked)?;
     let all = &plugin.manifest.components;
     let shown: Vec<&ComponentManifest> = (all.iter())
