@@ -93,6 +93,12 @@ install: build ## install into PREFIX, as bin/rewind and, where that name is fre
 	mkdir -p "$(BIN)" "$(OURS)/plugins"
 	cp $(TARGET)/host "$(OURS)/"
 	cp $(addprefix $(TARGET)/,$(PLUGINS)) "$(OURS)/plugins/"
+# What a plugin is written against: `rewind plugin new` links to it. It is a workspace of its own.
+	mkdir -p "$(OURS)/sdk/tests"
+	cp -R plugin-api "$(OURS)/sdk/"
+	cp -R tests/conformance "$(OURS)/sdk/tests/"
+	awk '/^(default-)?members = / { listed = 1 } !listed; listed && /]$$/ { listed = 0 } \
+		/^resolver = / { print "members = [\"plugin-api\", \"tests/conformance\"]" }' Cargo.toml >"$(OURS)/sdk/Cargo.toml"
 # The installed program must outlive the checkout, so the checkout's libtorch is copied. The CUDA
 # libraries look for NVIDIA's in ../../nvidia, which torch/lib keeps in place.
 	@set -eu; lib=$$(cd "$(TORCH_LIB)" && pwd -P); \
@@ -133,6 +139,6 @@ uninstall: ## remove from PREFIX what install put there, and nothing else
 		[ "$$(readlink "$(BIN)/$$name")" = $(LINK) ] || continue; \
 		rm -f "$(BIN)/$$name" "$(BASH_HELP)" "$(ZSH_HELP)" "$(FISH_HELP)" "$(MAN_HELP)"; \
 	done
-	@rm -rf "$(OURS)/host" "$(OURS)/libtorch" "$(OURS)/torch" "$(OURS)/nvidia"
+	@rm -rf "$(OURS)/host" "$(OURS)/sdk" "$(OURS)/libtorch" "$(OURS)/torch" "$(OURS)/nvidia"
 	@rm -f $(foreach plugin,$(PLUGINS),"$(OURS)/plugins/$(plugin)")
 	@rmdir "$(OURS)/plugins" "$(OURS)" 2>/dev/null || true

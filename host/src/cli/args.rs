@@ -298,12 +298,40 @@ pub enum PluginCommand {
         #[arg(value_name = "NAME[/COMPONENT]")]
         name: String,
     },
+    /// Write a new plugin's crate: components, tests, an experiment, a README and CI.
+    New(NewArgs),
     /// Load a file, to see whether it takes the process down.
     #[command(hide = true)]
     Probe {
         /// The file.
         file: PathBuf,
     },
+}
+
+/// A new plugin.
+#[derive(ClapArgs, Debug)]
+pub struct NewArgs {
+    /// Name of the crate, and of the folder to write it to.
+    pub name: String,
+    /// What the plugin decides.
+    #[arg(long, value_enum, default_value_t = NewKind::Score)]
+    pub kind: NewKind,
+    /// Folder with the plugin API's sources; those that came with this program if not given.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub sdk: Option<PathBuf>,
+}
+
+/// What a new plugin decides.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewKind {
+    /// Which weights matter.
+    Score,
+    /// Which weights survive.
+    Mask,
+    /// What is reset before training goes on.
+    Rewind,
+    /// All three.
+    All,
 }
 
 /// What to do with datasets.

@@ -24,7 +24,7 @@ pub enum LoadError {
         known: Vec<String>,
     },
     /// Two files with the same name.
-    #[error("plugin `{name}` is both {first} and {second}: rename one of them")]
+    #[error("plugin `{name}` is both {first} and {second}: remove or rename one of them")]
     Clash {
         /// Name in the experiment file.
         name: String,

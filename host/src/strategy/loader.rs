@@ -153,19 +153,12 @@ impl Loader {
 
     fn find(&self, name: &str, source: Option<&PluginSource>) -> Result<PathBuf, LoadError> {
         let file = file_name(name);
+        let in_folders = self.folders().map(|folder| folder.join(&file));
+        let named = source.map(|source| source.path.clone());
         let mut found: Vec<PathBuf> = Vec::new();
-        for folder in self.folders() {
-            let path = folder.join(&file);
-            if path.is_file() {
-                found.push(path.canonicalize().unwrap_or(path));
-                break;
-            }
-        }
-        if let Some(source) = source {
-            let path = source
-                .path
-                .canonicalize()
-                .unwrap_or_else(|_| source.path.clone());
+        for path in in_folders.filter(|path| path.is_file()).chain(named) {
+            // One file may be found in two ways.
+            let path = path.canonicalize().unwrap_or(path);
             if !found.contains(&path) {
                 found.push(path);
             }

@@ -2,62 +2,78 @@
 
 use serde_json::json;
 
-use super::{components, facts};
+use super::facts;
 use crate::cli::args::Output;
-use crate::cli::exit::Failure;
+use crate::cli::exit::{Exit, Failure};
 use crate::cli::stdout;
 use crate::report::plain_table;
-use crate::strategy::{Loader, PATH_VARIABLE};
+use crate::strategy::{LoadError, Loader, PATH_VARIABLE, Plugin};
 
-/// The plugins that are found, and where they were looked for.
+/// Every component of every plugin that is found, and where was looked. Says whether all of them
+/// can be used.
 ///
 /// # Errors
 /// If stdout cannot be written to.
-pub fn list(output: &Output) -> Result<(), Failure> {
+pub fn list(output: &Output) -> Result<Exit, Failure> {
     let mut loader = Loader::for_this_program();
+    let names = loader.names();
     let mut rows = Vec::new();
-    for name in loader.names() {
-        let plugin = loader.load(&name, None).map_err(|error| error.to_string());
-        if output.json {
-            stdout::line(match &plugin {
-                Ok(plugin) => facts(plugin),
-                Err(error) => json!({ "name": name, "error": error }),
-            })?;
-            continue;
+    let mut unusable: Vec<LoadError> = Vec::new();
+    for name in names {
+        match loader.load(&name, None) {
+            Ok(plugin) if output.json => stdout::line(facts(&plugin))?,
+            Ok(plugin) => rows.extend(components(&plugin)),
+            Err(error) => {
+                if output.json {
+                    stdout::line(json!({ "name": name, "error": error.to_string() }))?;
+                }
+                unusable.push(error);
+            }
         }
-        rows.push(match plugin {
-            Ok(plugin) => [
-                name,
-                plugin.manifest.version.clone(),
-                format!("{}.{}", plugin.api.0, plugin.api.1),
-                components(&plugin),
-                plugin.digest[..16].to_owned(),
-                plugin.path.display().to_string(),
-            ],
-            Err(error) => [
-                name,
-                "unusable".into(),
-                "".into(),
-                error,
-                "".into(),
-                "".into(),
-            ],
-        });
     }
-    if output.json {
-        return Ok(());
+    if !output.json {
+        let header = [
+            "component",
+            "kind",
+            "crate",
+            "version",
+            "API",
+            "BLAKE3",
+            "file",
+        ];
+        stdout::line(plain_table(&header, rows))?;
     }
-    let header = ["plugin", "version", "API", "components", "BLAKE3", "file"];
-    let folders: Vec<String> = loader
-        .folders()
-        .map(|it| it.display().to_string())
-        .collect();
-    stdout::line(plain_table(&header, rows))?;
-    if output.quiet {
-        return Ok(());
+    if !output.json && !output.quiet {
+        stdout::line("\nsearched, in this order:")?;
+        for folder in loader.folders() {
+            let missing = if folder.is_dir() { "" } else { " (not there)" };
+            stdout::line(format!("  {}{missing}", folder.display()))?;
+        }
+        stdout::line(format!(
+            "{PATH_VARIABLE} adds folders, [plugins] in an experiment file adds files."
+        ))?;
     }
-    stdout::line(format!(
-        "\nsearched: {} ({PATH_VARIABLE} adds folders)",
-        folders.join(", ")
-    ))
+    unusable.iter().for_each(|error| log::error!("{error}"));
+    Ok(if unusable.is_empty() {
+        Exit::Success
+    } else {
+        Exit::Plugin
+    })
+}
+
+/// A row for each component.
+fn components(plugin: &Plugin) -> Vec<[String; 7]> {
+    let components = plugin.manifest.components.iter();
+    let row = |it: &plugin_api::abi::wire::ComponentManifest| {
+        [
+            format!("{}/{}", plugin.name, it.name),
+            it.kind.name().to_owned(),
+            plugin.manifest.name.clone(),
+            plugin.manifest.version.clone(),
+            format!("{}.{}", plugin.api.0, plugin.api.1),
+            plugin.digest[..16].to_owned(),
+            plugin.path.display().to_string(),
+        ]
+    };
+    components.map(row).collect()
 }

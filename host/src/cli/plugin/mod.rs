@@ -1,6 +1,7 @@
 //! `host plugin`.
 
 mod list;
+mod new;
 mod show;
 
 use serde_json::{Value, json};
@@ -9,14 +10,15 @@ use super::args::{Output, PluginCommand};
 use super::exit::{Exit, Failure};
 use crate::strategy::{Plugin, probe};
 
-/// Lists, shows or probes plugins.
+/// Lists, shows, makes or probes plugins.
 ///
 /// # Errors
 /// A plugin that is not found or cannot be used.
 pub fn plugin(command: &PluginCommand, output: &Output) -> Result<Exit, Failure> {
     match command {
-        PluginCommand::List => list::list(output)?,
+        PluginCommand::List => return list::list(output),
         PluginCommand::Show { name } => show::show(name, output)?,
+        PluginCommand::New(args) => new::new(args, output)?,
         PluginCommand::Probe { file } => {
             // The parent process reads the last line of stderr.
             probe(file).map_err(|reason| Failure::new(Exit::Plugin, reason))?;

@@ -1,0 +1,240 @@
+//! `host plugin new`: a crate that builds, passes its tests and runs as it is.
+
+use std::path::{Path, PathBuf};
+use std::{env, fs, io};
+
+use minijinja::{Environment, context};
+use serde_json::json;
+
+use crate::cli::args::{NewArgs, NewKind, Output};
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::stdout;
+use crate::store;
+
+/// Link in the new crate that leads to the plugin API's sources.
+const LINK: &str = ".rewind";
+
+/// A file of the new crate, and the kinds that have it.
+struct Template {
+    path: &'static str,
+    text: &'static str,
+    is_of: fn(NewKind) -> bool,
+}
+
+macro_rules! template {
+    ($path:literal, $file:literal, $is_of:expr) => {
+        Template {
+            path: $path,
+            text: include_str!(concat!("template/", $file)),
+            is_of: $is_of,
+        }
+    };
+}
+
+const TEMPLATES: &[Template] = &[
+    template!("Cargo.toml", "Cargo.toml.j2", |_| true),
+    template!("src/lib.rs", "score.rs.j2", |kind| kind == NewKind::Score),
+    template!("src/lib.rs", "mask.rs.j2", |kind| kind == NewKind::Mask),
+    template!("src/lib.rs", "rewind.rs.j2", |kind| kind == NewKind::Rewind),
+    template!("src/lib.rs", "lib.rs.j2", |kind| kind == NewKind::All),
+    template!("src/score.rs", "score.rs.j2", |kind| kind == NewKind::All),
+    template!("src/mask.rs", "mask.rs.j2", |kind| kind == NewKind::All),
+    template!("src/rewind.rs", "rewind.rs.j2", |kind| kind == NewKind::All),
+    template!("tests/conformance.rs", "conformance.rs.j2", |_| true),
+    template!("experiment.toml", "experiment.toml.j2", |_| true),
+    template!("README.md", "README.md.j2", |_| true),
+    template!(".github/workflows/ci.yml", "ci.yml.j2", |_| true),
+    template!(".gitignore", "gitignore.j2", |_| true),
+];
+
+/// Writes the crate into a new folder.
+///
+/// # Errors
+/// A name that no crate can have or a plugin has already, a folder that is not empty, or one that
+/// cannot be written.
+pub fn new(args: &NewArgs, output: &Output) -> Result<(), Failure> {
+    check_name(&args.name).map_err(Failure::bad_input)?;
+    let sdk = sdk(args.sdk.as_deref())?;
+    let folder = Path::new(&args.name);
+    if fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) || folder.is_file() {
+        return Err(Failure::bad_input(format!(
+            "{} is there already and not empty: choose another name, or remove it",
+            folder.display()
+        )));
+    }
+    write(folder, args, &sdk)
+        .map_err(|error| Failure::new(Exit::Failed, format!("{}: {error}", folder.display())))?;
+    let file = library_file(&args.name);
+    if output.json {
+        return stdout::line(json!({ "name": args.name, "folder": folder, "library": file }));
+    }
+    let program = crate::cli::program::name();
+    stdout::line(format!(
+        "wrote the crate {name}; to test, build, check and run it:\n\n  \
+         cd {name}\n  \
+         cargo test\n  \
+         cargo build --release\n  \
+         {program} plugin check target/release/{file}\n  \
+         {program} run experiment.toml",
+        name = args.name
+    ))
+}
+
+/// Whether cargo takes the name, and no shipped plugin has it.
+fn check_name(name: &str) -> Result<(), String> {
+    let is_crate = name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+    if !is_crate {
+        return Err(format!(
+            "{name:?} cannot be a plugin's name: use lowercase letters, digits and -, with a letter first"
+        ));
+    }
+    // `cargo` refuses these as names of crates that are built into tests.
+    if [
+        "test",
+        "core",
+        "std",
+        "alloc",
+        "proc-macro",
+        "host",
+        "plugin-api",
+    ]
+    .contains(&name)
+    {
+        return Err(format!("the name {name:?} is taken: choose another"));
+    }
+    let known = crate::strategy::Loader::for_this_program().names();
+    if known.iter().any(|known| known == name) {
+        return Err(format!(
+            "there is a plugin {name:?} already (`plugin list` says where): choose another name"
+        ));
+    }
+    Ok(())
+}
+
+/// The folder with the plugin API's sources: as given, beside the installed program, or the
+/// checkout that the program was built in.
+fn sdk(given: Option<&Path>) -> Result<PathBuf, Failure> {
+    let is_sdk = |folder: &Path| folder.join("plugin-api/Cargo.toml").is_file();
+    if let Some(folder) = given {
+        let whole = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+        return if is_sdk(&whole) {
+            Ok(whole)
+        } else {
+            Err(Failure::bad_input(format!(
+                "--sdk {} has no plugin-api/Cargo.toml: name the folder `sdk` of an installed program, or a checkout",
+                folder.display()
+            )))
+        };
+    }
+    let program = env::current_exe().and_then(|path| path.canonicalize());
+    let program = program.unwrap_or_default();
+    let beside = program.parent().map(|folder| folder.join("sdk"));
+    let checkout = program.ancestors().map(Path::to_owned);
+    beside
+        .into_iter()
+        .chain(checkout)
+        .find(|folder| is_sdk(folder))
+        .ok_or_else(|| {
+            Failure::bad_input(
+                "the plugin API's sources are not beside this program, as `make install` puts them: \
+                 name a checkout with --sdk",
+            )
+        })
+}
+
+/// `libtanh_score.so` on Linux.
+fn library_file(name: &str) -> String {
+    libloading::library_filename(name.replace('-', "_"))
+        .to_string_lossy()
+        .into_owned()
+}
+
+fn write(folder: &Path, args: &NewArgs, sdk: &Path) -> io::Result<()> {
+    let kind = args.kind;
+    let all = kind == NewKind::All;
+    let what = match kind {
+        NewKind::Score => "a score",
+        NewKind::Mask => "a mask update",
+        NewKind::Rewind => "a rewind policy",
+        NewKind::All => "a score, a mask update and a rewind policy",
+    };
+    let values = context! {
+        name => &args.name,
+        summary => format!("{}: {what} for Rewind", args.name),
+        file => library_file(&args.name),
+        alone => !all,
+        score => all || kind == NewKind::Score,
+        mask => all || kind == NewKind::Mask,
+        rewind => all || kind == NewKind::Rewind,
+        repository => env!("CARGO_PKG_REPOSITORY"),
+        version => env!("CARGO_PKG_VERSION"),
+    };
+    let environment = Environment::new();
+    for template in TEMPLATES.iter().filter(|template| (template.is_of)(kind)) {
+        let text = environment
+            .render_str(template.text, &values)
+            .map_err(io::Error::other)?
+            // It leaves out a template's last line break.
+            + "\n";
+        let path = folder.join(template.path);
+        fs::create_dir_all(path.parent().unwrap_or(folder))?;
+        store::write(&path, text.as_bytes()).map_err(io::Error::other)?;
+    }
+    std::os::unix::fs::symlink(sdk, folder.join(LINK))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(kind: NewKind) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let crate_folder = folder.path().join("tanh-score");
+        let args = NewArgs {
+            name: "tanh-score".to_owned(),
+            kind,
+            sdk: None,
+        };
+        write(&crate_folder, &args, folder.path()).unwrap();
+        (folder, crate_folder)
+    }
+
+    #[test]
+    fn a_component_without_its_tests_has_at_most_40_lines() {
+        for kind in [NewKind::Score, NewKind::Mask, NewKind::Rewind] {
+            let (_folder, path) = written(kind);
+            let text = fs::read_to_string(path.join("src/lib.rs")).unwrap();
+            let component = text.split("\n#[cfg(test)]").next().unwrap();
+            assert!(component.contains("export_plugin!"));
+            assert!(component.lines().count() <= 40, "{kind:?}: {component}");
+        }
+    }
+
+    #[test]
+    fn nothing_of_a_template_is_left_in_what_is_written() {
+        for kind in [NewKind::Score, NewKind::Mask, NewKind::Rewind, NewKind::All] {
+            let (_folder, path) = written(kind);
+            for template in TEMPLATES.iter().filter(|it| (it.is_of)(kind)) {
+                let text = fs::read_to_string(path.join(template.path)).unwrap();
+                assert!(!text.contains("{{ ") && !text.contains("{%"), "{text}");
+                assert!(text.ends_with('\n') && !text.ends_with("\n\n"), "{text:?}");
+            }
+            assert!(fs::symlink_metadata(path.join(LINK)).unwrap().is_symlink());
+        }
+    }
+
+    #[test]
+    fn a_name_that_no_crate_can_have_is_refused() {
+        for name in ["", "Tanh", "1x", "a b", "../a", "-a", "a_b"] {
+            assert!(
+                check_name(name).unwrap_err().contains("cannot be"),
+                "{name}"
+            );
+        }
+        assert!(check_name("std").unwrap_err().contains("is taken"));
+        assert!(check_name("tanh-score-2").is_ok());
+    }
+}
