@@ -93,6 +93,19 @@ pub fn folder(profile: &Profile) -> PathBuf {
     target.join(&profile.0)
 }
 
+/// The target folder of crates that tests build outside this workspace. They share it, so that
+/// what they depend on is compiled once.
+pub fn outside() -> PathBuf {
+    own_folder().0.join("tmp/outside")
+}
+
+/// A command of cargo's in the folder of a crate outside this workspace.
+pub fn cargo_in(folder: &Path) -> Command {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
+    cargo.current_dir(folder).env("CARGO_TARGET_DIR", outside());
+    cargo
+}
+
 /// The folder with the plugins of this test's own profile, built once.
 pub fn own() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
