@@ -67,7 +67,9 @@ fn is(name: &str, got: &Tensor, expected: &[f64]) -> Result<()> {
     if got.len() == expected.len() && got.iter().zip(expected).all(near) {
         return Ok(());
     }
-    Err(Error::new(format!("{name}: got {got:?}, expected {expected:?}")))
+    Err(Error::new(format!(
+        "{name}: got {got:?}, expected {expected:?}"
+    )))
 }
 
 fn operations(ctx: &mut Context<'_>) -> Result<()> {
@@ -77,14 +79,26 @@ fn operations(ctx: &mut Context<'_>) -> Result<()> {
     is("NEG", &-&x, &[-1.0, 2.0, -3.0, 4.0])?;
     is("ABS", &positive, &[1.0, 2.0, 3.0, 4.0])?;
     is("SIGN", &x.sign(), &[1.0, -1.0, 1.0, -1.0])?;
-    is("SQRT", &positive.sqrt(), &[1.0, 2f64.sqrt(), 3f64.sqrt(), 2.0])?;
+    is(
+        "SQRT",
+        &positive.sqrt(),
+        &[1.0, 2f64.sqrt(), 3f64.sqrt(), 2.0],
+    )?;
     is("SQUARE", &x.square(), &[1.0, 4.0, 9.0, 16.0])?;
     is("EXP", &x.exp(), &[1f64, -2.0, 3.0, -4.0].map(f64::exp))?;
     is("LOG", &positive.log(), &[1f64, 2.0, 3.0, 4.0].map(f64::ln))?;
     is("TANH", &x.tanh(), &[1f64, -2.0, 3.0, -4.0].map(f64::tanh))?;
-    is("RECIPROCAL", &x.reciprocal(), &[1.0, -0.5, 1.0 / 3.0, -0.25])?;
+    is(
+        "RECIPROCAL",
+        &x.reciprocal(),
+        &[1.0, -0.5, 1.0 / 3.0, -0.25],
+    )?;
     is("COPY", &x.copy(), &[1.0, -2.0, 3.0, -4.0])?;
-    is("IS_FINITE", &(&x / &(&x - 1.0)).is_finite(), &[0.0, 1.0, 1.0, 1.0])?;
+    is(
+        "IS_FINITE",
+        &(&x / &(&x - 1.0)).is_finite(),
+        &[0.0, 1.0, 1.0, 1.0],
+    )?;
     is("ADD_SCALAR", &(&x + 1.0), &[2.0, -1.0, 4.0, -3.0])?;
     is("MUL_SCALAR", &(&x * 2.0), &[2.0, -4.0, 6.0, -8.0])?;
     is("POW_SCALAR", &positive.powf(3.0), &[1.0, 8.0, 27.0, 64.0])?;
@@ -107,7 +121,11 @@ fn operations(ctx: &mut Context<'_>) -> Result<()> {
     is("LE", &x.le(&y), &[1.0, 1.0, 1.0, 0.0])?;
     is("EQ", &x.eq(&y), &[0.0, 0.0, 1.0, 0.0])?;
     is("MATMUL", &x.matmul(&y), &[-4.0, 12.0, -6.0, 26.0])?;
-    is("WHERE", &x.gt_scalar(0.0).choose(&x, &y), &[1.0, 2.0, 3.0, -5.0])?;
+    is(
+        "WHERE",
+        &x.gt_scalar(0.0).choose(&x, &y),
+        &[1.0, 2.0, 3.0, -5.0],
+    )?;
     is("SUM", &x.sum(), &[-2.0])?;
     is("SUM over", &x.sum_over(&[0]), &[4.0, -6.0])?;
     is("MEAN", &x.mean(), &[-0.5])?;
@@ -121,10 +139,18 @@ fn operations(ctx: &mut Context<'_>) -> Result<()> {
     is("PERMUTE", &x.permute(&[1, 0]), &[1.0, 3.0, -2.0, -4.0])?;
     let order = x.flatten().argsort(0, true);
     is("ARGSORT", &order, &[2.0, 0.0, 1.0, 3.0])?;
-    is("GATHER", &x.flatten().gather(0, &order), &[3.0, 1.0, -2.0, -4.0])?;
+    is(
+        "GATHER",
+        &x.flatten().gather(0, &order),
+        &[3.0, 1.0, -2.0, -4.0],
+    )?;
     let second = ctx.tensor(&[1.0], &[1])?.to_dtype(DType::I64);
     is("INDEX_SELECT", &x.index_select(0, &second), &[3.0, -4.0])?;
-    is("TOP_K_MASK", &x.full_like(1.0).top_k_mask(2), &[1.0, 1.0, 0.0, 0.0])?;
+    is(
+        "TOP_K_MASK",
+        &x.full_like(1.0).top_k_mask(2),
+        &[1.0, 1.0, 0.0, 0.0],
+    )?;
     is("CAST", &x.to_dtype(DType::F64), &[1.0, -2.0, 3.0, -4.0])?;
     match (x.shape(), x.dtype(), x.as_slice()) {
         (shape, DType::F32, Some([1.0, -2.0, 3.0, -4.0]) | None) if shape == [2, 2] => Ok(()),
@@ -169,8 +195,17 @@ fn services(ctx: &mut Context<'_>) -> Result<()> {
     let mut order = ctx.permutation(9)?.to_vec_f64();
     order.sort_by(f64::total_cmp);
     let survivors: u64 = ctx.survivors()?.iter().sum();
-    let per_layer = [Distribution::Uniform, Distribution::Balanced, Distribution::Erk]
-        .map(|distribution| Ok(ctx.counts_of(distribution, Some(survivors / 2), false)?.iter().sum()));
+    let per_layer = [
+        Distribution::Uniform,
+        Distribution::Balanced,
+        Distribution::Erk,
+    ]
+    .map(|distribution| {
+        Ok(ctx
+            .counts_of(distribution, Some(survivors / 2), false)?
+            .iter()
+            .sum())
+    });
     let counted: Result<Vec<u64>> = per_layer.into_iter().collect();
     if order != [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
         || counted? != [survivors / 2; 3]
@@ -188,7 +223,9 @@ fn services(ctx: &mut Context<'_>) -> Result<()> {
     }
     match ctx.stored_masks(None, ctx.last_level() + 1) {
         Err(error) if error.is_missing() => Ok(()),
-        _ => Err(Error::new("masks of a level that is not there are not missing")),
+        _ => Err(Error::new(
+            "masks of a level that is not there are not missing",
+        )),
     }
 }
 
@@ -250,7 +287,8 @@ impl Rewind for Policy {
     }
 
     fn rewind(&mut self, ctx: &mut RewindContext<'_>) -> Result<RewindPlan> {
-        ctx.debug(format!("rewinding before level {}", ctx.next_level()));
+        let next = ctx.next_level();
+        ctx.debug(format!("rewinding before level {next}"));
         if !self.keep_signs {
             return Ok(RewindPlan::to_point(self.to.clone()));
         }
