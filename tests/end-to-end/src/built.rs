@@ -63,7 +63,7 @@ fn own_folder() -> (PathBuf, String) {
 /// With cargo's output, if it fails.
 pub fn folder(profile: &Profile) -> PathBuf {
     let (target, _) = own_folder();
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
+    let mut cargo = cargo();
     cargo
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
         .args(["build", "--quiet", "--target-dir"])
@@ -93,6 +93,19 @@ pub fn folder(profile: &Profile) -> PathBuf {
     target.join(&profile.0)
 }
 
+fn cargo() -> Command {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
+    // What cargo tells this test of its own package would make a dependency's build script run anew
+    // in every build from here, and once more in the next from outside.
+    let of_the_test = |name: &str| {
+        name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") || name == "OUT_DIR"
+    };
+    for (name, _) in env::vars().filter(|(name, _)| of_the_test(name)) {
+        cargo.env_remove(name);
+    }
+    cargo
+}
+
 /// The target folder of crates that tests build outside this workspace. They share it, so that
 /// what they depend on is compiled once.
 pub fn outside() -> PathBuf {
@@ -101,7 +114,7 @@ pub fn outside() -> PathBuf {
 
 /// A command of cargo's in the folder of a crate outside this workspace.
 pub fn cargo_in(folder: &Path) -> Command {
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
+    let mut cargo = cargo();
     cargo.current_dir(folder).env("CARGO_TARGET_DIR", outside());
     cargo
 }
