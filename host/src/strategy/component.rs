@@ -1,0 +1,295 @@
+//! One component: made, called with the host's services, and checked.
+
+use std::rc::Rc;
+
+use abi_stable::sabi_types::RMut;
+use abi_stable::std_types::{RSlice, RStr};
+use abi_stable::type_level::downcasting::TD_Opaque;
+use plugin_api::abi::wire::{Plan, PlanWeights};
+use plugin_api::abi::{
+    AbiError, AbiResult, ErrorCode, HostObject_TO, HostRef, MaskUpdateBox, RewindBox, ScorerBox,
+};
+use plugin_api::{BatchNorm, Cadence, DataOrder, OptimizerState, Phase, Point, Schedule};
+use tch::Tensor;
+
+use super::{MaskRule, Plugin, Scene, Services, StrategyError, Violation, check};
+use crate::experiment::Part;
+use crate::rng::{Moment, Purpose, Stream};
+
+/// A component at its place in a strategy.
+pub struct Placed<T> {
+    /// `score`, `mask`, `rewind[0]`: part of the key of its random stream.
+    place: String,
+    /// `plugin/component`.
+    name: String,
+    object: T,
+}
+
+/// A score at its place.
+pub type PlacedScore = Placed<ScorerBox>;
+/// A mask update at its place.
+pub type PlacedMask = Placed<MaskUpdateBox>;
+/// A rewind policy at its place.
+pub type PlacedRewind = Placed<RewindBox>;
+
+impl<T> Placed<T> {
+    /// Its place in the strategy.
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// An error of this component.
+    pub fn error(&self, violation: Violation) -> StrategyError {
+        let (plugin, component) = self.name.split_once('/').unwrap_or((&self.name, ""));
+        StrategyError {
+            part: format!("{} component `{component}`", self.place),
+            plugin: plugin.to_owned(),
+            violation,
+        }
+    }
+
+    fn unwrap<R>(&self, result: AbiResult<R>) -> Result<R, StrategyError> {
+        result
+            .into_result()
+            .map_err(|error| self.error(violation(error)))
+    }
+
+    fn parse<R: serde::de::DeserializeOwned>(&self, text: &str) -> Result<R, StrategyError> {
+        serde_json::from_str(text)
+            .map_err(|error| self.error(Violation::Foreign(error.to_string())))
+    }
+
+    /// The component's random stream for a call in this scene.
+    fn stream(&self, scene: &dyn Scene) -> Stream {
+        let facts = scene.facts();
+        // The phase takes the key's epoch: a component is never called twice in one round of one phase.
+        let epoch = match facts.phase {
+            Phase::BetweenLevels => 0,
+            Phase::WithinLevel => 1,
+            Phase::BeforeTraining { round, .. } => 2 + round,
+            _ => u64::MAX,
+        };
+        let key = format!("{}:{}", self.place, self.name);
+        let moment = Moment {
+            level: facts.level,
+            epoch,
+            step: facts.step,
+        };
+        Stream::new(facts.seed, Purpose::Strategy(&key), moment)
+    }
+}
+
+/// What every kind of component has.
+macro_rules! kind {
+    ($object:ty, $constructor:ident) => {
+        impl Placed<$object> {
+            /// Makes the component that `part` names, at its place in a strategy.
+            ///
+            /// # Errors
+            /// If it does not take its options.
+            pub fn new(
+                place: impl Into<String>,
+                part: &Part,
+                plugin: &Rc<Plugin>,
+            ) -> Result<Self, StrategyError> {
+                let options = serde_json::Value::Object(part.options.clone()).to_string();
+                let (name, options): (RStr<'_>, RStr<'_>) =
+                    (part.names().1.into(), options.as_str().into());
+                let made = (plugin.module.$constructor())(name, options);
+                let placed = Placed {
+                    place: place.into(),
+                    name: part.component.clone(),
+                    object: (),
+                };
+                let object = placed.unwrap(made)?;
+                let Placed { place, name, .. } = placed;
+                Ok(Self {
+                    place,
+                    name,
+                    object,
+                })
+            }
+
+            /// The stored points that it will ask for.
+            ///
+            /// # Errors
+            /// If it fails.
+            pub fn points(&self) -> Result<Vec<Point>, StrategyError> {
+                self.parse(&self.unwrap(self.object.points())?)
+            }
+
+            /// What it needs to go on after a restart.
+            ///
+            /// # Errors
+            /// If it fails.
+            pub fn save_state(&self) -> Result<Vec<u8>, StrategyError> {
+                Ok(self.unwrap(self.object.save_state())?.into())
+            }
+
+            /// Goes on from what [`save_state`](Self::save_state) gave.
+            ///
+            /// # Errors
+            /// If it does not take its state.
+            pub fn load_state(&mut self, state: &[u8]) -> Result<(), StrategyError> {
+                let result = self.object.load_state(RSlice::from_slice(state));
+                self.unwrap(result)
+            }
+        }
+    };
+}
+
+kind!(ScorerBox, scorer);
+kind!(MaskUpdateBox, mask_update);
+kind!(RewindBox, rewind);
+
+impl PlacedScore {
+    /// One finite score for each weight.
+    ///
+    /// # Errors
+    /// What the scorer did wrong.
+    pub fn score(&mut self, scene: &dyn Scene) -> Result<Vec<Tensor>, StrategyError> {
+        let mut services = Services {
+            scene,
+            scores: None,
+            stream: self.stream(scene),
+            component: &self.name,
+        };
+        let result = self.object.score(host(&mut services));
+        let handles = self.unwrap(result)?;
+        let layers = scene.facts().layers;
+        check::receive("score", &handles, &layers, scene.device())
+            .and_then(|scores| check::finite("score", &scores, &layers).map(|()| scores))
+            .map_err(|violation| self.error(violation))
+    }
+}
+
+impl PlacedMask {
+    /// When the masks change.
+    ///
+    /// # Errors
+    /// If it fails.
+    pub fn cadence(&self) -> Result<Cadence, StrategyError> {
+        self.parse(&self.unwrap(self.object.cadence())?)
+    }
+
+    /// Masks that keep the rule.
+    ///
+    /// # Errors
+    /// What the mask update did wrong.
+    pub fn update(
+        &mut self,
+        scene: &dyn Scene,
+        scores: &[Tensor],
+        rule: MaskRule,
+    ) -> Result<Vec<Tensor>, StrategyError> {
+        let mut services = Services {
+            scene,
+            scores: Some(scores),
+            stream: self.stream(scene),
+            component: &self.name,
+        };
+        let result = self.object.update(host(&mut services));
+        let handles = self.unwrap(result)?;
+        let layers = scene.facts().layers;
+        check::receive("mask", &handles, &layers, scene.device())
+            .and_then(|masks| check::masks(&masks, &scene.masks(), &layers, rule).map(|()| masks))
+            .map_err(|violation| self.error(violation))
+    }
+}
+
+impl PlacedRewind {
+    /// What it wants reset.
+    ///
+    /// # Errors
+    /// What the policy did wrong.
+    pub fn plan(&mut self, scene: &dyn Scene) -> Result<RewindPlan, StrategyError> {
+        let mut services = Services {
+            scene,
+            scores: None,
+            stream: self.stream(scene),
+            component: &self.name,
+        };
+        let result = self.object.rewind(host(&mut services));
+        let reply = self.unwrap(result)?;
+        let plan: Plan = self.parse(&reply.plan)?;
+        let layers = scene.facts().layers;
+        let weights_beside = usize::from(matches!(plan.weights, PlanWeights::Tensors));
+        let mut lists = Vec::new();
+        let expected = layers.len() * (weights_beside + plan.redefine.len());
+        if reply.tensors.len() != expected {
+            return Err(self.error(Violation::Count {
+                what: "weight",
+                got: reply.tensors.len(),
+                expected,
+            }));
+        }
+        for handles in reply.tensors.as_slice().chunks(layers.len().max(1)) {
+            let tensors = check::receive("weight", handles, &layers, scene.device())
+                .and_then(|list| check::finite("weight", &list, &layers).map(|()| list))
+                .map_err(|violation| self.error(violation))?;
+            lists.push(tensors);
+        }
+        let mut lists = lists.into_iter();
+        let weights = match plan.weights {
+            PlanWeights::Keep => PlannedWeights::Keep,
+            PlanWeights::From(point) => PlannedWeights::From(point),
+            PlanWeights::Mixed { magnitudes, signs } => PlannedWeights::Mixed { magnitudes, signs },
+            PlanWeights::Tensors => PlannedWeights::Tensors(lists.next().unwrap_or_default()),
+        };
+        Ok(RewindPlan {
+            weights,
+            batch_norm: plan.batch_norm,
+            optimizer: plan.optimizer,
+            schedule: plan.schedule,
+            data_order: plan.data_order,
+            redefine: plan.redefine.into_iter().zip(lists).collect(),
+        })
+    }
+}
+
+fn violation(error: AbiError) -> Violation {
+    let message = error.message.into_string();
+    match error.code {
+        ErrorCode::PANICKED => Violation::Panicked(message),
+        ErrorCode::BAD_OPTIONS => Violation::BadOptions(message),
+        ErrorCode::MISSING => Violation::Missing(message),
+        _ => Violation::Failed(message),
+    }
+}
+
+/// What a rewind policy wants reset, checked.
+pub struct RewindPlan {
+    /// Weights and biases.
+    pub weights: PlannedWeights,
+    /// Batch norm.
+    pub batch_norm: BatchNorm,
+    /// Optimizer state.
+    pub optimizer: OptimizerState,
+    /// Learning-rate schedule.
+    pub schedule: Schedule,
+    /// Order of the training samples.
+    pub data_order: DataOrder,
+    /// Points that have other weights from now on.
+    pub redefine: Vec<(Point, Vec<Tensor>)>,
+}
+
+/// What becomes of weights and biases.
+pub enum PlannedWeights {
+    /// As they are.
+    Keep,
+    /// From a point.
+    From(Point),
+    /// Magnitudes and signs from points, or as they are.
+    Mixed {
+        /// Where magnitudes and biases come from.
+        magnitudes: Option<Point>,
+        /// Where signs come from.
+        signs: Option<Point>,
+    },
+    /// These, one for each prunable layer.
+    Tensors(Vec<Tensor>),
+}
+
+fn host<'a>(services: &'a mut Services<'_>) -> HostRef<'a> {
+    HostObject_TO::from_ptr(RMut::new(services), TD_Opaque)
+}
