@@ -298,6 +298,11 @@ pub enum PluginCommand {
         #[arg(value_name = "NAME[/COMPONENT]")]
         name: String,
     },
+    /// Check that a plugin keeps every rule.
+    ///
+    /// Its components are made and called in a process of their own, on networks of all kinds. Ends
+    /// with 3 if a rule is broken.
+    Check(CheckArgs),
     /// Write a new plugin's crate: components, tests, an experiment, a README and CI.
     New(NewArgs),
     /// Load a file, to see whether it takes the process down.
@@ -306,6 +311,38 @@ pub enum PluginCommand {
         /// The file.
         file: PathBuf,
     },
+}
+
+/// Which plugin is checked, and how.
+#[derive(ClapArgs, Clone, Debug)]
+pub struct CheckArgs {
+    /// The plugin's file.
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// Check these components only: `score/NAME`, or NAME for all kinds. May be given more than once.
+    #[arg(long, value_name = "COMPONENT")]
+    pub only: Vec<String>,
+    /// Check these rules only. May be given more than once.
+    #[arg(long, value_name = "RULE")]
+    pub rule: Vec<String>,
+    /// Seed that the cases are drawn from.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Try fewer cases, and leave out the rules that take seconds.
+    #[arg(long)]
+    pub quick: bool,
+    /// Seconds that a rule may take.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub time_limit: u64,
+    /// GiB of memory that the process of a component may hold.
+    #[arg(long, value_name = "GIB", default_value_t = 4)]
+    pub memory_limit: u64,
+    /// Also write the report as JUnit's XML.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub junit: Option<PathBuf>,
+    /// Be the process that checks this component.
+    #[arg(long, hide = true, value_name = "COMPONENT")]
+    pub worker: Option<String>,
 }
 
 /// A new plugin.

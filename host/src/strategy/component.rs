@@ -8,6 +8,7 @@ use abi_stable::type_level::downcasting::TD_Opaque;
 use plugin_api::abi::wire::{Plan, PlanWeights};
 use plugin_api::abi::{
     AbiError, AbiResult, ErrorCode, HostObject_TO, HostRef, MaskUpdateBox, RewindBox, ScorerBox,
+    TAKE_DROP_PANIC,
 };
 use plugin_api::{BatchNorm, Cadence, DataOrder, OptimizerState, Phase, Point, Schedule};
 use tch::Tensor;
@@ -124,6 +125,15 @@ macro_rules! kind {
             /// If it fails.
             pub fn save_state(&self) -> Result<Vec<u8>, StrategyError> {
                 Ok(self.unwrap(self.object.save_state())?.into())
+            }
+
+            /// The panic that ended the last `Drop` of a component of this plugin, if there was one;
+            /// asking takes it.
+            pub fn take_drop_panic(&mut self) -> Option<String> {
+                // A plugin that does not know the question has nothing to say.
+                let answer = self.object.call(TAKE_DROP_PANIC, RSlice::EMPTY);
+                let text = answer.into_result().ok()?;
+                (!text.is_empty()).then(|| String::from_utf8_lossy(&text).into_owned())
             }
 
             /// Goes on from what [`save_state`](Self::save_state) gave.

@@ -20,6 +20,10 @@ impl DType {
     pub const OTHER: Self = Self(u32::MAX);
 }
 
+/// Code of the `call` of every component: the text of the last panic that ended a component's `Drop`
+/// in this plugin, empty if there was none; asking takes it.
+pub const TAKE_DROP_PANIC: u32 = 1;
+
 /// An operation on tensors: `operands`, `ints` and `floats` are its arguments.
 #[repr(transparent)]
 #[derive(StableAbi, Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,6 +230,7 @@ mod tests {
             ErrorCode::MISSING,
         ];
         assert_eq!(errors.map(|code| code.0), [0, 1, 2, 3, 4]);
+        assert_eq!(TAKE_DROP_PANIC, 1);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::cell::RefCell;
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
+use std::sync::Mutex;
 
 use abi_stable::std_types::{RResult, RSlice, RStr, RString, RVec};
 
@@ -14,7 +15,7 @@ pub use abi_stable::std_types;
 use abi_stable::type_level::downcasting::TD_Opaque;
 
 use super::wire::{ComponentKind, ComponentManifest, Plan, PlanWeights};
-use super::{AbiError, AbiResult, ErrorCode, HostRef, RewindReply, TensorBox};
+use super::{AbiError, AbiResult, ErrorCode, HostRef, RewindReply, TAKE_DROP_PANIC, TensorBox};
 use super::{MaskUpdateObject, RewindObject, ScorerObject};
 use crate::context::{MaskContext, RewindContext, ScoreContext};
 use crate::error::{Error, Result};
@@ -25,6 +26,9 @@ thread_local! {
     /// Text and place of the last panic on this thread, which the hook notes and `guard` takes.
     static LAST_PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
 }
+
+/// Text of the last panic that ended a `Drop`, for [`TAKE_DROP_PANIC`]: nobody was left to tell.
+static DROP_PANIC: Mutex<Option<String>> = Mutex::new(None);
 
 /// Notes panics instead of printing them: the host's error carries the text. A plugin has its own
 /// copy of the standard library, so this changes no other hook.
@@ -76,7 +80,11 @@ fn describe(payload: Box<dyn Any + Send>) -> AbiError {
     }
 }
 
-fn unsupported(code: u32) -> AbiResult<RVec<u8>> {
+fn call(code: u32) -> AbiResult<RVec<u8>> {
+    if code == TAKE_DROP_PANIC {
+        let mut last = DROP_PANIC.lock().unwrap_or_else(|lock| lock.into_inner());
+        return RResult::ROk(last.take().unwrap_or_default().into_bytes().into());
+    }
     RResult::RErr(AbiError {
         code: ErrorCode::UNSUPPORTED,
         message: format!(
@@ -147,7 +155,10 @@ impl<T> Drop for Shell<T> {
             std::mem::ManuallyDrop::drop(&mut self.0)
         }));
         if let Err(payload) = dropped {
-            std::mem::forget(payload);
+            let error = describe(payload);
+            // Poisoned or not, it holds a text.
+            let mut last = DROP_PANIC.lock().unwrap_or_else(|lock| lock.into_inner());
+            *last = Some(error.message.into());
         }
     }
 }
@@ -168,7 +179,7 @@ macro_rules! lifecycle {
         }
 
         fn call(&mut self, code: u32, _payload: RSlice<'_, u8>) -> AbiResult<RVec<u8>> {
-            unsupported(code)
+            call(code)
         }
     };
 }

@@ -1,5 +1,6 @@
 //! `host plugin`.
 
+mod check;
 mod list;
 mod new;
 mod show;
@@ -10,7 +11,7 @@ use super::args::{Output, PluginCommand};
 use super::exit::{Exit, Failure};
 use crate::strategy::{Plugin, probe};
 
-/// Lists, shows, makes or probes plugins.
+/// Lists, shows, checks, makes or probes plugins.
 ///
 /// # Errors
 /// A plugin that is not found or cannot be used.
@@ -18,6 +19,7 @@ pub fn plugin(command: &PluginCommand, output: &Output) -> Result<Exit, Failure>
     match command {
         PluginCommand::List => return list::list(output),
         PluginCommand::Show { name } => show::show(name, output)?,
+        PluginCommand::Check(args) => return check::check(args, output),
         PluginCommand::New(args) => new::new(args, output)?,
         PluginCommand::Probe { file } => {
             // The parent process reads the last line of stderr.

@@ -1,0 +1,209 @@
+//! A loaded component, as the rules see it.
+
+use std::rc::Rc;
+
+use conformance::{Answer, Component, Fault, Scene as Told, Subject};
+use plugin_api::abi::wire::{ComponentKind, ComponentManifest};
+use plugin_api::{Cadence, OptimizerState, Point, Source};
+use serde_json::{Map, Value};
+use tch::{Device, Tensor};
+
+use super::scene::{Laid, numbers, tensors};
+use crate::experiment::Part;
+use crate::strategy::{
+    MaskRule, PlacedMask, PlacedRewind, PlacedScore, PlannedWeights, Plugin, RewindPlan,
+    StrategyError, Violation,
+};
+
+/// One component of a loaded plugin.
+pub struct Loaded {
+    plugin: Rc<Plugin>,
+    kind: ComponentKind,
+    name: String,
+    devices: Vec<Device>,
+}
+
+impl Loaded {
+    /// This component of the plugin.
+    pub fn new(plugin: Rc<Plugin>, component: &ComponentManifest) -> Self {
+        let mut devices = vec![Device::Cpu];
+        if tch::Cuda::is_available() {
+            devices.push(Device::Cuda(0));
+        }
+        Self {
+            name: format!("{}/{}", plugin.name, component.name),
+            kind: component.kind,
+            plugin,
+            devices,
+        }
+    }
+}
+
+impl Subject for Loaded {
+    fn make(
+        &self,
+        options: &Map<String, Value>,
+        device: usize,
+    ) -> Result<Box<dyn Component + '_>, Fault> {
+        let part = Part {
+            component: self.name.clone(),
+            options: options.clone(),
+        };
+        let held = match self.kind {
+            ComponentKind::Score => PlacedScore::new("score", &part, &self.plugin).map(Held::Score),
+            ComponentKind::Mask => PlacedMask::new("mask", &part, &self.plugin).map(Held::Mask),
+            ComponentKind::Rewind => {
+                PlacedRewind::new("rewind[0]", &part, &self.plugin).map(Held::Rewind)
+            }
+        };
+        Ok(Box::new(Instance {
+            held: held.map_err(fault)?,
+            device: self.devices[device],
+        }))
+    }
+
+    fn devices(&self) -> Vec<String> {
+        self.devices
+            .iter()
+            .map(|device| format!("{device:?}"))
+            .collect()
+    }
+
+    fn resident(&self) -> Option<u64> {
+        super::resident("/proc/self/statm")
+    }
+}
+
+enum Held {
+    Score(PlacedScore),
+    Mask(PlacedMask),
+    Rewind(PlacedRewind),
+}
+
+struct Instance {
+    held: Held,
+    device: Device,
+}
+
+/// A component's own error is a refusal; everything else breaks a rule.
+fn fault(error: StrategyError) -> Fault {
+    match error.violation {
+        Violation::Failed(_) | Violation::BadOptions(_) => Fault::Refused(error.to_string()),
+        _ => Fault::Broke(error.to_string()),
+    }
+}
+
+/// The same method of whatever is held.
+macro_rules! each {
+    ($held:expr, $object:ident => $call:expr) => {
+        match $held {
+            Held::Score($object) => $call,
+            Held::Mask($object) => $call,
+            Held::Rewind($object) => $call,
+        }
+    };
+}
+
+impl Component for Instance {
+    fn cadence(&self) -> Result<Option<Cadence>, Fault> {
+        match &self.held {
+            Held::Mask(mask) => mask.cadence().map(Some).map_err(fault),
+            _ => Ok(None),
+        }
+    }
+
+    fn points(&self) -> Result<Vec<Point>, Fault> {
+        each!(&self.held, it => it.points()).map_err(fault)
+    }
+
+    fn call(&mut self, told: &Told) -> Result<Answer, Fault> {
+        let scene = Laid::new(told, self.device, self.points()?);
+        let scores = tensors(&told.scores, &told.facts.layers, self.device);
+        let answer = match &mut self.held {
+            Held::Score(score) => score.score(&scene).map(|it| Answer::Tensors(numbers(&it))),
+            Held::Mask(mask) => {
+                let rule = MaskRule {
+                    may_grow: told.rule.may_grow,
+                    least: told.rule.least,
+                    most: told.rule.most,
+                };
+                let masks = mask.update(&scene, &scores, rule);
+                masks.map(|it| Answer::Tensors(numbers(&it)))
+            }
+            Held::Rewind(policy) => policy.plan(&scene).map(plan),
+        };
+        unchanged("scores", &scores, &told.scores, told)?;
+        unchanged("weights", &scene.weights, &told.weights, told)?;
+        unchanged("masks", &scene.masks, &told.masks, told)?;
+        answer.map_err(fault)
+    }
+
+    fn save_state(&self) -> Result<Vec<u8>, Fault> {
+        each!(&self.held, it => it.save_state()).map_err(fault)
+    }
+
+    fn load_state(&mut self, state: &[u8]) -> Result<(), Fault> {
+        each!(&mut self.held, it => it.load_state(state)).map_err(fault)
+    }
+
+    fn take_drop_panic(&mut self) -> Option<String> {
+        each!(&mut self.held, it => it.take_drop_panic())
+    }
+}
+
+/// What was lent holds the bits that it held.
+fn unchanged(what: &str, now: &[Tensor], then: &[Vec<f32>], told: &Told) -> Result<(), Fault> {
+    let pairs = numbers(now).into_iter().zip(then).zip(&told.facts.layers);
+    for ((now, then), layer) in pairs {
+        let differs = |i: &usize| now[*i].to_bits() != then[*i].to_bits();
+        if let Some(index) = (0..then.len()).find(differs) {
+            return Err(Fault::Broke(format!(
+                "changed the {what} that it was lent: element {index} of layer `{}` was {} and is {}",
+                layer.name, then[index], now[index]
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn plan(plan: RewindPlan) -> Answer {
+    let mut points = Vec::new();
+    let mut brought = Vec::new();
+    let weights = match plan.weights {
+        PlannedWeights::Keep => "keep".to_owned(),
+        PlannedWeights::From(point) => {
+            let text = format!("from {point}");
+            points.push(point);
+            text
+        }
+        PlannedWeights::Mixed { magnitudes, signs } => {
+            let text = format!("magnitudes {magnitudes:?}, signs {signs:?}");
+            points.extend(magnitudes);
+            points.extend(signs);
+            text
+        }
+        PlannedWeights::Tensors(tensors) => {
+            brought.extend(tensors);
+            "tensors".to_owned()
+        }
+    };
+    for source in [&plan.batch_norm.affine, &plan.batch_norm.statistics] {
+        if let Source::From(point) = source {
+            points.push(point.clone());
+        }
+    }
+    if let OptimizerState::From(point) = &plan.optimizer {
+        points.push(point.clone());
+    }
+    let redefined: Vec<String> = plan.redefine.iter().map(|(it, _)| it.to_string()).collect();
+    let text = format!(
+        "weights {weights}; {:?}; optimizer {:?}; schedule {:?}; order {:?}; redefines {redefined:?}",
+        plan.batch_norm, plan.optimizer, plan.schedule, plan.data_order
+    );
+    brought.extend(plan.redefine.into_iter().flat_map(|(_, tensors)| tensors));
+    Answer::Plan {
+        text,
+        points,
+        tensors: numbers(&brought),
+    }
+}
