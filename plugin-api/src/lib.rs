@@ -123,7 +123,7 @@
 //! | prune by gradients (SNIP, GraSP, SynFlow) | [`Context::gradients`], [`GradientRequest`], [`Context::hessian_vector`] |
 //! | fix how many weights each layer keeps | [`Context::counts`], [`Distribution`], [`Counts::PerLayer`] |
 //! | prune before or during training | [`Cadence`], [`Interval`] |
-//! | drop and grow | [`Cadence::and_every`], [`Among::Pruned`] |
+//! | drop and grow | [`Cadence::and_every`], [`MaskContext::drop_and_grow`], [`MaskContext::cosine`] |
 //! | rewind weights, signs, batch norm, optimizer or schedule | [`RewindPlan`], [`Point`], [`Rewind`] |
 //! | take masks from another run | [`Context::stored_masks`] |
 //! | compute on elements | [`Tensor::as_slice`], [`Tensor::to_vec`], [`Context::tensor`] |
@@ -150,6 +150,7 @@ pub use schemars;
 mod cadence;
 mod component;
 mod context;
+mod drop_and_grow;
 mod error;
 mod export;
 mod layer;

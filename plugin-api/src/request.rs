@@ -26,6 +26,8 @@ pub enum Batches {
     All,
     /// One input of ones, no sample at all.
     Ones,
+    /// The samples of the request before in the same call, as a Hessian-gradient product needs.
+    Same,
 }
 
 impl Default for Batches {
@@ -36,7 +38,7 @@ impl Default for Batches {
 
 /// A gradient of the masked network. It is taken with respect to every weight, pruned or not:
 /// growth needs the gradients of pruned weights. Running statistics stay as they are.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct GradientRequest {
@@ -48,6 +50,23 @@ pub struct GradientRequest {
     pub on_absolute_weights: bool,
     /// Whether batch norm uses its running statistics.
     pub eval_mode: bool,
+    /// What the outputs are divided by before the cross-entropy: positive.
+    pub temperature: f64,
+    /// Whether it is computed and given in f64: products over many layers leave f32's range.
+    pub double_precision: bool,
+}
+
+impl Default for GradientRequest {
+    fn default() -> Self {
+        Self {
+            loss: Loss::default(),
+            batches: Batches::default(),
+            on_absolute_weights: false,
+            eval_mode: false,
+            temperature: 1.0,
+            double_precision: false,
+        }
+    }
 }
 
 impl GradientRequest {
@@ -71,6 +90,20 @@ impl GradientRequest {
     #[must_use]
     pub fn in_eval_mode(mut self) -> Self {
         self.eval_mode = true;
+        self
+    }
+
+    /// With outputs divided by `temperature` before the cross-entropy.
+    #[must_use]
+    pub fn at_temperature(mut self, temperature: f64) -> Self {
+        self.temperature = temperature;
+        self
+    }
+
+    /// Computed and given in f64.
+    #[must_use]
+    pub fn in_double_precision(mut self) -> Self {
+        self.double_precision = true;
         self
     }
 }

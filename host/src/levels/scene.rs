@@ -1,5 +1,7 @@
 //! One seed as its strategy sees it.
 
+use std::cell::RefCell;
+
 use plugin_api::abi::wire::Facts;
 use plugin_api::{Batches, GradientRequest, Phase, Point};
 use tch::{Device, Tensor};
@@ -24,6 +26,8 @@ pub(super) struct LevelScene<'a> {
     points: Vec<Point>,
     /// Samples of the next step; only known within a level.
     next: Option<Vec<i64>>,
+    /// Samples of the request before.
+    last: RefCell<Option<Samples>>,
 }
 
 impl Levels<'_> {
@@ -69,6 +73,7 @@ impl Levels<'_> {
             masks: start.masks.iter().map(Tensor::shallow_clone).collect(),
             points: points.to_vec(),
             next: None,
+            last: RefCell::default(),
         }
     }
 
@@ -96,32 +101,47 @@ impl Levels<'_> {
             masks,
             points,
             next: Some(session.next_samples(lane)?),
+            last: RefCell::default(),
         })
     }
+}
 
+impl LevelScene<'_> {
     fn gradient_request(
         &self,
         request: &GradientRequest,
-        next: Option<&[i64]>,
         stream: &mut Stream,
     ) -> Result<trainer::GradientRequest, ServiceError> {
-        let samples = match (request.batches, next) {
-            (Batches::Random(batches), _) => self.trainer.random_samples(batches, stream),
-            (Batches::All, _) => self.trainer.all_samples(),
+        let refuse = |reason: &str| Err(ServiceError::Other(reason.to_owned()));
+        if !(request.temperature > 0.0 && request.temperature.is_finite()) {
+            return refuse(&format!(
+                "the temperature is {}, expected a positive number",
+                request.temperature
+            ));
+        }
+        let samples = match (request.batches, &self.next) {
+            (Batches::Random(batches), _) => self.levels.trainer.random_samples(batches, stream),
+            (Batches::All, _) => self.levels.trainer.all_samples(),
             (Batches::Ones, _) => Samples::Ones,
-            (Batches::Next, Some(next)) => Samples::Training(next.to_vec()),
+            (Batches::Next, Some(next)) => Samples::Training(next.clone()),
             (Batches::Next, None) => {
-                return Err(ServiceError::Other(
-                    "the next batch is only known within a level; ask for random batches"
-                        .to_owned(),
-                ));
+                return refuse(
+                    "the next batch is only known within a level; ask for random batches",
+                );
             }
+            (Batches::Same, _) => match self.last.take() {
+                Some(samples) => samples,
+                None => return refuse("the same samples as which? ask for others first"),
+            },
         };
+        self.last.replace(Some(samples.clone()));
         Ok(trainer::GradientRequest {
             loss: request.loss,
             samples,
             on_absolute_weights: request.on_absolute_weights,
             eval_mode: request.eval_mode,
+            temperature: request.temperature,
+            double_precision: request.double_precision,
             dense: true,
         })
     }
@@ -186,9 +206,7 @@ impl Scene for LevelScene<'_> {
         request: &GradientRequest,
         stream: &mut Stream,
     ) -> Result<Vec<Tensor>, ServiceError> {
-        let request = self
-            .levels
-            .gradient_request(request, self.next.as_deref(), stream)?;
+        let request = self.gradient_request(request, stream)?;
         self.levels
             .trainer
             .gradients(&self.point, &self.masks, &request)
@@ -201,9 +219,7 @@ impl Scene for LevelScene<'_> {
         request: &GradientRequest,
         stream: &mut Stream,
     ) -> Result<Vec<Tensor>, ServiceError> {
-        let request = self
-            .levels
-            .gradient_request(request, self.next.as_deref(), stream)?;
+        let request = self.gradient_request(request, stream)?;
         self.levels
             .trainer
             .hessian_vector(&self.point, &self.masks, vectors, &request)

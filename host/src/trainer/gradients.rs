@@ -18,8 +18,9 @@ pub enum Samples {
     Ones,
 }
 
-/// A gradient of the mean loss at a masked point, always in fp32. Running statistics stay as they are.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A gradient of the mean loss at a masked point, in fp32 or fp64 whatever is trained in. Running
+/// statistics stay as they are.
+#[derive(Clone, Debug, PartialEq)]
 pub struct GradientRequest {
     /// Which function: with `CrossEntropy` the training loss, label smoothing included; half the mean
     /// square where that is what is trained.
@@ -30,6 +31,10 @@ pub struct GradientRequest {
     pub on_absolute_weights: bool,
     /// Whether batch norm uses its running statistics.
     pub eval_mode: bool,
+    /// What the outputs are divided by before the cross-entropy.
+    pub temperature: f64,
+    /// Whether it is computed and given in fp64.
+    pub double_precision: bool,
     /// Whether pruned weights have gradients too; else theirs are 0.
     pub dense: bool,
 }
@@ -106,7 +111,7 @@ impl Trainer {
             let slopes = defined(Tensor::run_backward(&[loss], leaves, true, true), leaves);
             let dots = slopes.iter().zip(vectors).zip(leaves);
             let dot = dots
-                .map(|((slope, vector), leaf)| (slope * vector.view_as(leaf)).sum(Kind::Float))
+                .map(|((slope, vector), leaf)| (slope * vector.view_as(leaf)).sum(leaf.kind()))
                 .reduce(|sum, next| sum + next);
             match dot {
                 Some(dot) if dot.requires_grad() => {
@@ -140,7 +145,11 @@ impl Trainer {
         } else {
             flat
         };
-        let parameters = self.layout.views(&flat);
+        let kind = match request.double_precision {
+            true => Kind::Double,
+            false => Kind::Float,
+        };
+        let parameters = self.layout.views(&flat.to_kind(kind));
         let parameters: Vec<Tensor> = parameters.iter().map(Tensor::detach).collect();
         let prunable = self.layout.prunable_indices();
         let leaves: Vec<Tensor> = prunable
@@ -154,7 +163,8 @@ impl Trainer {
         };
         let mut sums: Option<Vec<Tensor>> = None;
         for Chunk { index, share } in self.chunks(request)? {
-            let statistics: Vec<Tensor> = initial.iter().map(Tensor::copy).collect();
+            let statistics = initial.iter();
+            let statistics: Vec<Tensor> = statistics.map(|it| it.to_kind(kind).copy()).collect();
             let (input, labels) = match index {
                 Some(index) => {
                     let index = Tensor::from_slice(&index)
@@ -170,8 +180,9 @@ impl Trainer {
                 }
             };
             let found = tch::with_grad(|| {
+                let input = input.to_kind(kind);
                 let logits = self.network.forward(&parameters, &statistics, &input, mode);
-                let loss = self.loss(request.loss, &logits, &labels);
+                let loss = self.loss(request, &logits, &labels);
                 differentiate(&loss, &leaves)
             });
             let _no_grad = tch::no_grad_guard();
@@ -247,22 +258,23 @@ impl Trainer {
         Ok(batches.into_iter().map(chunk).collect())
     }
 
-    fn loss(&self, loss: Loss, logits: &Tensor, labels: &Tensor) -> Tensor {
+    fn loss(&self, request: &GradientRequest, logits: &Tensor, labels: &Tensor) -> Tensor {
         let samples = labels.numel() as i64;
         let rows = logits.reshape([samples, -1]);
-        match loss {
+        let kind = rows.kind();
+        match request.loss {
             Loss::CrossEntropy if self.loss == TrainLoss::Mse => {
-                let targets = labels.reshape([samples, 1]).to_kind(Kind::Float);
-                (rows - targets).square().mean(Kind::Float) * 0.5
+                let targets = labels.reshape([samples, 1]).to_kind(kind);
+                (rows - targets).square().mean(kind) * 0.5
             }
-            Loss::CrossEntropy => rows.cross_entropy_loss::<Tensor>(
+            Loss::CrossEntropy => (rows / request.temperature).cross_entropy_loss::<Tensor>(
                 &labels.reshape([-1]),
                 None,
                 Reduction::Mean,
                 -100,
                 self.label_smoothing,
             ),
-            Loss::SumOfOutputs => rows.sum(Kind::Float) / samples as f64,
+            Loss::SumOfOutputs => rows.sum(kind) / samples as f64,
         }
     }
 }
@@ -293,6 +305,8 @@ mod tests {
             samples: Samples::Training((0..51).collect()),
             on_absolute_weights: false,
             eval_mode,
+            temperature: 1.0,
+            double_precision: false,
             dense: true,
         }
     }
@@ -322,9 +336,13 @@ mod tests {
         masked
     }
 
-    /// The loss of a request at an unmasked point, one batch after another.
+    /// The loss of a request at an unmasked point in f64, one batch after another.
     fn loss(trainer: &Trainer, point: &Snapshot, request: &GradientRequest) -> f64 {
-        let tensors: Vec<Tensor> = point.tensors.iter().map(|(_, t)| t.unsqueeze(0)).collect();
+        let tensors: Vec<Tensor> = point
+            .tensors
+            .iter()
+            .map(|(_, t)| t.unsqueeze(0).to_kind(Kind::Double))
+            .collect();
         let mode = if request.eval_mode {
             Mode::Eval
         } else {
@@ -349,8 +367,9 @@ mod tests {
             let labels = split.labels.narrow(0, start, len);
             let logits = trainer
                 .network
-                .forward(parameters, &statistics, &input, mode)
+                .forward(parameters, &statistics, &input.to_kind(Kind::Double), mode)
                 .squeeze_dim(0);
+            let logits = logits / request.temperature;
             let value = match request.loss {
                 Loss::CrossEntropy => {
                     logits.cross_entropy_loss::<Tensor>(&labels, None, Reduction::Mean, -100, 0.0)
@@ -404,6 +423,34 @@ mod tests {
     }
 
     #[test]
+    fn at_a_temperature_and_in_double_precision_are_slopes_to_eight_digits() {
+        let trainer = mlp_trainer(json!({}));
+        let mask = trainer.dense_mask();
+        let point = trainer.initial(1);
+        let direction: Vec<Tensor> = random_mask(&trainer, 2)
+            .iter()
+            .map(|mask| mask.to_kind(Kind::Double))
+            .collect();
+        for temperature in [0.5, 200.0] {
+            let request = GradientRequest {
+                temperature,
+                double_precision: true,
+                ..request(true)
+            };
+            let got = trainer.gradients(&point, &mask, &request).unwrap();
+            assert!(got.iter().all(|slope| slope.kind() == Kind::Double));
+            let h = 1e-5;
+            let at = |by| loss(&trainer, &moved(&trainer, &point, &direction, by), &request);
+            let slope = (at(h) - at(-h)) / (2.0 * h);
+            let expected = dot(&got, &direction);
+            assert!(
+                (slope - expected).abs() < 1e-8 * slope.abs().max(1e-2),
+                "{slope} {expected}"
+            );
+        }
+    }
+
+    #[test]
     fn of_the_sum_of_outputs_for_an_input_of_ones_are_taken_at_absolute_weights() {
         let trainer = mlp_trainer(json!({}));
         let mask = random_mask(&trainer, 1);
@@ -413,6 +460,8 @@ mod tests {
             samples: Samples::Ones,
             on_absolute_weights: true,
             eval_mode: true,
+            temperature: 1.0,
+            double_precision: false,
             dense: true,
         };
         let got = trainer.gradients(&point, &mask, &request).unwrap();

@@ -170,6 +170,8 @@ mod tests {
                     samples: Samples::Training((0..1000).collect()),
                     on_absolute_weights: false,
                     eval_mode: true,
+                    temperature: 1.0,
+                    double_precision: false,
                     dense: true,
                 };
                 let asked = trainer

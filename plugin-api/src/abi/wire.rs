@@ -223,18 +223,26 @@ mod tests {
         };
         is_frozen(&masks, json!({"run": "runs/lrr", "level": 2}));
         is_frozen(
-            &GradientRequest::new(Loss::SumOfOutputs, Batches::Ones).in_eval_mode(),
+            &GradientRequest::new(Loss::SumOfOutputs, Batches::Ones)
+                .in_eval_mode()
+                .in_double_precision(),
             json!({
                 "loss": "sum-of-outputs", "batches": "ones",
                 "on_absolute_weights": false, "eval_mode": true,
+                "temperature": 1.0, "double_precision": true,
             }),
         );
         is_frozen(
             &(
                 Loss::CrossEntropy,
-                [Batches::Random(4), Batches::Next, Batches::All],
+                [
+                    Batches::Random(4),
+                    Batches::Next,
+                    Batches::All,
+                    Batches::Same,
+                ],
             ),
-            json!(["cross-entropy", [{"random": 4}, "next", "all"]]),
+            json!(["cross-entropy", [{"random": 4}, "next", "all", "same"]]),
         );
     }
 

@@ -16,6 +16,7 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields, default)]
 struct Levels {
     /// The run whose masks are taken.
+    #[schemars(example = "runs/lrr")]
     run: RunRef,
     /// The level whose masks are taken at every level, from 1; each level's own if not given.
     #[schemars(range(min = 1))]
@@ -28,6 +29,7 @@ struct Levels {
 #[serde(deny_unknown_fields, default)]
 struct Permuted {
     /// The run whose counts are taken.
+    #[schemars(example = "runs/lrr")]
     run: RunRef,
     /// The level whose counts are taken at every level, from 1; each level's own if not given.
     #[schemars(range(min = 1))]

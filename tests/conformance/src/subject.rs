@@ -1,5 +1,7 @@
 //! A component as the rules see it. A host implements these traits.
 
+use std::time::Duration;
+
 use plugin_api::abi::wire::Facts;
 use plugin_api::{Cadence, Point};
 use serde_json::{Map, Value};
@@ -54,6 +56,9 @@ pub trait Component {
     /// # Errors
     /// If it does not take the state.
     fn load_state(&mut self, state: &[u8]) -> Result<(), Fault>;
+
+    /// Time that its calls have taken, with the checks of what they gave back.
+    fn time_called(&self) -> Duration;
 
     /// The panic that ended the last `Drop` of a component of its plugin.
     fn take_drop_panic(&mut self) -> Option<String>;

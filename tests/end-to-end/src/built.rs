@@ -12,12 +12,21 @@ use host::strategy::{Loader, MakeError, Strategy};
 use serde_json::Value;
 
 /// Packages of the shipped plugins and the fixtures.
-pub const PACKAGES: [&str; 8] = [
+pub const PACKAGES: [&str; 17] = [
     "axes",
+    "cyclic",
+    "gmp",
+    "grasp",
     "imp",
     "lrr",
+    "magnitude",
+    "nm",
     "random-mask",
+    "rigl",
+    "set",
     "sign-perturbation",
+    "snip",
+    "synflow",
     "transplant",
     "drop-and-grow",
     "misbehaving",

@@ -156,10 +156,10 @@ pub fn streams(trial: &Trial<'_>) -> Result<Verdict, Fault> {
     let differing: Vec<u64> = differing.collect::<Result<_, Fault>>()?;
     Ok(match differing.len() {
         0 => Verdict::Kept {
-            note: Some("it draws nothing".to_owned()),
+            note: Some("the same for every seed".to_owned()),
         },
         4 => Verdict::Kept {
-            note: Some("it draws".to_owned()),
+            note: Some("another for every seed".to_owned()),
         },
         _ => Verdict::broken(
             format!(

@@ -70,8 +70,13 @@ rules! {
 impl Rule {
     /// What becomes of the rule.
     pub fn check(&self, trial: &Trial<'_>) -> Verdict {
-        (self.check)(trial)
-            .unwrap_or_else(|fault| Verdict::broken("before any call", fault.text(), self.says))
+        match (self.check)(trial) {
+            Ok(verdict) => verdict,
+            Err(_) if trial.make().is_err() => Verdict::Skipped {
+                why: "it cannot be made, of which the rule `defaults` has more".to_owned(),
+            },
+            Err(fault) => Verdict::broken("before any call", fault.text(), self.says),
+        }
     }
 }
 

@@ -89,6 +89,7 @@ pub fn defaults(trial: &Trial<'_>) -> Result<Verdict, Fault> {
 
 pub fn unknown_option(trial: &Trial<'_>) -> Result<Verdict, Fault> {
     const NAME: &str = "no-such-option";
+    trial.make()?;
     let mut options: Map<String, Value> = trial.options();
     options.insert(NAME.to_owned(), json!(1));
     let case = format!("options {}", Value::Object(options.clone()));

@@ -123,16 +123,17 @@ impl Scene for Laid {
             _ => self.drawn("gradients"),
         };
         // Outputs grow with absolute weights.
-        Ok(match request.on_absolute_weights {
+        let slopes = match request.on_absolute_weights {
             true => slopes.iter().map(Tensor::abs).collect(),
             false => slopes,
-        })
+        };
+        Ok(in_precision(request, slopes))
     }
 
     fn hessian_vector(
         &self,
         vectors: &[Tensor],
-        _request: &GradientRequest,
+        request: &GradientRequest,
         _stream: &mut Stream,
     ) -> Result<Vec<Tensor>, ServiceError> {
         let diagonal = self.drawn("hessian");
@@ -148,8 +149,17 @@ impl Scene for Laid {
                 .f_mul(own)
                 .map_err(|error| ServiceError::Other(crate::strategy::tensor::message(&error)))
         });
-        products.collect()
+        Ok(in_precision(request, products.collect::<Result<_, _>>()?))
     }
+}
+
+/// As the request wants them: f64 or f32.
+fn in_precision(request: &GradientRequest, tensors: Vec<Tensor>) -> Vec<Tensor> {
+    let kind = match request.double_precision {
+        true => Kind::Double,
+        false => Kind::Float,
+    };
+    tensors.iter().map(|tensor| tensor.to_kind(kind)).collect()
 }
 
 fn copies(tensors: &[Tensor]) -> Vec<Tensor> {

@@ -1,6 +1,7 @@
 //! A loaded component, as the rules see it.
 
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use conformance::{Answer, Component, Fault, Scene as Told, Subject};
 use plugin_api::abi::wire::{ComponentKind, ComponentManifest};
@@ -59,6 +60,7 @@ impl Subject for Loaded {
         Ok(Box::new(Instance {
             held: held.map_err(fault)?,
             device: self.devices[device],
+            time_called: Duration::ZERO,
         }))
     }
 
@@ -83,6 +85,13 @@ enum Held {
 struct Instance {
     held: Held,
     device: Device,
+    time_called: Duration,
+}
+
+/// What a call gave, on the device.
+enum Given {
+    Tensors(Vec<Tensor>),
+    Plan(RewindPlan),
 }
 
 /// A component's own error is a refusal; everything else breaks a rule.
@@ -119,23 +128,27 @@ impl Component for Instance {
     fn call(&mut self, told: &Told) -> Result<Answer, Fault> {
         let scene = Laid::new(told, self.device, self.points()?);
         let scores = tensors(&told.scores, &told.facts.layers, self.device);
-        let answer = match &mut self.held {
-            Held::Score(score) => score.score(&scene).map(|it| Answer::Tensors(numbers(&it))),
+        let start = Instant::now();
+        let given = match &mut self.held {
+            Held::Score(score) => score.score(&scene).map(Given::Tensors),
             Held::Mask(mask) => {
                 let rule = MaskRule {
                     may_grow: told.rule.may_grow,
                     least: told.rule.least,
                     most: told.rule.most,
                 };
-                let masks = mask.update(&scene, &scores, rule);
-                masks.map(|it| Answer::Tensors(numbers(&it)))
+                mask.update(&scene, &scores, rule).map(Given::Tensors)
             }
-            Held::Rewind(policy) => policy.plan(&scene).map(plan),
+            Held::Rewind(policy) => policy.plan(&scene).map(Given::Plan),
         };
+        self.time_called += start.elapsed();
         unchanged("scores", &scores, &told.scores, told)?;
         unchanged("weights", &scene.weights, &told.weights, told)?;
         unchanged("masks", &scene.masks, &told.masks, told)?;
-        answer.map_err(fault)
+        match given.map_err(fault)? {
+            Given::Tensors(tensors) => Ok(Answer::Tensors(numbers(&tensors))),
+            Given::Plan(given) => Ok(plan(given)),
+        }
     }
 
     fn save_state(&self) -> Result<Vec<u8>, Fault> {
@@ -144,6 +157,10 @@ impl Component for Instance {
 
     fn load_state(&mut self, state: &[u8]) -> Result<(), Fault> {
         each!(&mut self.held, it => it.load_state(state)).map_err(fault)
+    }
+
+    fn time_called(&self) -> Duration {
+        self.time_called
     }
 
     fn take_drop_panic(&mut self) -> Option<String> {

@@ -1,0 +1,88 @@
+//! Cyclic training: one mask, and one training schedule after another.
+//!
+//! # Source
+//! Gadhikar et al. 2024, *Cyclic Sparse Training: Is it Enough?* (arXiv:2406.02773).
+
+use plugin_api::schemars::{self, JsonSchema};
+use plugin_api::{
+    Among, Counts, Distribution, Error, MaskContext, MaskUpdate, OptimizerState, Point, Result,
+    Rewind, RewindContext, RewindPlan, Schedule, Tensor, export_plugin,
+};
+use serde::Deserialize;
+
+/// Chooses one mask after level 0, the survivors of highest score, and keeps it: every level must
+/// have the same density.
+///
+/// # Source
+/// Gadhikar et al. 2024 (arXiv:2406.02773), section 4.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct Fixed {
+    /// How the survivors are spread over layers; if not given, as the scores are.
+    distribution: Option<Distribution>,
+}
+
+impl MaskUpdate for Fixed {
+    fn update(&mut self, ctx: &mut MaskContext<'_>) -> Result<Vec<Tensor>> {
+        let target = ctx.target();
+        let survivors: u64 = ctx.survivors()?.iter().sum();
+        if survivors == target {
+            return ctx.masks();
+        }
+        if ctx.level() > 0 {
+            return Err(Error::new(format!(
+                "the mask of level {} keeps {survivors} weights, level {} is to keep {target}: cyclic \
+                 training has one mask, set all of prune.densities to the same number",
+                ctx.level(),
+                ctx.level() + 1
+            )));
+        }
+        let counts = match self.distribution {
+            Some(distribution) => Counts::PerLayer(ctx.counts(distribution)?),
+            None => Counts::Total(target),
+        };
+        let scores = ctx.scores()?;
+        ctx.select(&scores, Among::Survivors, counts)
+    }
+}
+
+/// Starts the first cycle at a point, with the mask applied; each later cycle trains on. Every time
+/// the optimizer is cleared and the schedule restarts.
+///
+/// # Source
+/// Gadhikar et al. 2024 (arXiv:2406.02773), section 4.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct Cycle {
+    /// Where the first cycle starts: "init", or a time of level 0 such as "4ep".
+    from: Point,
+}
+
+impl Default for Cycle {
+    fn default() -> Self {
+        Self { from: Point::Init }
+    }
+}
+
+impl Rewind for Cycle {
+    fn points(&self) -> Vec<Point> {
+        vec![self.from.clone()]
+    }
+
+    fn rewind(&mut self, ctx: &mut RewindContext<'_>) -> Result<RewindPlan> {
+        if ctx.next_level() == 1 {
+            return Ok(RewindPlan::to_point(self.from.clone()));
+        }
+        Ok(RewindPlan {
+            optimizer: OptimizerState::Clear,
+            schedule: Schedule::Restart,
+            ..RewindPlan::default()
+        })
+    }
+}
+
+export_plugin! {
+    mask { "fixed" => Fixed }
+    rewind { "cycle" => Cycle }
+    default { score = "random-mask/random", mask = "cyclic/fixed", rewind = ["cyclic/cycle"] }
+}
