@@ -117,7 +117,7 @@ pub struct Prune {
     #[serde(default = "fifth")]
     #[schemars(extend("exclusiveMinimum" = 0.0, "exclusiveMaximum" = 1.0))]
     pub rate: f64,
-    /// Density of levels 1, 2, ..., instead of `levels` and `rate`.
+    /// Density of levels 1, 2, ..., none above the one before, instead of `levels` and `rate`.
     #[serde(default)]
     #[schemars(
         length(min = 1),

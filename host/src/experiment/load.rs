@@ -241,10 +241,10 @@ fn check_targets(root: &Node, problems: &mut Diagnostics) {
         if density <= 0.0 || density > 1.0 {
             continue; // The schema reports it.
         }
-        if let Some(before) = before.filter(|before| density >= *before) {
-            let message = "`prune.densities` must decrease from level to level";
+        if let Some(before) = before.filter(|before| density > *before) {
+            let message = "`prune.densities` must not rise from level to level";
             let problem = Diagnostic::new(Some(&node.place), message)
-                .label(format!("not less than {before}"));
+                .label(format!("more than {before}"));
             problems.push(problem);
         }
         before = Some(density);

@@ -135,15 +135,7 @@ impl LevelScene<'_> {
             },
         };
         self.last.replace(Some(samples.clone()));
-        Ok(trainer::GradientRequest {
-            loss: request.loss,
-            samples,
-            on_absolute_weights: request.on_absolute_weights,
-            eval_mode: request.eval_mode,
-            temperature: request.temperature,
-            double_precision: request.double_precision,
-            dense: true,
-        })
+        Ok(trainer::GradientRequest::of(request, samples))
     }
 }
 

@@ -39,6 +39,21 @@ pub struct GradientRequest {
     pub dense: bool,
 }
 
+impl GradientRequest {
+    /// What a component asks for, over these inputs.
+    pub fn of(request: &plugin_api::GradientRequest, samples: Samples) -> Self {
+        Self {
+            loss: request.loss,
+            samples,
+            on_absolute_weights: request.on_absolute_weights,
+            eval_mode: request.eval_mode,
+            temperature: request.temperature,
+            double_precision: request.double_precision,
+            dense: true,
+        }
+    }
+}
+
 /// What is computed at once of a request.
 struct Chunk {
     /// Training samples, or an input of ones.
