@@ -243,8 +243,8 @@ fn check_targets(root: &Node, problems: &mut Diagnostics) {
         }
         if let Some(before) = before.filter(|before| density > *before) {
             let message = "`prune.densities` must not rise from level to level";
-            let problem = Diagnostic::new(Some(&node.place), message)
-                .label(format!("more than {before}"));
+            let problem =
+                Diagnostic::new(Some(&node.place), message).label(format!("more than {before}"));
             problems.push(problem);
         }
         before = Some(density);

@@ -239,7 +239,9 @@ fn nm_spends_what_is_left_on_the_best_of_the_shorter_groups() {
 
 #[test]
 fn nm_says_which_density_it_needs() {
-    let error = grouped(&[&[6, 8]], json!({"n": 2, "m": 4}), 20).err().unwrap();
+    let error = grouped(&[&[6, 8]], json!({"n": 2, "m": 4}), 20)
+        .err()
+        .unwrap();
     assert!(
         error.contains(
             "2:4 keeps 24 weights of these layers, but the level's count is 20: set the density of \
@@ -248,7 +250,10 @@ fn nm_says_which_density_it_needs() {
         "{error}"
     );
     let error = grouped(&[&[6, 8]], json!({}), 20).err().unwrap();
-    assert!(error.contains("is no whole number of every 4 weights"), "{error}");
+    assert!(
+        error.contains("is no whole number of every 4 weights"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -276,7 +281,11 @@ fn lamp_is_a_square_over_the_squares_of_all_that_are_as_large() {
                 square(other) > square(index) || (square(other) == square(index) && other <= index)
             });
             let sum: f64 = as_large.map(square).sum();
-            let expected = if square(index) == 0.0 { 0.0 } else { square(index) / sum };
+            let expected = if square(index) == 0.0 {
+                0.0
+            } else {
+                square(index) / sum
+            };
             assert!(
                 (f64::from(score) - expected).abs() <= 1e-6 * expected,
                 "{index}: {score}, expected {expected}"
@@ -355,7 +364,10 @@ fn cyclic_training_keeps_one_mask_and_trains_on() {
             for (name, mask) in &mask {
                 assert!(file(level, "mask")[name] == *mask);
                 let from = if level == 1 { &init } else { &before };
-                assert!(elements(&start[name]) == elements(&(&from[name] * mask)), "{name}");
+                assert!(
+                    elements(&start[name]) == elements(&(&from[name] * mask)),
+                    "{name}"
+                );
             }
         }
         let kept: usize = mask.values().map(|mask| ones(&elements(mask))).sum();
@@ -366,10 +378,18 @@ fn cyclic_training_keeps_one_mask_and_trains_on() {
 #[test]
 fn cyclic_training_refuses_another_density() {
     let runs = tempfile::tempdir().unwrap();
-    let more = ["--set", "prune.densities=[0.2, 0.1]", "--set", "train.epochs=1"];
+    let more = [
+        "--set",
+        "prune.densities=[0.2, 0.1]",
+        "--set",
+        "train.epochs=1",
+    ];
     let output = expect(&mut run("cyclic.toml", runs.path(), &more), 3);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("set all of prune.densities to the same number"), "{said}");
+    assert!(
+        said.contains("set all of prune.densities to the same number"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -386,7 +406,12 @@ fn every_method_runs_to_its_exact_count_with_pruned_weights_and_momentum_at_zero
         let runs = tempfile::tempdir().unwrap();
         let two = ["--set", "prune.levels=2"];
         let more: &[&str] = if level == 2 { &two } else { &[] };
-        let schedule = ["--set", "strategy.mask.from=0it", "--set", "strategy.mask.until=2ep"];
+        let schedule = [
+            "--set",
+            "strategy.mask.from=0it",
+            "--set",
+            "strategy.mask.until=2ep",
+        ];
         let more = if file == "gmp.toml" { &schedule } else { more };
         let folder = finished(file, runs.path(), more);
         for seed in 0..2 {

@@ -49,7 +49,9 @@ fn numbers(tensors: &[Tensor]) -> Vec<f64> {
 }
 
 fn largest(numbers: &[f64]) -> f64 {
-    numbers.iter().fold(0.0, |max, number| max.max(number.abs()))
+    numbers
+        .iter()
+        .fold(0.0, |max, number| max.max(number.abs()))
 }
 
 fn assert_close(got: &[f64], expected: &[f64], tolerance: f64) {
@@ -156,7 +158,8 @@ fn synflow_scores_are_the_flow_through_each_weight_and_no_layer_or_unit_loses_an
 #[test]
 fn synflow_keeps_its_order_where_single_precision_overflows() {
     // 40 layers whose flow grows by a factor of about 60 each: 1e71 in all.
-    let mut live = live(6, json!({"hidden": vec![16; 40], "batch_norm": false}), 3).without_biases();
+    let mut live =
+        live(6, json!({"hidden": vec![16; 40], "batch_norm": false}), 3).without_biases();
     for weight in &mut live.still.weights {
         *weight = &*weight * 12.0;
     }
@@ -186,7 +189,10 @@ fn a_round_scores_the_network_that_the_round_before_left() {
         let scores = synflow.score(&live).unwrap();
         let before = numbers(&live.still.masks);
         for (score, mask) in numbers(&scores).iter().zip(&before) {
-            assert!(*mask == 1.0 || *score == 0.0, "nothing flows through what is pruned");
+            assert!(
+                *mask == 1.0 || *score == 0.0,
+                "nothing flows through what is pruned"
+            );
         }
         let masks = synflow.update(&live, &scores, MaskRule::nested(target));
         live.still.masks = masks.unwrap();
