@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
@@ -11,6 +12,7 @@ use plugin_api::Step;
 use tch::Device;
 
 use crate::neuron::Settings;
+use crate::strategy::guard::Limits;
 
 mod compare;
 
@@ -179,6 +181,9 @@ pub struct RunArgs {
     /// Go on with a run although one of its plugins was built anew.
     #[arg(long)]
     pub allow_changed_plugins: bool,
+    /// What plugins may cost.
+    #[command(flatten)]
+    pub limits: LimitArgs,
     /// Also store these times of level 0, such as `4ep`, for experiments that will rewind to them.
     #[arg(long, value_name = "TIME", value_delimiter = ',')]
     pub store_points: Vec<Step>,
@@ -188,6 +193,34 @@ pub struct RunArgs {
     /// Stop in order when stdin ends. A sweep starts its runs this way.
     #[arg(long, hide = true)]
     pub until_stdin_closes: bool,
+}
+
+/// What one call of a plugin may cost; a call that costs more ends the run, which can go on later.
+#[derive(ClapArgs, Clone, Copy, Debug, Default)]
+pub struct LimitArgs {
+    /// Seconds within which every call of a plugin has to return.
+    #[arg(long, value_name = "SECONDS", value_parser = positive, help_heading = "Plugins")]
+    pub plugin_time_limit: Option<f64>,
+    /// GiB by which the process may grow during a call of a plugin.
+    #[arg(long, value_name = "GIB", value_parser = positive, help_heading = "Plugins")]
+    pub plugin_memory_limit: Option<f64>,
+}
+
+impl LimitArgs {
+    /// The limits for the guard.
+    pub fn limits(self) -> Limits {
+        Limits {
+            time: self.plugin_time_limit.map(Duration::from_secs_f64),
+            memory: (self.plugin_memory_limit).map(|gib| (gib * f64::from(1 << 30)) as u64),
+        }
+    }
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(number) if number > 0.0 && number <= 1e9 => Ok(number),
+        _ => Err("expected a positive number".to_owned()),
+    }
 }
 
 /// How a sweep is run.

@@ -81,6 +81,11 @@ impl Failure {
     }
 }
 
+/// The JSON of a plugin that ended the process.
+pub fn as_json(message: &str) -> String {
+    json!({ "error": message, "exit": Exit::Plugin as u8 }).to_string()
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.message {

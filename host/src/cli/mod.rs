@@ -32,7 +32,10 @@ use std::process::ExitCode;
 use clap::FromArgMatches;
 use indicatif::MultiProgress;
 
-use args::{Args, Command};
+use crate::strategy::guard::{self, Farewell, Limits};
+use crate::strategy::trial;
+
+use args::{Args, Command, PluginCommand};
 pub use exit::{Exit, Failure};
 
 /// Parses the command line, does what it says and maps the result to an exit code.
@@ -45,6 +48,7 @@ pub fn main() -> ExitCode {
     let bars = MultiProgress::new();
     args.output.start_logging(&bars);
     let output = &args.output;
+    guard::watch(limits(&args.command), farewell(&args));
     let result = match &args.command {
         Command::Run(run) => run::run(run, output, &bars),
         Command::Plan(plan) => plan::plan(plan, output),
@@ -67,4 +71,36 @@ pub fn main() -> ExitCode {
             failure.exit.into()
         }
     }
+}
+
+/// What the calls of plugins may cost.
+fn limits(command: &Command) -> Limits {
+    match command {
+        Command::Run(run) => run.limits.limits(),
+        Command::Plugin(PluginCommand::Probe { .. }) => trial::LIMITS,
+        _ => Limits::default(),
+    }
+}
+
+/// What is said when a plugin ends the process.
+fn farewell(args: &Args) -> Farewell {
+    let line: fn(&str) -> String = match (&args.command, args.output.json) {
+        (Command::Plugin(PluginCommand::Probe { .. }), _) => {
+            |message| format!("error: did not pass its trial: {message}")
+        }
+        (Command::Run(_), true) => |message| exit::as_json(&can_go_on(message)),
+        (Command::Run(_), false) => |message| format!("error: {}", can_go_on(message)),
+        (_, true) => exit::as_json,
+        (_, false) => |message| format!("error: {message}"),
+    };
+    Farewell {
+        line,
+        exit: Exit::Plugin as i32,
+    }
+}
+
+fn can_go_on(message: &str) -> String {
+    format!(
+        "{message}; what is stored is whole: the same command goes on once the plugin is mended"
+    )
 }

@@ -5,9 +5,11 @@ use plugin_api::abi::TensorBox;
 use tch::{Device, Kind, Tensor};
 
 use super::error::Violation;
+use super::loan::Owner;
 use super::{select, tensor};
 
-/// The tensors behind a list of handles: one for each layer, f32, of its shape and on `device`.
+/// The tensors behind a list of a component's handles: one for each layer, f32, of its shape and on
+/// `device`.
 ///
 /// # Errors
 /// What is wrong, with the layer's name.
@@ -16,6 +18,7 @@ pub fn receive(
     handles: &[TensorBox],
     layers: &[Layer],
     device: Device,
+    owner: &Owner,
 ) -> Result<Vec<Tensor>, Violation> {
     if handles.len() != layers.len() {
         return Err(Violation::Count {
@@ -29,7 +32,12 @@ pub fn receive(
         .zip(layers)
         .enumerate()
         .map(|(index, (handle, layer))| {
-            let tensor = tensor::take(handle).ok_or(Violation::ForeignTensor { what, index })?;
+            let tensor =
+                tensor::take(handle, owner).map_err(|refused| Violation::ForeignTensor {
+                    what,
+                    index,
+                    refused,
+                })?;
             let form = |kind: Kind, shape: &[i64], device: Device| {
                 format!("{kind:?} {shape:?} on {device:?}")
             };

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use abi_stable::sabi_types::RMut;
 use abi_stable::std_types::{RSlice, RStr};
 use abi_stable::type_level::downcasting::TD_Opaque;
-use plugin_api::abi::wire::{Plan, PlanWeights};
+use plugin_api::abi::wire::{Facts, Plan, PlanWeights};
 use plugin_api::abi::{
     AbiError, AbiResult, ErrorCode, HostObject_TO, HostRef, MaskUpdateBox, RewindBox, ScorerBox,
     TAKE_DROP_PANIC,
@@ -13,6 +13,8 @@ use plugin_api::abi::{
 use plugin_api::{BatchNorm, Cadence, DataOrder, OptimizerState, Phase, Point, Schedule};
 use tch::Tensor;
 
+use super::guard::{Call, Watched};
+use super::loan::{Changed, Owner};
 use super::{MaskRule, Plugin, Scene, Services, StrategyError, Violation, check};
 use crate::experiment::Part;
 use crate::rng::{Moment, Purpose, Stream};
@@ -23,15 +25,17 @@ pub struct Placed<T> {
     place: String,
     /// `plugin/component`.
     name: String,
+    /// Of the handles that it is lent.
+    owner: Owner,
     object: T,
 }
 
 /// A score at its place.
-pub type PlacedScore = Placed<ScorerBox>;
+pub type PlacedScore = Placed<Watched<ScorerBox>>;
 /// A mask update at its place.
-pub type PlacedMask = Placed<MaskUpdateBox>;
+pub type PlacedMask = Placed<Watched<MaskUpdateBox>>;
 /// A rewind policy at its place.
-pub type PlacedRewind = Placed<RewindBox>;
+pub type PlacedRewind = Placed<Watched<RewindBox>>;
 
 impl<T> Placed<T> {
     /// Its place in the strategy.
@@ -46,6 +50,40 @@ impl<T> Placed<T> {
             part: format!("{} component `{component}`", self.place),
             plugin: plugin.to_owned(),
             violation,
+        }
+    }
+
+    /// Who this is, for people.
+    fn who(&self) -> String {
+        let (plugin, component) = self.name.split_once('/').unwrap_or((&self.name, ""));
+        format!(
+            "{} component `{component}` of plugin `{plugin}`",
+            self.place
+        )
+    }
+
+    /// Notes for the guard that the plugin's code runs, outside any scene.
+    fn at_work(&self) -> Call {
+        Call::enter(&self.who(), "")
+    }
+
+    /// Notes for the guard that the plugin's code runs in a scene.
+    fn at_work_in(&self, scene: &dyn Scene) -> Call {
+        let Facts { seed, level, .. } = scene.facts();
+        Call::enter(&self.who(), &format!(" (seed {seed}, level {level})"))
+    }
+
+    /// Ends what the component was lent for a call.
+    fn settle(&self, scene: &dyn Scene) -> Result<(), StrategyError> {
+        match self.owner.settle() {
+            None => Ok(()),
+            Some(Changed { what, place }) => {
+                let layers = scene.facts().layers;
+                let layer = layers
+                    .get(place)
+                    .map_or_else(String::new, |it| it.name.clone());
+                Err(self.error(Violation::Changed { what, layer }))
+            }
         }
     }
 
@@ -83,7 +121,7 @@ impl<T> Placed<T> {
 /// What every kind of component has.
 macro_rules! kind {
     ($object:ty, $constructor:ident) => {
-        impl Placed<$object> {
+        impl Placed<Watched<$object>> {
             /// Makes the component that `part` names, at its place in a strategy.
             ///
             /// # Errors
@@ -96,17 +134,24 @@ macro_rules! kind {
                 let options = serde_json::Value::Object(part.options.clone()).to_string();
                 let (name, options): (RStr<'_>, RStr<'_>) =
                     (part.names().1.into(), options.as_str().into());
-                let made = (plugin.module.$constructor())(name, options);
                 let placed = Placed {
                     place: place.into(),
                     name: part.component.clone(),
+                    owner: Owner::default(),
                     object: (),
                 };
-                let object = placed.unwrap(made)?;
-                let Placed { place, name, .. } = placed;
+                let made = {
+                    let _call = placed.at_work();
+                    (plugin.module.$constructor())(name, options)
+                };
+                let object = Watched::new(placed.who(), placed.unwrap(made)?);
+                let Placed {
+                    place, name, owner, ..
+                } = placed;
                 Ok(Self {
                     place,
                     name,
+                    owner,
                     object,
                 })
             }
@@ -116,6 +161,7 @@ macro_rules! kind {
             /// # Errors
             /// If it fails.
             pub fn points(&self) -> Result<Vec<Point>, StrategyError> {
+                let _call = self.at_work();
                 self.parse(&self.unwrap(self.object.points())?)
             }
 
@@ -124,6 +170,7 @@ macro_rules! kind {
             /// # Errors
             /// If it fails.
             pub fn save_state(&self) -> Result<Vec<u8>, StrategyError> {
+                let _call = self.at_work();
                 Ok(self.unwrap(self.object.save_state())?.into())
             }
 
@@ -141,6 +188,7 @@ macro_rules! kind {
             /// # Errors
             /// If it does not take its state.
             pub fn load_state(&mut self, state: &[u8]) -> Result<(), StrategyError> {
+                let _call = self.at_work();
                 let result = self.object.load_state(RSlice::from_slice(state));
                 self.unwrap(result)
             }
@@ -163,11 +211,16 @@ impl PlacedScore {
             scores: None,
             stream: self.stream(scene),
             component: &self.name,
+            owner: &self.owner,
         };
-        let result = self.object.score(host(&mut services));
+        let result = {
+            let _call = self.at_work_in(scene);
+            self.object.score(host(&mut services))
+        };
+        self.settle(scene)?;
         let handles = self.unwrap(result)?;
         let layers = scene.facts().layers;
-        check::receive("score", &handles, &layers, scene.device())
+        check::receive("score", &handles, &layers, scene.device(), &self.owner)
             .and_then(|scores| check::finite("score", &scores, &layers).map(|()| scores))
             .map_err(|violation| self.error(violation))
     }
@@ -179,6 +232,7 @@ impl PlacedMask {
     /// # Errors
     /// If it fails.
     pub fn cadence(&self) -> Result<Cadence, StrategyError> {
+        let _call = self.at_work();
         self.parse(&self.unwrap(self.object.cadence())?)
     }
 
@@ -197,11 +251,16 @@ impl PlacedMask {
             scores: Some(scores),
             stream: self.stream(scene),
             component: &self.name,
+            owner: &self.owner,
         };
-        let result = self.object.update(host(&mut services));
+        let result = {
+            let _call = self.at_work_in(scene);
+            self.object.update(host(&mut services))
+        };
+        self.settle(scene)?;
         let handles = self.unwrap(result)?;
         let layers = scene.facts().layers;
-        check::receive("mask", &handles, &layers, scene.device())
+        check::receive("mask", &handles, &layers, scene.device(), &self.owner)
             .and_then(|masks| check::masks(&masks, &scene.masks(), &layers, rule).map(|()| masks))
             .map_err(|violation| self.error(violation))
     }
@@ -218,8 +277,13 @@ impl PlacedRewind {
             scores: None,
             stream: self.stream(scene),
             component: &self.name,
+            owner: &self.owner,
         };
-        let result = self.object.rewind(host(&mut services));
+        let result = {
+            let _call = self.at_work_in(scene);
+            self.object.rewind(host(&mut services))
+        };
+        self.settle(scene)?;
         let reply = self.unwrap(result)?;
         let plan: Plan = self.parse(&reply.plan)?;
         let layers = scene.facts().layers;
@@ -234,7 +298,7 @@ impl PlacedRewind {
             }));
         }
         for handles in reply.tensors.as_slice().chunks(layers.len().max(1)) {
-            let tensors = check::receive("weight", handles, &layers, scene.device())
+            let tensors = check::receive("weight", handles, &layers, scene.device(), &self.owner)
                 .and_then(|list| check::finite("weight", &list, &layers).map(|()| list))
                 .map_err(|violation| self.error(violation))?;
             lists.push(tensors);

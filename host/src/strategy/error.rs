@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::distribution::NoRoom;
 use super::select::SelectError;
+use super::tensor::Refused;
 
 /// A plugin that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -113,15 +114,25 @@ pub enum Violation {
         "answered something that this host does not understand ({0}); it may be built for a newer host"
     )]
     Foreign(String),
-    /// A handle that is none of this host's.
-    #[error(
-        "gave back {what} {index} that is not a tensor of this host; tensors must come from the context"
-    )]
+    /// A handle that is none of its own.
+    #[error("gave back {what} {index} that is {refused}; tensors must come from its own context")]
     ForeignTensor {
         /// Score, mask or weights.
         what: &'static str,
         /// Place in the list.
         index: usize,
+        /// Whose it is.
+        refused: Refused,
+    },
+    /// Memory that it was lent holds something else now.
+    #[error(
+        "changed the {what} that it was lent, of layer `{layer}`: what a component is lent is for reading"
+    )]
+    Changed {
+        /// Such as `weights`.
+        what: String,
+        /// Layer's name.
+        layer: String,
     },
     /// A point or a mask that is not stored, or not for this network.
     #[error("asks for what is not there: {0}")]

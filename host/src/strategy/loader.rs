@@ -1,15 +1,15 @@
 //! Finds, checks and loads plugins.
 //!
 //! In this order, so that a bad file gets a good message and never takes the host down: the pinned
-//! digest, the file's own section table against its length, a trial load in a child process (for
-//! files that were not shipped), the plain C descriptor, and only then `abi_stable`'s layout check.
+//! digest, the file's own section table against its length, a [trial](super::trial) in a child process
+//! (for files that were not shipped), the plain C descriptor, and only then `abi_stable`'s layout
+//! check.
 
 #![allow(unsafe_code)]
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, OsString, c_char};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use abi_stable::library::{LibraryError, lib_header_from_path};
 use object::{Object, ObjectSection};
@@ -19,6 +19,8 @@ use plugin_api::abi::{
 };
 
 use super::error::LoadError;
+use super::guard::Call;
+use super::trial;
 use crate::experiment::PluginSource;
 use crate::registry::Options;
 
@@ -55,6 +57,12 @@ impl Plugin {
         options: &Options,
     ) -> Result<(), String> {
         let options = serde_json::Value::Object(options.clone()).to_string();
+        let who = format!(
+            "{} component `{component}` of plugin `{}`",
+            kind.name(),
+            self.name
+        );
+        let _call = Call::enter(&who, "");
         let (name, options) = (component.into(), options.as_str().into());
         let made = match kind {
             ComponentKind::Score => (self.module.scorer())(name, options).map(|_| ()),
@@ -71,7 +79,7 @@ pub struct Loader {
     shipped: Vec<PathBuf>,
     /// Folders from the environment.
     extra: Vec<PathBuf>,
-    /// Program that tries to load a file it is given behind `plugin probe`; none skips the trial.
+    /// Program that tries a file that it is given behind `plugin probe`; none skips the trial.
     probe: Option<PathBuf>,
     loaded: BTreeMap<PathBuf, std::rc::Rc<Plugin>>,
 }
@@ -189,22 +197,30 @@ fn file_name(name: &str) -> OsString {
     libloading::library_filename(name.replace('-', "_"))
 }
 
+/// The plugin's name for a library's file, which is the reverse of [`file_name`]; the file's own name
+/// if it is no library's.
+pub fn name_of(path: &Path) -> String {
+    library_stem(path).map_or_else(|| path.display().to_string(), |stem| stem.replace('_', "-"))
+}
+
+fn library_stem(path: &Path) -> Option<&str> {
+    let name = path.file_name()?.to_str()?;
+    let stem = name.strip_prefix(std::env::consts::DLL_PREFIX)?;
+    stem.strip_suffix(std::env::consts::DLL_SUFFIX)
+}
+
 /// The plugin's name for a library's file, if the file carries a descriptor. Reads, never loads.
 pub fn plugin_name(path: &Path) -> Option<String> {
-    let stem = path
-        .file_name()?
-        .to_str()?
-        .strip_prefix(std::env::consts::DLL_PREFIX)?;
-    let stem = stem.strip_suffix(std::env::consts::DLL_SUFFIX)?;
+    library_stem(path)?;
     let bytes = std::fs::read(path).ok()?;
     let file = object::File::parse(bytes.as_slice()).ok()?;
+    carries_descriptor(&file).then(|| name_of(path))
+}
+
+fn carries_descriptor(file: &object::File<'_>) -> bool {
     let symbol = &DESCRIPTOR_SYMBOL[..DESCRIPTOR_SYMBOL.len() - 1];
-    let exported = file
-        .exports()
-        .ok()?
-        .iter()
-        .any(|export| export.name() == symbol);
-    exported.then(|| stem.replace('_', "-"))
+    let exports = file.exports().unwrap_or_default();
+    exports.iter().any(|export| export.name() == symbol)
 }
 
 fn load(
@@ -236,8 +252,12 @@ fn load(
     }
     check_sections(&bytes).map_err(unusable)?;
     if let Some(program) = probe {
-        try_in_child(program, path).map_err(unusable)?;
+        trial::in_child(program, path).map_err(unusable)?;
     }
+    let _call = Call::enter(
+        &format!("plugin `{name}`: {}", path.display()),
+        " while it was loaded",
+    );
     let (api, rustc) = read_descriptor(path).map_err(unusable)?;
     let module = lib_header_from_path(path)
         .and_then(|header| header.init_root_module::<PluginModuleRef>())
@@ -261,7 +281,8 @@ fn load(
     })
 }
 
-/// A truncated library kills the process that maps it: its section table is checked first.
+/// What can be seen without loading it. A truncated library kills the process that maps it: its section
+/// table is checked first.
 fn check_sections(bytes: &[u8]) -> Result<(), String> {
     let file = object::File::parse(bytes)
         .map_err(|error| format!("is not a dynamic library, or a damaged one ({error})"))?;
@@ -285,8 +306,15 @@ fn check_sections(bytes: &[u8]) -> Result<(), String> {
             )
         })?;
     }
-    Ok(())
+    // Before it is loaded: a library that is no plugin may do anything then.
+    match carries_descriptor(&file) {
+        true => Ok(()),
+        false => Err(NO_PLUGIN.to_owned()),
+    }
 }
+
+const NO_PLUGIN: &str =
+    "is not a plugin: it lacks the symbol that plugin_api::export_plugin! emits";
 
 /// The name that the standard library has for an architecture that the host runs on.
 fn architecture_name(architecture: object::Architecture) -> &'static str {
@@ -297,52 +325,14 @@ fn architecture_name(architecture: object::Architecture) -> &'static str {
     }
 }
 
-/// Loads the library in a child process: what it does to a process, it does there.
-fn try_in_child(program: &Path, path: &Path) -> Result<(), String> {
-    let output = Command::new(program)
-        .args(["plugin", "probe"])
-        .arg(path)
-        .output()
-        .map_err(|error| format!("could not be tried in a child process: {error}"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    if output.status.code().is_none() {
-        return Err(format!(
-            "is damaged: loading it ended a trial process ({})",
-            output.status
-        ));
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let line = said
-        .lines()
-        .last()
-        .unwrap_or("it failed to load in a trial process")
-        .trim();
-    Err(line.strip_prefix("error: ").unwrap_or(line).to_owned())
-}
-
-/// Loads the library and reads its descriptor, nothing else; what `host plugin probe` does.
-///
-/// # Errors
-/// Why it is no plugin for this host, completing the sentence "FILE ...".
-pub fn probe(path: &Path) -> Result<(), String> {
-    let (api, _) = read_descriptor(path)?;
-    lib_header_from_path(path)
-        .and_then(|header| header.init_root_module::<PluginModuleRef>())
-        .map(|_| ())
-        .map_err(|error| layout_message(&path.display().to_string(), api, &error))
-}
-
 fn read_descriptor(path: &Path) -> Result<((u32, u32), String), String> {
     // SAFETY: running a library's initialisers is what loading a plugin is; the file was named by
     // the user or shipped with the host.
     let library = unsafe { libloading::Library::new(path) }
         .map_err(|error| format!("cannot be loaded: {}", reason(&error)))?;
     // SAFETY: the symbol is only read as plain data below, after its magic number was checked.
-    let symbol = unsafe { library.get::<*const Descriptor>(DESCRIPTOR_SYMBOL) }.map_err(|_| {
-        "is not a plugin: it lacks the symbol that plugin_api::export_plugin! emits".to_owned()
-    })?;
+    let symbol = unsafe { library.get::<*const Descriptor>(DESCRIPTOR_SYMBOL) }
+        .map_err(|_| NO_PLUGIN.to_owned())?;
     let descriptor: *const Descriptor = *symbol;
     // SAFETY: every version of the descriptor starts with eight bytes of magic number.
     let magic = unsafe { (*descriptor).magic };

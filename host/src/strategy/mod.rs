@@ -7,11 +7,14 @@ pub mod check;
 mod component;
 pub mod distribution;
 mod error;
+pub mod guard;
 mod loader;
+mod loan;
 pub mod select;
 mod services;
 pub mod still;
 pub mod tensor;
+pub mod trial;
 
 use std::rc::Rc;
 
@@ -21,7 +24,7 @@ use tch::Tensor;
 pub use check::MaskRule;
 pub use component::{PlacedMask, PlacedRewind, PlacedScore, PlannedWeights, RewindPlan};
 pub use error::{LoadError, ServiceError, StrategyError, Violation};
-pub use loader::{Loader, PATH_VARIABLE, Plugin, plugin_name, probe};
+pub use loader::{Loader, PATH_VARIABLE, Plugin, name_of};
 pub use services::{Scene, Services};
 
 use crate::experiment;

@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use tch::{Device, Kind, Tensor};
 
 use super::error::ServiceError;
+use super::loan::Owner;
 use super::tensor::{failed, lend, message, take};
 use super::{distribution, select};
 use crate::rng::Stream;
@@ -81,6 +82,8 @@ pub struct Services<'a> {
     pub stream: Stream,
     /// `plugin/component`, for the log.
     pub component: &'a str,
+    /// Whose handles it gives and takes.
+    pub owner: &'a Owner,
 }
 
 type Answer<T> = Result<T, AbiError>;
@@ -184,14 +187,14 @@ impl Services<'_> {
             Service::HESSIAN_VECTOR => {
                 let request: GradientRequest = read(request)?;
                 scene
-                    .hessian_vector(&own(inputs)?, &request, &mut self.stream)
+                    .hessian_vector(&own(inputs, self.owner)?, &request, &mut self.stream)
                     .map_err(refuse)
             }
             Service::SELECT => {
                 let SelectRequest { among, counts } = read(request)?;
                 select::select(
                     &scene.facts().layers,
-                    &own(inputs)?,
+                    &own(inputs, self.owner)?,
                     &scene.masks(),
                     among,
                     &counts,
@@ -234,11 +237,22 @@ impl Services<'_> {
     }
 }
 
-fn own(inputs: &[TensorBox]) -> Answer<Vec<Tensor>> {
-    inputs
-        .iter()
-        .map(|handle| take(handle).ok_or_else(|| failed("an input is not a tensor of this host")))
-        .collect()
+fn own(inputs: &[TensorBox], owner: &Owner) -> Answer<Vec<Tensor>> {
+    let one =
+        |handle| take(handle, owner).map_err(|refused| failed(format!("an input is {refused}")));
+    inputs.iter().map(one).collect()
+}
+
+/// The name of what a service lends that is the host's own; everything else is made for the call.
+fn lasting(service: Service) -> Option<&'static str> {
+    match service {
+        Service::WEIGHTS => Some("weights"),
+        Service::MASKS => Some("masks"),
+        Service::SCORES => Some("scores"),
+        Service::POINT_WEIGHTS => Some("stored weights"),
+        Service::STORED_MASKS => Some("stored masks"),
+        _ => None,
+    }
 }
 
 /// A failure of libtorch in a service panics inside `tch`; it must not unwind into the plugin.
@@ -265,7 +279,10 @@ impl HostObject for Services<'_> {
     ) -> AbiResult<RVec<TensorBox>> {
         guard(|| {
             let tensors = self.give(service, request, inputs.as_slice())?;
-            Ok(tensors.iter().map(lend).collect())
+            if let Some(name) = lasting(service) {
+                self.owner.note(name, &tensors);
+            }
+            Ok(tensors.iter().map(|it| lend(it, self.owner)).collect())
         })
     }
 
@@ -274,7 +291,10 @@ impl HostObject for Services<'_> {
         elements: RSlice<'_, f32>,
         shape: RSlice<'_, i64>,
     ) -> AbiResult<TensorBox> {
-        guard(|| Ok(lend(&self.place(elements.as_slice(), shape.as_slice())?)))
+        guard(|| {
+            let tensor = self.place(elements.as_slice(), shape.as_slice())?;
+            Ok(lend(&tensor, self.owner))
+        })
     }
 
     fn adopt_dlpack(&mut self, tensor: *mut c_void) -> AbiResult<TensorBox> {
@@ -282,9 +302,8 @@ impl HostObject for Services<'_> {
             let managed = NonNull::new(tensor).ok_or_else(|| failed("a null DLManagedTensor"))?;
             // SAFETY: the plugin's author promised so by calling the unsafe `from_dlpack`.
             let adopted = unsafe { shim::from_dlpack(managed) }.map_err(refuse)?;
-            Ok(lend(
-                &adopted.to_device(self.scene.device()).to_kind(Kind::Float),
-            ))
+            let tensor = adopted.to_device(self.scene.device()).to_kind(Kind::Float);
+            Ok(lend(&tensor, self.owner))
         })
     }
 

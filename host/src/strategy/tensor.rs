@@ -11,30 +11,47 @@ use plugin_api::abi::{
 };
 use tch::{Device, Kind, TchError, Tensor};
 
+use super::loan::Owner;
 use super::select;
 use crate::shim;
 
 /// A tensor of the host's behind a plugin's handle.
-pub struct HostTensor(Tensor);
+pub struct HostTensor(Tensor, Owner);
 
 impl Clone for HostTensor {
     fn clone(&self) -> Self {
-        Self(self.0.shallow_clone())
+        Self(self.0.shallow_clone(), self.1.clone())
     }
 }
 
-/// Hands a tensor to a plugin.
-pub fn lend(tensor: &Tensor) -> TensorBox {
-    TensorBox::from_value(HostTensor(tensor.shallow_clone()), TD_CanDowncast)
+/// Hands a tensor to a component.
+pub fn lend(tensor: &Tensor, owner: &Owner) -> TensorBox {
+    let tensor = HostTensor(tensor.shallow_clone(), owner.clone());
+    TensorBox::from_value(tensor, TD_CanDowncast)
 }
 
-/// Takes back a tensor that a plugin hands over; none if the plugin made the handle itself.
-pub fn take(handle: &TensorBox) -> Option<Tensor> {
-    handle
-        .obj
-        .downcast_as::<HostTensor>()
-        .ok()
-        .map(|tensor| tensor.0.shallow_clone())
+/// Why a handle is not taken, completing "... is ".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The plugin made it itself.
+    #[error("not a tensor of this host")]
+    Foreign,
+    /// It was lent to another component, or for another seed.
+    #[error("a tensor that was lent to another component or seed")]
+    OfAnother,
+}
+
+/// Takes back a tensor that a component hands over.
+///
+/// # Errors
+/// If it is not one of its own.
+pub fn take(handle: &TensorBox, owner: &Owner) -> Result<Tensor, Refused> {
+    let tensor = handle.obj.downcast_as::<HostTensor>();
+    let HostTensor(tensor, own) = tensor.map_err(|_| Refused::Foreign)?;
+    match own.is(owner) {
+        true => Ok(tensor.shallow_clone()),
+        false => Err(Refused::OfAnother),
+    }
 }
 
 /// The elements of a contiguous f32 tensor on the CPU, without a copy. Nothing may write to the
@@ -74,9 +91,13 @@ fn unsupported(what: String) -> AbiError {
 }
 
 /// Runs an operation of libtorch without recording it for differentiation.
-fn compute(op: Op, work: impl FnOnce() -> Result<Tensor, TchError>) -> AbiResult<TensorBox> {
+fn compute(
+    op: Op,
+    owner: &Owner,
+    work: impl FnOnce() -> Result<Tensor, TchError>,
+) -> AbiResult<TensorBox> {
     match tch::no_grad(work) {
-        Ok(result) => RResult::ROk(TensorBox::from_value(HostTensor(result), TD_CanDowncast)),
+        Ok(result) => RResult::ROk(lend(&result, owner)),
         Err(error) => RResult::RErr(failed(format!("{}: {}", op.name(), message(&error)))),
     }
 }
@@ -84,6 +105,7 @@ fn compute(op: Op, work: impl FnOnce() -> Result<Tensor, TchError>) -> AbiResult
 /// Arguments of an operation, with an error that names what is missing.
 struct Arguments<'a> {
     op: Op,
+    owner: &'a Owner,
     operands: RSlice<'a, TensorBox>,
     ints: &'a [i64],
     floats: &'a [f64],
@@ -98,12 +120,9 @@ impl Arguments<'_> {
                 place + 1
             ))
         })?;
-        take(handle).ok_or_else(|| {
-            failed(format!(
-                "{}: operand {} is not a tensor of this host",
-                self.op.name(),
-                place + 1
-            ))
+        take(handle, self.owner).map_err(|refused| {
+            let op = self.op.name();
+            failed(format!("{op}: operand {} is {refused}", place + 1))
         })
     }
 
@@ -140,7 +159,7 @@ fn kind_of(dtype: i64) -> Option<Kind> {
 impl HostTensor {
     fn reduce(&self, op: Op, dims: &[i64]) -> AbiResult<TensorBox> {
         let x = &self.0;
-        compute(op, || match (op, dims) {
+        compute(op, &self.1, || match (op, dims) {
             (Op::SUM, []) => x.f_sum(x.kind()),
             (Op::SUM, dims) => x.f_sum_dim_intlist(dims, true, x.kind()),
             (Op::MEAN, []) => x.f_mean(x.kind()),
@@ -155,17 +174,17 @@ impl HostTensor {
     fn unary(&self, op: Op) -> Option<AbiResult<TensorBox>> {
         let x = &self.0;
         Some(match op {
-            Op::NEG => compute(op, || x.f_neg()),
-            Op::ABS => compute(op, || x.f_abs()),
-            Op::SIGN => compute(op, || x.f_sign()),
-            Op::SQRT => compute(op, || x.f_sqrt()),
-            Op::SQUARE => compute(op, || x.f_square()),
-            Op::EXP => compute(op, || x.f_exp()),
-            Op::LOG => compute(op, || x.f_log()),
-            Op::TANH => compute(op, || x.f_tanh()),
-            Op::RECIPROCAL => compute(op, || x.f_reciprocal()),
-            Op::COPY => compute(op, || Ok(x.copy())),
-            Op::IS_FINITE => compute(op, || x.f_isfinite()?.f_to_kind(Kind::Float)),
+            Op::NEG => compute(op, &self.1, || x.f_neg()),
+            Op::ABS => compute(op, &self.1, || x.f_abs()),
+            Op::SIGN => compute(op, &self.1, || x.f_sign()),
+            Op::SQRT => compute(op, &self.1, || x.f_sqrt()),
+            Op::SQUARE => compute(op, &self.1, || x.f_square()),
+            Op::EXP => compute(op, &self.1, || x.f_exp()),
+            Op::LOG => compute(op, &self.1, || x.f_log()),
+            Op::TANH => compute(op, &self.1, || x.f_tanh()),
+            Op::RECIPROCAL => compute(op, &self.1, || x.f_reciprocal()),
+            Op::COPY => compute(op, &self.1, || Ok(x.copy())),
+            Op::IS_FINITE => compute(op, &self.1, || x.f_isfinite()?.f_to_kind(Kind::Float)),
             _ => return None,
         })
     }
@@ -180,43 +199,43 @@ impl HostTensor {
         Ok(Some(match op {
             Op::ADD_SCALAR => {
                 let value = arguments.float(0)?;
-                compute(op, || x.f_add_scalar(value))
+                compute(op, &self.1, || x.f_add_scalar(value))
             }
             Op::MUL_SCALAR => {
                 let value = arguments.float(0)?;
-                compute(op, || x.f_mul_scalar(value))
+                compute(op, &self.1, || x.f_mul_scalar(value))
             }
             Op::POW_SCALAR => {
                 let value = arguments.float(0)?;
-                compute(op, || x.f_pow_tensor_scalar(value))
+                compute(op, &self.1, || x.f_pow_tensor_scalar(value))
             }
             Op::CLAMP => {
                 let (low, high) = (arguments.float(0)?, arguments.float(1)?);
-                compute(op, || x.f_clamp(low, high))
+                compute(op, &self.1, || x.f_clamp(low, high))
             }
             Op::FULL_LIKE => {
                 let value = arguments.float(0)?;
-                compute(op, || x.f_full_like(value))
+                compute(op, &self.1, || x.f_full_like(value))
             }
             Op::GT_SCALAR => {
                 let value = arguments.float(0)?;
-                compute(op, || truth(x.f_gt(value)))
+                compute(op, &self.1, || truth(x.f_gt(value)))
             }
             Op::GE_SCALAR => {
                 let value = arguments.float(0)?;
-                compute(op, || truth(x.f_ge(value)))
+                compute(op, &self.1, || truth(x.f_ge(value)))
             }
             Op::LT_SCALAR => {
                 let value = arguments.float(0)?;
-                compute(op, || truth(x.f_lt(value)))
+                compute(op, &self.1, || truth(x.f_lt(value)))
             }
             Op::LE_SCALAR => {
                 let value = arguments.float(0)?;
-                compute(op, || truth(x.f_le(value)))
+                compute(op, &self.1, || truth(x.f_le(value)))
             }
             Op::EQ_SCALAR => {
                 let value = arguments.float(0)?;
-                compute(op, || truth(x.f_eq(value)))
+                compute(op, &self.1, || truth(x.f_eq(value)))
             }
             _ => return Ok(None),
         }))
@@ -244,7 +263,7 @@ impl HostTensor {
             _ => return Ok(None),
         };
         let y = arguments.operand(0)?;
-        Ok(Some(compute(op, || binary(x, &y))))
+        Ok(Some(compute(op, &self.1, || binary(x, &y))))
     }
 
     fn rearrange(
@@ -256,39 +275,39 @@ impl HostTensor {
         Ok(match op {
             Op::WHERE => {
                 let (kept, other) = (arguments.operand(0)?, arguments.operand(1)?);
-                compute(op, || kept.f_where_self(&x.f_ne(0.0)?, &other))
+                compute(op, &self.1, || kept.f_where_self(&x.f_ne(0.0)?, &other))
             }
             Op::SUM | Op::MEAN | Op::MAX | Op::MIN => self.reduce(op, arguments.ints),
             Op::CUMSUM => {
                 let dim = arguments.int(0)?;
-                compute(op, || x.f_cumsum(dim, x.kind()))
+                compute(op, &self.1, || x.f_cumsum(dim, x.kind()))
             }
-            Op::RESHAPE => compute(op, || x.f_reshape(arguments.ints)),
-            Op::PERMUTE => compute(op, || x.f_permute(arguments.ints)?.f_contiguous()),
+            Op::RESHAPE => compute(op, &self.1, || x.f_reshape(arguments.ints)),
+            Op::PERMUTE => compute(op, &self.1, || x.f_permute(arguments.ints)?.f_contiguous()),
             Op::ARGSORT => {
                 let (dim, descending) = (arguments.int(0)?, arguments.int(1)? == 1);
-                compute(op, || x.f_argsort_stable(true, dim, descending))
+                compute(op, &self.1, || x.f_argsort_stable(true, dim, descending))
             }
             Op::GATHER => {
                 let (dim, indices) = (arguments.int(0)?, arguments.operand(0)?);
-                compute(op, || x.f_gather(dim, &indices, false))
+                compute(op, &self.1, || x.f_gather(dim, &indices, false))
             }
             Op::INDEX_SELECT => {
                 let (dim, indices) = (arguments.int(0)?, arguments.operand(0)?);
-                compute(op, || x.f_index_select(dim, &indices))
+                compute(op, &self.1, || x.f_index_select(dim, &indices))
             }
             Op::CAST => {
                 let dtype = arguments.int(0)?;
                 let kind = kind_of(dtype).ok_or_else(|| {
                     unsupported(format!("CAST: this host has no element type {dtype}"))
                 })?;
-                compute(op, || x.f_to_kind(kind))
+                compute(op, &self.1, || x.f_to_kind(kind))
             }
             Op::TOP_K_MASK => {
                 let k = u64::try_from(arguments.int(0)?)
                     .map_err(|_| failed("TOP_K_MASK: k is negative"))?;
                 match select::top_k(x, k) {
-                    Ok(mask) => RResult::ROk(lend(&mask)),
+                    Ok(mask) => RResult::ROk(lend(&mask, &self.1)),
                     Err(error) => RResult::RErr(failed(format!("TOP_K_MASK: {error}"))),
                 }
             }
@@ -327,6 +346,7 @@ impl TensorObject for HostTensor {
     ) -> AbiResult<TensorBox> {
         let arguments = Arguments {
             op,
+            owner: &self.1,
             operands,
             ints: ints.as_slice(),
             floats: floats.as_slice(),
@@ -348,6 +368,7 @@ impl TensorObject for HostTensor {
     }
 
     fn view(&self) -> RawSlice {
+        self.1.show();
         match elements(&self.0) {
             Some(slice) => RawSlice {
                 start: slice.as_ptr(),
@@ -383,6 +404,7 @@ impl TensorObject for HostTensor {
     }
 
     fn dlpack(&self) -> AbiResult<*mut c_void> {
+        self.1.show();
         match shim::to_dlpack(&self.0) {
             Ok(managed) => RResult::ROk(managed.as_ptr()),
             Err(error) => RResult::RErr(failed(format!("to_dlpack: {error}"))),

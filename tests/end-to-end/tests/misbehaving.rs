@@ -64,8 +64,16 @@ fn message(rule: &Rule) -> String {
             .unwrap_err()
             .to_string();
     }
+    if rule.when == When::Asked {
+        return strategy.points().unwrap_err().to_string();
+    }
     level(&mut strategy, &mut scene, 15).unwrap();
     match rule.when {
+        When::CalledAfterAnother => {
+            let mut other = with(rule).unwrap();
+            let mut scene = self::scene();
+            level(&mut other, &mut scene, 15).unwrap_err().to_string()
+        }
         When::CalledOnceSomeArePruned => level(&mut strategy, &mut scene, 12)
             .unwrap_err()
             .to_string(),
@@ -89,7 +97,9 @@ fn message(rule: &Rule) -> String {
 fn every_broken_rule_is_reported_with_plugin_component_and_reason() {
     for rule in RULES {
         let message = message(rule);
-        if matches!(rule.when, When::Dropped | When::CarriedOut) {
+        // What ends the process is in `hostile.rs`.
+        let silent = [When::Dropped, When::CarriedOut, When::EndsTheProcess];
+        if silent.contains(&rule.when) {
             assert_eq!(message, "");
             continue;
         }

@@ -3,6 +3,7 @@
 //!
 //! [`rules::RULES`] lists each component with what the host must say.
 
+mod ends;
 mod masks;
 mod own;
 mod rewinds;
@@ -30,9 +31,20 @@ export_plugin! {
         "own-operand" => scores::OwnOperand,
         "shapes-that-do-not-fit" => scores::ShapesThatDoNotFit,
         "unknown-codes" => scores::UnknownCodes,
+        "panics-in-points" => scores::PanicsInPoints,
+        "panics-in-load-state" => scores::PanicsInLoadState,
+        "changes-its-inputs" => scores::ChangesItsInputs,
+        "keeps-a-tensor" => scores::KeepsATensor,
+        "aborts" => ends::Aborts,
+        "exits" => ends::Exits,
+        "reads-nowhere" => ends::ReadsNowhere,
+        "overflows-its-stack" => ends::OverflowsItsStack,
+        "never-returns" => ends::NeverReturns,
+        "allocates-without-end" => ends::AllocatesWithoutEnd,
     }
     mask {
         "panics" => masks::Panics,
+        "panics-in-cadence" => masks::PanicsInCadence,
         "half" => masks::Half,
         "grows" => masks::Grows,
         "one-too-many" => masks::OneTooMany,

@@ -1,7 +1,7 @@
 //! Mask updates that break a rule.
 
 use plugin_api::schemars::{self, JsonSchema};
-use plugin_api::{Among, Counts, MaskContext, MaskUpdate, Result, Tensor};
+use plugin_api::{Among, Cadence, Counts, MaskContext, MaskUpdate, Result, Tensor};
 use serde::Deserialize;
 
 use crate::{with_element, with_first};
@@ -75,6 +75,22 @@ masks! {
 
     /// Selects more weights than there are.
     SelectsTooMany = |ctx| kept(ctx, u64::MAX);
+}
+
+/// Updates properly; panics when it is asked when.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PanicsInCadence {}
+
+impl MaskUpdate for PanicsInCadence {
+    fn cadence(&self) -> Cadence {
+        panic!("no time today")
+    }
+
+    fn update(&mut self, ctx: &mut MaskContext<'_>) -> Result<Vec<Tensor>> {
+        let target = ctx.target();
+        kept(ctx, target)
+    }
 }
 
 fn kept(ctx: &mut MaskContext<'_>, count: u64) -> Result<Vec<Tensor>> {

@@ -19,6 +19,10 @@ pub enum When {
     Made,
     /// When it is called.
     Called,
+    /// When it is asked for its points.
+    Asked,
+    /// When another instance was called before.
+    CalledAfterAnother,
     /// When it is called at a level that starts with pruned weights; before, it does nothing wrong.
     CalledOnceSomeArePruned,
     /// When the level loop carries out its plan; the plan itself is well-formed.
@@ -27,6 +31,9 @@ pub enum When {
     Saved,
     /// When its state is loaded.
     Loaded,
+    /// When it is called at level 1, where the environment variable `MISBEHAVE` names it: it ends the
+    /// process, or has to be ended with it.
+    EndsTheProcess,
     /// When it is dropped. Nobody is left to tell: the host must simply go on.
     Dropped,
 }
@@ -60,7 +67,18 @@ pub const RULES: &[Rule] = &[
     rule("score", "own-operand", When::Called, "failed: MUL: operand 1 is not a tensor of this host"),
     rule("score", "shapes-that-do-not-fit", When::Called, "failed: MATMUL: "),
     rule("score", "unknown-codes", When::Called, "unsupported: operation true, service true"),
+    rule("score", "panics-in-points", When::Asked, "panicked: no points today at "),
+    rule("score", "panics-in-load-state", When::Loaded, "panicked: no memory today at "),
+    rule("score", "changes-its-inputs", When::Called, "changed the weights that it was lent, of layer "),
+    rule("score", "keeps-a-tensor", When::CalledAfterAnother, "gave back score 0 that is a tensor that was lent to another component or seed"),
+    rule("score", "aborts", When::EndsTheProcess, "ended the process: SIGABRT"),
+    rule("score", "exits", When::EndsTheProcess, "ended the process by exit"),
+    rule("score", "reads-nowhere", When::EndsTheProcess, "ended the process: SIGSEGV"),
+    rule("score", "overflows-its-stack", When::EndsTheProcess, "ended the process: SIGSEGV"),
+    rule("score", "never-returns", When::EndsTheProcess, "did not return within "),
+    rule("score", "allocates-without-end", When::EndsTheProcess, "allocated more than "),
     rule("mask", "panics", When::Called, "panicked: no mask today at "),
+    rule("mask", "panics-in-cadence", When::Made, "panicked: no time today at "),
     rule("mask", "half", When::Called, "whose element 0 is 0.5; expected 0 or 1"),
     rule("mask", "grows", When::CalledOnceSomeArePruned, "that grows 1 pruned weights"),
     rule("mask", "one-too-many", When::Called, "expected exactly "),

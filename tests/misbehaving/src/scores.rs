@@ -1,8 +1,11 @@
 //! Scorers that break a rule.
 
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use plugin_api::abi::{Op, Service};
 use plugin_api::schemars::{self, JsonSchema};
-use plugin_api::{DType, Error, Result, ScoreContext, Scorer, Tensor};
+use plugin_api::{DType, Error, Point, Result, ScoreContext, Scorer, Tensor};
 use serde::Deserialize;
 
 use crate::{own, with_element, with_first};
@@ -52,6 +55,35 @@ scorers! {
         fn load_state(&mut self, state: &[u8]) -> Result<()> {
             Err(Error::new(format!("the state of {} bytes is not mine", state.len())))
         }
+    };
+
+    /// Scores properly; panics when it is asked for its points.
+    PanicsInPoints = |ctx| magnitudes(ctx), {
+        fn points(&self) -> Vec<Point> {
+            panic!("no points today")
+        }
+    };
+
+    /// Scores properly; panics when it is given its state.
+    PanicsInLoadState = |ctx| magnitudes(ctx), {
+        fn save_state(&self) -> Result<Vec<u8>> {
+            Ok(vec![1])
+        }
+
+        fn load_state(&mut self, _state: &[u8]) -> Result<()> {
+            panic!("no memory today")
+        }
+    };
+
+    /// Writes to the weights that it is lent.
+    ChangesItsInputs = |ctx| {
+        let weights = ctx.weights()?;
+        if let Some(elements) = weights[0].as_slice() {
+            // SAFETY: there is none.
+            #[allow(unsafe_code)]
+            unsafe { elements.as_ptr().cast_mut().write_volatile(elements[0] + 1.0) };
+        }
+        magnitudes(ctx)
     };
 
     /// Refuses all options.
@@ -120,6 +152,39 @@ scorers! {
 
 fn magnitudes(ctx: &mut ScoreContext<'_>) -> Result<Vec<Tensor>> {
     Ok(ctx.weights()?.iter().map(Tensor::abs).collect())
+}
+
+/// Gives the scores of the first instance that was called.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct KeepsATensor {
+    #[serde(skip)]
+    number: u64,
+}
+
+static KEPT: Mutex<Option<(u64, Vec<Tensor>)>> = Mutex::new(None);
+
+impl Default for KeepsATensor {
+    fn default() -> Self {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        Self {
+            number: NUMBER.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+}
+
+impl Scorer for KeepsATensor {
+    fn score(&mut self, ctx: &mut ScoreContext<'_>) -> Result<Vec<Tensor>> {
+        let own = magnitudes(ctx)?;
+        let mut kept = KEPT.lock().map_err(|_| Error::new("poisoned"))?;
+        match kept.as_ref() {
+            Some((number, scores)) if *number != self.number => Ok(scores.clone()),
+            _ => {
+                *kept = Some((self.number, own.clone()));
+                Ok(own)
+            }
+        }
+    }
 }
 
 /// Scores properly; once it has, its `Drop` panics. (Describing it makes and drops one, too.)

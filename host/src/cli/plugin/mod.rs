@@ -5,11 +5,15 @@ mod list;
 mod new;
 mod show;
 
+use std::path::Path;
+use std::rc::Rc;
+
 use serde_json::{Value, json};
 
 use super::args::{Output, PluginCommand};
 use super::exit::{Exit, Failure};
-use crate::strategy::{Plugin, probe};
+use crate::experiment::PluginSource;
+use crate::strategy::{LoadError, Loader, Plugin, name_of, trial};
 
 /// Lists, shows, checks, makes or probes plugins.
 ///
@@ -21,12 +25,25 @@ pub fn plugin(command: &PluginCommand, output: &Output) -> Result<Exit, Failure>
         PluginCommand::Show { name } => show::show(name, output)?,
         PluginCommand::Check(args) => return check::check(args, output),
         PluginCommand::New(args) => new::new(args, output)?,
-        PluginCommand::Probe { file } => {
-            // The parent process reads the last line of stderr.
-            probe(file).map_err(|reason| Failure::new(Exit::Plugin, reason))?;
-        }
+        // The parent process completes "FILE ..." with what this says.
+        PluginCommand::Probe { file } => match alone(file) {
+            Ok(plugin) => trial::all(&plugin),
+            Err(LoadError::Unusable { reason, .. }) => {
+                return Err(Failure::new(Exit::Plugin, reason));
+            }
+            Err(error) => return Err(Failure::new(Exit::Plugin, error)),
+        },
     }
     Ok(Exit::Success)
+}
+
+/// A plugin by its file, without a trial: this process is one.
+fn alone(file: &Path) -> Result<Rc<Plugin>, LoadError> {
+    let source = PluginSource {
+        path: file.to_owned(),
+        blake3: None,
+    };
+    Loader::new(Vec::new(), Vec::new(), None).load(&name_of(file), Some(&source))
 }
 
 /// `score magnitude, mask global`.

@@ -12,7 +12,7 @@ use crate::cli::options::{Described, description, options};
 use crate::cli::stdout;
 use crate::experiment::PluginSource;
 use crate::report::plain_table;
-use crate::strategy::{Loader, Plugin, plugin_name};
+use crate::strategy::{Loader, Plugin, name_of};
 
 /// A plugin or one component of it, with options, types, defaults and meanings.
 ///
@@ -49,8 +49,7 @@ fn find(asked: &str) -> Result<(Rc<Plugin>, Option<&str>), Failure> {
     let failed = |error| Failure::new(Exit::Plugin, error);
     let path = Path::new(asked);
     if asked.ends_with(std::env::consts::DLL_SUFFIX) {
-        let name = plugin_name(path)
-            .ok_or_else(|| Failure::new(Exit::Plugin, format!("{asked} is no plugin's file")))?;
+        let name = name_of(path);
         let source = PluginSource {
             path: path.to_owned(),
             blake3: None,

@@ -118,6 +118,15 @@ fn command(job: &Job, args: &RunArgs, device: Device) -> io::Result<Command> {
             if args.allow_changed_plugins {
                 command.arg("--allow-changed-plugins");
             }
+            let limits = &args.limits;
+            for (name, limit) in [
+                ("--plugin-time-limit", limits.plugin_time_limit),
+                ("--plugin-memory-limit", limits.plugin_memory_limit),
+            ] {
+                if let Some(limit) = limit {
+                    command.args([name, &limit.to_string()]);
+                }
+            }
         }
         Task::Barrier(other) => {
             command.arg("barrier").arg(&job.run).args(other);

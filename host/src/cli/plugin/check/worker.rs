@@ -9,9 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::subject::Loaded;
 use crate::cli::args::CheckArgs;
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::plugin::alone;
 use crate::cli::stdout;
-use crate::experiment::PluginSource;
-use crate::strategy::{Loader, Plugin, plugin_name};
 
 /// Name of no component: describes the plugin instead.
 pub const DESCRIBE: &str = "-";
@@ -33,7 +32,13 @@ pub enum Line {
 /// # Errors
 /// A file that is no plugin.
 pub fn work(args: &CheckArgs, component: &str) -> Result<Exit, Failure> {
-    let plugin = load(args)?;
+    let plugin = match args.file.is_file() {
+        true => alone(&args.file).map_err(|error| Failure::new(Exit::Plugin, error))?,
+        false => {
+            let reason = format!("{} is no file", args.file.display());
+            return Err(Failure::new(Exit::Plugin, reason));
+        }
+    };
     let say = |line: &Line| {
         let line =
             serde_json::to_string(line).map_err(|error| Failure::new(Exit::Failed, error))?;
@@ -67,20 +72,4 @@ pub fn work(args: &CheckArgs, component: &str) -> Result<Exit, Failure> {
         }
     }
     Ok(Exit::Success)
-}
-
-/// The plugin, without a trial: this process is one.
-fn load(args: &CheckArgs) -> Result<Rc<Plugin>, Failure> {
-    let refused = |reason: String| Failure::new(Exit::Plugin, reason);
-    let file = args.file.display();
-    if !args.file.is_file() {
-        return Err(refused(format!("{file} is no file")));
-    }
-    let name = plugin_name(&args.file).unwrap_or_else(|| file.to_string());
-    let source = PluginSource {
-        path: args.file.clone(),
-        blake3: None,
-    };
-    let mut alone = Loader::new(Vec::new(), Vec::new(), None);
-    (alone.load(&name, Some(&source))).map_err(|error| refused(error.to_string()))
 }
