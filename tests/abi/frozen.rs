@@ -192,6 +192,14 @@ fn services(ctx: &mut Context<'_>) -> Result<()> {
         fits("gradients", &slopes, &layers)?;
         fits("products", &ctx.hessian_vector(&slopes, request)?, &layers)?;
     }
+    let again = GradientRequest::new(Loss::CrossEntropy, Batches::Same)
+        .in_eval_mode()
+        .at_temperature(200.0)
+        .in_double_precision();
+    let slopes = ctx.gradients(&again)?;
+    if slopes.iter().any(|slope| slope.dtype() != DType::F64) {
+        return Err(Error::new("gradients in f64 are asked for"));
+    }
     let mut order = ctx.permutation(9)?.to_vec_f64();
     order.sort_by(f64::total_cmp);
     let survivors: u64 = ctx.survivors()?.iter().sum();
@@ -254,6 +262,10 @@ impl MaskUpdate for Mask {
         }
         let all: u64 = ctx.layers().iter().map(Layer::len).sum();
         let exchanged = target.min(all - target).min(1);
+        if ctx.epoch() % 2 == 1 {
+            let (growth, most) = (ctx.uniform()?, ctx.exchanged(ctx.cosine(0.5))?);
+            return ctx.drop_and_grow(&scores, &growth, &most);
+        }
         let kept = ctx.select(&scores, Among::Survivors, Counts::Total(target - exchanged))?;
         let slopes = ctx.gradients(&GradientRequest::new(Loss::CrossEntropy, Batches::Next))?;
         let slopes: Vec<Tensor> = slopes.iter().map(Tensor::abs).collect();

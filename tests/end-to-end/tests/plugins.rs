@@ -56,7 +56,10 @@ fn every_shipped_plugin_describes_itself_stands_in_the_guide_and_names_a_trio_th
     let names = loader.names();
     let mut rows = 0;
     for name in shipped() {
-        assert!(names.contains(&name), "{name} is not in PACKAGES of built.rs");
+        assert!(
+            names.contains(&name),
+            "{name} is not in PACKAGES of built.rs"
+        );
         let plugin = loader.load(&name, None).unwrap();
         assert_eq!(plugin.manifest.name, name);
         assert_eq!(plugin.api, (1, 0));
