@@ -353,10 +353,10 @@ pub struct CheckArgs {
     #[arg(value_hint = ValueHint::FilePath)]
     pub file: PathBuf,
     /// Check these components only: `score/NAME`, or NAME for all kinds. May be given more than once.
-    #[arg(long, value_name = "COMPONENT")]
+    #[arg(long, value_name = "COMPONENT", value_delimiter = ',')]
     pub only: Vec<String>,
     /// Check these rules only. May be given more than once.
-    #[arg(long, value_name = "RULE")]
+    #[arg(long, value_name = "RULE", value_delimiter = ',')]
     pub rule: Vec<String>,
     /// Seed that the cases are drawn from.
     #[arg(long, default_value_t = 0)]

@@ -212,9 +212,14 @@ fn exit_code() -> c_int {
 
 /// Memory that this process holds, in bytes; none where the system does not say.
 pub fn resident() -> Option<u64> {
+    resident_of("self")
+}
+
+/// The same of another process, by its number.
+pub fn resident_of(process: &str) -> Option<u64> {
     // SAFETY: a question without arguments.
     let page = u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).ok()?;
-    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let text = std::fs::read_to_string(format!("/proc/{process}/statm")).ok()?;
     let pages: u64 = text.split(' ').nth(1)?.parse().ok()?;
     Some(pages * page)
 }

@@ -20,6 +20,7 @@ use plugin_api::abi::wire::{ComponentManifest, Manifest};
 use crate::cli::args::{CheckArgs, Output};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::{program, stdout};
+use crate::strategy::guard;
 use worker::{DESCRIBE, Line};
 
 /// How often a process is looked after.
@@ -163,11 +164,12 @@ fn supervise(
         let mut child_args = args.clone();
         child_args.rule = left.iter().map(|rule| rule.name.to_owned()).collect();
         let mut watch = Watch::new(args, start(&child_args, component)?);
-        let before = found.len();
+        let mut about = None;
         let end = loop {
             match watch.next() {
                 Ok(Line::Found(report)) => found.push(report),
-                Ok(_) => {}
+                Ok(Line::About(rule)) => about = Some(rule),
+                Ok(Line::Manifest(_)) => {}
                 Err(end) => break end,
             }
         };
@@ -176,9 +178,9 @@ fn supervise(
         }
         // It ended within a rule, or before the first one.
         let rule = rules[found.len()];
-        let case = match found.len() == before && end.refusal.is_some() {
-            true => "loading the plugin".to_owned(),
-            false => "within this rule".to_owned(),
+        let case = match about.as_deref() == Some(rule.name) {
+            true => "within this rule",
+            false => "loading the plugin",
         };
         let got = end
             .refusal
@@ -289,15 +291,7 @@ impl Drop for Watch {
     }
 }
 
-/// Memory that a process holds, in bytes.
+/// Memory that a process holds, in bytes; none where the system does not say.
 fn memory(child: &Child) -> Option<u64> {
-    resident(&format!("/proc/{}/statm", child.id()))
-}
-
-/// What a `statm` file says; none where there is no such file.
-pub(super) fn resident(statm: &str) -> Option<u64> {
-    const PAGE: u64 = 4096;
-    let text = std::fs::read_to_string(statm).ok()?;
-    let pages: u64 = text.split(' ').nth(1)?.parse().ok()?;
-    Some(pages * PAGE)
+    guard::resident_of(&child.id().to_string())
 }
