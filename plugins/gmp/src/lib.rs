@@ -162,10 +162,12 @@ mod tests {
 
     #[test]
     fn it_goes_on_from_where_the_level_started() {
-        let mut first = Gradual::default();
-        first.course = Course {
-            level: 3,
-            survivors: 77,
+        let first = Gradual {
+            course: Course {
+                level: 3,
+                survivors: 77,
+            },
+            ..Gradual::default()
         };
         let mut next = Gradual::default();
         next.load_state(&first.save_state().unwrap()).unwrap();
