@@ -322,7 +322,7 @@ fn layerwise_keeps_the_largest_of_each_layer_at_one_density() {
 #[test]
 fn random_ties_are_all_equally_likely_and_nothing_else_is_random() {
     let numbers: Vec<f32> = (0..24).map(|i| [3.0, 1.0, 2.0][i % 3]).collect();
-    let mut chosen = vec![0; 24];
+    let mut chosen = [0; 24];
     for seed in 0..400 {
         let mut ties = masking("imp/magnitude", "magnitude/random-tie", json!({}));
         let mut scene = Still::new(&[&[4, 6]], seed);

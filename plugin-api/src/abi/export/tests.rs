@@ -194,7 +194,7 @@ impl TensorObject for Numbered {
     }
 
     fn call(&self, code: u32, _payload: RSlice<'_, u8>) -> AbiResult<RVec<u8>> {
-        unsupported(code)
+        call(code)
     }
 }
 

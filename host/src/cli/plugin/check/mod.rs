@@ -127,7 +127,7 @@ fn start(args: &CheckArgs, component: &str) -> Result<Child, Failure> {
     for rule in &args.rule {
         command.args(["--rule", rule]);
     }
-    Ok(command.arg("--").arg(&args.file).spawn().map_err(failed)?)
+    command.arg("--").arg(&args.file).spawn().map_err(failed)
 }
 
 /// The plugin's own words.
