@@ -197,7 +197,7 @@ fn file_name(name: &str) -> OsString {
     libloading::library_filename(name.replace('-', "_"))
 }
 
-/// The plugin's name for a library's file, which is the reverse of [`file_name`]; the file's own name
+/// The plugin's name for a library's file: `random-mask` for `librandom_mask.so`; the file's own name
 /// if it is no library's.
 pub fn name_of(path: &Path) -> String {
     library_stem(path).map_or_else(|| path.display().to_string(), |stem| stem.replace('_', "-"))
