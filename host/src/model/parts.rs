@@ -144,6 +144,7 @@ impl Assembly {
     ) -> Convolution {
         Convolution {
             kind,
+            channels: shape[1],
             weight: self.weight(name, kind, shape),
             stride: 1,
             padding: kernel / 2,
@@ -205,11 +206,15 @@ impl Linear {
     }
 }
 
+/// Numbers that the widest vector of a processor holds.
+const VECTOR: i64 = 16;
+
 /// A convolution without bias.
 #[derive(Debug)]
 pub(super) struct Convolution {
     kind: LayerKind,
     weight: usize,
+    channels: i64,
     stride: i64,
     padding: i64,
 }
@@ -229,17 +234,32 @@ impl Convolution {
     pub(super) fn forward(&self, pass: Pass<'_>, input: &Tensor) -> Tensor {
         let weight = &pass.parameters[self.weight];
         let (stride, padding) = (self.stride, self.padding);
-        match self.kind {
-            LayerKind::Conv1d => input.conv1d(weight, None::<&Tensor>, [stride], [padding], [1], 1),
-            _ => input.conv2d(
+        let conv2d = |input: &Tensor, stride| {
+            input.conv2d(
                 weight,
                 None::<&Tensor>,
                 [stride; 2],
                 [padding; 2],
                 [1; 2],
                 1,
-            ),
+            )
+        };
+        match self.kind {
+            LayerKind::Conv1d => input.conv1d(weight, None::<&Tensor>, [stride], [padding], [1], 1),
+            _ if self.skips() => {
+                let skipped = input.slice(2, None, None, stride);
+                conv2d(&skipped.slice(3, None, None, stride), 1)
+            }
+            _ => conv2d(input, stride),
         }
+    }
+
+    /// Whether what the stride leaves out is left out before the convolution. On the CPU the gradient
+    /// of a strided convolution of 1x1 needs it where there are fewer input channels than a vector has
+    /// numbers: oneDNN 3 writes past its workspace there, which ends the process or gives a wrong
+    /// gradient (uxlfoundation/oneDNN#6035).
+    fn skips(&self) -> bool {
+        self.padding == 0 && self.stride > 1 && self.channels < VECTOR
     }
 }
 
@@ -340,5 +360,35 @@ mod tests {
         let output = relu(norm.forward(pass, &conv.forward(pass, &channels_last([2, 8, 6, 6]))));
         assert_eq!(output.size(), [2, 16, 3, 3]);
         assert_eq!(output.stride(), [144, 1, 48, 16]);
+    }
+
+    #[test]
+    fn a_strided_convolution_of_1x1_has_its_gradient_whatever_the_number_of_channels() {
+        let double = |shape: &[i64]| Tensor::randn(shape, (Kind::Double, Device::Cpu));
+        for channels in [2, 4, 6, 12, 16, 20] {
+            let mut assembly = Assembly::new(Initialisation::default());
+            let conv = assembly.conv2d("conv", [channels, 8], 1).stride(2);
+            let (input, weight) = (double(&[8, 15, 15, channels]), double(&[8, channels]));
+            let slope = double(&[8, 8, 8, 8]);
+            // Channels last in memory, as networks are trained.
+            let single = input.to_kind(Kind::Float).permute([0, 3, 1, 2]);
+            let leaf = weight.to_kind(Kind::Float).view([8, channels, 1, 1]);
+            let leaf = leaf.set_requires_grad(true);
+            let pass = Pass {
+                parameters: &[leaf.shallow_clone()],
+                buffers: &[],
+                mode: Mode::Eval,
+            };
+            let output = conv.forward(pass, &single);
+            let loss = (output * slope.to_kind(Kind::Float)).sum(Kind::Float);
+            let got = Tensor::run_backward(&[&loss], &[&leaf], false, false);
+            // Every second pixel of each row and column, as a product of matrices.
+            let seen = input.slice(1, None, None, 2).slice(2, None, None, 2);
+            let seen = seen.reshape([-1, channels]);
+            let expected = slope.transpose(0, 1).reshape([8, -1]).matmul(&seen);
+            let got = got[0].view([8, channels]).to_kind(Kind::Double);
+            let error = (got - expected).abs().max().double_value(&[]);
+            assert!(error < 1e-3, "{channels} channels: {error}");
+        }
     }
 }

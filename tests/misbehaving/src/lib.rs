@@ -73,14 +73,15 @@ fn with_first(
     tensors
 }
 
-/// The first tensor's element 1 replaced by this value.
+/// The first tensor's element 1, or its only one, replaced by this value.
 fn with_element(
     ctx: &mut plugin_api::Context<'_>,
     mut tensors: Vec<plugin_api::Tensor>,
     value: f32,
 ) -> plugin_api::Result<Vec<plugin_api::Tensor>> {
     let mut elements = tensors[0].to_vec();
-    elements[1] = value;
+    let place = 1.min(elements.len() - 1);
+    elements[place] = value;
     tensors[0] = ctx.tensor(&elements, &tensors[0].shape())?;
     Ok(tensors)
 }
