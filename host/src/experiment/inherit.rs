@@ -70,7 +70,8 @@ impl Reader {
         }
     }
 
-    fn parse(&mut self, name: &str, text: String, folder: PathBuf) -> Node {
+    /// The tree of a text; `name` is how problems name it.
+    pub fn parse(&mut self, name: &str, text: String, folder: PathBuf) -> Node {
         let (table, errors) = DeTable::parse_recoverable(&text);
         let file = self.problems.add_file(name, text.as_str());
         self.folders.push(folder);

@@ -1,9 +1,10 @@
 //! Finds, checks and loads plugins.
 //!
-//! In this order, so that a bad file gets a good message and never takes the host down: the pinned
-//! digest, the file's own section table against its length, a [trial](super::trial) in a child process
-//! (for files that were not shipped), the plain C descriptor, and only then `abi_stable`'s layout
-//! check.
+//! In this order, so that nothing of a stranger's runs unasked, and a bad file gets a good message and
+//! never takes the host down: the pinned digest, whether the user [trusts](super::Trust) it (for files that an
+//! experiment file names outside the searched folders), the file's own section table against its length, a
+//! [trial](super::trial) in a child process (for files that were not shipped), the plain C descriptor,
+//! and only then `abi_stable`'s layout check.
 
 #![allow(unsafe_code)]
 
@@ -20,7 +21,10 @@ use plugin_api::abi::{
 
 use super::error::LoadError;
 use super::guard::Call;
+use super::sealed::Sealed;
 use super::trial;
+use super::trust::{Ground, Trust};
+use crate::configuration::open_to_all;
 use crate::experiment::PluginSource;
 use crate::registry::Options;
 
@@ -81,12 +85,14 @@ pub struct Loader {
     extra: Vec<PathBuf>,
     /// Program that tries a file that it is given behind `plugin probe`; none skips the trial.
     probe: Option<PathBuf>,
+    /// What may be loaded from outside these folders.
+    trust: Trust,
     loaded: BTreeMap<PathBuf, std::rc::Rc<Plugin>>,
 }
 
 impl Loader {
     /// A loader for the running program: plugins beside it, then in `HOST_PLUGIN_PATH`.
-    pub fn for_this_program() -> Self {
+    pub fn for_this_program(trust: Trust) -> Self {
         let program = std::env::current_exe()
             .and_then(|path| path.canonicalize())
             .ok();
@@ -100,11 +106,17 @@ impl Loader {
             .flat_map(|f| [f.join("plugins"), f.clone()])
             .collect();
         let extra = std::env::var_os(PATH_VARIABLE).unwrap_or_default();
-        Self::new(shipped, std::env::split_paths(&extra).collect(), program)
+        let extra = std::env::split_paths(&extra).collect();
+        Self::new(shipped, extra, program, trust)
     }
 
-    /// A loader for these folders.
-    pub fn new(shipped: Vec<PathBuf>, extra: Vec<PathBuf>, probe: Option<PathBuf>) -> Self {
+    /// A loader for these folders, and for what is trusted elsewhere.
+    pub fn new(
+        shipped: Vec<PathBuf>,
+        extra: Vec<PathBuf>,
+        probe: Option<PathBuf>,
+        trust: Trust,
+    ) -> Self {
         let extra = extra
             .into_iter()
             .filter(|path| !path.as_os_str().is_empty())
@@ -113,6 +125,7 @@ impl Loader {
             shipped,
             extra,
             probe,
+            trust,
             loaded: BTreeMap::new(),
         }
     }
@@ -131,18 +144,44 @@ impl Loader {
         name: &str,
         source: Option<&PluginSource>,
     ) -> Result<std::rc::Rc<Plugin>, LoadError> {
-        let path = self.find(name, source)?;
-        if let Some(plugin) = self.loaded.get(&path) {
+        let found = self.find(name, source)?;
+        let pin = source.and_then(|source| source.blake3.as_deref());
+        if let Some(plugin) = self.loaded.get(&found.path) {
+            // Another file may pin another one.
+            check_pin(name, &found.path, pin, &plugin.digest)?;
             return Ok(plugin.clone());
         }
-        let pin = source.and_then(|source| source.blake3.as_deref());
-        let trusted = self
-            .shipped
-            .iter()
-            .any(|folder| path.parent() == Some(folder));
-        let probe = if trusted { None } else { self.probe.as_deref() };
-        let plugin = std::rc::Rc::new(load(name, &path, pin, probe)?);
-        self.loaded.insert(path, plugin.clone());
+        let (bytes, digest) = read(name, &found.path)?;
+        check_pin(name, &found.path, pin, &digest)?;
+        let mut by_digest = false;
+        if !found.is_searched {
+            let ground = self.trust.ground(&found.path, &digest)?;
+            let untrusted = || LoadError::Untrusted {
+                name: name.to_owned(),
+                path: found.path.clone(),
+                digest: digest.clone(),
+            };
+            let ground = ground.ok_or_else(untrusted)?;
+            by_digest = ground == Ground::Digest || pin.is_some();
+        }
+        let parent = found.path.parent().unwrap_or(Path::new(""));
+        let is_shipped = self.shipped.iter().any(|folder| folder == parent);
+        if found.is_searched && open_to_all(parent) {
+            log::warn!(
+                "everybody on this machine may write to {}, where the plugin `{name}` lies: `chmod o-w` it",
+                parent.display()
+            );
+        }
+        let plugin = load(&Candidate {
+            name,
+            path: &found.path,
+            bytes,
+            digest,
+            by_digest,
+            probe: self.probe.as_deref().filter(|_| !is_shipped),
+        })?;
+        let plugin = std::rc::Rc::new(plugin);
+        self.loaded.insert(found.path, plugin.clone());
         Ok(plugin)
     }
 
@@ -159,7 +198,11 @@ impl Loader {
         names
     }
 
-    fn find(&self, name: &str, source: Option<&PluginSource>) -> Result<PathBuf, LoadError> {
+    fn find(&self, name: &str, source: Option<&PluginSource>) -> Result<Found, LoadError> {
+        if name.is_empty() || name.contains(['/', '\\', '\0']) {
+            let name = name.to_owned();
+            return Err(LoadError::Name { name });
+        }
         let file = file_name(name);
         let in_folders = self.folders().map(|folder| folder.join(&file));
         let named = source.map(|source| source.path.clone());
@@ -182,7 +225,10 @@ impl Loader {
                     .join(", "),
                 known: self.names(),
             }),
-            [path] => Ok(path.clone()),
+            [path] => Ok(Found {
+                is_searched: self.is_searched(&file, path),
+                path: path.clone(),
+            }),
             [first, second, ..] => Err(LoadError::Clash {
                 name: name.to_owned(),
                 first: first.clone(),
@@ -190,6 +236,23 @@ impl Loader {
             }),
         }
     }
+
+    /// Whether the searched folders hold this file, under its own name or, as a link, under `file`.
+    fn is_searched(&self, file: &OsString, path: &Path) -> bool {
+        self.folders().any(|folder| {
+            let link = folder.join(file);
+            let is_here = |folder: PathBuf| path.parent() == Some(&folder);
+            link.canonicalize().is_ok_and(|link| link == path)
+                || folder.canonicalize().is_ok_and(is_here)
+        })
+    }
+}
+
+/// A plugin's file, without links in its path.
+struct Found {
+    path: PathBuf,
+    /// Whether it lies in a folder that is searched, or a link there leads to it: the user put it there.
+    is_searched: bool,
 }
 
 /// The library's file name for a plugin's name: `random-mask` is `librandom_mask.so` on Linux.
@@ -223,43 +286,79 @@ fn carries_descriptor(file: &object::File<'_>) -> bool {
     exports.iter().any(|export| export.name() == symbol)
 }
 
-fn load(
-    name: &str,
-    path: &Path,
-    pin: Option<&str>,
-    probe: Option<&Path>,
-) -> Result<Plugin, LoadError> {
-    let unusable = |reason: String| LoadError::Unusable {
-        name: name.to_owned(),
-        path: path.to_owned(),
-        reason,
+/// No plugin is larger.
+const LARGEST: u64 = 1 << 30;
+
+/// A plugin's bytes and their digest. An experiment file may name anything: what is no ordinary file is
+/// not even opened.
+fn read(name: &str, path: &Path) -> Result<(Vec<u8>, String), LoadError> {
+    let read = || {
+        let about = std::fs::metadata(path)?;
+        if !about.is_file() || about.len() > LARGEST {
+            let what = format!("it is no file of at most {} GiB", LARGEST >> 30);
+            return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, what));
+        }
+        std::fs::read(path)
     };
-    let bytes = std::fs::read(path).map_err(|source| LoadError::Read {
+    let bytes = read().map_err(|source| LoadError::Read {
         name: name.to_owned(),
         path: path.to_owned(),
         source,
     })?;
     let digest = blake3::hash(&bytes).to_hex().to_string();
-    if let Some(pin) = pin
-        && pin != digest
-    {
-        return Err(LoadError::Pin {
+    Ok((bytes, digest))
+}
+
+fn check_pin(name: &str, path: &Path, pin: Option<&str>, digest: &str) -> Result<(), LoadError> {
+    match pin {
+        Some(pin) if pin != digest => Err(LoadError::Pin {
             name: name.to_owned(),
             path: path.to_owned(),
-            got: digest,
+            got: digest.to_owned(),
             expected: pin.to_owned(),
-        });
+        }),
+        _ => Ok(()),
     }
-    check_sections(&bytes).map_err(unusable)?;
-    if let Some(program) = probe {
-        trial::in_child(program, path).map_err(unusable)?;
+}
+
+/// A file that may be loaded.
+struct Candidate<'a> {
+    name: &'a str,
+    path: &'a Path,
+    bytes: Vec<u8>,
+    digest: String,
+    /// Whether these bytes are what may be loaded, rather than what lies at the path.
+    by_digest: bool,
+    /// Program that tries it first.
+    probe: Option<&'a Path>,
+}
+
+fn load(candidate: &Candidate<'_>) -> Result<Plugin, LoadError> {
+    let Candidate { name, path, .. } = *candidate;
+    let unusable = |reason: String| LoadError::Unusable {
+        name: name.to_owned(),
+        path: path.to_owned(),
+        reason,
+    };
+    check_sections(&candidate.bytes).map_err(unusable)?;
+    // The file may be another one by now.
+    let sealed = match candidate.by_digest {
+        true => {
+            let copy = Sealed::new(&candidate.bytes, path.file_name().unwrap_or_default());
+            Some(copy.map_err(|error| unusable(format!("cannot be copied to be loaded: {error}")))?)
+        }
+        false => None,
+    };
+    let file = sealed.as_ref().map_or(path, Sealed::path);
+    if let Some(program) = candidate.probe {
+        trial::in_child(program, file, &name_of(path)).map_err(unusable)?;
     }
     let _call = Call::enter(
         &format!("plugin `{name}`: {}", path.display()),
         " while it was loaded",
     );
-    let (api, rustc) = read_descriptor(path).map_err(unusable)?;
-    let module = lib_header_from_path(path)
+    let (api, rustc) = read_descriptor(file).map_err(unusable)?;
+    let module = lib_header_from_path(file)
         .and_then(|header| header.init_root_module::<PluginModuleRef>())
         .map_err(|error| unusable(layout_message(name, api, &error)))?;
     let manifest = (module.manifest())()
@@ -273,7 +372,7 @@ fn load(
     Ok(Plugin {
         name: name.to_owned(),
         path: path.to_owned(),
-        digest,
+        digest: candidate.digest.clone(),
         api,
         rustc,
         manifest,
@@ -326,8 +425,8 @@ fn architecture_name(architecture: object::Architecture) -> &'static str {
 }
 
 fn read_descriptor(path: &Path) -> Result<((u32, u32), String), String> {
-    // SAFETY: running a library's initialisers is what loading a plugin is; the file was named by
-    // the user or shipped with the host.
+    // SAFETY: running a library's initialisers is what loading a plugin is; the file was shipped with
+    // the host, named by the user, or is trusted.
     let library = unsafe { libloading::Library::new(path) }
         .map_err(|error| format!("cannot be loaded: {}", reason(&error)))?;
     // SAFETY: the symbol is only read as plain data below, after its magic number was checked.

@@ -10,11 +10,13 @@ mod error;
 pub mod guard;
 mod loader;
 mod loan;
+mod sealed;
 pub mod select;
 mod services;
 pub mod still;
 pub mod tensor;
 pub mod trial;
+mod trust;
 
 use std::rc::Rc;
 
@@ -24,8 +26,9 @@ use tch::Tensor;
 pub use check::MaskRule;
 pub use component::{PlacedMask, PlacedRewind, PlacedScore, PlannedWeights, RewindPlan};
 pub use error::{LoadError, ServiceError, StrategyError, Violation};
-pub use loader::{Loader, PATH_VARIABLE, Plugin, name_of};
+pub use loader::{Loader, PATH_VARIABLE, Plugin, name_of, plugin_name};
 pub use services::{Scene, Services};
+pub use trust::{Ground, Trust};
 
 use crate::experiment;
 
