@@ -355,7 +355,10 @@ mod tests {
             ("[[plugins.trusted]]\nfolder = 3\n", "config.toml:2:10"),
             ("[[plugins.trusted]]\nfolder = \"a\"\n", "config.toml:2:10"),
             ("[[plugins.trusted]]\nblake3 = \"7f\"\n", "config.toml:2:10"),
-            ("[[plugins.trusted]]\nfolder = \"/a\"\nblake = \"7f\"\n", "blake"),
+            (
+                "[[plugins.trusted]]\nfolder = \"/a\"\nblake = \"7f\"\n",
+                "blake",
+            ),
             ("[plugins\n", "config.toml:1"),
         ] {
             std::fs::write(&path, text).unwrap();
@@ -381,7 +384,10 @@ mod tests {
     #[test]
     fn a_link_to_the_file_stays_a_link() {
         let desk = tempfile::tempdir().unwrap();
-        let (link, real) = (desk.path().join("config.toml"), desk.path().join("dotfiles.toml"));
+        let (link, real) = (
+            desk.path().join("config.toml"),
+            desk.path().join("dotfiles.toml"),
+        );
         std::fs::write(&real, "").unwrap();
         std::os::unix::fs::symlink(&real, &link).unwrap();
         trust(&link, &folder("/a")).unwrap();

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 /// The text without anything that a terminal obeys instead of showing: escape sequences, carriage
-/// returns, characters that turn the direction of what is read. They are written out, as `\u{1b}`. Line
-/// breaks and tabs stay.
+/// returns, characters that turn the direction of what is read. They are written out, as `\u001b`. Line
+/// breaks and tabs stay. In a string of JSON it means the same as before.
 pub fn printable(text: &str) -> Cow<'_, str> {
     written_out(text, |c| obeyed(c) && !matches!(c, '\n' | '\t'))
 }
@@ -16,7 +16,8 @@ pub fn one_line(text: &str) -> Cow<'_, str> {
 }
 
 fn obeyed(c: char) -> bool {
-    let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let turns =
+        matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     c.is_control() || turns || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
@@ -27,7 +28,7 @@ fn written_out(text: &str, obeyed: impl Fn(char) -> bool) -> Cow<'_, str> {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         match obeyed(c) {
-            true => shown.extend(c.escape_default()),
+            true => shown.push_str(&format!("\\u{:04x}", u32::from(c))),
             false => shown.push(c),
         }
     }
@@ -43,9 +44,12 @@ mod tests {
         let hostile = "a\u{1b}[2J\r\u{9b}31m\u{202e}b\n\tc";
         assert_eq!(
             printable(hostile),
-            "a\\u{1b}[2J\\r\\u{9b}31m\\u{202e}b\n\tc"
+            "a\\u001b[2J\\u000d\\u009b31m\\u202eb\n\tc"
         );
-        assert_eq!(one_line("x\n[ERROR] y"), "x\\n[ERROR] y");
+        assert_eq!(one_line("x\n[ERROR] y"), "x\\u000a[ERROR] y");
+        let json = serde_json::json!({ "name": hostile }).to_string();
+        let shown: serde_json::Value = serde_json::from_str(&printable(&json)).unwrap();
+        assert_eq!(shown["name"], hostile);
     }
 
     #[test]

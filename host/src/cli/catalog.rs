@@ -87,6 +87,14 @@ impl HostCatalog {
 
     /// The run of an experiment file.
     fn run_of_file(&self, name: &str, path: &Path) -> Result<RunTarget, String> {
+        // The name may be a link to anything, which a syntax error would show.
+        let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        if real.extension().is_none_or(|it| it != "toml") {
+            return Err(format!(
+                "`{name}` leads to {}, which is no .toml file",
+                real.display()
+            ));
+        }
         let loaded = experiment::load(path, &[], self)
             .map_err(|problems| format!("`{name}` has mistakes:\n{problems}"))?;
         let target = self.run_of(&loaded)?;
@@ -284,11 +292,10 @@ fn untrusted(path: &Path, digest: &str) -> String {
     let folder = path.parent().unwrap_or(path);
     format!(
         "a plugin is code, and you have not agreed to run this one\n\
-         the file is {}, its BLAKE3 digest {digest}\n\
-         nothing of it was run; if you know where it comes from, one of these lets it:\n\
-         this time      {}\n\
-         this file      {}\n\
-         its folder     {}",
+         nothing of it was run: {}, BLAKE3 {digest}\n\
+         to agree this once: {}\n\
+         to this very file, from now on: {}\n\
+         to whatever lies in its folder, from now on: {}",
         path.display(),
         program::again_with("--allow-plugins"),
         trust(path),

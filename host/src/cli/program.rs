@@ -34,8 +34,15 @@ pub fn command_line<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
 /// The command that this program was called by, with one more flag.
 pub fn again_with(flag: &str) -> String {
     let mut words = vec![name()];
-    words.extend(std::env::args_os().skip(1).map(|it| it.to_string_lossy().into_owned()));
-    let end = words.iter().position(|it| it == "--").unwrap_or(words.len());
+    words.extend(
+        std::env::args_os()
+            .skip(1)
+            .map(|it| it.to_string_lossy().into_owned()),
+    );
+    let end = words
+        .iter()
+        .position(|it| it == "--")
+        .unwrap_or(words.len());
     words.insert(end, flag.to_owned());
     command_line(words.iter().map(String::as_str))
 }

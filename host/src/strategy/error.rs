@@ -61,7 +61,9 @@ pub enum LoadError {
         expected: String,
     },
     /// A name that leads out of the folders that are searched.
-    #[error("`{name}` is no plugin's name: expected letters, digits, `-`, `_` and the like, without `/`")]
+    #[error(
+        "`{name}` is no plugin's name: expected letters, digits, `-`, `_` and the like, without `/`"
+    )]
     Name {
         /// Name in the experiment file.
         name: String,

@@ -199,7 +199,8 @@ impl Loader {
     }
 
     fn find(&self, name: &str, source: Option<&PluginSource>) -> Result<Found, LoadError> {
-        if name.is_empty() || name.contains(['/', '\\', '\0']) {
+        let leads_away = |c: char| matches!(c, '/' | '\\') || c.is_control();
+        if name.is_empty() || name.contains(leads_away) {
             let name = name.to_owned();
             return Err(LoadError::Name { name });
         }

@@ -30,15 +30,20 @@ impl Sealed {
         use std::os::fd::{FromRawFd, IntoRawFd};
 
         // SAFETY: the name ends with a zero byte, and the flags are a documented combination.
-        let memory =
-            unsafe { libc::memfd_create(c"plugin".as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING) };
+        let memory = unsafe {
+            libc::memfd_create(
+                c"plugin".as_ptr(),
+                libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING,
+            )
+        };
         if memory < 0 {
             return Err(io::Error::last_os_error());
         }
         // SAFETY: a descriptor that was just made and belongs to nobody else.
         let mut memory = unsafe { File::from_raw_fd(memory) };
         memory.write_all(bytes)?;
-        let seals = libc::F_SEAL_WRITE | libc::F_SEAL_GROW | libc::F_SEAL_SHRINK | libc::F_SEAL_SEAL;
+        let seals =
+            libc::F_SEAL_WRITE | libc::F_SEAL_GROW | libc::F_SEAL_SHRINK | libc::F_SEAL_SEAL;
         let memory = memory.into_raw_fd();
         // SAFETY: an open descriptor and a documented command.
         if unsafe { libc::fcntl(memory, libc::F_ADD_SEALS, seals) } < 0 {

@@ -75,7 +75,9 @@ mod tests {
         std::os::unix::fs::symlink(desk.join("mine/target"), desk.join("links/to")).unwrap();
         let config = desk.join("config.toml");
         let folder = desk.join("links/to");
-        let entry = Trusted::Folder(TrustedFolder { folder: folder.clone() });
+        let entry = Trusted::Folder(TrustedFolder {
+            folder: folder.clone(),
+        });
         trust(&config, &entry).unwrap();
         let own = Trust::Configured(config);
         let ground = |path: &str| own.ground(&desk.join(path), "").unwrap();

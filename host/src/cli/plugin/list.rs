@@ -81,7 +81,9 @@ fn trusted(output: &Output) -> Result<(), Failure> {
         return Ok(());
     }
     stdout::line(format!("\ntrusted, by {}:", path.display()))?;
-    trusted.iter().try_for_each(|it| stdout::line(format!("  {}", said(it))))
+    trusted
+        .iter()
+        .try_for_each(|it| stdout::line(format!("  {}", said(it))))
 }
 
 /// A row for each component.

@@ -22,7 +22,14 @@ pub fn trust(args: &TrustArgs, output: &Output) -> Result<(), Failure> {
         false => {
             let entry = entry(&args.path)?;
             let is_new = configuration::trust(&config, &entry).map_err(Failure::bad_input)?;
-            (vec![entry], if is_new { "trusted from now on" } else { "trusted already" })
+            (
+                vec![entry],
+                if is_new {
+                    "trusted from now on"
+                } else {
+                    "trusted already"
+                },
+            )
         }
     };
     for entry in entries {
@@ -39,8 +46,15 @@ pub fn said(entry: &Trusted) -> String {
     match entry {
         Trusted::Folder(it) => format!("whatever lies in {}", it.folder.display()),
         Trusted::File(it) => {
-            let place = it.file.as_ref().map(|file| format!(", once {}", file.display()));
-            format!("the file of digest {}{}", it.blake3, place.unwrap_or_default())
+            let place = it
+                .file
+                .as_ref()
+                .map(|file| format!(", once {}", file.display()));
+            format!(
+                "the file of digest {}{}",
+                it.blake3,
+                place.unwrap_or_default()
+            )
         }
     }
 }
@@ -90,7 +104,10 @@ fn folder(real: PathBuf) -> Result<Trusted, Failure> {
 pub fn trust_target(crate_folder: &Path) -> Result<PathBuf, Failure> {
     let config = configuration::path().map_err(Failure::bad_input)?;
     let Trusted::Folder(mut entry) = entry(crate_folder)? else {
-        return Err(Failure::bad_input(format!("{} is no folder", crate_folder.display())));
+        return Err(Failure::bad_input(format!(
+            "{} is no folder",
+            crate_folder.display()
+        )));
     };
     entry.folder.push("target");
     let entry = Trusted::Folder(entry);
@@ -108,7 +125,9 @@ fn remove(config: &Path, path: &Path) -> Result<Vec<Trusted>, Failure> {
     };
     let gone = |entry: &Trusted| match entry {
         Trusted::Folder(it) => it.folder == whole || it.folder == path,
-        Trusted::File(it) => Some(&it.blake3) == digest.as_ref() || it.file.as_ref() == Some(&whole),
+        Trusted::File(it) => {
+            Some(&it.blake3) == digest.as_ref() || it.file.as_ref() == Some(&whole)
+        }
     };
     let removed = configuration::distrust(config, gone).map_err(Failure::bad_input)?;
     match removed.is_empty() {

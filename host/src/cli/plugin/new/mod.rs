@@ -96,7 +96,8 @@ pub fn new(args: &NewArgs, output: &Output) -> Result<(), Failure> {
             (" --allow-plugins", said)
         }
         None => {
-            let said = "what is built there is not trusted, so `run` and `plan` take --allow-plugins";
+            let said =
+                "what is built there is not trusted, so `run` and `plan` take --allow-plugins";
             (" --allow-plugins", said.to_owned())
         }
     };
