@@ -70,8 +70,8 @@ impl Output {
             .format(|out, record| {
                 let style = out.default_level_style(record.level());
                 let text = record.args().to_string();
-                // What a log tells may be a stranger's text.
-                let text = printable(&text);
+                // What a log tells may be a stranger's text: no line of it looks like another message.
+                let text = printable(&text).replace('\n', "\n    ");
                 writeln!(out, "[{style}{:<5}{style:#}] {text}", record.level())
             })
             // It warns of every line without a length, such as the bar of an interval that is a point.
