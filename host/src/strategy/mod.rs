@@ -8,6 +8,7 @@ mod component;
 pub mod distribution;
 mod error;
 pub mod guard;
+mod library;
 mod loader;
 mod loan;
 mod sealed;
@@ -26,7 +27,8 @@ use tch::Tensor;
 pub use check::MaskRule;
 pub use component::{PlacedMask, PlacedRewind, PlacedScore, PlannedWeights, RewindPlan};
 pub use error::{LoadError, ServiceError, StrategyError, Violation};
-pub use loader::{Loader, PATH_VARIABLE, Plugin, name_of, plugin_name};
+pub use library::{is_plugin, name_of};
+pub use loader::{Loader, PATH_VARIABLE, Plugin};
 pub use services::{Scene, Services};
 pub use trust::{Ground, Trust};
 

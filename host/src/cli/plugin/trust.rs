@@ -9,7 +9,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::stdout;
 use crate::configuration::{self, Trusted, TrustedFile, TrustedFolder, open_to_all};
 use crate::store;
-use crate::strategy::plugin_name;
+use crate::strategy::is_plugin;
 
 /// Trusts a file or a folder, or no longer.
 ///
@@ -68,7 +68,7 @@ fn entry(path: &Path) -> Result<Trusted, Failure> {
         return folder(real);
     }
     // Reads, never loads.
-    if plugin_name(&real).is_none() {
+    if !real.is_file() || !is_plugin(&real) {
         return Err(Failure::bad_input(format!(
             "{} is no plugin: expected a folder, or the dynamic library of a plugin",
             path.display()
