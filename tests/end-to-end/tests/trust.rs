@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use end_to_end::built::{loader, own};
-use end_to_end::program::{expect, host, run};
+use end_to_end::program::{expect, host};
 use serde_json::Value;
 
 /// An experiment with a library beside it, as somebody sends it, on a machine where nothing is trusted.
