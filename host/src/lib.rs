@@ -7,6 +7,9 @@ pub mod experiment;
 
 pub mod registry;
 
+// Whom the user trusts, which no experiment file can say.
+pub mod configuration;
+
 // What is trained on, and what is trained.
 pub mod data;
 
@@ -38,8 +41,11 @@ pub mod tensorboard;
 // The theory that the experiments test, simulated by itself.
 pub mod neuron;
 
-// What all of them stand on: randomness, libtorch's missing pieces, signals; and the command line.
+// What all of them stand on: randomness, text that can be shown, libtorch's missing pieces, signals; and the
+// command line.
 pub mod rng;
+
+pub mod printable;
 
 pub mod shim;
 

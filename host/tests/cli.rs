@@ -43,6 +43,7 @@ impl Desk {
             .args(args)
             .current_dir(self.folder.path())
             .env("HOST_DATA_DIR", self.folder.path().join("data"))
+            .env("REWIND_CONFIG", self.folder.path().join("config.toml"))
             .env_remove("HOST_PLUGIN_PATH")
             .env_remove("RUST_LOG");
         command

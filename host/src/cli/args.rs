@@ -1,6 +1,6 @@
 //! What the command line may say.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,6 +12,8 @@ use plugin_api::Step;
 use tch::Device;
 
 use crate::neuron::Settings;
+use crate::printable::printable;
+use crate::strategy::Trust;
 use crate::strategy::guard::Limits;
 
 mod compare;
@@ -65,10 +67,15 @@ impl Output {
         };
         let environment = env_logger::Env::default().default_filter_or(level);
         let logger = env_logger::Builder::from_env(environment)
+            .format(|out, record| {
+                let style = out.default_level_style(record.level());
+                let text = record.args().to_string();
+                // What a log tells may be a stranger's text: no line of it looks like another message.
+                let text = printable(&text).replace('\n', "\n    ");
+                writeln!(out, "[{style}{:<5}{style:#}] {text}", record.level())
+            })
             // It warns of every line without a length, such as the bar of an interval that is a point.
             .filter_module("resvg", log::LevelFilter::Off)
-            .format_timestamp(None)
-            .format_target(false)
             .build();
         let most = logger.filter();
         // It fails only if a logger was installed before, which is then as good.
@@ -128,9 +135,23 @@ pub struct ExperimentArgs {
     /// Run these seeds instead of the file's: `0..5` (5 left out), `0..=5`, or `1,4,7`.
     #[arg(long, value_name = "SEEDS", value_parser = parse_seeds)]
     pub seeds: Option<SeedList>,
+    /// Load every plugin that the experiment file names, whoever wrote it: plugins run with your
+    /// rights. `plugin trust` says so once and for all.
+    #[arg(long, help_heading = "Plugins")]
+    pub allow_plugins: bool,
     /// Where the datasets are.
     #[command(flatten)]
     pub data: DataArgs,
+}
+
+impl ExperimentArgs {
+    /// Whose plugins may be loaded.
+    pub fn trust(&self) -> Trust {
+        match self.allow_plugins {
+            true => Trust::Everything,
+            false => Trust::Own,
+        }
+    }
 }
 
 /// Where the datasets are.
@@ -338,11 +359,19 @@ pub enum PluginCommand {
     Check(CheckArgs),
     /// Write a new plugin's crate: components, tests, an experiment, a README and CI.
     New(NewArgs),
+    /// Let experiment files load a plugin from where it lies, from now on.
+    ///
+    /// A library is trusted by its digest, so that another file is not; a folder with whatever is
+    /// built in it. Your configuration keeps what you trust: `plugin list` shows it.
+    Trust(TrustArgs),
     /// Load a file, to see whether it takes the process down.
     #[command(hide = true)]
     Probe {
         /// The file.
         file: PathBuf,
+        /// The plugin's name, if the file has another one.
+        #[arg(long)]
+        name: Option<String>,
     },
 }
 
@@ -389,6 +418,20 @@ pub struct NewArgs {
     /// Folder with the plugin API's sources; those that came with this program if not given.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub sdk: Option<PathBuf>,
+    /// Do not trust what will be built in the crate's folder `target`.
+    #[arg(long)]
+    pub no_trust: bool,
+}
+
+/// What is trusted.
+#[derive(ClapArgs, Debug)]
+pub struct TrustArgs {
+    /// A plugin's file or a folder; with `--remove` also a digest.
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub path: PathBuf,
+    /// Trust it no longer.
+    #[arg(long)]
+    pub remove: bool,
 }
 
 /// What a new plugin decides.

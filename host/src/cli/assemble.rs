@@ -48,7 +48,7 @@ pub fn overrides(args: &ExperimentArgs) -> Vec<String> {
 /// # Errors
 /// Everything that is wrong with them.
 pub fn read(args: &ExperimentArgs, runs: &Path) -> Result<Read, Failure> {
-    let catalog = HostCatalog::new(&args.data.data_dir, runs);
+    let catalog = HostCatalog::new(args, runs);
     let loaded = experiment::load(&args.file, &overrides(args), &catalog)?;
     Read::new(loaded, &catalog)
 }

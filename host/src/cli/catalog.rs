@@ -10,6 +10,7 @@ use plugin_api::schemars::Schema;
 
 use tch::Device;
 
+use super::args::ExperimentArgs;
 use super::{assemble, program};
 use crate::data::DataContext;
 use crate::experiment::{
@@ -35,11 +36,11 @@ pub struct HostCatalog {
 }
 
 impl HostCatalog {
-    /// The catalog of the running program, with datasets and runs in these folders.
-    pub fn new(data_dir: &Path, runs: &Path) -> Self {
+    /// The catalog of the running program for a command, with runs in this folder.
+    pub fn new(args: &ExperimentArgs, runs: &Path) -> Self {
         Self {
-            loader: RefCell::new(Loader::for_this_program()),
-            data_dir: data_dir.to_owned(),
+            loader: RefCell::new(Loader::for_this_program(args.trust())),
+            data_dir: args.data.data_dir.clone(),
             runs: runs.to_owned(),
             checksums: RefCell::default(),
             missing: RefCell::default(),
@@ -86,6 +87,14 @@ impl HostCatalog {
 
     /// The run of an experiment file.
     fn run_of_file(&self, name: &str, path: &Path) -> Result<RunTarget, String> {
+        // The name may be a link to anything, which a syntax error would show.
+        let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        if real.extension().is_none_or(|it| it != "toml") {
+            return Err(format!(
+                "`{name}` leads to {}, which is no .toml file",
+                real.display()
+            ));
+        }
         let loaded = experiment::load(path, &[], self)
             .map_err(|problems| format!("`{name}` has mistakes:\n{problems}"))?;
         let target = self.run_of(&loaded)?;
@@ -180,6 +189,9 @@ impl Catalog for HostCatalog {
 
     fn plugin(&self, name: &str, source: Option<&PluginSource>) -> Result<PluginInfo, String> {
         let plugin = self.load(name, source).map_err(|error| {
+            if let LoadError::Untrusted { path, digest, .. } = &error {
+                return untrusted(path, digest);
+            }
             // The diagnostic around it names the plugin already.
             let text = error.to_string();
             let own = format!("plugin `{name}`: ");
@@ -269,6 +281,26 @@ impl Catalog for HostCatalog {
             identity: identity.hash,
         })
     }
+}
+
+/// Why a library is not loaded, and the ways to agree to it, as commands.
+fn untrusted(path: &Path, digest: &str) -> String {
+    let trust = |path: &Path| {
+        let path = path.to_string_lossy();
+        program::command_line([&program::name(), "plugin", "trust", &*path])
+    };
+    let folder = path.parent().unwrap_or(path);
+    format!(
+        "a plugin is code, and you have not agreed to run this one\n\
+         nothing of it was run: {}, BLAKE3 {digest}\n\
+         to agree this once: {}\n\
+         to this very file, from now on: {}\n\
+         to whatever lies in its folder, from now on: {}",
+        path.display(),
+        program::again_with("--allow-plugins"),
+        trust(path),
+        trust(folder),
+    )
 }
 
 /// The folder of an experiment's run.

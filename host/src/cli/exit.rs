@@ -8,6 +8,7 @@ use serde_json::json;
 use super::args::Output;
 use super::stdout;
 use crate::experiment::Diagnostics;
+use crate::printable::printable;
 
 /// How the program ends. The numbers are part of the interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +73,7 @@ impl Failure {
             Message::Text(text) if output.json => {
                 json!({ "error": text, "exit": exit }).to_string()
             }
-            Message::Text(text) => format!("error: {text}"),
+            Message::Text(text) => format!("error: {}", printable(text)),
             Message::Diagnostics(diagnostics) if output.json => {
                 json!({ "errors": diagnostics.to_json(), "exit": exit }).to_string()
             }

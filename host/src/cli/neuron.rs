@@ -116,7 +116,7 @@ fn load(args: &ExperimentArgs) -> Result<NeuronFile, Failure> {
         let message = "a simulation of the hidden neuron has one seed: use --set neuron.seed=1 instead of --seeds";
         return Err(Failure::bad_input(message));
     }
-    let catalog = HostCatalog::new(&args.data.data_dir, Path::new(""));
+    let catalog = HostCatalog::new(args, Path::new(""));
     Ok(load_neuron(&args.file, &args.set, &catalog)?)
 }
 

@@ -24,6 +24,29 @@ pub fn name() -> String {
         .to_owned()
 }
 
+/// These words as a shell takes them.
+pub fn command_line<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    let words: Vec<&str> = words.into_iter().collect();
+    // Only a word with a zero byte cannot be quoted, and no command line holds one.
+    shlex::try_join(words.iter().copied()).unwrap_or_else(|_| words.join(" "))
+}
+
+/// The command that this program was called by, with one more flag.
+pub fn again_with(flag: &str) -> String {
+    let mut words = vec![name()];
+    words.extend(
+        std::env::args_os()
+            .skip(1)
+            .map(|it| it.to_string_lossy().into_owned()),
+    );
+    let end = words
+        .iter()
+        .position(|it| it == "--")
+        .unwrap_or(words.len());
+    words.insert(end, flag.to_owned());
+    command_line(words.iter().map(String::as_str))
+}
+
 /// The command line under that name.
 pub fn command() -> Command {
     let name = name();

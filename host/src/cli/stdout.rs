@@ -4,13 +4,14 @@ use std::fmt::Display;
 use std::io::{self, Write};
 
 use super::exit::{Exit, Failure};
+use crate::printable::printable;
 
-/// Writes one line. A reader that left is not an error: whatever runs goes on without it.
+/// Writes one line, without what a terminal obeys: it may hold a stranger's text. A reader that left is not an error: whatever runs goes on without it.
 ///
 /// # Errors
 /// If the line cannot be written, on a full disk for instance.
 pub fn line(text: impl Display) -> Result<(), Failure> {
-    whole(format!("{text}\n").as_bytes())
+    whole(format!("{}\n", printable(&text.to_string())).as_bytes())
 }
 
 /// Writes bytes as they are.

@@ -1,5 +1,7 @@
 //! Reading a file together with the files it is based on.
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
@@ -29,7 +31,7 @@ impl Reader {
         named_at: Option<&Place>,
         chain: &mut Vec<PathBuf>,
     ) -> Option<Node> {
-        let text = match std::fs::read_to_string(path) {
+        let text = match text_of(path, named_at.is_some()) {
             Ok(text) => text,
             Err(error) => {
                 let message = format!("failed to read `{}`: {error}", path.display());
@@ -70,7 +72,8 @@ impl Reader {
         }
     }
 
-    fn parse(&mut self, name: &str, text: String, folder: PathBuf) -> Node {
+    /// The tree of a text; `name` is how problems name it.
+    pub fn parse(&mut self, name: &str, text: String, folder: PathBuf) -> Node {
         let (table, errors) = DeTable::parse_recoverable(&text);
         let file = self.problems.add_file(name, text.as_str());
         self.folders.push(folder);
@@ -86,6 +89,31 @@ impl Reader {
             place: Place::whole(file),
             value: Tree::Table(planter.table(table.get_ref())),
         }
+    }
+}
+
+/// No experiment file is longer.
+const LONGEST: u64 = 16 << 20;
+
+/// The text of an experiment file. One that another file names may be anything that a stranger wrote
+/// there: a device without end, or a secret that would be shown with its syntax errors.
+pub(super) fn text_of(path: &Path, is_named_by_a_file: bool) -> io::Result<String> {
+    let refuse = |what: &str| Err(io::Error::new(io::ErrorKind::InvalidInput, what.to_owned()));
+    let about = std::fs::metadata(path)?;
+    if !about.is_file() {
+        return refuse("it is no ordinary file");
+    }
+    let real = path.canonicalize()?;
+    if is_named_by_a_file && real.extension().is_none_or(|it| it != "toml") {
+        return refuse("the name of an experiment file that another one names ends in .toml");
+    }
+    let mut text = String::new();
+    File::open(path)?
+        .take(LONGEST + 1)
+        .read_to_string(&mut text)?;
+    match text.len() as u64 > LONGEST {
+        true => refuse("it is too long for an experiment file"),
+        false => Ok(text),
     }
 }
 

@@ -23,6 +23,7 @@ mod strategy;
 mod sweep;
 mod text;
 mod tree;
+mod typed;
 
 #[cfg(test)]
 mod tests;
@@ -38,3 +39,4 @@ pub use load::{Loaded, load, schema};
 pub use neuron::{NeuronFile, load_neuron, neuron_schema};
 pub use problems::Diagnostics;
 pub use sweep::{CellFile, FileKind, PartFile, SweepFile, kind_of, load_sweep};
+pub use typed::read_typed;

@@ -7,6 +7,7 @@ use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
 use serde_json::{Value, json};
 
 use super::diagnostic::{Category, Concern, Diagnostic, quoted};
+use crate::printable::{one_line, printable};
 
 /// A file that took part in an experiment, kept for showing its lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,12 +134,17 @@ impl Diagnostics {
             };
             notes.insert(0, format!("expected {one_of}{}", quoted(&problem.known)));
         }
-        let title = Level::ERROR.primary_title(&problem.message);
+        // What a file says may be a stranger's: a terminal is to show it, not to obey it.
+        let message = one_line(&problem.message);
+        let label = printable(&problem.label);
+        let notes: Vec<String> = (notes.iter().map(|it| printable(it).into_owned())).collect();
+        let title = Level::ERROR.primary_title(&*message);
         let place = problem.place.as_ref();
         let file = place.and_then(|place| self.files.get(place.file));
+        let name = one_line(file.map_or("", |file| &file.name));
         let group = match file {
             Some(file) if file.text.is_empty() => {
-                title.element(Origin::path(file.name.as_str()).line(1).char_column(1))
+                title.element(Origin::path(&*name).line(1).char_column(1))
             }
             Some(file) => {
                 // What concerns a file as a whole is shown at its first character.
@@ -146,13 +152,13 @@ impl Diagnostics {
                 let span = place.and_then(|it| it.span.clone()).unwrap_or(0..first);
                 let annotation = AnnotationKind::Primary
                     .span(within_one_line(&file.text, span))
-                    .label(problem.label.as_str());
-                let snippet = Snippet::source(&file.text).path(file.name.as_str());
+                    .label(&*label);
+                let snippet = Snippet::source(&file.text).path(&*name);
                 title.element(snippet.annotation(annotation))
             }
             None => title.elements(None::<Origin<'_>>),
         };
-        let notes = notes.into_iter().map(|note| Level::NOTE.message(note));
+        let notes = notes.iter().map(|note| Level::NOTE.message(note.as_str()));
         renderer.render(&[group.elements(notes)])
     }
 

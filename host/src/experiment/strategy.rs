@@ -14,8 +14,8 @@ use super::{Catalog, Part, PluginInfo, PluginSource, Slot};
 /// The plugins that an experiment names, loaded once each.
 pub(super) struct Plugins<'a> {
     catalog: &'a dyn Catalog,
-    /// What `[plugins]` says; none where that is malformed, which is reported there.
-    sources: BTreeMap<String, Option<PluginSource>>,
+    /// What `[plugins]` says, and where; none where that is malformed, which is reported there.
+    sources: BTreeMap<String, Option<(PluginSource, Place)>>,
     /// None where loading failed, which is reported at the first use.
     loaded: BTreeMap<String, Option<PluginInfo>>,
 }
@@ -49,7 +49,9 @@ impl<'a> Plugins<'a> {
                 Some(absolute)
             });
             let pin = node.at(&["blake3"]).and_then(Node::text).map(str::to_owned);
+            let place = node.at(&["path"]).map(|path| path.place.clone());
             let source = path.map(|path| PluginSource { path, blake3: pin });
+            let source = source.zip(place);
             self.sources.insert(key.text.clone(), source);
         }
     }
@@ -74,10 +76,11 @@ impl<'a> Plugins<'a> {
         place: &Place,
         problems: &mut Diagnostics,
     ) -> Option<&PluginInfo> {
-        let source = match self.sources.get(name) {
+        // What is wrong with a library is mended where it is named.
+        let (source, place) = match self.sources.get(name) {
             Some(None) => return None,
-            Some(Some(source)) => Some(source),
-            None => None,
+            Some(Some((source, named_at))) => (Some(source), named_at),
+            None => (None, place),
         };
         if source.is_none() && !self.catalog.known_plugins().iter().any(|it| it == name) {
             let problem = Diagnostic::new(Some(place), format!("unknown plugin `{name}`"))

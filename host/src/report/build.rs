@@ -199,6 +199,8 @@ fn unique(names: &mut BTreeSet<String>, name: &str) -> String {
     let mut plain = String::new();
     for letter in name.chars().flat_map(char::to_lowercase) {
         match letter {
+            // A file whose name begins with a dot is hidden.
+            '.' if plain.is_empty() => {}
             'a'..='z' | '0'..='9' | '.' => plain.push(letter),
             _ if plain.ends_with('-') || plain.is_empty() => {}
             _ => plain.push('-'),

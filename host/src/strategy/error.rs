@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::distribution::NoRoom;
 use super::select::SelectError;
 use super::tensor::Refused;
+use crate::configuration::ConfigurationError;
 
 /// A plugin that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +60,30 @@ pub enum LoadError {
         /// The pinned digest.
         expected: String,
     },
+    /// A name that leads out of the folders that are searched.
+    #[error(
+        "`{name}` is no plugin's name: expected letters, digits, `-`, `_` and the like, without `/`"
+    )]
+    Name {
+        /// Name in the experiment file.
+        name: String,
+    },
+    /// A library that the user has not agreed to run.
+    #[error(
+        "plugin `{name}`: {path} (BLAKE3 {digest}) is not trusted, so nothing of it was run: \
+         `host plugin trust {path}` trusts this file, `--allow-plugins` all that a command meets"
+    )]
+    Untrusted {
+        /// Name in the experiment file.
+        name: String,
+        /// The file.
+        path: PathBuf,
+        /// Its digest.
+        digest: String,
+    },
+    /// A configuration that does not say what is trusted.
+    #[error(transparent)]
+    Configuration(#[from] ConfigurationError),
     /// No plugin, a damaged one, or one for another interface.
     #[error("plugin `{name}`: {path} {reason}")]
     Unusable {

@@ -8,13 +8,16 @@ mod component;
 pub mod distribution;
 mod error;
 pub mod guard;
+mod library;
 mod loader;
 mod loan;
+mod sealed;
 pub mod select;
 mod services;
 pub mod still;
 pub mod tensor;
 pub mod trial;
+mod trust;
 
 use std::rc::Rc;
 
@@ -24,8 +27,10 @@ use tch::Tensor;
 pub use check::MaskRule;
 pub use component::{PlacedMask, PlacedRewind, PlacedScore, PlannedWeights, RewindPlan};
 pub use error::{LoadError, ServiceError, StrategyError, Violation};
-pub use loader::{Loader, PATH_VARIABLE, Plugin, name_of};
+pub use library::{is_plugin, name_of};
+pub use loader::{Loader, PATH_VARIABLE, Plugin};
 pub use services::{Scene, Services};
+pub use trust::{Ground, Trust};
 
 use crate::experiment;
 

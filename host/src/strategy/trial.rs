@@ -24,13 +24,14 @@ pub const LIMITS: super::guard::Limits = super::guard::Limits {
 /// What the whole trial may take, where it is not a call that takes long.
 const WHOLE: Duration = Duration::from_secs(120);
 
-/// Has another process of `program` load the library and call its components.
+/// Has another process of `program` load the library and call its components; `name` is how it calls the
+/// plugin.
 ///
 /// # Errors
 /// Why it cannot be used, completing "FILE ...".
-pub fn in_child(program: &Path, path: &Path) -> Result<(), String> {
+pub fn in_child(program: &Path, path: &Path, name: &str) -> Result<(), String> {
     let mut child = Command::new(program)
-        .args(["plugin", "probe", "--"])
+        .args(["plugin", "probe", "--name", name, "--"])
         .arg(path)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use host::experiment::{self, Part};
 use host::registry::Options;
-use host::strategy::{Loader, MakeError, Strategy};
+use host::strategy::{Loader, MakeError, Strategy, Trust};
 use serde_json::Value;
 
 /// Packages of the shipped plugins and the fixtures.
@@ -136,7 +136,8 @@ pub fn own() -> &'static Path {
 
 /// A loader for the plugins in a folder.
 pub fn loader(folder: &Path) -> Loader {
-    Loader::new(vec![folder.to_owned()], Vec::new(), None)
+    let trust = Trust::Everything;
+    Loader::new(vec![folder.to_owned()], Vec::new(), None, trust)
 }
 
 /// `plugin/component` with options, given as a JSON object.

@@ -17,10 +17,18 @@ pub fn host() -> &'static Path {
     HOST.get_or_init(|| built::own().join(format!("host{}", std::env::consts::EXE_SUFFIX)))
 }
 
+/// A command of the program, whose user trusts nobody: a test never meets the configuration of whoever runs
+/// it.
+pub fn command() -> Command {
+    let mut command = Command::new(host());
+    command.env("REWIND_CONFIG", built::own().join("no-configuration.toml"));
+    command
+}
+
 /// A command of the program with one thread, which is quick enough for small networks and leaves
 /// the other cores to other tests.
 pub fn run(experiment: &str, runs: &Path, more: &[&str]) -> Command {
-    let mut command = Command::new(host());
+    let mut command = command();
     command
         .arg("run")
         .arg(

@@ -118,7 +118,8 @@ fn a_plugin_built_against_1_0_conforms_and_runs_an_experiment() {
     conforms(&library, &[]);
     let runs = tempfile::tempdir().unwrap();
     let plugins = format!("plugins.frozen.path=\"{}\"", library.display());
-    let mut run = program::run("imp.toml", runs.path(), &["--seeds", "0..2"]);
+    let more = ["--seeds", "0..2", "--allow-plugins"];
+    let mut run = program::run("imp.toml", runs.path(), &more);
     for set in [
         "name=frozen",
         "prune.levels=3",

@@ -174,6 +174,7 @@ fn a_pin_is_enforced_before_anything_is_loaded() {
         );
         let small = ["--set", level, "--set", "train.epochs=1", "--seeds", "0..1"];
         let score = [
+            "--allow-plugins",
             "--set",
             &source,
             "--set",
@@ -234,6 +235,7 @@ fn a_plugin_with_a_random_byte_flipped_is_refused_or_works_and_never_ends_the_ho
             "train.epochs=1",
             "--seeds",
             "0..1",
+            "--allow-plugins",
             "--set",
             &source,
             "--set",

@@ -171,7 +171,8 @@ fn a_plugin_that_was_built_anew_is_refused_unless_allowed() {
     let copy = runs.path().join("libmine.so");
     std::fs::copy(&library, &copy).unwrap();
     let plugin = format!("plugins.mine.path={copy:?}");
-    let more = ["--set", &plugin, "--set", "strategy.score=mine/magnitude"];
+    let score = "strategy.score=mine/magnitude";
+    let more = ["--allow-plugins", "--set", &plugin, "--set", score];
     expect(&mut small("lrr.toml", runs.path(), &more), 0);
     let before = digests(&only_run(runs.path(), "lrr"));
     let mut bytes = std::fs::read(&copy).unwrap();

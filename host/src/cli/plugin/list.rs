@@ -3,11 +3,13 @@
 use serde_json::json;
 
 use super::facts;
+use super::trust::said;
 use crate::cli::args::Output;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::stdout;
+use crate::configuration::{self, Configuration, ConfigurationError};
 use crate::report::plain_table;
-use crate::strategy::{LoadError, Loader, PATH_VARIABLE, Plugin};
+use crate::strategy::{LoadError, Loader, PATH_VARIABLE, Plugin, Trust};
 
 /// Every component of every plugin that is found, and where was looked. Says whether all of them
 /// can be used.
@@ -15,7 +17,7 @@ use crate::strategy::{LoadError, Loader, PATH_VARIABLE, Plugin};
 /// # Errors
 /// If stdout cannot be written to.
 pub fn list(output: &Output) -> Result<Exit, Failure> {
-    let mut loader = Loader::for_this_program();
+    let mut loader = Loader::for_this_program(Trust::Own);
     let names = loader.names();
     let mut rows = Vec::new();
     let mut unusable: Vec<LoadError> = Vec::new();
@@ -53,12 +55,35 @@ pub fn list(output: &Output) -> Result<Exit, Failure> {
             "{PATH_VARIABLE} adds folders, [plugins] in an experiment file adds files."
         ))?;
     }
+    trusted(output)?;
     unusable.iter().for_each(|error| log::error!("{error}"));
     Ok(if unusable.is_empty() {
         Exit::Success
     } else {
         Exit::Plugin
     })
+}
+
+/// What else may be loaded where an experiment file names it.
+fn trusted(output: &Output) -> Result<(), Failure> {
+    let path = match configuration::path() {
+        Err(ConfigurationError::Nowhere) => return Ok(()),
+        path => path.map_err(Failure::bad_input)?,
+    };
+    let trusted = Configuration::read(&path).map_err(Failure::bad_input)?;
+    let trusted = trusted.plugins.trusted;
+    if output.json {
+        return trusted
+            .iter()
+            .try_for_each(|it| stdout::line(json!({ "trusted": it })));
+    }
+    if output.quiet || trusted.is_empty() {
+        return Ok(());
+    }
+    stdout::line(format!("\ntrusted, by {}:", path.display()))?;
+    trusted
+        .iter()
+        .try_for_each(|it| stdout::line(format!("  {}", said(it))))
 }
 
 /// A row for each component.

@@ -4,6 +4,7 @@ mod check;
 mod list;
 mod new;
 mod show;
+mod trust;
 
 use std::path::Path;
 use std::rc::Rc;
@@ -13,9 +14,9 @@ use serde_json::{Value, json};
 use super::args::{Output, PluginCommand};
 use super::exit::{Exit, Failure};
 use crate::experiment::PluginSource;
-use crate::strategy::{LoadError, Loader, Plugin, name_of, trial};
+use crate::strategy::{LoadError, Loader, Plugin, Trust, name_of, trial};
 
-/// Lists, shows, checks, makes or probes plugins.
+/// Lists, shows, checks, makes, trusts or probes plugins.
 ///
 /// # Errors
 /// A plugin that is not found or cannot be used.
@@ -26,7 +27,8 @@ pub fn plugin(command: &PluginCommand, output: &Output) -> Result<Exit, Failure>
         PluginCommand::Check(args) => return check::check(args, output),
         PluginCommand::New(args) => new::new(args, output)?,
         // The parent process completes "FILE ..." with what this says.
-        PluginCommand::Probe { file } => match alone(file) {
+        PluginCommand::Trust(args) => trust::trust(args, output)?,
+        PluginCommand::Probe { file, name } => match alone(file, name.as_deref()) {
             Ok(plugin) => trial::all(&plugin),
             Err(LoadError::Unusable { reason, .. }) => {
                 return Err(Failure::new(Exit::Plugin, reason));
@@ -37,13 +39,14 @@ pub fn plugin(command: &PluginCommand, output: &Output) -> Result<Exit, Failure>
     Ok(Exit::Success)
 }
 
-/// A plugin by its file, without a trial: this process is one.
-fn alone(file: &Path) -> Result<Rc<Plugin>, LoadError> {
+/// A plugin by its file, without a trial: this process is one. Whoever names the file agrees to it.
+fn alone(file: &Path, name: Option<&str>) -> Result<Rc<Plugin>, LoadError> {
     let source = PluginSource {
         path: file.to_owned(),
         blake3: None,
     };
-    Loader::new(Vec::new(), Vec::new(), None).load(&name_of(file), Some(&source))
+    let name = name.map_or_else(|| name_of(file), str::to_owned);
+    Loader::new(Vec::new(), Vec::new(), None, Trust::Everything).load(&name, Some(&source))
 }
 
 /// `score magnitude, mask global`.

@@ -12,7 +12,7 @@ use crate::cli::options::{Described, description, options};
 use crate::cli::stdout;
 use crate::experiment::PluginSource;
 use crate::report::plain_table;
-use crate::strategy::{Loader, Plugin, name_of};
+use crate::strategy::{Loader, Plugin, Trust, name_of};
 
 /// A plugin or one component of it, with options, types, defaults and meanings.
 ///
@@ -45,7 +45,7 @@ pub fn show(asked: &str, output: &Output) -> Result<(), Failure> {
 
 /// The plugin that was asked for by `plugin`, `plugin/component` or the path of its file.
 fn find(asked: &str) -> Result<(Rc<Plugin>, Option<&str>), Failure> {
-    let mut loader = Loader::for_this_program();
+    let mut loader = Loader::for_this_program(Trust::Own);
     let failed = |error| Failure::new(Exit::Plugin, error);
     let path = Path::new(asked);
     if asked.ends_with(std::env::consts::DLL_SUFFIX) {
@@ -54,8 +54,9 @@ fn find(asked: &str) -> Result<(Rc<Plugin>, Option<&str>), Failure> {
             path: path.to_owned(),
             blake3: None,
         };
-        // A plugin of that name elsewhere does not matter here.
-        let mut alone = Loader::new(Vec::new(), Vec::new(), std::env::current_exe().ok());
+        // A plugin of that name elsewhere does not matter here, and whoever names a file agrees to it.
+        let probe = std::env::current_exe().ok();
+        let mut alone = Loader::new(Vec::new(), Vec::new(), probe, Trust::Everything);
         return Ok((alone.load(&name, Some(&source)).map_err(failed)?, None));
     }
     let (name, component) = match asked.split_once('/') {

@@ -118,6 +118,9 @@ fn command(job: &Job, args: &RunArgs, device: Device) -> io::Result<Command> {
             if args.allow_changed_plugins {
                 command.arg("--allow-changed-plugins");
             }
+            if args.experiment.allow_plugins {
+                command.arg("--allow-plugins");
+            }
             let limits = &args.limits;
             for (name, limit) in [
                 ("--plugin-time-limit", limits.plugin_time_limit),

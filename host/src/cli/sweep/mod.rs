@@ -36,7 +36,7 @@ use schedule::{Slots, State, run_all};
 pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit, Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::new(Exit::Failed, error);
     let runs = &args.place.runs;
-    let catalog = HostCatalog::new(&args.experiment.data.data_dir, runs);
+    let catalog = HostCatalog::new(&args.experiment, runs);
     let sweep = experiment::load_sweep(
         &args.experiment.file,
         &overrides(&args.experiment),

@@ -31,7 +31,7 @@ struct Row<'a> {
 /// # Errors
 /// What is wrong with the input.
 pub fn plan(args: &PlanArgs, output: &Output) -> Result<Exit, Failure> {
-    let catalog = HostCatalog::new(&args.experiment.data.data_dir, &args.place.runs);
+    let catalog = HostCatalog::new(&args.experiment, &args.place.runs);
     let sweep = experiment::load_sweep(
         &args.experiment.file,
         &overrides(&args.experiment),

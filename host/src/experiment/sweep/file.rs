@@ -73,6 +73,17 @@ pub(super) fn read(
             .label("put them into a file and include it");
         reader.problems.push(problem);
     }
+    if at("include").is_some() {
+        // No cell's check looks at the name, which says where the sweep's folder lies.
+        let name = root.table().and_then(|table| table.entry("name")).cloned();
+        let own = Node {
+            place: root.place.clone(),
+            value: Tree::Table(Table::from_iter(name)),
+        };
+        for problem in check(&own, &form::including_schema()) {
+            reader.problems.push(problem);
+        }
+    }
     let includes = at("include").map(|list| match &list.value {
         Tree::List(files) => (files.iter())
             .filter_map(|file| Some((file.text()?.to_owned(), file.place.clone())))

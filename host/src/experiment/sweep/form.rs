@@ -16,6 +16,15 @@ struct SweepForm {
     claims: Option<Vec<Claim>>,
 }
 
+/// What a sweep that includes others must say.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct IncludingForm {
+    /// Name of the sweep's folder.
+    #[schemars(regex(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]*$"))]
+    name: String,
+}
+
 /// Many experiments in one file.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
@@ -37,4 +46,9 @@ struct SweepTable {
 /// The JSON Schema of `sweep` and `claims`.
 pub(super) fn schema() -> Value {
     schema_for!(SweepForm).to_value()
+}
+
+/// The JSON Schema of what a sweep that includes others has beside these.
+pub(super) fn including_schema() -> Value {
+    schema_for!(IncludingForm).to_value()
 }

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::diagnostic::{Diagnostic, Place};
-use super::inherit::Reader;
+use super::inherit::{Reader, text_of};
 use super::overrides;
 use super::{Catalog, Claim, Diagnostics, Loaded, NeuronFile, RunTarget, load_neuron};
 
@@ -134,13 +134,19 @@ impl Collector<'_> {
             return None;
         }
         let mut reader = Reader::default();
-        let root = match (named_at, path.exists()) {
-            (Some(_), false) => {
-                self.report(named_at, format!("there is no file `{}`", path.display()));
+        if named_at.is_some() {
+            let refused = match path.exists() {
+                true => text_of(path, true)
+                    .err()
+                    .map(|error| format!("failed to read `{}`: {error}", path.display())),
+                false => Some(format!("there is no file `{}`", path.display())),
+            };
+            if let Some(refused) = refused {
+                self.report(named_at, refused);
                 return None;
             }
-            _ => reader.read(path),
-        };
+        }
+        let root = reader.read(path);
         let mut parsed = overrides::parse(self.overrides, &mut reader);
         let (Some(root), true) = (root, reader.problems.is_empty()) else {
             self.problems.absorb(reader.problems);

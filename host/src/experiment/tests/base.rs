@@ -174,3 +174,27 @@ fn a_plugin_path_starts_at_the_file_that_says_it() {
     let again = stored.load("experiment.toml", &[]).unwrap();
     assert_eq!(again.experiment, loaded.experiment);
 }
+
+#[test]
+fn a_base_that_is_no_experiment_file_is_not_read() {
+    let folder = Folder::new(&[("secret", "-----BEGIN KEY-----\n"), ("top.toml", "")]);
+    std::os::unix::fs::symlink(
+        folder.path().join("secret"),
+        folder.path().join("link.toml"),
+    )
+    .unwrap();
+    for (base, says) in [
+        ("secret", "ends in .toml"),
+        ("link.toml", "ends in .toml"),
+        ("/dev/zero", "no ordinary file"),
+        (".", "no ordinary file"),
+    ] {
+        folder.write("top.toml", &format!("base = \"{base}\"\n"));
+        let shown = folder.report("top.toml", &[]);
+        assert!(
+            shown.contains(says) && shown.contains("top.toml:1:8"),
+            "{shown}"
+        );
+        assert!(!shown.contains("BEGIN"), "{shown}");
+    }
+}

@@ -266,3 +266,34 @@ fn a_file_that_is_not_there_or_not_text_is_named() {
         "error: failed to read `lrr.toml`: stream did not contain valid UTF-8"
     );
 }
+
+#[test]
+fn a_plugin_that_fails_is_reported_where_the_file_names_its_library() {
+    let text = changed("\"imp/magnitude\"", "\"broken/x\"");
+    let shown = report(&format!(
+        "{text}\n[plugins]\nbroken = {{ path = \"libbroken.so\" }}\n"
+    ));
+    let line = text.lines().count() + 3;
+    assert!(shown.contains(&format!("lrr.toml:{line}:19")), "{shown}");
+}
+
+#[test]
+fn a_terminal_is_shown_what_a_file_says_and_obeys_none_of_it() {
+    let hostile = "\\u001b]0;owned\\u0007\\u202e\\n[ERROR] forged";
+    let mut text = changed("\"mlp\"", &format!("\"{hostile}\""));
+    text = text.replace(
+        "score = \"imp/magnitude\"",
+        &format!("score = \"{hostile}/x\""),
+    );
+    let shown = report(&text);
+    assert!(
+        shown.contains("\\u001b]0;owned\\u0007\\u202e\\u000a[ERROR] forged"),
+        "{shown}"
+    );
+    let obeyed = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+    assert!(!shown.contains(obeyed), "{shown:?}");
+    assert!(
+        shown.lines().all(|line| !line.starts_with("[ERROR]")),
+        "{shown}"
+    );
+}

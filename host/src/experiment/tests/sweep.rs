@@ -235,3 +235,22 @@ fn mistakes_of_the_sweep_itself_say_what_was_expected() {
         assert!(shown.contains(expected), "{text}\n{shown}");
     }
 }
+
+#[test]
+fn the_name_of_a_sweep_that_includes_others_cannot_lead_out_of_the_runs() {
+    for name in ["../out", "/tmp/out", "a/b", "..", "a\\nb", ""] {
+        let folder = with("");
+        folder.write(
+            "all.toml",
+            &format!("name = \"{name}\"\n[sweep]\ninclude = [\"sweep.toml\"]\n"),
+        );
+        let shown = report(&folder, "all.toml");
+        assert!(
+            shown.contains("`name`") && shown.contains("all.toml:1"),
+            "{shown}"
+        );
+    }
+    let folder = with("");
+    folder.write("all.toml", "[sweep]\ninclude = [\"sweep.toml\"]\n");
+    assert!(report(&folder, "all.toml").contains("missing"));
+}

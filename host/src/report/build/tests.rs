@@ -1,7 +1,7 @@
 use super::super::testing::Desk;
 use super::super::theory::tests::record;
 use super::*;
-use crate::store::SweepRecord;
+use crate::store::{RunDir, SweepRecord};
 
 fn text(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap()
@@ -45,6 +45,42 @@ fn a_report_of_a_sweep_is_one_page_that_loads_nothing() {
         page.matches("<svg class=\"chart\"").count(),
         written.figures.len()
     );
+}
+
+#[test]
+fn what_a_stranger_wrote_is_text_on_the_page_and_in_the_pictures() {
+    const HOSTILE: &str = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>";
+    let desk = Desk::new();
+    let run = RunDir::new(desk.path("lrr"));
+    let identity = serde_json::json!({
+        "identity": HOSTILE, "canonical": { "data_checksum": "abc" },
+        "plugins": { HOSTILE: { "version": HOSTILE, "blake3": HOSTILE } },
+    });
+    store::write(&run.file("identity.json"), identity.to_string().as_bytes()).unwrap();
+    let before = text(&run.file("experiment.toml"));
+    let commented = format!("# {HOSTILE}\n{before}");
+    store::write(&run.file("experiment.toml"), commented.as_bytes()).unwrap();
+    let folder = desk.write_sweep(HOSTILE, &[(HOSTILE, "lrr"), ("imp", "imp")], None);
+    let mut record = SweepRecord::read(&folder).unwrap();
+    record.name = HOSTILE.to_owned();
+    record.parts[0].name = format!("../../{HOSTILE}");
+    for cell in &mut record.parts[0].cells {
+        cell.values
+            .insert(HOSTILE.to_owned(), serde_json::json!(HOSTILE));
+    }
+    record.write(&folder).unwrap();
+    let written = build(&[Subject::Sweep(folder.clone())], &folder, false).unwrap();
+    let page = text(&written.page);
+    assert!(page.contains("&lt;script&gt;alert(1)"));
+    let pictures = written.figures.iter().map(|name| {
+        assert!(!name.contains('/') && !name.starts_with('.'), "{name}");
+        text(&folder.join(format!("figures/{name}.svg")))
+    });
+    for shown in pictures.chain([page]) {
+        for tag in ["<script", "<img", "\"'><"] {
+            assert!(!shown.contains(tag), "{tag}");
+        }
+    }
 }
 
 #[test]

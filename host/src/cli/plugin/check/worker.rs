@@ -33,7 +33,7 @@ pub enum Line {
 /// A file that is no plugin.
 pub fn work(args: &CheckArgs, component: &str) -> Result<Exit, Failure> {
     let plugin = match args.file.is_file() {
-        true => alone(&args.file).map_err(|error| Failure::new(Exit::Plugin, error))?,
+        true => alone(&args.file, None).map_err(|error| Failure::new(Exit::Plugin, error))?,
         false => {
             let reason = format!("{} is no file", args.file.display());
             return Err(Failure::new(Exit::Plugin, reason));

@@ -8,8 +8,10 @@ use serde_json::json;
 
 use crate::cli::args::{NewArgs, NewKind, Output};
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::plugin::trust::trust_target;
 use crate::cli::stdout;
 use crate::store;
+use crate::strategy::{Loader, Trust};
 
 /// Link in the new crate that leads to the plugin API's sources.
 const LINK: &str = ".rewind";
@@ -65,17 +67,47 @@ pub fn new(args: &NewArgs, output: &Output) -> Result<(), Failure> {
     write(folder, args, &sdk)
         .map_err(|error| Failure::new(Exit::Failed, format!("{}: {error}", folder.display())))?;
     let file = library_file(&args.name);
+    // Whoever calls this here will write what is built there.
+    let trusted = match args.no_trust {
+        true => None,
+        false => Some(trust_target(folder)),
+    };
     if output.json {
-        return stdout::line(json!({ "name": args.name, "folder": folder, "library": file }));
+        let trusted = matches!(trusted, Some(Ok(_)));
+        let json = json!({
+            "name": args.name, "folder": folder, "library": file, "trusted": trusted,
+        });
+        return stdout::line(json);
     }
     let program = crate::cli::program::name();
+    let (flag, said) = match trusted {
+        Some(Ok(config)) => {
+            let said = format!(
+                "what is built in {}/target is trusted from now on, by {}",
+                args.name,
+                config.display()
+            );
+            ("", said)
+        }
+        Some(Err(failure)) => {
+            let said = format!(
+                "what is built there is not trusted, so `run` and `plan` take --allow-plugins: {failure}"
+            );
+            (" --allow-plugins", said)
+        }
+        None => {
+            let said =
+                "what is built there is not trusted, so `run` and `plan` take --allow-plugins";
+            (" --allow-plugins", said.to_owned())
+        }
+    };
     stdout::line(format!(
         "wrote the crate {name}; to test, build, check and run it:\n\n  \
          cd {name}\n  \
          cargo test\n  \
          cargo build --release\n  \
          {program} plugin check target/release/{file}\n  \
-         {program} run experiment.toml",
+         {program} run experiment.toml{flag}\n\n{said}",
         name = args.name
     ))
 }
@@ -105,7 +137,7 @@ fn check_name(name: &str) -> Result<(), String> {
     {
         return Err(format!("the name {name:?} is taken: choose another"));
     }
-    let known = crate::strategy::Loader::for_this_program().names();
+    let known = Loader::for_this_program(Trust::Own).names();
     if known.iter().any(|known| known == name) {
         return Err(format!(
             "there is a plugin {name:?} already (`plugin list` says where): choose another name"
@@ -197,6 +229,7 @@ mod tests {
             name: "tanh-score".to_owned(),
             kind,
             sdk: None,
+            no_trust: true,
         };
         write(&crate_folder, &args, folder.path()).unwrap();
         (folder, crate_folder)
