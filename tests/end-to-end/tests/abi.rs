@@ -6,7 +6,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use end_to_end::built::{cargo_in, loader, outside, plain};
 use end_to_end::program::{self, expect};
@@ -45,12 +44,6 @@ fn build(name: &str, workspace: &Path) -> PathBuf {
          [dependencies]\nplugin-api.workspace = true\nserde.workspace = true\n"
     );
     fs::write(package.join("Cargo.toml"), text).unwrap();
-    // Both workspaces have a plugin-api at the same place within them, which to cargo is the same
-    // artifact in the folder that they share: one at a time, and each from its own sources.
-    static ONE: Mutex<()> = Mutex::new(());
-    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let root = workspace.join("plugin-api/src/lib.rs");
-    fs::write(&root, fs::read(&root).unwrap()).unwrap();
     expect(cargo_in(&package).args(["build", "--release"]), 0);
     let file = libloading_name(name);
     let library = workspace.join(&file);
@@ -178,6 +171,12 @@ fn a_plugin_built_against_a_later_version_is_told_what_this_host_lacks() {
         &source.join("abi/descriptor.rs"),
         &format!("API_MINOR: u32 = {API_MINOR};"),
         &format!("API_MINOR: u32 = {};", API_MINOR + 1),
+    );
+    // Workspaces share a target folder, where cargo tells packages at the same place apart by version.
+    replace(
+        &folder.join("plugin-api/Cargo.toml"),
+        &format!("version = \"{API_MAJOR}.{API_MINOR}.0\""),
+        &format!("version = \"{API_MAJOR}.{}.0\"", API_MINOR + 1),
     );
     let library = build("newer", &folder);
     conforms(&library, &["--only", "adapts"]);
