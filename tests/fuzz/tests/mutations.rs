@@ -63,7 +63,7 @@ impl Watch {
                 std::thread::sleep(Duration::from_millis(200));
                 let begun = seen.load(SeqCst);
                 let now = start.elapsed().as_millis() as u64;
-                if begun > 0 && now - begun > 3 * LONGEST.as_millis() as u64 {
+                if begun > 0 && now.saturating_sub(begun) > 3 * LONGEST.as_millis() as u64 {
                     eprintln!("{target} does not end with the input {}", shown.display());
                     std::process::abort();
                 }
