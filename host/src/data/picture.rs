@@ -192,7 +192,7 @@ pub(super) mod tests {
         let most = i32::MAX as u32;
         for (width, height) in [(most, most), (most, 1), (1, most)] {
             let said = message(ImageFormat::Png, width, height);
-            assert!(said.contains("expected at most 134217728 pixels"), "{said}");
+            assert!(said.contains("expected at most 134217728"), "{said}");
         }
         let said = message(ImageFormat::Png, 30_000, 5_000);
         assert_eq!(

@@ -24,6 +24,8 @@ pub(super) fn check(node: &Node, schema: &Value) -> Vec<Diagnostic> {
 /// Whether a part of a schema describes the value.
 pub(super) fn admits(node: &Node, part: &Value, schema: &Value) -> bool {
     let mut checker = Checker::new(schema);
+    // It is asked for many parts in turn, each of a few values.
+    checker.fuel = FUEL / 20;
     checker.check(node, part, &At::default(), Keys::OnlyDescribed);
     checker.found.is_empty()
 }

@@ -182,6 +182,7 @@ impl Part {
 #[serde(deny_unknown_fields)]
 pub struct PluginSource {
     /// The dynamic library; a relative path starts at the experiment file's folder.
+    #[schemars(length(min = 1))]
     pub path: PathBuf,
     /// BLAKE3 digest of the file in hexadecimal; a file with another digest is refused.
     #[serde(default)]

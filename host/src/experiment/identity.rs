@@ -6,7 +6,7 @@ use serde_json::{Map, Number, Value, json};
 
 use super::check::admits;
 use super::choice::{Choice, alternatives, choose};
-use super::described::target;
+use super::described::{list, target};
 use super::diagnostic::Place;
 use super::load::Loaded;
 use super::strategy::PartSchemas;
@@ -233,25 +233,31 @@ fn number(value: f64) -> Option<Value> {
 /// the one that was meant.
 pub(super) fn applying<'s>(node: &Node, schema: &'s Value, root: &'s Value) -> Vec<&'s Value> {
     let mut applying = vec![schema];
+    // A schema that refers to itself adds nothing the second time.
+    let add = |applying: &mut Vec<&'s Value>, part: &'s Value| {
+        if !applying.iter().any(|it| std::ptr::eq(*it, part)) {
+            applying.push(part);
+        }
+    };
     let mut next = 0;
     while let Some(&schema) = applying.get(next).filter(|_| next < 64) {
         next += 1;
-        applying.extend(target(schema, root));
-        applying.extend(
-            schema
-                .get("allOf")
-                .and_then(Value::as_array)
-                .into_iter()
-                .flatten(),
-        );
+        for part in target(schema, root)
+            .into_iter()
+            .chain(list(schema, "allOf"))
+        {
+            add(&mut applying, part);
+        }
         for choices in ["oneOf", "anyOf"]
             .iter()
             .filter_map(|it| alternatives(schema, it))
         {
             match choose(node, &choices, root) {
-                Choice::One(one) => applying.push(one),
+                Choice::One(one) => add(&mut applying, one),
                 Choice::Any(several) => {
-                    applying.extend(several.into_iter().find(|it| admits(node, it, root)));
+                    if let Some(one) = several.into_iter().find(|it| admits(node, it, root)) {
+                        add(&mut applying, one);
+                    }
                 }
                 _ => {}
             }

@@ -1,7 +1,10 @@
 //! Files that would block, never end or not fit into memory are refused before they do.
 
+use plugin_api::schemars::Schema;
+use serde_json::{Value, json};
+
 use super::*;
-use crate::experiment::load_sweep;
+use crate::experiment::{Catalog, Kind, PluginInfo, PluginSource, load_sweep};
 
 fn based_on(base: &str) -> Folder {
     let (_, rest) = GOOD.split_once('\n').unwrap();
@@ -216,4 +219,65 @@ fn a_stored_experiment_is_bound_like_any_other() {
         "{said}"
     );
     assert!(damaged("name =", "nmae =").contains("nmae"));
+}
+
+/// A plugin whose options are described by a schema that branches into itself at every step.
+struct Branching;
+
+impl Catalog for Branching {
+    fn schema(&self, kind: Kind, name: &str) -> Option<Schema> {
+        Fake.schema(kind, name)
+    }
+
+    fn known(&self, kind: Kind) -> Vec<String> {
+        Fake.known(kind)
+    }
+
+    fn plugin(&self, name: &str, source: Option<&PluginSource>) -> Result<PluginInfo, String> {
+        let mut info = Fake.plugin(name, source)?;
+        for component in &mut info.components {
+            let own = json!({ "$ref": "#/$defs/own" });
+            let tens = |what: &Value| vec![what.clone(); 10];
+            component.schema = json!({
+                "type": "object",
+                "properties": { "fraction": own, "x": { "$ref": "#", "default": { "x": {}, "y": {} } } },
+                "allOf": tens(&json!({ "$ref": "#" })),
+                "$defs": { "own": { "type": ["object", "number"], "anyOf": tens(&own), "oneOf": tens(&own) } },
+            });
+        }
+        Ok(info)
+    }
+
+    fn known_plugins(&self) -> Vec<String> {
+        Fake.known_plugins()
+    }
+}
+
+#[test]
+fn a_schema_that_branches_into_itself_is_not_followed_without_end() {
+    let folder = Folder::new(&[("lrr.toml", GOOD)]);
+    let start = std::time::Instant::now();
+    for set in [
+        "name=a",
+        "strategy.rewind.1.fraction=x",
+        "strategy.score.x.x={}",
+    ] {
+        // Whether it is taken or not, it comes to an end.
+        let _ = load(
+            &folder.path().join("lrr.toml"),
+            &[set.to_owned()],
+            &Branching,
+        );
+    }
+    assert!(start.elapsed().as_secs() < 60, "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_plugin_without_a_path_is_refused() {
+    let folder = Folder::new(&[("lrr.toml", GOOD)]);
+    let said = folder.report("lrr.toml", &["plugins.mine.path=\"\""]);
+    assert!(
+        said.contains("`plugins.mine.path` must not be empty"),
+        "{said}"
+    );
 }

@@ -12,7 +12,7 @@ pub const IDX: Target = Target {
     name: "idx",
     read: idx,
     dictionary: &["\x1f\u{8b}", "\0\0\x08\x03", "\0\0\0\x03"],
-    mutations: 10_000,
+    mutations: 2000,
     memory: 16,
 };
 
@@ -21,7 +21,7 @@ pub const CIFAR: Target = Target {
     name: "cifar",
     read: cifar,
     dictionary: &[],
-    mutations: 10_000,
+    mutations: 2000,
     memory: 16,
 };
 
@@ -33,7 +33,7 @@ pub const PICTURE: Target = Target {
         "IHDR", "PLTE", "tRNS", "IDAT", "IEND", "iCCP", "zTXt", "iTXt", "gAMA", "fcTL", "acTL",
         "Exif\0\0", "JFIF\0", "Adobe",
     ],
-    mutations: 4000,
+    mutations: 1000,
     // 134 million pixels of eight bytes, and the same as red, green and blue.
     memory: 1600,
 };
@@ -53,7 +53,7 @@ pub const ARCHIVE: Target = Target {
         "777777777777",
         "path=",
     ],
-    mutations: 2000,
+    mutations: 400,
     memory: 16,
 };
 

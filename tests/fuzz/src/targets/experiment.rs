@@ -21,7 +21,7 @@ pub const EXPERIMENT: Target = Target {
     name: "experiment",
     read: experiment,
     dictionary: WORDS,
-    mutations: 1500,
+    mutations: 400,
     memory: 64,
 };
 
@@ -30,7 +30,7 @@ pub const OVERRIDES: Target = Target {
     name: "overrides",
     read: overrides,
     dictionary: WORDS,
-    mutations: 1500,
+    mutations: 400,
     memory: 64,
 };
 

@@ -33,7 +33,7 @@ pub const TENSORS: Target = Target {
         "\"__metadata__\"",
         "\"fc1.weight\"",
     ],
-    mutations: 5000,
+    mutations: 1000,
     memory: 64,
 };
 
@@ -42,7 +42,7 @@ pub const RECORDS: Target = Target {
     name: "records",
     read: records,
     dictionary: JSON,
-    mutations: 1500,
+    mutations: 400,
     memory: 64,
 };
 
@@ -51,7 +51,7 @@ pub const REPORT: Target = Target {
     name: "report",
     read: report,
     dictionary: JSON,
-    mutations: 60,
+    mutations: 20,
     memory: 512,
 };
 

@@ -27,7 +27,7 @@ pub const TEXTS: Target = Target {
         "+",
         "-",
     ],
-    mutations: 20_000,
+    mutations: 2000,
     memory: 16,
 };
 
@@ -41,7 +41,7 @@ fn round<T: std::str::FromStr + ToString + PartialEq>(text: &str) -> Option<T> {
 
 fn texts(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    for line in text.lines() {
+    for line in text.lines().take(100) {
         if let Some(step) = round::<Step>(line) {
             assert!(step.steps(u64::MAX) >= step.steps(1));
         }
