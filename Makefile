@@ -8,9 +8,15 @@ ARGS       ?=
 PREFIX     ?= $(HOME)/.local
 TORCH      ?=
 
+FUZZ_MINUTES ?= 10
+FUZZ_TARGETS ?= $(notdir $(wildcard tests/fuzz/corpus/*))
+
 TARGET  := $(or $(CARGO_TARGET_DIR),target)/release
 DYLIB   := $(if $(filter Darwin,$(shell uname)),dylib,so)
 PLUGINS := $(patsubst plugins/%/Cargo.toml,lib%.$(DYLIB),$(subst -,_,$(wildcard plugins/*/Cargo.toml)))
+
+# What fuzzing finds.
+FOUND   := $(dir $(TARGET))fuzz
 
 # The program looks for its plugins and libtorch beside its real file, so all of it goes into one
 # folder and bin/ gets links to it.
@@ -29,13 +35,14 @@ TORCH_LIB := $(or $(LIBTORCH),.libtorch)/lib
 
 # Cargo runs in parallel by itself; with `make -j` the steps of a target keep their order.
 .NOTPARALLEL:
-.PHONY: help tools libtorch build run test lint smoke check fmt clean install uninstall
+.PHONY: help tools libtorch build run test lint smoke check fuzz fmt clean install uninstall
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "run:      EXPERIMENT=$(EXPERIMENT) ARGS='--set train.epochs=1' ..."
 	@echo "install:  PREFIX=$(PREFIX)"
+	@echo "fuzz:     FUZZ_MINUTES=$(FUZZ_MINUTES) FUZZ_TARGETS='$(FUZZ_TARGETS)'"
 	@echo "libtorch: TORCH=lean (CPU, 0.5 GB), full (CUDA, 4 GB) or a folder with libtorch; the first"
 	@echo "          time the default is full where there is an NVIDIA GPU, later what is there."
 	@echo "          With LIBTORCH set in the environment, that libtorch is used and none is fetched."
@@ -80,6 +87,19 @@ smoke: build ## install into a temporary folder and run that
 
 # The tests come last, so that their summary closes the output.
 check: lint smoke test ## all that CI runs: lint, smoke, test
+
+# The workspace's crates are built once more, with coverage, beside the others in the same folder.
+fuzz: libtorch ## search for inputs that break a reader, FUZZ_MINUTES for each target
+	RUSTC_WORKSPACE_WRAPPER="$$PWD/tests/fuzz/instrument.sh" \
+		cargo build --release -p fuzz --features coverage --bin fuzz-coverage
+	@set -eu; for target in $(FUZZ_TARGETS); do \
+		own=$(FOUND)/$$target; mkdir -p "$$own/inputs"; echo "fuzzing $$target"; \
+		FUZZ_TARGET=$$target $(TARGET)/fuzz-coverage "$$own/inputs" "tests/fuzz/corpus/$$target" \
+			-max_total_time=$$(($(FUZZ_MINUTES) * 60)) -timeout=60 -rss_limit_mb=8192 -max_len=65536 \
+			-print_final_stats=1 -artifact_prefix="$$own/" >"$$own/log" 2>&1 \
+			|| { tail -n 40 "$$own/log"; echo "make: $$target fails; the input is in $$own" >&2; exit 1; }; \
+		grep -E '^stat::number_of_executed_units|^#[0-9]+.DONE' "$$own/log"; \
+	done
 
 fmt: tools ## format the code
 	cargo fmt --all

@@ -237,6 +237,8 @@ as_text!(
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -310,6 +312,53 @@ mod tests {
                 Err(ParsePointError(text.to_owned())),
                 "{text}"
             );
+        }
+    }
+
+    fn own_point() -> impl Strategy<Value = Point> {
+        prop_oneof![
+            Just(Point::Init),
+            Just(Point::SameLevelStart),
+            Just(Point::SameLevelEnd),
+            Just(Point::PreviousLevelStart),
+            Just(Point::PreviousLevelEnd),
+            any::<u64>().prop_map(|it| Point::Step(Step::Epochs(it))),
+            any::<u64>().prop_map(|it| Point::Step(Step::Iterations(it))),
+            any::<u64>().prop_map(Point::LevelStart),
+            any::<u64>().prop_map(Point::LevelEnd),
+        ]
+    }
+
+    fn any_point() -> impl Strategy<Value = Point> {
+        prop_oneof![
+            own_point(),
+            (1u64..).prop_map(Point::InitDraw),
+            ("[^#]{1,20}", own_point()).prop_map(|(run, point)| Point::Run {
+                run,
+                point: Box::new(point),
+            }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn every_point_is_read_as_it_was_written(point in any_point(), level: u64) {
+            let text = point.to_string();
+            prop_assert_eq!(text.parse(), Ok(point.clone()));
+            prop_assert_eq!(text.parse(), Ok(Source::From(point.clone())));
+            let placed = point.at_level(level);
+            prop_assert_eq!(placed.to_string().parse(), Ok(placed.clone()));
+            // What has a level keeps it, but for the level before level 0.
+            if level > 0 {
+                prop_assert_eq!(placed.at_level(level / 2), placed);
+            }
+        }
+
+        #[test]
+        fn what_is_read_of_any_text_is_written_as_the_same_point(text in any::<String>()) {
+            if let Ok(point) = text.parse::<Point>() {
+                prop_assert_eq!(point.to_string().parse(), Ok(point));
+            }
         }
     }
 }

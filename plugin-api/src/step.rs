@@ -100,6 +100,8 @@ impl JsonSchema for Step {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -135,5 +137,40 @@ mod tests {
     fn epochs_become_steps_by_the_length_of_an_epoch() {
         assert_eq!(Step::Epochs(4).steps(32), 128);
         assert_eq!(Step::Iterations(4).steps(32), 4);
+    }
+
+    fn any_step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            any::<u64>().prop_map(Step::Epochs),
+            any::<u64>().prop_map(Step::Iterations)
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn every_time_is_read_as_it_was_written(step in any_step()) {
+            prop_assert_eq!(step.to_string().parse(), Ok(step));
+            let json = serde_json::to_string(&step).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Step>(&json).unwrap(), step);
+        }
+
+        #[test]
+        fn steps_never_overflow_and_grow_with_the_epoch(step in any_step(), short: u64, long: u64) {
+            let (short, long) = (short.min(long), short.max(long));
+            prop_assert!(step.steps(short) <= step.steps(long));
+            let exact = match step {
+                Step::Epochs(epochs) => u128::from(epochs) * u128::from(long),
+                Step::Iterations(steps) => u128::from(steps),
+            };
+            prop_assert_eq!(u128::from(step.steps(long)), exact.min(u128::from(u64::MAX)));
+        }
+
+        #[test]
+        fn a_text_is_a_time_only_if_it_is_digits_and_a_unit(text in "[0-9+\\-. ]{0,22}(ep|it|e|)") {
+            let digits = text.strip_suffix("ep").or(text.strip_suffix("it"));
+            let number = digits.filter(|it| !it.is_empty() && it.bytes().all(|it| it.is_ascii_digit()));
+            let fits = number.is_some_and(|it| it.parse::<u64>().is_ok());
+            prop_assert_eq!(text.parse::<Step>().is_ok(), fits);
+        }
     }
 }

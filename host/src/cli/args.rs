@@ -469,7 +469,7 @@ pub enum DataCommand {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SeedList(pub Vec<u64>);
 
-fn parse_seeds(text: &str) -> Result<SeedList, String> {
+pub(super) fn parse_seeds(text: &str) -> Result<SeedList, String> {
     let number = |text: &str| {
         text.trim()
             .parse::<u64>()

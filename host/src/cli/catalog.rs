@@ -33,7 +33,12 @@ pub struct HostCatalog {
     missing: RefCell<Option<String>>,
     /// The plugins that the experiment uses, from where it says they are.
     used: RefCell<BTreeMap<String, Rc<Plugin>>>,
+    /// The experiment files that are being read because another one names their run.
+    reading: RefCell<Vec<PathBuf>>,
 }
+
+/// Experiment files that name each other's runs in a row at most.
+const MOST_NAMED: usize = 32;
 
 impl HostCatalog {
     /// The catalog of the running program for a command, with runs in this folder.
@@ -45,6 +50,7 @@ impl HostCatalog {
             checksums: RefCell::default(),
             missing: RefCell::default(),
             used: RefCell::default(),
+            reading: RefCell::default(),
         }
     }
 
@@ -95,8 +101,19 @@ impl HostCatalog {
                 real.display()
             ));
         }
-        let loaded = experiment::load(path, &[], self)
-            .map_err(|problems| format!("`{name}` has mistakes:\n{problems}"))?;
+        let reading = self.reading.borrow().clone();
+        if reading.contains(&real) {
+            return Err(format!("`{name}` takes from a run that takes from itself"));
+        }
+        if reading.len() == MOST_NAMED {
+            return Err(format!(
+                "`{name}` is the last of more than {MOST_NAMED} experiments that take from the next"
+            ));
+        }
+        self.reading.borrow_mut().push(real);
+        let loaded = experiment::load(path, &[], self);
+        self.reading.borrow_mut().pop();
+        let loaded = loaded.map_err(|problems| format!("`{name}` has mistakes:\n{problems}"))?;
         let target = self.run_of(&loaded)?;
         if !Path::new(&target.folder).is_dir() {
             return Err(format!(

@@ -38,6 +38,11 @@ use crate::strategy::trial;
 use args::{Args, Command, PluginCommand};
 pub use exit::{Exit, Failure};
 
+/// Reads the value of `--seeds`, for [`crate::fuzzing`].
+pub(crate) fn seeds(text: &str) -> Result<Vec<u64>, String> {
+    args::parse_seeds(text).map(|list| list.0)
+}
+
 /// Parses the command line, does what it says and maps the result to an exit code.
 pub fn main() -> ExitCode {
     let matches = program::command().get_matches();

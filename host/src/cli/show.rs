@@ -8,7 +8,7 @@ use super::args::{Output, ShowArgs};
 use super::exit::{Exit, Failure};
 use super::locate;
 use super::stdout;
-use crate::experiment::Experiment;
+use crate::experiment::{self, Experiment};
 use crate::report;
 use crate::store::{self, RunDir};
 
@@ -74,7 +74,7 @@ fn experiment(run: &RunDir) -> Result<Option<Experiment>, Failure> {
             format!("{} is damaged: {error}", path.display()),
         )
     };
-    toml::from_slice(&bytes)
+    experiment::stored(&bytes)
         .map(Some)
         .map_err(|error| damaged(&error))
 }

@@ -48,7 +48,7 @@ impl Layout {
     }
 
     /// Appends the `count` records of one file.
-    fn parse(
+    pub(super) fn parse(
         &self,
         source: &Source,
         reader: impl Read,

@@ -1,6 +1,7 @@
 //! Finds a dataset's files and reads them without trusting what they say of themselves.
 
 use super::DataError;
+use crate::plain_file;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -80,14 +81,11 @@ pub(super) struct Source {
 impl Source {
     /// Opens the file, which must be a plain one: a pipe would block.
     pub(super) fn open(&self) -> Result<File, DataError> {
-        let file = File::open(&self.path).map_err(DataError::io("open", &self.path))?;
-        let metadata = file
-            .metadata()
-            .map_err(DataError::io("inspect", &self.path))?;
-        if !metadata.is_file() {
-            return Err(self.malformed("it", "a file", "a folder or device"));
-        }
-        Ok(file)
+        use io::ErrorKind::{InvalidInput, IsADirectory};
+        plain_file::open(&self.path).map_err(|error| match error.kind() {
+            InvalidInput | IsADirectory => self.malformed("it", "a file", "a folder or device"),
+            _ => DataError::io("open", &self.path)(error),
+        })
     }
 
     /// Exactly `length` bytes, after which `reader` must end. Never holds more than one byte more,
@@ -199,6 +197,19 @@ mod tests {
         };
         let message = source.open().unwrap_err().to_string();
         assert!(message.contains("should be a file"), "{message}");
+    }
+
+    #[test]
+    fn refuses_a_pipe_without_waiting_for_who_writes_to_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.unwrap().success());
+        let message = Source { name: "toy", path }.open().unwrap_err().to_string();
+        assert!(
+            message.contains("should be a file but is a folder or device"),
+            "{message}"
+        );
     }
 
     #[test]

@@ -50,7 +50,11 @@ impl Source {
         self.parse_idx(self.open()?, shape)
     }
 
-    fn parse_idx(&self, mut reader: impl Read, shape: &[usize]) -> Result<Vec<u8>, DataError> {
+    pub(super) fn parse_idx(
+        &self,
+        mut reader: impl Read,
+        shape: &[usize],
+    ) -> Result<Vec<u8>, DataError> {
         // The first bytes, not the name, tell whether the file is compressed: some servers unpack
         // it on the way. IDX begins with a zero.
         let mut start = [0; 2];

@@ -2,8 +2,9 @@
 
 use super::DataError;
 use super::crop::{ResizedCrop, centre};
-use super::picture::{Picture, decode};
+use super::picture::{MOST_FILE_BYTES, Picture, decode};
 use super::resample::resample;
+use crate::plain_file;
 use crate::rng::{Moment, Purpose, Stream};
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -154,7 +155,8 @@ impl ImageFiles {
             return Ok(());
         }
         let path = self.path(pick.sample);
-        let bytes = std::fs::read(&path).map_err(DataError::io("read", &path))?;
+        let bytes =
+            plain_file::read(&path, MOST_FILE_BYTES).map_err(DataError::io("read", &path))?;
         let picture = decode(&bytes).map_err(|reason| DataError::BadImage { path, reason })?;
         self.cut(&picture, pick, pixels);
         if self.shared.take(picture.pixels.len() as u64) {

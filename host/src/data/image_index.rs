@@ -1,9 +1,10 @@
 //! The files of a folder of images, listed and looked at before anything is trained on them.
 
 use super::DataError;
-use super::picture::{decode, ends_well, format};
+use super::picture::{MOST_FILE_BYTES, decode, ends_well, format};
+use crate::plain_file;
 use rayon::prelude::*;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
@@ -171,7 +172,7 @@ fn look(path: &Path) -> Result<(u64, blake3::Hash), DataError> {
     };
     let last = if end.is_empty() { &start } else { &end };
     if !ends_well(format(&start).map_err(bad)?, last) {
-        let bytes = fs::read(path).map_err(DataError::io("read", path))?;
+        let bytes = plain_file::read(path, MOST_FILE_BYTES).map_err(DataError::io("read", path))?;
         decode(&bytes).map_err(bad)?;
     }
     let mut hasher = blake3::Hasher::new();
@@ -181,15 +182,8 @@ fn look(path: &Path) -> Result<(u64, blake3::Hash), DataError> {
 
 /// Length, first and last bytes of a file; the whole file and nothing if it is short.
 fn ends(path: &Path) -> io::Result<(u64, Vec<u8>, Vec<u8>)> {
-    let mut file = File::open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "it is not a file",
-        ));
-    }
-    let length = metadata.len();
+    let mut file = plain_file::open(path)?;
+    let length = file.metadata()?.len();
     let (mut start, mut end) = (Vec::new(), Vec::new());
     if length <= 2 * LOOK {
         file.read_to_end(&mut start)?;

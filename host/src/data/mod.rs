@@ -12,6 +12,7 @@ mod error;
 mod fashion_mnist;
 pub mod fetch;
 mod folder;
+pub(crate) mod fuzzing;
 #[cfg(test)]
 mod golden;
 mod hidden_neuron;

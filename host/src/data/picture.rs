@@ -1,7 +1,16 @@
 //! JPEG and PNG files as pixels.
 
-use image::{ImageFormat, ImageReader};
+use image::{ImageError, ImageFormat, ImageReader, Limits};
 use std::io::Cursor;
+
+/// No picture has more: the largest of ImageNet has 61 million.
+const MOST_PIXELS: u64 = 1 << 27;
+
+/// Memory for decoding: eight bytes a pixel, which is 16 bits for red, green, blue and opacity.
+const MOST_BYTES: u64 = 8 * MOST_PIXELS;
+
+/// No file of a picture is larger.
+pub(super) const MOST_FILE_BYTES: u64 = 1 << 28;
 
 /// The end marker of a JPEG file; within the scan 0xFF is followed by other bytes.
 const END_OF_IMAGE: [u8; 2] = [0xff, 0xd9];
@@ -51,15 +60,35 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Picture, String> {
     if format == ImageFormat::Jpeg && is_cut_off(bytes) {
         return Err("it is cut off: its end marker is missing".to_owned());
     }
-    let image = ImageReader::with_format(Cursor::new(bytes), format)
-        .decode()
-        .map_err(|error| error.to_string())?
-        .into_rgb8();
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(MOST_BYTES);
+    let open = || {
+        let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+        reader.limits(limits.clone());
+        reader
+    };
+    // The header says how much memory the pixels take, and may say anything.
+    let (width, height) = open().into_dimensions().map_err(reason)?;
+    if u64::from(width) * u64::from(height) > MOST_PIXELS {
+        return Err(format!(
+            "it has {width} x {height} pixels, expected at most {MOST_PIXELS} in all"
+        ));
+    }
+    let image = open().decode().map_err(reason)?.into_rgb8();
     Ok(Picture {
         width: image.width() as usize,
         height: image.height() as usize,
         pixels: image.into_raw(),
     })
+}
+
+fn reason(error: ImageError) -> String {
+    match error {
+        ImageError::Limits(_) => format!(
+            "it would take more than {MOST_BYTES} bytes of memory, expected at most {MOST_PIXELS} pixels"
+        ),
+        other => other.to_string(),
+    }
 }
 
 /// Whether a JPEG lacks its end marker behind the start of the scan. One before, in the small
@@ -129,6 +158,51 @@ pub(super) mod tests {
         let deep = image::ImageBuffer::from_pixel(1, 1, image::Rgb([257u16 * 7, 0, 65535]));
         let decoded = decode(&encode(DynamicImage::ImageRgb16(deep), ImageFormat::Png)).unwrap();
         assert_eq!(decoded.pixels, [7, 0, 255]);
+    }
+
+    /// A picture of this format whose header says that it has this size.
+    fn claiming(format: ImageFormat, width: u32, height: u32) -> Vec<u8> {
+        let mut bytes = file(format, 16, 16, 0);
+        match format {
+            ImageFormat::Png => {
+                bytes[16..20].copy_from_slice(&width.to_be_bytes());
+                bytes[20..24].copy_from_slice(&height.to_be_bytes());
+                let sum = crc32fast(&bytes[12..29]);
+                bytes[29..33].copy_from_slice(&sum.to_be_bytes());
+            }
+            _ => {
+                let frame = bytes.windows(2).position(|it| it == [0xff, 0xc0]).unwrap();
+                bytes[frame + 5..frame + 7].copy_from_slice(&(height as u16).to_be_bytes());
+                bytes[frame + 7..frame + 9].copy_from_slice(&(width as u16).to_be_bytes());
+            }
+        }
+        bytes
+    }
+
+    /// The sum of a PNG's chunk.
+    fn crc32fast(bytes: &[u8]) -> u32 {
+        let mut sum = flate2::Crc::new();
+        sum.update(bytes);
+        sum.sum()
+    }
+
+    #[test]
+    fn refuses_absurd_sizes_by_the_header_alone() {
+        let message = |format, width, height| decode(&claiming(format, width, height)).unwrap_err();
+        let most = i32::MAX as u32;
+        for (width, height) in [(most, most), (most, 1), (1, most)] {
+            let said = message(ImageFormat::Png, width, height);
+            assert!(said.contains("expected at most 134217728"), "{said}");
+        }
+        let said = message(ImageFormat::Png, 30_000, 5_000);
+        assert_eq!(
+            said,
+            "it has 30000 x 5000 pixels, expected at most 134217728 in all"
+        );
+        let said = message(ImageFormat::Jpeg, 65_500, 65_500);
+        assert!(said.contains("expected at most 134217728"), "{said}");
+        // A size that is taken, for which the file has not enough.
+        assert!(decode(&claiming(ImageFormat::Png, 5000, 5000)).is_err());
     }
 
     #[test]

@@ -2,13 +2,13 @@
 
 use super::folder::Source as Complaint;
 use super::image::{ImageOptions, Images, Samples};
-use super::picture::{Picture, decode};
+use super::picture::{MOST_FILE_BYTES, Picture, decode};
 use super::{DataContext, DataError, Dataset, Definition, Source};
+use crate::plain_file;
 use crate::registry::{Entry, Options};
 use plugin_api::schemars::schema_for;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 const NAME: &str = "tiny-imagenet";
@@ -69,10 +69,19 @@ fn load(images: &Images, options: &Options, context: &DataContext) -> Result<Dat
     Ok(images.dataset(train, test, options.augment, context))
 }
 
+/// The text of one of the dataset's lists, the longer of which has 400 KB.
+fn read_list(path: &Path) -> Result<String, DataError> {
+    let bytes = plain_file::read(path, 1 << 24).map_err(DataError::io("read", path))?;
+    String::from_utf8(bytes).map_err(|_| {
+        let (expected, got) = ("UTF-8", "something else");
+        complaint(path.to_owned()).malformed("the text", expected, got)
+    })
+}
+
 /// The classes' identifiers with their numbers.
 fn classes(root: &Path, images: &Images) -> Result<BTreeMap<String, u8>, DataError> {
     let path = root.join(CLASSES);
-    let text = fs::read_to_string(&path).map_err(DataError::io("read", &path))?;
+    let text = read_list(&path)?;
     let mut names: Vec<&str> = text.split_whitespace().collect();
     names.sort_unstable();
     names.dedup();
@@ -110,7 +119,7 @@ fn test(
     images: &Images,
 ) -> Result<Vec<(PathBuf, u8)>, DataError> {
     let path = root.join(ANNOTATIONS);
-    let text = fs::read_to_string(&path).map_err(DataError::io("read", &path))?;
+    let text = read_list(&path)?;
     let mut files = BTreeMap::new();
     for (number, line) in (1..).zip(text.lines()) {
         let mut fields = line.split('\t');
@@ -178,7 +187,8 @@ fn read(images: &Images, root: &Path, files: Vec<(PathBuf, u8)>) -> Result<Sampl
     let places = pixels.par_chunks_exact_mut(3 * plane).zip(&files);
     places.try_for_each(|(pixels, (file, _))| {
         let path = root.join(file);
-        let bytes = fs::read(&path).map_err(DataError::io("read", &path))?;
+        let bytes =
+            plain_file::read(&path, MOST_FILE_BYTES).map_err(DataError::io("read", &path))?;
         let bad = |reason| DataError::BadImage {
             path: path.clone(),
             reason,
@@ -215,6 +225,7 @@ mod tests {
     use super::*;
     use image::ImageFormat;
     use serde_json::json;
+    use std::fs;
     use tch::Device;
 
     const SMALL: Images = Images {

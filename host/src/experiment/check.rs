@@ -18,12 +18,14 @@ use super::tree::{Node, Table, Tree};
 pub(super) fn check(node: &Node, schema: &Value) -> Vec<Diagnostic> {
     let mut checker = Checker::new(schema);
     checker.check(node, schema, &At::default(), Keys::OnlyDescribed);
-    checker.found
+    checker.finish()
 }
 
 /// Whether a part of a schema describes the value.
 pub(super) fn admits(node: &Node, part: &Value, schema: &Value) -> bool {
     let mut checker = Checker::new(schema);
+    // It is asked for many parts in turn, each of a few values.
+    checker.fuel = FUEL / 20;
     checker.check(node, part, &At::default(), Keys::OnlyDescribed);
     checker.found.is_empty()
 }
@@ -49,7 +51,7 @@ pub(super) fn check_options(
     let empty = Value::Object(Default::default());
     let schema = if describes_table { schema } else { &empty };
     checker.check(&options, schema, &at, Keys::Options);
-    checker.found
+    checker.finish()
 }
 
 /// Where the checker stands.
@@ -102,20 +104,46 @@ struct Checker<'a> {
     /// Steps left: a plugin's schema may refer to itself without end.
     fuel: u32,
     depth: u32,
+    /// What was left out for lack of fuel, at first.
+    left_out: Option<(Place, String)>,
 }
+
+/// Values that are checked at most, each once for every part of a schema that describes it.
+const FUEL: u32 = 100_000;
 
 impl<'a> Checker<'a> {
     fn new(root: &'a Value) -> Self {
         Self {
             root,
             found: Vec::new(),
-            fuel: 100_000,
+            fuel: FUEL,
             depth: 0,
+            left_out: None,
         }
     }
 
+    /// The problems that were found. What was not looked at must not pass for checked.
+    fn finish(mut self) -> Vec<Diagnostic> {
+        if let Some((place, name)) = self.left_out {
+            let message = format!("{name} holds more than can be checked");
+            let problem = Diagnostic::new(Some(&place), message)
+                .label(format!("from here on; expected at most {FUEL} values"));
+            self.found.push(problem);
+        }
+        self.found
+    }
+
     fn check(&mut self, node: &Node, schema: &'a Value, at: &At<'a>, keys: Keys) {
-        if self.fuel == 0 || self.depth > 256 || node.value == Tree::Invalid {
+        if node.value == Tree::Invalid {
+            return;
+        }
+        if self.depth > 256 {
+            return; // Only a schema that describes itself leads here.
+        }
+        if self.fuel == 0 {
+            if self.left_out.is_none() {
+                self.left_out = Some((node.place.clone(), at.name()));
+            }
             return;
         }
         self.fuel -= 1;
@@ -296,6 +324,7 @@ impl<'a> Checker<'a> {
     fn check_keys(&mut self, node: &Node, table: &Table, schema: &Value, at: &At<'_>, keys: Keys) {
         let mut described = Described::default();
         described.collect(node, schema, self.root, 0);
+        self.fuel = self.fuel.saturating_sub(described.parts);
         if described.open || (described.keys.is_empty() && keys == Keys::OnlyDescribed) {
             return;
         }

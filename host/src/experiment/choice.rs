@@ -43,9 +43,9 @@ pub(super) fn choose<'s, 'n>(
         .collect();
     match (&fitting[..], &node.value) {
         ([], _) => {
-            let mut expected = Vec::new();
+            let (mut expected, mut left) = (Vec::new(), MOST_NAMED);
             for choice in choices {
-                collect_type_names(choice, root, 0, &mut expected);
+                collect_type_names(choice, root, &mut left, &mut expected);
             }
             Choice::WrongType(expected)
         }
@@ -189,11 +189,15 @@ fn fits(node: &Node, schema: &Value, root: &Value, depth: u32) -> bool {
     })
 }
 
-fn collect_type_names(schema: &Value, root: &Value, depth: u32, names: &mut Vec<String>) {
+/// Alternatives whose types are named: a plugin's schema may have itself among its alternatives.
+const MOST_NAMED: u32 = 1000;
+
+fn collect_type_names(schema: &Value, root: &Value, left: &mut u32, names: &mut Vec<String>) {
     let schema = resolve(schema, root);
-    if depth > 16 {
+    if *left == 0 {
         return;
     }
+    *left -= 1;
     for name in type_names(schema) {
         if !names.contains(&name) {
             names.push(name);
@@ -204,6 +208,6 @@ fn collect_type_names(schema: &Value, root: &Value, depth: u32, names: &mut Vec<
         .filter_map(|it| alternatives(schema, it))
         .flatten()
     {
-        collect_type_names(choice, root, depth + 1, names);
+        collect_type_names(choice, root, left, names);
     }
 }

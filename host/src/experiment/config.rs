@@ -17,7 +17,7 @@ pub struct Experiment {
     #[schemars(regex(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]*$"))]
     pub name: String,
     /// Seeds; each is a whole repetition with its own initial weights and data order.
-    #[schemars(length(min = 1), extend("uniqueItems" = true))]
+    #[schemars(length(min = 1, max = 10_000), extend("uniqueItems" = true))]
     pub seeds: Vec<u64>,
     /// Dataset and its options.
     pub data: Named,
@@ -120,7 +120,7 @@ pub struct Prune {
     /// Density of levels 1, 2, ..., none above the one before, instead of `levels` and `rate`.
     #[serde(default)]
     #[schemars(
-        length(min = 1),
+        length(min = 1, max = 10_000),
         extend("items" = { "type": "number", "exclusiveMinimum": 0.0, "maximum": 1.0 })
     )]
     pub densities: Option<Vec<f64>>,
@@ -182,6 +182,7 @@ impl Part {
 #[serde(deny_unknown_fields)]
 pub struct PluginSource {
     /// The dynamic library; a relative path starts at the experiment file's folder.
+    #[schemars(length(min = 1))]
     pub path: PathBuf,
     /// BLAKE3 digest of the file in hexadecimal; a file with another digest is refused.
     #[serde(default)]

@@ -15,14 +15,21 @@ pub(super) struct Described {
     pub patterns: Vec<String>,
     /// Whether others are allowed too.
     pub open: bool,
+    /// Parts of the schema that were looked at.
+    pub parts: u32,
 }
+
+/// Parts of a schema that are looked at for one table: a plugin's may refer to itself twice, and so
+/// have more than can be counted.
+const MOST_PARTS: u32 = 1000;
 
 impl Described {
     /// Adds what a schema, which applies to `node`, describes.
     pub fn collect(&mut self, node: &Node, schema: &Value, root: &Value, depth: u32) {
-        if depth > 32 {
+        if depth > 32 || self.parts == MOST_PARTS {
             return;
         }
+        self.parts += 1;
         let names = |key| schema.get(key).and_then(Value::as_object);
         self.keys.extend(
             names("properties")

@@ -6,7 +6,7 @@ use serde_json::{Map, Number, Value, json};
 
 use super::check::admits;
 use super::choice::{Choice, alternatives, choose};
-use super::described::target;
+use super::described::{list, target};
 use super::diagnostic::Place;
 use super::load::Loaded;
 use super::strategy::PartSchemas;
@@ -107,7 +107,7 @@ impl Canonical {
                 "model" => named(node, "name", components.get(&Kind::Model)),
                 "train" => train(node, schema, components),
                 "strategy" => strategy(node, parts),
-                key => canonical(node, &schema["properties"][key], schema, 0),
+                key => canonical(node, &schema["properties"][key], schema),
             };
             whole.insert(key.text.clone(), value);
         }
@@ -116,7 +116,7 @@ impl Canonical {
 }
 
 fn train(node: &Node, schema: &Value, components: &BTreeMap<Kind, Value>) -> Value {
-    let mut value = canonical(node, &schema["properties"]["train"], schema, 0);
+    let mut value = canonical(node, &schema["properties"]["train"], schema);
     for (key, kind) in [("optimizer", Kind::Optimizer), ("schedule", Kind::Schedule)] {
         if let Some(node) = node.at(&[key]) {
             value[key] = named(node, "name", components.get(&kind));
@@ -156,7 +156,7 @@ fn named(node: &Node, key: &str, schema: Option<&Value>) -> Value {
     let mut options = node.clone();
     let name = options.table_mut().and_then(|table| table.remove(key));
     let schema = schema.unwrap_or(&Value::Null);
-    let mut value = canonical(&options, schema, schema, 0);
+    let mut value = canonical(&options, schema, schema);
     if let (Some((_, name)), Some(value)) = (name, value.as_object_mut()) {
         value.insert(key.to_owned(), name.to_json());
     }
@@ -164,10 +164,22 @@ fn named(node: &Node, key: &str, schema: Option<&Value>) -> Value {
 }
 
 /// A value without the keys that equal their defaults, and with numbers in one spelling.
-fn canonical(node: &Node, schema: &Value, root: &Value, depth: u32) -> Value {
-    if depth > 256 {
+fn canonical(node: &Node, schema: &Value, root: &Value) -> Value {
+    canonical_within(node, schema, root, 0, &mut 100_000)
+}
+
+/// The same for a value at this depth, while there is fuel left.
+fn canonical_within(
+    node: &Node,
+    schema: &Value,
+    root: &Value,
+    depth: u32,
+    fuel: &mut u32,
+) -> Value {
+    if depth > 256 || *fuel == 0 {
         return node.to_json(); // Only a schema that describes itself leads here.
     }
+    *fuel -= 1;
     let schemas = applying(node, schema, root);
     let keyword = |name| schemas.iter().find_map(|it| it.get(name));
     match &node.value {
@@ -183,7 +195,7 @@ fn canonical(node: &Node, schema: &Value, root: &Value, depth: u32) -> Value {
             .map(|(i, element)| {
                 let first = keyword("prefixItems").and_then(|it| it.get(i));
                 let schema = first.or(keyword("items")).unwrap_or(&Value::Null);
-                canonical(element, schema, root, depth + 1)
+                canonical_within(element, schema, root, depth + 1, fuel)
             })
             .collect(),
         Tree::Table(table) => {
@@ -196,10 +208,10 @@ fn canonical(node: &Node, schema: &Value, root: &Value, depth: u32) -> Value {
                 if property.get(LOCATION).is_some_and(|it| it == true) {
                     continue;
                 }
-                let kept = canonical(node, property, root, depth + 1);
+                let kept = canonical_within(node, property, root, depth + 1, fuel);
                 let default = property.get("default").map(|default| {
                     let default = Node::from_json(default, &Place::whole(0));
-                    canonical(&default, property, root, depth + 1)
+                    canonical_within(&default, property, root, depth + 1, fuel)
                 });
                 if default.as_ref() != Some(&kept) {
                     value.insert(key.text.clone(), kept);
@@ -221,25 +233,31 @@ fn number(value: f64) -> Option<Value> {
 /// the one that was meant.
 pub(super) fn applying<'s>(node: &Node, schema: &'s Value, root: &'s Value) -> Vec<&'s Value> {
     let mut applying = vec![schema];
+    // A schema that refers to itself adds nothing the second time.
+    let add = |applying: &mut Vec<&'s Value>, part: &'s Value| {
+        if !applying.iter().any(|it| std::ptr::eq(*it, part)) {
+            applying.push(part);
+        }
+    };
     let mut next = 0;
     while let Some(&schema) = applying.get(next).filter(|_| next < 64) {
         next += 1;
-        applying.extend(target(schema, root));
-        applying.extend(
-            schema
-                .get("allOf")
-                .and_then(Value::as_array)
-                .into_iter()
-                .flatten(),
-        );
+        for part in target(schema, root)
+            .into_iter()
+            .chain(list(schema, "allOf"))
+        {
+            add(&mut applying, part);
+        }
         for choices in ["oneOf", "anyOf"]
             .iter()
             .filter_map(|it| alternatives(schema, it))
         {
             match choose(node, &choices, root) {
-                Choice::One(one) => applying.push(one),
+                Choice::One(one) => add(&mut applying, one),
                 Choice::Any(several) => {
-                    applying.extend(several.into_iter().find(|it| admits(node, it, root)));
+                    if let Some(one) = several.into_iter().find(|it| admits(node, it, root)) {
+                        add(&mut applying, one);
+                    }
                 }
                 _ => {}
             }

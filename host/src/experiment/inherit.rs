@@ -1,7 +1,6 @@
 //! Reading a file together with the files it is based on.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
@@ -9,6 +8,13 @@ use toml::de::DeTable;
 use super::diagnostic::{Diagnostic, Place};
 use super::problems::Diagnostics;
 use super::tree::{Node, Planter, Table, Tree};
+use crate::plain_file;
+
+/// No experiment file is larger: what people write has a few thousand bytes.
+const MOST_BYTES: u64 = 1 << 20;
+
+/// No chain of files that are based on each other is longer.
+const MOST_BASES: usize = 32;
 
 /// Reads experiment files; keeps the folder of each, where its relative paths start.
 #[derive(Clone, Default)]
@@ -44,6 +50,13 @@ impl Reader {
             let message = format!("`{}` is based on itself", path.display());
             let problem = Diagnostic::new(named_at, message).label("leads back to it");
             self.problems.push(problem);
+            return None;
+        }
+        if chain.len() == MOST_BASES {
+            let message = format!("`{}` is the last of too many bases", path.display());
+            let label = format!("expected at most {MOST_BASES} files that are based on each other");
+            self.problems
+                .push(Diagnostic::new(named_at, message).label(label));
             return None;
         }
         chain.push(identity);
@@ -92,29 +105,18 @@ impl Reader {
     }
 }
 
-/// No experiment file is longer.
-const LONGEST: u64 = 16 << 20;
-
 /// The text of an experiment file. One that another file names may be anything that a stranger wrote
 /// there: a device without end, or a secret that would be shown with its syntax errors.
 pub(super) fn text_of(path: &Path, is_named_by_a_file: bool) -> io::Result<String> {
-    let refuse = |what: &str| Err(io::Error::new(io::ErrorKind::InvalidInput, what.to_owned()));
-    let about = std::fs::metadata(path)?;
-    if !about.is_file() {
-        return refuse("it is no ordinary file");
-    }
+    let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
+    let bytes = plain_file::read(path, MOST_BYTES)?;
     let real = path.canonicalize()?;
     if is_named_by_a_file && real.extension().is_none_or(|it| it != "toml") {
-        return refuse("the name of an experiment file that another one names ends in .toml");
+        return Err(invalid(
+            "the name of an experiment file that another one names ends in .toml",
+        ));
     }
-    let mut text = String::new();
-    File::open(path)?
-        .take(LONGEST + 1)
-        .read_to_string(&mut text)?;
-    match text.len() as u64 > LONGEST {
-        true => refuse("it is too long for an experiment file"),
-        false => Ok(text),
-    }
+    String::from_utf8(bytes).map_err(|_| invalid("stream did not contain valid UTF-8"))
 }
 
 /// `top` laid over `base`: tables are merged key by key, everything else is replaced.

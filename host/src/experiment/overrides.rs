@@ -50,9 +50,11 @@ pub(super) fn parse(overrides: &[String], reader: &mut Reader) -> Vec<Override> 
 
 fn parse_one(text: &str, planter: &mut Planter<'_>) -> Option<Override> {
     let start = planter.offset;
-    // A quoted key may contain an equals sign, so the first one is not always the right one.
+    // A quoted key may contain equals signs, so the first one is not always the right one; but each
+    // trial reads the text up to it, so not all of very many are tried.
     let split = text
         .match_indices('=')
+        .take(32)
         .find_map(|(at, _)| Some((parse_key(&text[..at], planter)?, at + 1)));
     let Some((path, value_at)) = split else {
         let place = planter.place(0..text.len());

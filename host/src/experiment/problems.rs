@@ -9,6 +9,9 @@ use serde_json::{Value, json};
 use super::diagnostic::{Category, Concern, Diagnostic, quoted};
 use crate::printable::{one_line, printable};
 
+/// Problems that are kept and shown.
+const MOST_SHOWN: usize = 100;
+
 /// A file that took part in an experiment, kept for showing its lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct File {
@@ -32,12 +35,20 @@ impl Diagnostics {
         self.files.len() - 1
     }
 
-    /// Adds a problem, unless the same was found at the same place before.
+    /// Adds a problem, unless the same was found at the same place before. Of a file with hundreds,
+    /// the first are enough, and a million would neither fit on a screen nor into memory.
     pub(super) fn push(&mut self, problem: Diagnostic) {
         let same = |it: &Diagnostic| it.place == problem.place && it.message == problem.message;
-        if !self.list.iter().any(same) {
-            self.list.push(problem);
+        if self.list.len() > MOST_SHOWN || self.list.iter().any(same) {
+            return;
         }
+        self.list.push(match self.list.len() {
+            MOST_SHOWN => Diagnostic::new(
+                None,
+                format!("more problems were found than the first {MOST_SHOWN}, which follow"),
+            ),
+            _ => problem,
+        });
     }
 
     /// Adds a problem that has no place in a file.

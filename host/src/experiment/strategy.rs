@@ -11,6 +11,9 @@ use super::problems::Diagnostics;
 use super::tree::{Node, Tree};
 use super::{Catalog, Part, PluginInfo, PluginSource, Slot};
 
+/// Rewind policies that a strategy has at most; each is made and asked before anything trains.
+const MOST_POLICIES: usize = 100;
+
 /// The plugins that an experiment names, loaded once each.
 pub(super) struct Plugins<'a> {
     catalog: &'a dyn Catalog,
@@ -82,7 +85,10 @@ impl<'a> Plugins<'a> {
             Some(Some((source, named_at))) => (Some(source), named_at),
             None => (None, place),
         };
-        if source.is_none() && !self.catalog.known_plugins().iter().any(|it| it == name) {
+        if source.is_none()
+            && !self.loaded.contains_key(name)
+            && !self.catalog.known_plugins().iter().any(|it| it == name)
+        {
             let problem = Diagnostic::new(Some(place), format!("unknown plugin `{name}`"))
                 .known(name, self.known())
                 .note("a plugin that is not shipped is named in `[plugins]`: mine = { path = \"libmine.so\" }");
@@ -152,6 +158,13 @@ impl<'a> Plugins<'a> {
                 rewind.value = Tree::List(vec![rewind.clone()]);
             }
             if let Tree::List(parts) = &mut rewind.value {
+                if parts.len() > MOST_POLICIES {
+                    let message = format!("`strategy.rewind` has {} policies", parts.len());
+                    let problem = Diagnostic::new(Some(&rewind.place), message)
+                        .label(format!("expected at most {MOST_POLICIES}"));
+                    problems.push(problem);
+                    return schemas;
+                }
                 for (i, part) in parts.iter_mut().enumerate() {
                     let path = format!("strategy.rewind.{i}");
                     self.check_part(part, Slot::Rewind, &path, problems, &mut schemas);

@@ -128,6 +128,15 @@ impl Node {
             .try_fold(self, |node, key| node.table()?.get(key))
     }
 
+    /// Number of values: this one and all within it.
+    pub fn values(&self) -> usize {
+        1 + match &self.value {
+            Tree::List(elements) => elements.iter().map(Self::values).sum(),
+            Tree::Table(table) => table.iter().map(|(_, node)| node.values()).sum(),
+            _ => 0,
+        }
+    }
+
     /// `{ key = text }`, all at one place.
     pub fn singleton(key: &str, text: &str, place: &Place) -> Self {
         let entry = (

@@ -45,6 +45,13 @@ pub(super) fn step(home: &SeedDir, level: u64) -> u64 {
         .map_or(0, |checkpoint| checkpoint.position.step)
 }
 
+/// Reads a checkpoint's text, and the components' states in it, for [`crate::fuzzing`].
+pub(crate) fn read_text(bytes: &[u8]) -> Result<(), String> {
+    let checkpoint: Checkpoint =
+        serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    decode(&checkpoint.carry.states).map(|_| ())
+}
+
 /// Removes a seed's checkpoint.
 ///
 /// # Errors

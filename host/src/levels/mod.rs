@@ -19,6 +19,7 @@ mod start;
 
 use std::time::{Duration, Instant};
 
+pub(crate) use checkpoint::read_text as read_checkpoint_text;
 pub use error::RunError;
 pub use event::{Event, Observer};
 pub use points::stored_at;

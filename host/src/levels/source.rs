@@ -133,8 +133,8 @@ impl Levels<'_> {
 
 /// Number of the last level that a stored experiment file asks for.
 fn last_level(file: &Path) -> Option<u64> {
-    let text = std::fs::read_to_string(file).ok()?;
-    let table: toml::Table = text.parse().ok()?;
+    let text = crate::store::read(file).ok()?;
+    let table: toml::Table = toml::from_slice(&text).ok()?;
     let prune = table.get("prune")?;
     match prune.get("densities").and_then(toml::Value::as_array) {
         Some(densities) => Some(densities.len() as u64),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::experiment::{Experiment, Measure};
+use crate::experiment::{self, Experiment, Measure};
 use crate::levels::read_summary;
 use crate::records::{Epoch, LayerRecord, Summary};
 use crate::store::{self, LevelDir, RunDir};
@@ -62,7 +62,7 @@ impl Results {
     pub fn read(run: &Path, seeds: Option<&[u64]>) -> Self {
         let run = RunDir::new(run);
         let text = store::read(&run.file("experiment.toml")).unwrap_or_default();
-        let experiment: Option<Experiment> = toml::from_slice(&text).ok();
+        let experiment = experiment::stored(&text).ok();
         let wanted = match seeds {
             Some(seeds) => seeds.to_vec(),
             None => {

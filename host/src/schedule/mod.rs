@@ -80,6 +80,7 @@ impl Warmup {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -134,5 +135,81 @@ mod tests {
     fn a_warm_up_longer_than_the_level_never_ends() {
         let warm = factors("cosine", json!({"warmup": "20ep"}));
         assert_eq!(warm[39], 0.5);
+    }
+
+    /// The same factors, written down in another way: with times as shares of the level.
+    fn closed_form(name: &str, step: u64, warmup: u64, total: u64, floor: f64, peak: f64) -> f64 {
+        let warm = match step < warmup {
+            true => (step + 1) as f64 / warmup as f64,
+            false => 1.0,
+        };
+        let rest = total.saturating_sub(warmup) as f64;
+        let past = (step.max(warmup) - warmup) as f64;
+        let after_warmup = if past >= rest { 1.0 } else { past / rest };
+        let whole = (step as f64 / total as f64).min(1.0);
+        let quarter = std::f64::consts::FRAC_PI_2;
+        match name {
+            "constant" => warm,
+            "cosine" if step < warmup => warm,
+            "cosine" => floor + (1.0 - floor) * (quarter * after_warmup).cos().powi(2),
+            "linear" if step < warmup => warm,
+            "linear" => floor * after_warmup + (1.0 - after_warmup),
+            "triangular" => {
+                let side = match whole < peak {
+                    true => whole / peak,
+                    false if whole < 1.0 => (1.0 - whole) / (1.0 - peak),
+                    false => 0.0,
+                };
+                warm * (floor * (1.0 - side) + side)
+            }
+            // Milestones at a quarter and a half of the level.
+            _ => {
+                let passed = [total / 4, total / 2]
+                    .iter()
+                    .filter(|it| **it <= step)
+                    .count();
+                warm * [1.0, floor, floor * floor][passed]
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_schedule_is_its_closed_form_and_stays_between_zero_and_one(
+            steps_per_epoch in 1u64..200,
+            epochs in 1u64..50,
+            warmup in 0u64..400,
+            floor in 0.0f64..=1.0,
+            peak in 0.0f64..=1.0,
+        ) {
+            let total = steps_per_epoch * epochs;
+            let span = Span { steps_per_epoch, total_steps: total };
+            for entry in SCHEDULES {
+                let warm = format!("{warmup}it");
+                let options = match entry.name {
+                    "constant" => json!({ "warmup": warm }),
+                    "cosine" | "linear" => json!({ "warmup": warm, "floor": floor }),
+                    "triangular" => json!({ "warmup": warm, "floor": floor, "peak": peak }),
+                    _ => json!({
+                        "warmup": warm, "gamma": floor,
+                        "milestones": [format!("{}it", total / 4), format!("{}it", total / 2)],
+                    }),
+                };
+                let schedule = (entry.build)(options.as_object().unwrap(), span).unwrap();
+                let around = [0, 1, warmup.saturating_sub(1), warmup, warmup + 1, total / 4, total / 3];
+                let ends = [total / 2, total - 1, total, total + 7, u64::MAX];
+                for step in around.into_iter().chain(ends) {
+                    let got = schedule.factor(step);
+                    let expected = closed_form(entry.name, step, warmup, total, floor, peak);
+                    prop_assert!((0.0..=1.0).contains(&got), "{} {step}: {got}", entry.name);
+                    prop_assert!((got - expected).abs() < 1e-9, "{} {step}: {got} {expected}", entry.name);
+                }
+                // Nothing jumps where the warm-up ends, but for a drop that was asked for there.
+                if warmup > 1 && warmup < total && matches!(entry.name, "constant" | "cosine" | "linear") {
+                    prop_assert_eq!(schedule.factor(warmup - 1), 1.0);
+                    prop_assert!((schedule.factor(warmup) - 1.0).abs() < 1e-12);
+                }
+            }
+        }
     }
 }

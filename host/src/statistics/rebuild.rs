@@ -7,7 +7,7 @@ use tch::Device;
 
 use super::StatisticsError;
 use crate::data::{self, DataContext};
-use crate::experiment::Experiment;
+use crate::experiment;
 use crate::store::{self, RunDir, StoreError};
 use crate::trainer::Trainer;
 
@@ -21,7 +21,7 @@ pub fn trainer(run: &RunDir, data_dir: &Path, device: Device) -> Result<Trainer,
         return Err(StatisticsError::NoExperiment(run.path().to_owned()));
     }
     let text = store::read(&path)?;
-    let experiment: Experiment = toml::from_slice(&text).map_err(|error| damaged(&path, &error))?;
+    let experiment = experiment::stored(&text).map_err(|error| damaged(&path, &error))?;
     let context = DataContext {
         data_dir: data_dir.to_owned(),
         device,

@@ -1,12 +1,14 @@
 //! Files that are written whole or not at all.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use tch::{Kind, Tensor};
+
+use crate::plain_file;
 
 /// Why an artifact could not be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -84,7 +86,12 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 /// # Errors
 /// Names the path.
 pub fn read(path: &Path) -> Result<Vec<u8>, StoreError> {
-    fs::read(path).map_err(|source| StoreError::Read {
+    let bytes = plain_file::open(path).and_then(|mut file| {
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    });
+    bytes.map_err(|source| StoreError::Read {
         path: path.to_owned(),
         source,
     })

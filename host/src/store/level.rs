@@ -1,6 +1,7 @@
 //! One finished level of one seed.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -100,6 +101,14 @@ impl LevelDir {
         };
         let done: Done = serde_json::from_slice(&artifact::read(&path)?)
             .map_err(|error| damaged(&path, error.to_string()))?;
+        // Another name would lead out of the folder, where adopting a level removes and links files.
+        let is_name = |name: &str| Path::new(name).file_name() == Some(OsStr::new(name));
+        if let Some(name) = done.digests.keys().find(|name| !is_name(name)) {
+            return Err(damaged(
+                &path,
+                format!("it lists `{name}`, expected names of files beside it"),
+            ));
+        }
         if done.level != self.level {
             return Err(damaged(
                 &path,
@@ -192,6 +201,32 @@ mod tests {
             .finish(&["mask".to_owned(), "end".to_owned()], Value::Null)
             .unwrap();
         level
+    }
+
+    #[test]
+    fn a_list_that_leads_out_of_the_folder_is_refused_and_nothing_is_touched() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        let level = finished(&from);
+        let outside = folder.path().join("precious");
+        fs::write(&outside, b"precious").unwrap();
+        let digest = artifact::digest(&outside).unwrap();
+        for name in ["../../precious", "/etc/passwd", "a/b", "..", "", "mask/"] {
+            let mut done = level.check().unwrap_or_else(|_| Done {
+                level: 3,
+                digests: BTreeMap::new(),
+                carry: Value::Null,
+            });
+            done.digests.insert(name.to_owned(), digest.clone());
+            let text = serde_json::to_vec(&done).unwrap();
+            artifact::write(&level.file(DONE), &text).unwrap();
+            let error = level.check().unwrap_err().to_string();
+            assert!(error.contains(&format!("it lists `{name}`")), "{error}");
+            if let Some(done) = level.done() {
+                LevelDir::new(&to, 3).adopt(&level, &done).unwrap();
+            }
+            assert_eq!(fs::read(&outside).unwrap(), b"precious");
+        }
     }
 
     #[test]

@@ -152,7 +152,101 @@ mod tests {
         assert_eq!(error, NoRoom { asked: 4, room: 3 });
     }
 
+    /// The same in whole numbers: how many of `total` each layer keeps, and whether two remainders are
+    /// equal, where floating point may tell them apart.
+    fn exact(shares: &[u128], capacities: &[u64], total: u64) -> (Vec<u64>, bool) {
+        let mut full = vec![false; shares.len()];
+        let (left, open) = loop {
+            let of_full = (0..shares.len()).filter(|&i| full[i]);
+            let left = u128::from(total) - of_full.map(|i| u128::from(capacities[i])).sum::<u128>();
+            let open: u128 = (0..shares.len())
+                .filter(|&i| !full[i])
+                .map(|i| shares[i])
+                .sum();
+            let over: Vec<usize> = (0..shares.len())
+                .filter(|&i| !full[i] && left * shares[i] > u128::from(capacities[i]) * open)
+                .collect();
+            if over.is_empty() {
+                break (left, open);
+            }
+            over.into_iter().for_each(|i| full[i] = true);
+        };
+        let mut counts = Vec::new();
+        let mut remainders = Vec::new();
+        for i in 0..shares.len() {
+            let exact = left * shares[i];
+            match full[i] || open == 0 {
+                true => counts.push(if full[i] { capacities[i] } else { 0 }),
+                false => {
+                    counts.push((exact / open) as u64);
+                    remainders.push((std::cmp::Reverse(exact % open), i));
+                }
+            }
+        }
+        remainders.sort_unstable();
+        let missing = (total - counts.iter().sum::<u64>()) as usize;
+        for &(_, i) in &remainders[..missing] {
+            counts[i] += 1;
+        }
+        let tie = remainders.windows(2).any(|pair| pair[0].0 == pair[1].0);
+        (counts, tie)
+    }
+
+    fn any_distribution() -> impl Strategy<Value = Distribution> {
+        prop::sample::select(vec![
+            Distribution::Uniform,
+            Distribution::Balanced,
+            Distribution::Erk,
+        ])
+    }
+
     proptest! {
+        #[test]
+        fn counts_are_the_largest_remainders_of_exact_fractions(
+            shapes in prop::collection::vec(prop::collection::vec(1i64..40, 2..5), 1..8),
+            survive in prop::collection::vec(0.0f64..=1.0, 8),
+            share in 0.0f64..=1.0,
+            distribution in any_distribution(),
+        ) {
+            let layers = layers(&shapes);
+            let capacities: Vec<u64> = sizes(&layers).iter().zip(&survive)
+                .map(|(&size, share)| (size as f64 * share) as u64).collect();
+            let total = (share * capacities.iter().sum::<u64>() as f64) as u64;
+            let shares: Vec<u128> = layers.iter().map(|layer| match distribution {
+                Distribution::Uniform => u128::from(layer.len()),
+                Distribution::Balanced => 1,
+                Distribution::Erk => layer.shape.iter().sum::<i64>() as u128,
+            }).collect();
+            let counts = spread(distribution, &layers, &capacities, total).unwrap();
+            let (expected, tie) = exact(&shares, &capacities, total);
+            prop_assert_eq!(counts.iter().sum::<u64>(), total);
+            match tie {
+                false => prop_assert_eq!(counts, expected),
+                // Among equals, the one or the other gets the last weight.
+                true => for (count, expected) in counts.iter().zip(&expected) {
+                    prop_assert!(count.abs_diff(*expected) <= 1);
+                }
+            }
+        }
+
+        /// Largest remainders are not monotone (the Alabama paradox), but nearly: a layer loses at most
+        /// one weight where the total grows by one.
+        #[test]
+        fn one_weight_more_in_all_takes_at_most_one_from_a_layer(
+            shapes in prop::collection::vec(prop::collection::vec(1i64..12, 2..5), 1..6),
+            share in 0.0f64..1.0,
+            distribution in any_distribution(),
+        ) {
+            let layers = layers(&shapes);
+            let capacities = sizes(&layers);
+            let total = (share * capacities.iter().sum::<u64>() as f64) as u64;
+            let fewer = spread(distribution, &layers, &capacities, total).unwrap();
+            let more = spread(distribution, &layers, &capacities, total + 1).unwrap();
+            for (fewer, more) in fewer.iter().zip(&more) {
+                prop_assert!(more + 1 >= *fewer, "{fewer:?} {more:?}");
+            }
+        }
+
         #[test]
         fn counts_sum_exactly_and_no_layer_is_over_full(
             shapes in prop::collection::vec(prop::collection::vec(1i64..40, 2..5), 1..8),

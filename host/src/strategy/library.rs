@@ -22,6 +22,7 @@ use super::guard::Call;
 use super::loader::Plugin;
 use super::sealed::Sealed;
 use super::trial;
+use crate::plain_file;
 
 /// The library's file name for a plugin's name: `random-mask` is `librandom_mask.so` on Linux.
 pub(super) fn file_name(name: &str) -> OsString {
@@ -48,7 +49,7 @@ pub(super) fn plugin_name(path: &Path) -> Option<String> {
 
 /// Whether a file carries a plugin's descriptor, whatever its name. Reads, never loads.
 pub fn is_plugin(path: &Path) -> bool {
-    let bytes = std::fs::read(path).unwrap_or_default();
+    let bytes = plain_file::read(path, LARGEST).unwrap_or_default();
     object::File::parse(bytes.as_slice()).is_ok_and(|file| carries_descriptor(&file))
 }
 
@@ -64,15 +65,7 @@ const LARGEST: u64 = 1 << 30;
 /// A plugin's bytes and their digest. An experiment file may name anything: what is no ordinary file is
 /// not even opened.
 pub(super) fn read(name: &str, path: &Path) -> Result<(Vec<u8>, String), LoadError> {
-    let read = || {
-        let about = std::fs::metadata(path)?;
-        if !about.is_file() || about.len() > LARGEST {
-            let what = format!("it is no file of at most {} GiB", LARGEST >> 30);
-            return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, what));
-        }
-        std::fs::read(path)
-    };
-    let bytes = read().map_err(|source| LoadError::Read {
+    let bytes = plain_file::read(path, LARGEST).map_err(|source| LoadError::Read {
         name: name.to_owned(),
         path: path.to_owned(),
         source,
@@ -163,7 +156,7 @@ pub(super) fn load(candidate: &Candidate<'_>) -> Result<Plugin, LoadError> {
 
 /// What can be seen without loading it. A truncated library kills the process that maps it: its section
 /// table is checked first.
-fn check_sections(bytes: &[u8]) -> Result<(), String> {
+pub(crate) fn check_sections(bytes: &[u8]) -> Result<(), String> {
     let file = object::File::parse(bytes)
         .map_err(|error| format!("is not a dynamic library, or a damaged one ({error})"))?;
     if file.kind() != object::ObjectKind::Dynamic {

@@ -27,8 +27,10 @@ use tch::Tensor;
 pub use check::MaskRule;
 pub use component::{PlacedMask, PlacedRewind, PlacedScore, PlannedWeights, RewindPlan};
 pub use error::{LoadError, ServiceError, StrategyError, Violation};
+pub(crate) use library::check_sections as check_library;
 pub use library::{is_plugin, name_of};
 pub use loader::{Loader, PATH_VARIABLE, Plugin};
+pub(crate) use loan::Owner;
 pub use services::{Scene, Services};
 pub use trust::{Ground, Trust};
 

@@ -385,6 +385,62 @@ mod tests {
         }
     }
 
+    proptest! {
+        #[test]
+        fn who_keeps_more_keeps_all_that_who_keeps_fewer_keeps(
+            scores in prop::collection::vec(awkward_score(), 2..60),
+            fewer in 0usize..60,
+            more in 0usize..60,
+        ) {
+            let layers = layers(&[scores.len() / 2, scores.len() - scores.len() / 2]);
+            let [fewer, more] = [fewer.min(more), fewer.max(more)].map(|it| it.min(scores.len()));
+            let (scores, ones) = (tensors(&layers, &scores), tensors(&layers, &vec![1.0; scores.len()]));
+            let chosen = |total: usize| {
+                let counts = Counts::Total(total as u64);
+                flat(&select(&layers, &scores, &ones, Among::All, &counts).unwrap())
+            };
+            let (small, large) = (chosen(fewer), chosen(more));
+            prop_assert_eq!(small.iter().sum::<f32>() as usize, fewer);
+            prop_assert!(small.iter().zip(&large).all(|(small, large)| small <= large));
+        }
+
+        #[test]
+        fn counts_for_each_layer_choose_in_each_what_a_sort_chooses_there(
+            first in prop::collection::vec(awkward_score(), 1..30),
+            second in prop::collection::vec(awkward_score(), 1..30),
+            shares in (0.0f64..=1.0, 0.0f64..=1.0),
+        ) {
+            let layers = layers(&[first.len(), second.len()]);
+            let all = [&first[..], &second[..]].concat();
+            let ones = tensors(&layers, &vec![1.0; all.len()]);
+            let scores = tensors(&layers, &all);
+            let counts = [(shares.0 * first.len() as f64) as usize, (shares.1 * second.len() as f64) as usize];
+            let per_layer = Counts::PerLayer(counts.map(|it| it as u64).to_vec());
+            let got = select(&layers, &scores, &ones, Among::Survivors, &per_layer).unwrap();
+            let expected = [
+                sorted_reference(&first, &vec![true; first.len()], counts[0]),
+                sorted_reference(&second, &vec![true; second.len()], counts[1]),
+            ];
+            prop_assert_eq!(flat(&got), expected.concat());
+        }
+
+        #[test]
+        fn nan_is_refused_wherever_it_stands_and_whatever_its_bits(
+            mut scores in prop::collection::vec(awkward_score(), 1..40),
+            at in any::<prop::sample::Index>(),
+            payload in 1u32..0x40_0000,
+            negative: bool,
+        ) {
+            let at = at.index(scores.len());
+            scores[at] = f32::from_bits(0x7f80_0000 | payload | u32::from(negative) << 31);
+            let layers = layers(&[scores.len()]);
+            let ones = tensors(&layers, &vec![1.0; scores.len()]);
+            let error = select(&layers, &tensors(&layers, &scores), &ones, Among::All, &Counts::Total(1));
+            let is_named = matches!(error, Err(SelectError::NotANumber { index, .. }) if index == at);
+            prop_assert!(is_named);
+        }
+    }
+
     #[test]
     fn equal_scores_are_chosen_by_lower_index() {
         let layers = layers(&[2, 3]);

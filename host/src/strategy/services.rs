@@ -205,6 +205,7 @@ impl Services<'_> {
             Service::NORMAL => self.draw(read(request)?, Stream::normal),
             Service::PERMUTATION => {
                 let n: usize = read(request)?;
+                room_for::<i64>(n)?;
                 Ok(vec![
                     Tensor::from_slice(&self.stream.permutation(n)).to_device(scene.device()),
                 ])
@@ -222,8 +223,11 @@ impl Services<'_> {
         shapes
             .iter()
             .map(|shape| {
-                let count: i64 = shape.iter().product();
-                let numbers: Vec<f32> = (0..count).map(|_| number(&mut self.stream)).collect();
+                let sizes = shape.iter().map(|&size| usize::try_from(size).ok());
+                let count = sizes.fold(Some(1usize), |all, size| all?.checked_mul(size?));
+                let count = count.ok_or_else(|| failed(format!("{shape:?} is no shape")))?;
+                let mut numbers = room_for(count)?;
+                numbers.extend((0..count).map(|_| number(&mut self.stream)));
                 self.place(&numbers, shape)
             })
             .collect()
@@ -234,6 +238,15 @@ impl Services<'_> {
             .f_view(shape)
             .map(|tensor| tensor.to_device(self.scene.device()))
             .map_err(|error| failed(message(&error)))
+    }
+}
+
+/// Room for so many numbers: an absurd count is refused, where allocating it would end the process.
+fn room_for<T>(count: usize) -> Answer<Vec<T>> {
+    let mut numbers = Vec::new();
+    match numbers.try_reserve_exact(count) {
+        Ok(()) => Ok(numbers),
+        Err(_) => Err(failed(format!("there is no room for {count} numbers"))),
     }
 }
 
@@ -323,5 +336,50 @@ impl HostObject for Services<'_> {
             code: ErrorCode::UNSUPPORTED,
             message: format!("this host does not know call {code}").into(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::{Moment, Purpose};
+    use crate::strategy::still::Still;
+
+    fn refusal(service: Service, request: &str) -> String {
+        let scene = Still::new(&[&[2, 3]], 0);
+        let mut services = Services {
+            scene: &scene,
+            scores: None,
+            stream: Stream::new(0, Purpose::Strategy("test"), Moment::default()),
+            component: "test/test",
+            owner: &Owner::default(),
+        };
+        let answer = services.tensors(service, request.into(), RSlice::from_slice(&[]));
+        let refused = answer.into_result().err().unwrap();
+        refused.message.into_string()
+    }
+
+    #[test]
+    fn more_numbers_than_there_is_room_for_are_refused_and_do_not_end_the_process() {
+        for (shapes, expected) in [
+            (
+                "[[1152921504606846976]]",
+                "no room for 1152921504606846976 numbers",
+            ),
+            (
+                "[[4294967296, 4294967296]]",
+                "[4294967296, 4294967296] is no shape",
+            ),
+            ("[[3, -1]]", "[3, -1] is no shape"),
+        ] {
+            let said = refusal(Service::UNIFORM, shapes);
+            assert!(said.contains(expected), "{said}");
+            assert_eq!(refusal(Service::NORMAL, shapes), said);
+        }
+        let said = refusal(Service::PERMUTATION, "1152921504606846976");
+        assert!(
+            said.contains("no room for 1152921504606846976 numbers"),
+            "{said}"
+        );
     }
 }

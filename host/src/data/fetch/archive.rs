@@ -10,9 +10,12 @@ use std::path::Path;
 /// No member is larger.
 const LIMIT: u64 = 256 << 20;
 
+/// No archive unpacks to more; what lies behind it is not looked at.
+const UNPACKED_LIMIT: u64 = 1 << 30;
+
 /// Unpacks `inside/<member>` for each of `members` to a file beside the archive, then removes the
 /// archive. Other members are left in it, whatever their names.
-pub(super) fn unpack(
+pub(in crate::data) fn unpack(
     name: &'static str,
     archive: &Path,
     inside: &str,
@@ -23,9 +26,11 @@ pub(super) fn unpack(
         path: archive.to_owned(),
     };
     let mut missing: Vec<&str> = members.to_vec();
-    let mut tar = tar::Archive::new(GzDecoder::new(source.open()?));
+    let unpacked = GzDecoder::new(source.open()?).take(UNPACKED_LIMIT);
+    let mut tar = tar::Archive::new(unpacked);
     let unreadable = |error| source.unreadable(error);
-    for entry in tar.entries().map_err(unreadable)? {
+    // Raw: a member that is the long name of the next would be read into memory, however long.
+    for entry in tar.entries().map_err(unreadable)?.raw(true) {
         let mut entry = entry.map_err(unreadable)?;
         // The path is compared, never used: a member can't choose where it goes.
         let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
@@ -129,5 +134,83 @@ pub(super) mod tests {
         let message = result.unwrap_err().to_string();
         assert!(message.contains("cut off"), "{message}");
         assert!(!data.path().join("toy/a.bin").exists());
+    }
+
+    /// A member of any kind that says it has this size.
+    fn member(name: &str, kind: tar::EntryType, size: u64, contents: &[u8]) -> Vec<u8> {
+        let mut header = tar::Header::new_gnu();
+        header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+        header.set_entry_type(kind);
+        header.set_size(size);
+        header.set_mode(0o755);
+        if kind == tar::EntryType::Symlink {
+            header.set_link_name("/etc/passwd").unwrap();
+        }
+        header.set_cksum();
+        let padding = vec![0; contents.len().next_multiple_of(512) - contents.len()];
+        [header.as_bytes(), contents, &padding].concat()
+    }
+
+    fn gz(parts: &[Vec<u8>]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        for part in parts {
+            std::io::Write::write_all(&mut encoder, part).unwrap();
+        }
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn members_of_absurd_size_and_links_are_refused_before_anything_is_written() {
+        use tar::EntryType::{Link, Regular, Symlink};
+        for (kind, size, expected) in [
+            (Regular, u64::MAX >> 1, "of 9223372036854775807 bytes"),
+            (Regular, LIMIT + 1, "expected"),
+            (Symlink, 0, "Symlink of 0 bytes"),
+            (Link, 0, "Link of 0 bytes"),
+        ] {
+            let archive = gz(&[member("toy-bin/a.bin", kind, size, b"short")]);
+            let (data, result) = unpacked(&archive);
+            let message = result.unwrap_err().to_string();
+            let expected = expected.replace("expected", "of 268435457 bytes");
+            assert!(message.contains(&expected), "{message}");
+            assert_eq!(fs::read_dir(data.path().join("toy")).unwrap().count(), 1);
+        }
+    }
+
+    #[test]
+    fn a_long_name_is_neither_held_in_memory_nor_used() {
+        use tar::EntryType::{GNULongName, Regular};
+        let archive = |long: &[u8], size: u64| {
+            gz(&[
+                member("././@LongLink", GNULongName, size, long),
+                member("toy-bin/a.bin", Regular, 5, b"first"),
+                member("toy-bin/b.bin", Regular, 6, b"second"),
+                vec![0; 1024],
+            ])
+        };
+        let (data, result) = unpacked(&archive(b"../../escaped\0", 14));
+        result.unwrap();
+        assert_eq!(fs::read(data.path().join("toy/a.bin")).unwrap(), b"first");
+        // It says that it has a tebibyte: what follows is part of it, and is cut off.
+        let (_data, result) = unpacked(&archive(b"x", 1 << 40));
+        let message = result.unwrap_err().to_string();
+        assert!(message.contains("toy.tar.gz"), "{message}");
+    }
+
+    #[test]
+    fn what_was_unpacked_cannot_be_executed() {
+        use std::os::unix::fs::PermissionsExt;
+        use tar::EntryType::Regular;
+        let (data, result) = unpacked(&gz(&[
+            member("toy-bin/a.bin", Regular, 5, b"first"),
+            member("toy-bin/b.bin", Regular, 6, b"second"),
+            vec![0; 1024],
+        ]));
+        result.unwrap();
+        let mode = fs::metadata(data.path().join("toy/a.bin"))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o111, 0, "{mode:o}");
     }
 }

@@ -11,6 +11,7 @@ use super::folder::Files;
 use super::{DATASETS, DataError, Source};
 use crate::registry::find;
 use apt::Apt;
+pub(super) use archive::unpack;
 use download::Download;
 pub(super) use source::{Origin, Pinned};
 use std::path::{Path, PathBuf};

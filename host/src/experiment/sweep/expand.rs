@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::file::File;
-use crate::experiment::diagnostic::Diagnostic;
+use crate::experiment::diagnostic::{Diagnostic, Place};
 use crate::experiment::inherit::{Reader, overlay};
 use crate::experiment::overrides::Override;
 use crate::experiment::tree::{Key, Node, Table, Tree};
@@ -39,8 +39,52 @@ struct Choice {
     slug: String,
 }
 
+/// No sweep has more cells.
+const MOST_CELLS: usize = 10_000;
+
+/// No sweep's cells have more values together: each is a whole experiment in memory.
+const MOST_VALUES: usize = 10_000_000;
+
+/// The cells and the values that a sweep may still have.
+pub(super) struct Budget {
+    cells: usize,
+    values: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self {
+            cells: MOST_CELLS,
+            values: MOST_VALUES,
+        }
+    }
+}
+
+impl Budget {
+    /// Takes so many cells of so many values each, if they are there.
+    fn take(&mut self, cells: usize, values: usize, place: &Place) -> Result<(), Box<Diagnostic>> {
+        let left = self.cells.checked_sub(cells);
+        let left = left.zip(self.values.checked_sub(cells.saturating_mul(values)));
+        if let Some((cells, values)) = left {
+            *self = Self { cells, values };
+            return Ok(());
+        }
+        let count = match cells {
+            usize::MAX => "far too many".to_owned(),
+            cells => cells.to_string(),
+        };
+        let problem = Diagnostic::new(
+            Some(place),
+            format!("the sweep is too large: {count} cells of {values} values each"),
+        );
+        Err(Box::new(problem.label(format!(
+            "expected at most {MOST_CELLS} cells, and {MOST_VALUES} values in all of them"
+        ))))
+    }
+}
+
 /// The cells of a file that includes no others.
-pub(super) fn expand(file: File, reader: &mut Reader) -> Part {
+pub(super) fn expand(file: File, budget: &mut Budget, reader: &mut Reader) -> Part {
     let mut cells = Vec::new();
     match &file.sweep {
         None => cells.push(Cell {
@@ -51,11 +95,17 @@ pub(super) fn expand(file: File, reader: &mut Reader) -> Part {
             overrides: file.overrides.clone(),
         }),
         Some(sweep) => {
-            let combinations = combinations(sweep.at(&["grid"]), reader);
-            for (method, root) in methods(&file, sweep, reader) {
-                for combination in &combinations {
-                    cells.push(cell(&file, &method, root.clone(), combination));
+            let axes = axes(sweep.at(&["grid"]), reader);
+            match afford(&file, sweep, &axes, budget) {
+                Ok(()) => {
+                    let combinations = cross(axes);
+                    for (method, root) in methods(&file, sweep, reader) {
+                        for combination in &combinations {
+                            cells.push(cell(&file, &method, root.clone(), combination));
+                        }
+                    }
                 }
+                Err(problem) => reader.problems.push(*problem),
             }
             number_twins(&mut cells);
             if reader.problems.is_empty() {
@@ -133,13 +183,39 @@ fn methods(file: &File, sweep: &Node, reader: &mut Reader) -> Vec<(String, Node)
     methods
 }
 
-/// All combinations of the grid's values, the last key changing fastest; one empty combination
-/// without a grid.
-fn combinations(grid: Option<&Node>, reader: &mut Reader) -> Vec<Vec<Choice>> {
+/// Counts the cells before any is made: a short file can stand for more than memory holds.
+fn afford(
+    file: &File,
+    sweep: &Node,
+    axes: &[Vec<Choice>],
+    budget: &mut Budget,
+) -> Result<(), Box<Diagnostic>> {
+    let methods = sweep.at(&["methods"]).and_then(Node::table);
+    let of_methods: Option<Vec<usize>> =
+        methods.map(|table| table.iter().map(|(_, method)| method.values()).collect());
+    let count = of_methods.as_ref().map_or(1, Vec::len);
+    let largest = of_methods.into_iter().flatten().max().unwrap_or(0);
+    let cells = (axes.iter()).fold(count, |cells, axis| cells.saturating_mul(axis.len()));
+    let chosen = axes.iter().map(|axis| {
+        let values = axis.iter().map(|choice| choice.value.values());
+        values.max().unwrap_or(0)
+    });
+    let values = file.root.values() + largest + chosen.sum::<usize>();
+    budget.take(cells, values, &sweep.place)
+}
+
+/// The grid's axes, each with its values.
+fn axes(grid: Option<&Node>, reader: &mut Reader) -> Vec<Vec<Choice>> {
     let mut axes = Vec::new();
     if let Some(table) = grid.and_then(Node::table) {
         find_axes(table, &mut Vec::new(), &mut axes, reader);
     }
+    axes
+}
+
+/// All combinations of the axes' values, the last key changing fastest; one empty combination
+/// without a grid.
+fn cross(axes: Vec<Vec<Choice>>) -> Vec<Vec<Choice>> {
     let mut combinations = vec![Vec::new()];
     for axis in axes {
         combinations = (combinations.iter())

@@ -102,6 +102,8 @@ pub fn load_sweep(
         parts: &mut parts,
         problems: &mut problems,
         chain: Vec::new(),
+        files: 0,
+        budget: expand::Budget::default(),
     };
     let name = collector.collect(path, None);
     if !problems.is_empty() {
@@ -122,7 +124,13 @@ struct Collector<'a> {
     problems: &'a mut Diagnostics,
     /// The files that led here.
     chain: Vec<PathBuf>,
+    /// Files that were read.
+    files: usize,
+    budget: expand::Budget,
 }
+
+/// Files that a sweep reads at most, each counted as often as it is included.
+const MOST_FILES: usize = 1000;
 
 impl Collector<'_> {
     /// Adds the parts of a file and of those that it includes. Returns its name.
@@ -130,6 +138,13 @@ impl Collector<'_> {
         let identity = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         if self.chain.contains(&identity) {
             let message = format!("`{}` includes itself", path.display());
+            self.report(named_at, message);
+            return None;
+        }
+        self.files += 1;
+        if self.files > MOST_FILES {
+            let message =
+                format!("the sweep includes too many files: expected at most {MOST_FILES}");
             self.report(named_at, message);
             return None;
         }
@@ -171,11 +186,15 @@ impl Collector<'_> {
             Some(includes) => {
                 let folder = path.parent().unwrap_or(Path::new("")).to_owned();
                 for (include, place) in includes {
+                    // Files that include each other twice are read twice as often at each step.
+                    if self.files > MOST_FILES {
+                        break;
+                    }
                     self.collect(&folder.join(include), Some((&reader, &place)));
                 }
             }
             None => {
-                let part = expand::expand(file, &mut reader);
+                let part = expand::expand(file, &mut self.budget, &mut reader);
                 if reader.problems.is_empty() {
                     self.parts.push(part);
                 }

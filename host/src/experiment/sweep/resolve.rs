@@ -24,7 +24,12 @@ struct Resolver<'a> {
     /// The first run of each identity: cells that compute the same share it.
     runs: RefCell<BTreeMap<String, RunTarget>>,
     problems: RefCell<Diagnostics>,
+    /// Cells that wait for the one that is being checked.
+    waiting: std::cell::Cell<usize>,
 }
+
+/// Cells that take from each other in a row at most, where none of them was checked before.
+const MOST_WAITING: usize = 32;
 
 enum State {
     Waiting,
@@ -47,6 +52,7 @@ pub(super) fn resolve(
         sources: RefCell::new(vec![BTreeSet::new(); cells.len()]),
         runs: RefCell::default(),
         problems: RefCell::default(),
+        waiting: std::cell::Cell::new(0),
         cells,
     };
     for index in 0..resolver.cells.len() {
@@ -100,6 +106,14 @@ impl Resolver<'_> {
             State::Broken => return Err(format!("`{}` has mistakes of its own", cell.name)),
             State::Waiting => {}
         }
+        if self.waiting.get() == MOST_WAITING {
+            return Err(format!(
+                "`{}` is the last of more than {MOST_WAITING} runs that take from the next: put those \
+                 that others take from first",
+                cell.name
+            ));
+        }
+        self.waiting.set(self.waiting.get() + 1);
         self.states.borrow_mut()[index] = State::Loading;
         let within = Within {
             resolver: self,
@@ -107,6 +121,7 @@ impl Resolver<'_> {
         };
         let reader = self.parts[part].reader.clone();
         let loaded = load_tree(cell.root.clone(), cell.overrides.clone(), reader, &within);
+        self.waiting.set(self.waiting.get() - 1);
         let (state, result) = match loaded {
             Ok(loaded) => match self.catalog.run_of(&loaded) {
                 Ok(run) => {

@@ -186,8 +186,8 @@ fn a_base_that_is_no_experiment_file_is_not_read() {
     for (base, says) in [
         ("secret", "ends in .toml"),
         ("link.toml", "ends in .toml"),
-        ("/dev/zero", "no ordinary file"),
-        (".", "no ordinary file"),
+        ("/dev/zero", "a pipe or a device"),
+        (".", "a folder"),
     ] {
         folder.write("top.toml", &format!("base = \"{base}\"\n"));
         let shown = folder.report("top.toml", &[]);

@@ -2,6 +2,7 @@
 
 mod base;
 mod catalog;
+mod hostile;
 mod identity;
 mod mistakes;
 mod neuron;

@@ -1,5 +1,6 @@
 //! `--set`.
 
+use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
@@ -179,5 +180,78 @@ fn mistakes_are_shown_in_a_file_called_set() {
         ),
     ] {
         assert_eq!(refused(&["seeds=[1]", given]), expected);
+    }
+}
+
+/// Keys of the good file: as it writes them, and as an override does.
+const KEYS: &[(&str, &str, &str)] = &[
+    ("name = ", "\"lrr\"", "name"),
+    ("seeds = ", "[0, 1]", "seeds"),
+    ("hidden = ", "[64]", "model.hidden"),
+    ("epochs = ", "20", "train.epochs"),
+    ("batch_size = ", "128", "train.batch_size"),
+    ("lr = ", "0.1", "train.optimizer.lr"),
+    ("warmup = ", "\"1ep\"", "train.schedule.warmup"),
+    ("levels = ", "14", "prune.levels"),
+    ("score = ", "\"imp/magnitude\"", "strategy.score"),
+    ("fraction = ", "0.2", "strategy.rewind.1.fraction"),
+];
+
+fn value_of(key: &'static str) -> BoxedStrategy<String> {
+    match key {
+        "name" => "[A-Za-z0-9][A-Za-z0-9._-]{0,8}"
+            .prop_map(|it| format!("{it:?}"))
+            .boxed(),
+        "seeds" => prop::collection::btree_set(any::<u64>(), 1..4)
+            .prop_map(|it| format!("{:?}", it.into_iter().collect::<Vec<_>>()))
+            .boxed(),
+        "model.hidden" => prop::collection::vec(1u16.., 0..4)
+            .prop_map(|it| format!("{it:?}"))
+            .boxed(),
+        "train.epochs" | "train.batch_size" => (1u64..).prop_map(|it| it.to_string()).boxed(),
+        "train.optimizer.lr" => (0.0..1e9f64).prop_map(|it| format!("{it:?}")).boxed(),
+        // Not longer than an epoch, which is what training lasts at least.
+        "train.schedule.warmup" => any::<u64>().prop_map(|it| format!("\"{it}it\"")).boxed(),
+        "prune.levels" => (0u64..=10_000).prop_map(|it| it.to_string()).boxed(),
+        "strategy.score" => Just("{ use = \"imp/magnitude\" }".to_owned()).boxed(),
+        _ => (0.0..=1.0f64).prop_map(|it| format!("{it:?}")).boxed(),
+    }
+}
+
+fn changes() -> impl Strategy<Value = Vec<(usize, String)>> {
+    let chosen = prop::sample::subsequence((0..KEYS.len()).collect::<Vec<_>>(), 0..=KEYS.len());
+    let with_values = chosen.prop_flat_map(|keys| {
+        keys.into_iter()
+            .map(|key| (Just(key), value_of(KEYS[key].2)))
+            .collect::<Vec<_>>()
+    });
+    with_values.prop_shuffle()
+}
+
+proptest! {
+    #[test]
+    fn overrides_are_what_editing_the_file_would_be_and_the_result_is_its_own_file(changes in changes()) {
+        let mut edited = GOOD.to_owned();
+        let mut given = Vec::new();
+        for (key, value) in &changes {
+            let (before, old, dotted) = KEYS[*key];
+            let line = format!("{before}{old}");
+            prop_assert!(edited.contains(&line), "{line}");
+            edited = edited.replacen(&line, &format!("{before}{value}"), 1);
+            given.push(format!("{dotted}={value}"));
+        }
+        let given: Vec<&str> = given.iter().map(String::as_str).collect();
+        let (set, edited) = (set(&given), load_text(&edited).unwrap());
+        prop_assert_eq!(&set.text, &edited.text);
+        prop_assert_eq!(&set.experiment, &edited.experiment);
+        let identity = |loaded: &Loaded| crate::experiment::identity(loaded, "data", None).hash;
+        prop_assert_eq!(identity(&set), identity(&edited));
+        // Written out and read again, nothing changes any more.
+        let again = load_text(&set.text).unwrap();
+        prop_assert_eq!(&again.text, &set.text);
+        prop_assert_eq!(&again.experiment, &set.experiment);
+        prop_assert_eq!(identity(&again), identity(&set));
+        let kept = crate::experiment::stored(set.text.as_bytes()).unwrap();
+        prop_assert_eq!(kept, set.experiment);
     }
 }

@@ -1,0 +1,156 @@
+//! Files of a run: somebody else's, or damaged.
+
+use std::fs;
+
+use host::fuzzing;
+use host::records::{Epoch, LayerRecord, read_lines};
+use host::report::{Subject, build};
+use host::store::{RunDir, SweepRecord, read_tensors};
+use host::{levels, neuron, statistics};
+
+use super::Target;
+use crate::scratch::Scratch;
+
+/// A file of tensors.
+pub const TENSORS: Target = Target {
+    name: "tensors",
+    read: tensors,
+    dictionary: &[
+        "{",
+        "}",
+        "[",
+        "]",
+        ":",
+        ",",
+        "\"dtype\"",
+        "\"F32\"",
+        "\"F64\"",
+        "\"I64\"",
+        "\"U8\"",
+        "\"BF16\"",
+        "\"shape\"",
+        "\"data_offsets\"",
+        "\"__metadata__\"",
+        "\"fc1.weight\"",
+    ],
+    mutations: 1000,
+    memory: 64,
+};
+
+/// The JSON of a run, a sweep and a simulation.
+pub const RECORDS: Target = Target {
+    name: "records",
+    read: records,
+    dictionary: JSON,
+    mutations: 400,
+    memory: 64,
+};
+
+/// A run's or a simulation's folder as `host report` reads it.
+pub const REPORT: Target = Target {
+    name: "report",
+    read: report,
+    dictionary: JSON,
+    mutations: 20,
+    memory: 512,
+};
+
+const JSON: &[&str] = &[
+    "{",
+    "}",
+    "[",
+    "]",
+    ":",
+    ",",
+    "\"",
+    "null",
+    "true",
+    "false",
+    "1e999",
+    "\\u0000",
+    "\\ud800",
+    "\n--- ",
+    "experiment.toml",
+    "identity.json",
+    "sweep.json",
+    "neuron.json",
+    "barriers.jsonl",
+    "seed-0/level-00/done.json",
+    "seed-0/level-00/summary.json",
+    "seed-0/level-00/metrics.jsonl",
+    "seed-0/level-00/layers.jsonl",
+    "seed-0/progress/checkpoint.json",
+    "seed-0/failed.json",
+    "\"level\"",
+    "\"epoch\"",
+    "\"digests\"",
+    "\"carry\"",
+    "\"../../x\"",
+    "\"seed\"",
+    "<script>",
+];
+
+fn tensors(bytes: &[u8]) {
+    let files = Scratch::new(&[], "");
+    let path = files.file("end.safetensors");
+    fs::write(&path, bytes).expect("there is room for a small file");
+    if let Ok(tensors) = read_tensors(&path) {
+        for (name, tensor) in tensors {
+            let held = tensor.numel() * tensor.kind().elt_size_in_bytes();
+            assert!(held <= bytes.len(), "`{name}` holds {held} bytes");
+        }
+    }
+}
+
+fn records(bytes: &[u8]) {
+    let files = Scratch::new(bytes, "sweep.json");
+    let run = RunDir::new(files.path());
+    for seed in run.seeds().into_iter().take(3) {
+        let seed = run.seed(seed);
+        for level in 0..2 {
+            let level = seed.level(level);
+            if let Ok(done) = level.check() {
+                let inside = |name: &String| level.path().join(name).parent() == Some(level.path());
+                assert!(done.digests.keys().all(inside));
+            }
+            let _ = (level.done(), levels::read_summary(&level));
+            let _ = read_lines::<Epoch>(&level.file("metrics.jsonl"));
+            let _ = read_lines::<LayerRecord>(&level.file("layers.jsonl"));
+        }
+        if let Ok(text) = fs::read(seed.progress().join("checkpoint.json")) {
+            let _ = fuzzing::checkpoint(&text);
+        }
+    }
+    if let Ok(sweep) = SweepRecord::read(files.path()) {
+        let text = serde_json::to_vec(&sweep).expect("what was read can be written");
+        let again: SweepRecord = serde_json::from_slice(&text).expect("it was just written");
+        assert_eq!(again, sweep);
+    }
+    if let Ok(Some(record)) = neuron::read(files.path()) {
+        let folder = files.file("written");
+        neuron::write(&folder, &record).expect("what was read can be written");
+    }
+    let _ = statistics::recorded(&run);
+    let _ = statistics::check_comparable(&run, &run);
+}
+
+fn report(bytes: &[u8]) {
+    let files = Scratch::new(bytes, "neuron.json");
+    let folder = files.path().to_owned();
+    let out = files.file("out/of");
+    let subject = match (
+        files.file("sweep.json").exists(),
+        files.file("neuron.json").exists(),
+    ) {
+        (true, _) => Subject::Sweep(folder),
+        (_, true) => Subject::Neuron(folder),
+        _ => Subject::Run(folder),
+    };
+    if let Ok(written) = build(&[subject], &out, false) {
+        let page = fs::read_to_string(&written.page).expect("it was just written");
+        assert!(!page.contains("<script>"), "the page runs a foreign script");
+    }
+    // Whatever the names in it, nothing is written beside the report's folder.
+    let beside = fs::read_dir(files.file("out")).map_or(0, Iterator::count);
+    assert!(beside <= 1, "{beside} entries");
+}
