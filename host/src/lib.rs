@@ -41,8 +41,8 @@ pub mod tensorboard;
 // The theory that the experiments test, simulated by itself.
 pub mod neuron;
 
-// What all of them stand on: randomness, text that can be shown, libtorch's missing pieces, signals; and the
-// command line.
+// What all of them stand on: randomness, text that can be shown, libtorch's missing pieces, signals,
+// memory; and the command line.
 pub mod rng;
 
 pub mod printable;
@@ -50,5 +50,7 @@ pub mod printable;
 pub mod shim;
 
 pub mod interrupt;
+
+pub mod memory;
 
 pub mod cli;
