@@ -67,8 +67,8 @@ test: build ## run the tests
 # The same tests are short in `make test`. ATTACK_KILLS is the number for each experiment, ATTACK_FAULTS
 # that of calls that fail for each kind of failure.
 attack: build ## kill runs 50 times each, fail their calls, take their memory: minutes, with a table
-	ATTACK_KILLS=$${ATTACK_KILLS:-50} cargo test --release -p attack --test kills -- --nocapture
-	ATTACK_FAULTS=$${ATTACK_FAULTS:-40} cargo test --release -p attack --test disk --test memory -- --nocapture
+	ATTACK_KILLS=$${ATTACK_KILLS:-50} cargo test --release -p attack kills:: -- --nocapture
+	ATTACK_FAULTS=$${ATTACK_FAULTS:-40} cargo test --release -p attack -- --nocapture --skip kills::
 
 lint: libtorch ## check formatting, clippy and the documentation
 	@cargo fmt --version >/dev/null && cargo clippy --version >/dev/null || { echo "make: cargo fmt and cargo clippy are needed: rustup component add rustfmt clippy" >&2; exit 1; }

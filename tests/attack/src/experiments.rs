@@ -4,9 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use end_to_end::program;
 use image::{Rgb, RgbImage};
 use tempfile::TempDir;
+
+use crate::program;
 
 /// An experiment, with the files that it needs.
 pub struct Experiment {

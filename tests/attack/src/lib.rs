@@ -7,4 +7,5 @@ pub mod campaign;
 pub mod experiments;
 pub mod faults;
 pub mod process;
+pub mod program;
 pub mod tree;

@@ -1,6 +1,5 @@
 //! Killed anywhere, and again and again, a run comes to the same bytes.
 
-#![cfg(target_os = "linux")]
 
 use std::sync::Once;
 

@@ -1,12 +1,11 @@
 //! A disk that is full, broken or read-only ends the run with what could not be written, and costs
 //! nothing: when it is mended, the same command comes to the same bytes.
 
-#![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use attack::experiments::Experiment;
 use attack::faults::{Call, Fault, When, calls, log, strike};
@@ -16,7 +15,7 @@ use attack::tree::{differences, leftovers};
 /// How many calls of a run fail: `ATTACK_FAULTS`, else a few.
 fn faults() -> usize {
     let asked = std::env::var("ATTACK_FAULTS").ok();
-    asked.and_then(|text| text.parse().ok()).unwrap_or(8)
+    asked.and_then(|text| text.parse().ok()).unwrap_or(4)
 }
 
 /// Everything a run does, in little.
@@ -28,12 +27,19 @@ fn tiny() -> Experiment {
     ])
 }
 
-fn uninterrupted(experiment: &Experiment, folder: &Path) -> (PathBuf, Vec<Call>) {
-    let (runs, file) = (folder.join("whole"), folder.join("calls"));
-    let mut command = experiment.command(&runs);
-    log(&mut command, &runs, &file);
-    run(&mut command).expect(0);
-    (runs, calls(&file))
+/// The runs' folder of an uninterrupted run, and its calls.
+fn uninterrupted() -> &'static (PathBuf, Vec<Call>) {
+    static WHOLE: OnceLock<(PathBuf, Vec<Call>)> = OnceLock::new();
+    WHOLE.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("attack-whole");
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).unwrap();
+        let (runs, file) = (folder.join("runs"), folder.join("calls"));
+        let mut command = tiny().command(&runs);
+        log(&mut command, &runs, &file);
+        run(&mut command).expect(0);
+        (runs, calls(&file))
+    })
 }
 
 /// What the user has to be told of a call that failed.
@@ -53,7 +59,7 @@ fn has_bytes(said: &str) -> bool {
 fn fails_and_goes_on(action: &'static str, lasts: bool, when: When) {
     let folder = tempfile::tempdir().unwrap();
     let experiment = tiny();
-    let (whole, all) = uninterrupted(&experiment, folder.path());
+    let (whole, all) = uninterrupted();
     let room = ["open", "write", "mkdir", "link"];
     let no_room = ["ENOSPC", "EDQUOT"].contains(&action);
     let kinds = match (when, no_room) {
@@ -103,7 +109,7 @@ fn fails_and_goes_on(action: &'static str, lasts: bool, when: When) {
             other => panic!("{other:?} at {call:?}\n{said}"),
         }
         run(&mut experiment.command(&runs)).expect(0);
-        let different = differences(&whole, &runs);
+        let different = differences(whole, &runs);
         assert!(different.is_empty(), "{call:?}: {different:#?}");
         assert_eq!(leftovers(&runs), Vec::<PathBuf>::new(), "{call:?}");
         fs::remove_dir_all(&runs).unwrap();
@@ -152,7 +158,7 @@ fn a_file_system_that_becomes_read_only_is_named_and_costs_nothing() {
 fn a_full_disk_under_tensorboards_file_leaves_a_beginning_that_is_completed() {
     let folder = tempfile::tempdir().unwrap();
     let experiment = tiny();
-    let (whole, _) = uninterrupted(&experiment, folder.path());
+    let (whole, _) = uninterrupted();
     let runs = folder.path().join("runs");
     let named = |path: &Path| {
         let found = fs::read_dir(path).unwrap().flatten().map(|it| it.path());
@@ -167,7 +173,7 @@ fn a_full_disk_under_tensorboards_file_leaves_a_beginning_that_is_completed() {
     };
     let report = folder.path().join("report");
     // The run's folder has the same name everywhere.
-    let root = runs.join(named(&whole).file_name().unwrap());
+    let root = runs.join(named(whole).file_name().unwrap());
     let mut command = experiment.command(&runs);
     let fault = Fault {
         root: root.join("tensorboard/seed-0"),
@@ -185,18 +191,18 @@ fn a_full_disk_under_tensorboards_file_leaves_a_beginning_that_is_completed() {
         said.contains("seed 0 is not shown in TensorBoard: failed to write"),
         "{said}"
     );
-    let (whole_events, part) = (events(&whole), events(&runs));
+    let (whole_events, part) = (events(whole), events(&runs));
     assert!(part.len() < whole_events.len());
     assert!(whole_events.starts_with(&part));
     run(&mut experiment.command(&runs)).expect(0);
-    assert!(differences(&whole, &runs).is_empty());
+    assert!(differences(whole, &runs).is_empty());
 }
 
 #[test]
 fn a_real_file_system_that_is_too_small_ends_the_run_and_goes_on_when_there_is_room() {
     let folder = tempfile::tempdir().unwrap();
     let experiment = tiny();
-    let (whole, _) = uninterrupted(&experiment, folder.path());
+    let (whole, _) = uninterrupted();
     let disk = folder.path().join("disk");
     fs::create_dir(&disk).unwrap();
     let mount = |options: &str| {
@@ -215,7 +221,7 @@ fn a_real_file_system_that_is_too_small_ends_the_run_and_goes_on_when_there_is_r
     let (code, said) = (ended.status.code(), ended.stderr);
     let grown = mount("remount,size=64m");
     let again = run(&mut experiment.command(&runs));
-    let different = differences(&whole, &runs);
+    let different = differences(whole, &runs);
     let _ = Command::new("umount").arg(&disk).status();
     assert_eq!(code, Some(5), "{said}");
     assert!(said.contains("No space left on device"), "{said}");

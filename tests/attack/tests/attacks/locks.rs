@@ -1,7 +1,5 @@
 //! One process at a time on one run, whatever became of the last one, and whatever the clock says.
 
-#![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +11,7 @@ use attack::experiments::Experiment;
 use attack::faults::shift_clock;
 use attack::process::{end, run, signal, start};
 use attack::tree::differences;
-use end_to_end::program::{host, only_run, wait_until};
+use attack::program::{host, only_run, wait_until};
 
 fn long() -> Experiment {
     Experiment::new("lrr", 400)

@@ -1,7 +1,5 @@
 //! Who asks the program to stop gets it stopped, soon and in order.
 
-#![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -14,7 +12,7 @@ use std::time::Duration;
 use attack::experiments::Experiment;
 use attack::process::{Ended, end, run, signal, start};
 use attack::tree::{differences, leftovers};
-use end_to_end::program::{only_run, wait_until};
+use attack::program::{only_run, wait_until};
 
 /// One at a time: what is measured here is time.
 fn alone() -> MutexGuard<'static, ()> {

@@ -1,7 +1,5 @@
 //! A sweep stands the end of its own process and of those that it started.
 
-#![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -13,7 +11,7 @@ use std::time::{Duration, Instant};
 use attack::faults::{Fault, When, calls, strike};
 use attack::process::{end, run, signal, start};
 use attack::tree::{differences, leftovers};
-use end_to_end::program::{host, only_run, wait_until};
+use attack::program::{host, only_run, wait_until};
 
 struct Desk {
     folder: tempfile::TempDir,

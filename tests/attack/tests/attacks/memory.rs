@@ -1,7 +1,5 @@
 //! A run that gets no more memory says so, with a number and what to do, and loses nothing.
 
-#![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +10,7 @@ use std::time::Duration;
 use attack::experiments::Experiment;
 use attack::process::{end, run, start};
 use attack::tree::differences;
-use end_to_end::program::{only_run, wait_until};
+use attack::program::{only_run, wait_until};
 
 /// A size that the system reports of a process, in KiB: `VmPeak`, `VmSize`.
 fn size(child: &Child, name: &str) -> Option<u64> {
@@ -59,7 +57,7 @@ fn large(name: &'static str) -> Experiment {
 
 fn limits() -> usize {
     let asked = std::env::var("ATTACK_FAULTS").ok();
-    asked.and_then(|text| text.parse().ok()).unwrap_or(5)
+    asked.and_then(|text| text.parse().ok()).unwrap_or(2)
 }
 
 fn stands_every_limit(name: &'static str) {
@@ -73,7 +71,7 @@ fn stands_every_limit(name: &'static str) {
             .exists()
     );
     // What the program takes to be up at all.
-    let least = needs(Command::new(end_to_end::program::host()).arg("--version"));
+    let least = needs(Command::new(attack::program::host()).arg("--version"));
     let mut hit = 0;
     for part in 1..=limits() as u64 {
         let limit = least + (most - least) * part / (limits() as u64 + 1);
