@@ -1,7 +1,10 @@
 //! Memory that was not to be had, as those say it who ask for it.
 
 /// What says that memory ran out: libtorch on the CPU and on a GPU, C++, the system, and this module.
-const SIGNS: [&str; 7] = [
+/// oneDNN tells nothing more of a primitive whose memory it does not get; one that it does not have at
+/// all would fail at a network's first step.
+const SIGNS: [&str; 8] = [
+    "could not create a primitive",
     "can't allocate memory",
     "not enough memory",
     "out of memory",

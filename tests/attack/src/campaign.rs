@@ -175,7 +175,8 @@ impl Outcome {
 /// A kind of call, and where in it.
 fn pick(stream: &mut Draw) -> (&'static str, When) {
     let kind = [
-        "write", "write", "rename", "rename", "sync", "open", "unlink", "mkdir", "link",
+        "write", "write", "write", "rename", "rename", "sync", "sync", "open", "unlink", "mkdir",
+        "link",
     ];
     let kind = kind[stream.below(kind.len() as u64) as usize];
     let when = match (kind, stream.below(3)) {

@@ -97,7 +97,10 @@ pub fn wait_until(child: &mut Child, what: &str, mut done: impl FnMut() -> bool)
     let start = Instant::now();
     while !done() {
         let ended = child.try_wait().expect("the child can be asked");
-        assert!(ended.is_none(), "the program ended ({ended:?}) before {what}");
+        assert!(
+            ended.is_none(),
+            "the program ended ({ended:?}) before {what}"
+        );
         if start.elapsed() > Duration::from_secs(120) {
             let _ = child.kill();
             panic!("not within two minutes: {what}");

@@ -1,7 +1,6 @@
 //! A disk that is full, broken or read-only ends the run with what could not be written, and costs
 //! nothing: when it is mended, the same command comes to the same bytes.
 
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,6 +1,5 @@
 //! Killed anywhere, and again and again, a run comes to the same bytes.
 
-
 use std::sync::Once;
 
 use attack::campaign::{attack, head, kills};

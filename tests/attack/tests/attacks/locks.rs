@@ -1,6 +1,5 @@
 //! One process at a time on one run, whatever became of the last one, and whatever the clock says.
 
-
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command};
@@ -10,8 +9,8 @@ use std::time::{Duration, Instant};
 use attack::experiments::Experiment;
 use attack::faults::shift_clock;
 use attack::process::{end, run, signal, start};
-use attack::tree::differences;
 use attack::program::{host, only_run, wait_until};
+use attack::tree::differences;
 
 fn long() -> Experiment {
     Experiment::new("lrr", 400)
@@ -45,7 +44,11 @@ fn a_lock_left_by_a_dead_process_is_taken_over_with_a_note() {
     let dead = child.id();
     end(child, Duration::from_secs(10));
     let mut next = start(&mut loud(&long(), runs.path()));
-    wait_for(&mut next, runs.path(), "seed-1/level-00/start.safetensors");
+    let own = format!("\"pid\":{},", next.id());
+    let lock = only_run(runs.path(), "lrr").join("lock");
+    wait_until(&mut next, "its lock", || {
+        fs::read_to_string(&lock).is_ok_and(|text| text.contains(&own))
+    });
     signal(&next, "TERM");
     let said = end(next, Duration::from_secs(60)).expect(4).stderr;
     let note = format!("took over the lock of process {dead} on ");
@@ -71,7 +74,7 @@ fn a_process_that_is_stopped_in_its_tracks_still_holds_its_run() {
 #[test]
 fn a_run_waits_for_another_that_trains_its_dense_level_and_can_be_stopped_meanwhile() {
     let runs = tempfile::tempdir().unwrap();
-    let short = |name: &'static str| Experiment::new(name, 100);
+    let short = |name: &'static str| Experiment::new(name, 30);
     let mut first = start(&mut short("lrr").rare(runs.path()));
     wait_for(&mut first, runs.path(), "seed-1/level-00/start.safetensors");
     signal(&first, "STOP");

@@ -1,6 +1,5 @@
 //! Who asks the program to stop gets it stopped, soon and in order.
 
-
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -11,8 +10,8 @@ use std::time::Duration;
 
 use attack::experiments::Experiment;
 use attack::process::{Ended, end, run, signal, start};
-use attack::tree::{differences, leftovers};
 use attack::program::{only_run, wait_until};
+use attack::tree::{differences, leftovers};
 
 /// One at a time: what is measured here is time.
 fn alone() -> MutexGuard<'static, ()> {
@@ -64,7 +63,7 @@ fn sigterm_and_ctrl_c_checkpoint_and_leave_within_two_seconds() {
         let folder = tempfile::tempdir().unwrap();
         let [whole, stopped] = ["whole", "stopped"].map(|it| folder.path().join(it));
         run(&mut experiment.rare(&whole)).expect(0);
-        for (number, level) in [("TERM", 0), ("INT", 1), ("TERM", 1)] {
+        for (number, level) in [("TERM", 0), ("INT", 1), ("TERM", 2)] {
             let mut child = start(&mut experiment.rare(&stopped));
             wait_for(
                 &mut child,
@@ -127,46 +126,43 @@ fn a_plugin_that_does_not_return_keeps_nobody_from_stopping() {
 }
 
 /// Evaluates for long: as many samples to evaluate on as to train on.
-const NEURON: [&str; 5] = [
-    "data={ name = \"hidden-neuron\", dimension = 64, samples = 12000 }",
-    "model={ name = \"mlp\", hidden = [768, 768] }",
+const NEURON: [&str; 6] = [
+    "data={ name = \"hidden-neuron\", dimension = 64, samples = 10000 }",
+    "model={ name = \"mlp\", hidden = [640, 640] }",
     "train.loss=mse",
     "train.optimizer.lr=0.001",
     "prune.levels=1",
+    "train.batch_size=1000",
 ];
 
 #[test]
 fn an_evaluation_is_left_and_made_again() {
     let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
-    for every in ["\"1ep\"", "\"5ep\""] {
-        let experiment = Experiment::new("lrr", 2)
-            .with(&NEURON)
-            .with(&[&format!("train.evaluate_every={every}")]);
-        let [whole, stopped] = ["whole", "stopped"].map(|it| folder.path().join(it));
-        run(&mut experiment.rare(&whole)).expect(0);
-        // After the last record of the level there is nothing but its evaluation.
-        let mut child = start(experiment.rare(&stopped).arg("--json"));
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let last = |line: &String| line.contains("\"epoch\":1,") && line.contains("\"seed\":1");
-        assert!(lines.by_ref().map_while(Result::ok).any(|line| last(&line)));
-        signal(&child, "TERM");
-        let rest: Vec<String> = lines.map_while(Result::ok).collect();
-        end(child, Duration::from_secs(60)).expect(4);
-        assert!(
-            !rest.iter().any(|line| line.contains("level-done")),
-            "{rest:?}"
-        );
-        let ended = run(experiment.rare(&stopped).arg("--json")).expect(0);
-        // Its steps are not made again.
-        let first = ended.stdout.lines().next().unwrap().to_owned();
-        let value: serde_json::Value = serde_json::from_str(&first).unwrap();
-        assert_eq!(value["event"], "level-started");
-        assert_eq!(value["step"], value["steps"], "{first}");
-        assert_same(&whole, &stopped);
-        fs::remove_dir_all(&whole).unwrap();
-        fs::remove_dir_all(&stopped).unwrap();
-    }
+    let experiment = Experiment::new("lrr", 2)
+        .with(&NEURON)
+        .with(&["train.evaluate_every=\"5ep\""]);
+    let [whole, stopped] = ["whole", "stopped"].map(|it| folder.path().join(it));
+    run(&mut experiment.rare(&whole)).expect(0);
+    // After the last record of the level there is nothing but its evaluation.
+    let mut child = start(experiment.rare(&stopped).arg("--json"));
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let last = |line: &String| line.contains("\"epoch\":1,") && line.contains("\"seed\":1");
+    assert!(lines.by_ref().map_while(Result::ok).any(|line| last(&line)));
+    signal(&child, "TERM");
+    let rest: Vec<String> = lines.map_while(Result::ok).collect();
+    end(child, Duration::from_secs(60)).expect(4);
+    assert!(
+        !rest.iter().any(|line| line.contains("level-done")),
+        "{rest:?}"
+    );
+    let ended = run(experiment.rare(&stopped).arg("--json")).expect(0);
+    // Its steps are not made again.
+    let first = ended.stdout.lines().next().unwrap().to_owned();
+    let value: serde_json::Value = serde_json::from_str(&first).unwrap();
+    assert_eq!(value["event"], "level-started");
+    assert_eq!(value["step"], value["steps"], "{first}");
+    assert_same(&whole, &stopped);
 }
 
 #[test]
@@ -229,10 +225,11 @@ fn a_second_ctrl_c_does_not_wait_for_a_long_step() {
     let mut child = start(&mut experiment.rare(folder.path()));
     wait_until(&mut child, "the first step", || {
         let runs = fs::read_dir(folder.path()).into_iter().flatten().flatten();
+        // The last file before the first step.
         runs.map(|run| run.path().join("seed-1/level-00/start.safetensors"))
             .any(|it| it.exists())
     });
-    thread::sleep(Duration::from_millis(1000));
+    thread::sleep(Duration::from_millis(2000));
     signal(&child, "INT");
     thread::sleep(Duration::from_millis(1500));
     assert!(

@@ -1,6 +1,5 @@
 //! A sweep stands the end of its own process and of those that it started.
 
-
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -10,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use attack::faults::{Fault, When, calls, strike};
 use attack::process::{end, run, signal, start};
-use attack::tree::{differences, leftovers};
 use attack::program::{host, only_run, wait_until};
+use attack::tree::{differences, leftovers};
 
 struct Desk {
     folder: tempfile::TempDir,
