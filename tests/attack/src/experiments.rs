@@ -71,8 +71,7 @@ impl Experiment {
     }
 
     /// A residual net on generated images, which are cropped and mirrored at random; its seeds train one
-    /// after the other. Not in `channels_last` order: with so few channels, oneDNN's backward pass then
-    /// writes where it must not, and glibc ends the process with "corrupted double-linked list".
+    /// after the other.
     fn convolution(epochs: usize) -> Self {
         let folder = tempfile::tempdir().expect("temporary folders can be made");
         pictures(&folder.path().join("data"));
@@ -91,7 +90,6 @@ impl Experiment {
              [train]\n\
              epochs = {}\n\
              batch_size = 8\n\
-             channels_last = false\n\
              evaluate_every = \"2ep\"\n\
              optimizer = {{ name = \"sgd\", lr = 0.05, momentum = 0.9 }}\n\
              [prune]\n\
