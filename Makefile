@@ -35,7 +35,7 @@ TORCH_LIB := $(or $(LIBTORCH),.libtorch)/lib
 
 # Cargo runs in parallel by itself; with `make -j` the steps of a target keep their order.
 .NOTPARALLEL:
-.PHONY: help tools libtorch build run test lint smoke check fuzz fmt clean install uninstall
+.PHONY: help tools libtorch build run test attack lint smoke check fuzz fmt clean install uninstall
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -70,6 +70,12 @@ run: build ## run an experiment
 # The tests load the plugins, which cargo builds as libraries only when asked to build.
 test: build ## run the tests
 	cargo test --release --workspace
+
+# The same tests are short in `make test`. ATTACK_KILLS is the number for each experiment, ATTACK_FAULTS
+# that of calls that fail for each kind of failure.
+attack: build ## kill runs 50 times each, fail their calls, take their memory: minutes, with a table
+	ATTACK_KILLS=$${ATTACK_KILLS:-50} cargo test --release -p attack kills:: -- --nocapture
+	ATTACK_FAULTS=$${ATTACK_FAULTS:-40} cargo test --release -p attack -- --nocapture --skip kills::
 
 lint: libtorch ## check formatting, clippy and the documentation
 	@cargo fmt --version >/dev/null && cargo clippy --version >/dev/null || { echo "make: cargo fmt and cargo clippy are needed: rustup component add rustfmt clippy" >&2; exit 1; }

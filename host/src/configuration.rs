@@ -233,7 +233,7 @@ fn change(
             source,
         })?;
     }
-    let _lock = Lock::wait(&path.with_extension("lock"))?;
+    let _lock = Lock::wait(&path.with_extension("lock"), &|| false)?;
     let text = text(path)?.unwrap_or_default();
     let known = parse(path, text.clone())?;
     let mut document: DocumentMut = text.parse().map_err(|error| ConfigurationError::Read {

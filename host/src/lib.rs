@@ -41,8 +41,8 @@ pub mod tensorboard;
 // The theory that the experiments test, simulated by itself.
 pub mod neuron;
 
-// What all of them stand on: randomness, text that can be shown, libtorch's missing pieces, signals, files
-// that somebody else may have put there; and the command line.
+// What all of them stand on: randomness, text that can be shown, libtorch's missing pieces, signals,
+// memory, files that somebody else may have put there; and the command line.
 pub mod rng;
 
 pub mod printable;
@@ -52,6 +52,8 @@ pub mod shim;
 pub mod interrupt;
 
 pub mod plain_file;
+
+pub mod memory;
 
 pub mod cli;
 

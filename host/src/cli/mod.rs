@@ -28,10 +28,13 @@ mod tensorboard;
 mod watch;
 
 use std::process::ExitCode;
+use std::sync::Mutex;
 
 use clap::FromArgMatches;
 use indicatif::MultiProgress;
+use serde_json::json;
 
+use crate::memory::{shortage, text_of};
 use crate::strategy::guard::{self, Farewell, Limits};
 use crate::strategy::trial;
 
@@ -52,10 +55,23 @@ pub fn main() -> ExitCode {
     };
     let bars = MultiProgress::new();
     args.output.start_logging(&bars);
-    let output = &args.output;
     guard::watch(limits(&args.command), farewell(&args));
-    let result = match &args.command {
-        Command::Run(run) => run::run(run, output, &bars),
+    let result = catch(|| obey(&args, &bars));
+    let exit = match result {
+        Ok(exit) => exit,
+        Err(failure) => {
+            failure.report(&args.output);
+            failure.exit
+        }
+    };
+    guard::leave();
+    exit.into()
+}
+
+fn obey(args: &Args, bars: &MultiProgress) -> Result<Exit, Failure> {
+    let output = &args.output;
+    match &args.command {
+        Command::Run(run) => run::run(run, output, bars),
         Command::Plan(plan) => plan::plan(plan, output),
         Command::Show(show) => show::show(show, output),
         Command::Report(report) => report::report(report, output),
@@ -65,17 +81,53 @@ pub fn main() -> ExitCode {
         Command::Barrier(barrier) => barrier::barrier(barrier, output),
         Command::Tensorboard(args) => tensorboard::tensorboard(args, output),
         Command::Plugin(command) => plugin::plugin(command, output),
-        Command::Data(command) => data::data(command, output, &bars),
+        Command::Data(command) => data::data(command, output, bars),
         Command::Completions { shell } => man::completions(*shell),
         Command::Man => man::man(),
-    };
-    match result {
-        Ok(exit) => exit.into(),
-        Err(failure) => {
-            failure.report(&args.output);
-            failure.exit.into()
-        }
     }
+}
+
+/// Makes a failure of a panic. `tch` panics of what libtorch refuses, memory above all.
+fn catch(work: impl FnOnce() -> Result<Exit, Failure>) -> Result<Exit, Failure> {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        let place = place.unwrap_or_else(|| "an unknown place".to_owned());
+        let text = text_of(panic.payload());
+        match std::thread::current().name() {
+            Some("main") => log::debug!("panic at {place}: {text}"),
+            name => log::error!("thread `{}` failed at {place}: {text}", name.unwrap_or("?")),
+        }
+        // The place is all that the panic's own value lacks.
+        if let Ok(mut last) = LAST_PANIC.lock() {
+            *last = place;
+        }
+    }));
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)) {
+        Ok(result) => result,
+        Err(panic) => Err(Failure::new(Exit::Failed, panicked(text_of(&*panic)))),
+    }
+}
+
+/// Where the last panic was.
+static LAST_PANIC: Mutex<String> = Mutex::new(String::new());
+
+fn panicked(text: &str) -> String {
+    if let Some(shortage) = shortage(text) {
+        return format!(
+            "{shortage}; make memory free or raise the limit; what is stored is whole: the same command goes \
+             on from there"
+        );
+    }
+    let text = text
+        .split("\\nException raised from")
+        .next()
+        .unwrap_or(text);
+    let place = LAST_PANIC.lock().map(|last| last.clone());
+    format!(
+        "the program failed at {}: {text}; this is a bug of the program, please report it; what is stored is \
+         whole: the same command goes on from there",
+        place.unwrap_or_default()
+    )
 }
 
 /// What the calls of plugins may cost.
@@ -98,9 +150,18 @@ fn farewell(args: &Args) -> Farewell {
         (_, true) => exit::as_json,
         (_, false) => |message| format!("error: {message}"),
     };
+    let own: fn(&str) -> String = match args.output.json {
+        true => |message| json!({ "error": message, "exit": Exit::Failed as u8 }).to_string(),
+        false => |message| format!("error: {message}"),
+    };
     Farewell {
         line,
         exit: Exit::Plugin as i32,
+        own: own(
+            "the program was ended from within, for want of memory or of threads if nothing above says \
+             otherwise; what is stored is whole: the same command goes on from there",
+        ),
+        own_exit: Exit::Failed as i32,
     }
 }
 

@@ -24,6 +24,9 @@ use crate::shim;
 use crate::store::{self, RunDir};
 use crate::trainer::Trainer;
 
+/// Within this time a run ends whose sweep was killed: it makes its step and writes its checkpoint.
+const ORPHAN_ENDS: Duration = Duration::from_secs(30);
+
 /// Runs an experiment, or goes on with it.
 ///
 /// # Errors
@@ -35,6 +38,10 @@ pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit
         FileKind::Experiment => {}
     }
     spin::sleep_soon(args.place.threads());
+    let interrupt = listen()?;
+    if args.until_stdin_closes {
+        interrupt.follow(std::io::stdin());
+    }
     let mut read = assemble::read(&args.experiment, &args.place.runs)?;
     let device = args.place.device;
     if device.is_cuda() {
@@ -47,15 +54,6 @@ pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit
     let trainer = read.trainer(data, device)?;
     let (run, dense) = folders(&args.place, &trainer, &read, &identities);
     let experiment = &read.loaded.experiment;
-    let interrupt = Interrupt::listen(Exit::Interrupted as i32).map_err(|error| {
-        Failure::new(
-            Exit::Failed,
-            format!("failed to listen to signals: {error}"),
-        )
-    })?;
-    if args.until_stdin_closes {
-        interrupt.stop_when_closed(std::io::stdin());
-    }
     let levels = Levels {
         experiment,
         trainer: &trainer,
@@ -69,9 +67,12 @@ pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit
     for seed in &read.seeds {
         levels.stored_steps(seed).map_err(Failure::bad_input)?;
     }
-    let _lock = run
-        .lock()
-        .map_err(|error| Failure::new(Exit::Failed, error))?;
+    let lock = match args.until_stdin_closes {
+        // The process before it was led by a sweep that was killed, and is on its way out.
+        true => run.lock_within(ORPHAN_ENDS),
+        false => run.lock(),
+    };
+    let _lock = lock.map_err(|error| Failure::new(Exit::Failed, error))?;
     describe(&run, &dense, &read, &identities, args)?;
     let mut watcher = Watcher::new(output, bars, experiment, &run);
     let outcome = levels.run(&mut read.seeds, &mut watcher);
@@ -107,6 +108,14 @@ pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit
             Ok(Exit::Failed)
         }
     }
+}
+
+/// Listens to signals.
+pub fn listen() -> Result<Interrupt, Failure> {
+    Interrupt::listen(Exit::Interrupted as i32).map_err(|error| {
+        let text = format!("failed to listen to signals: {error}");
+        Failure::new(Exit::Failed, text)
+    })
 }
 
 /// Collects the finished levels of all seeds that the run ever had and writes them as CSV.

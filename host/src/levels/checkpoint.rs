@@ -13,7 +13,7 @@ use super::start::{decode, encode};
 use super::{Levels, Seed};
 use crate::records::Epoch;
 use crate::store::{
-    SeedDir, StoreError, digest, expect_digest, read, read_tensors, write, write_tensors,
+    self, SeedDir, digest, expect_digest, read, read_tensors, write, write_tensors,
 };
 use crate::strategy::select::survivors;
 use crate::trainer::{LaneStart, Position, Progress, Session, Snapshot};
@@ -57,15 +57,7 @@ pub(crate) fn read_text(bytes: &[u8]) -> Result<(), String> {
 /// # Errors
 /// If the folder cannot be removed.
 pub(super) fn remove(home: &SeedDir) -> Result<(), RunError> {
-    match fs::remove_dir_all(home.progress()) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(StoreError::Write {
-            path: home.progress(),
-            bytes: 0,
-            source,
-        }
-        .into()),
-        _ => Ok(()),
-    }
+    Ok(store::remove(&home.progress())?)
 }
 
 impl Levels<'_> {
@@ -167,6 +159,7 @@ impl Levels<'_> {
                 running.order_level = checkpoint.carry.order_level;
                 running.epochs = checkpoint.epochs;
                 running.files = checkpoint.files.into_iter().map(|(name, _)| name).collect();
+                running.dir.keep_only(&running.files)?;
                 running.survivors = survivors(&start.mask).iter().sum();
                 log::info!(
                     "seed {}: goes on from step {} of level {}",
@@ -177,6 +170,7 @@ impl Levels<'_> {
                 Ok(Some(start))
             }
             Ok(None) => Ok(None),
+            Err(error) if !error.is_damage() => Err(error),
             Err(error) => {
                 log::warn!(
                     "{error}; level {} of seed {} starts anew",

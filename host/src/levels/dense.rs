@@ -9,7 +9,7 @@ impl Levels<'_> {
     /// Whether a level is done: its files are whole, and level 0 has every point that the strategy
     /// will ask for.
     pub(super) fn is_done(&self, seed: &Seed, dir: &LevelDir) -> Result<bool, RunError> {
-        let Some(done) = dir.done() else {
+        let Some(done) = dir.done()? else {
             return Ok(false);
         };
         Ok(done.level > 0 || self.lacks(seed, &done)?.is_empty())
@@ -28,28 +28,38 @@ impl Levels<'_> {
 
     /// These steps and those whose points the shared dense level holds already: when it is trained
     /// again, other experiments keep theirs.
-    pub(super) fn with_shared_steps(&self, seed: &Seed, mut steps: Vec<u64>) -> Vec<u64> {
-        let held = self.dense.seed(seed.seed).level(0).done();
+    pub(super) fn with_shared_steps(
+        &self,
+        seed: &Seed,
+        mut steps: Vec<u64>,
+    ) -> Result<Vec<u64>, RunError> {
+        let held = self.dense.seed(seed.seed).level(0).done()?;
         let files = held.iter().flat_map(|done| done.digests.keys());
         steps.extend(files.filter_map(|file| step_of(file)));
         steps.sort_unstable();
         steps.dedup();
-        steps
+        Ok(steps)
     }
 
-    /// Keeps other processes from training the same dense level at the same time.
+    /// Keeps other processes from training the same dense level at the same time. None if the user
+    /// asked to stop while one of them did, or before.
     pub(super) fn wait_for_dense(
         &self,
+        level: u64,
         seeds: &[Seed],
         group: &[usize],
-    ) -> Result<Vec<Lock>, RunError> {
+    ) -> Result<Option<Vec<Lock>>, RunError> {
+        let stop = || self.interrupt.wants_stop();
+        if level > 0 || stop() {
+            return Ok((!stop()).then(Vec::new));
+        }
         // In ascending order, so that two processes never wait for each other.
         let mut numbers: Vec<u64> = group.iter().map(|&index| seeds[index].seed).collect();
         numbers.sort_unstable();
-        numbers
+        let locks = numbers
             .iter()
-            .map(|&seed| Ok(self.dense.seed(seed).wait()?))
-            .collect()
+            .map(|&seed| self.dense.seed(seed).wait(&stop));
+        Ok(locks.collect::<Result<_, _>>()?)
     }
 
     /// Takes over the dense levels that are trained already; what is left has to be trained.
@@ -74,7 +84,7 @@ impl Levels<'_> {
     /// Brings the shared dense level of a seed into the run; false if it is not trained yet.
     pub(super) fn take_dense(&self, seed: &Seed) -> Result<bool, RunError> {
         let shared = self.dense.seed(seed.seed).level(0);
-        let Some(done) = shared.done() else {
+        let Some(done) = shared.done()? else {
             return Ok(false);
         };
         let lacks = self.lacks(seed, &done)?;
@@ -86,6 +96,8 @@ impl Levels<'_> {
             return Ok(false);
         }
         self.run.seed(seed.seed).level(0).adopt(&shared, &done)?;
+        // Whoever made the level may have been killed before it removed its checkpoint.
+        super::checkpoint::remove(&self.dense.seed(seed.seed))?;
         Ok(true)
     }
 }

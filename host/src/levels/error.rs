@@ -30,6 +30,9 @@ pub enum RunError {
     /// The disk.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Memory that was not to be had.
+    #[error("{0}")]
+    Memory(String),
     /// Another process.
     #[error(transparent)]
     Lock(#[from] LockError),
@@ -76,6 +79,11 @@ impl RunError {
             path: path.to_owned(),
             reason: error.to_string(),
         })
+    }
+
+    /// Whether a file is missing or not what it should be, rather than out of reach for now.
+    pub(super) fn is_damage(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_damage())
     }
 
     /// Whether a plugin is to blame.

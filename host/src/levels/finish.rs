@@ -7,23 +7,23 @@ use super::{Event, Levels, Observer, Seed, checkpoint};
 use crate::records::{Compared, LayerRecord, Summary, compare, lines};
 use crate::store::{write, write_tensors};
 use crate::strategy::select::survivors;
-use crate::trainer::{Evaluation, On, Session, Snapshot};
+use crate::trainer::{Evaluation, Session, Snapshot};
 
 impl Levels<'_> {
-    /// Evaluates, records and stores the level of every lane that is left.
+    /// Records and stores the level of every lane that is left.
     pub(super) fn finish_level(
         &self,
         level: u64,
         session: &Session<'_>,
         running: &[Running],
         seeds: &[Seed],
+        evaluations: &[Evaluation],
         observer: &mut dyn Observer,
     ) -> Result<(), RunError> {
-        let evaluations = session.evaluate(On::Test)?;
         for (lane, evaluation) in session.lanes().into_iter().zip(evaluations) {
             let mut own = running[lane].clone();
             let seed = &seeds[own.index];
-            let summary = self.store_end(&mut own, seed, session, lane, &evaluation)?;
+            let summary = self.store_end(&mut own, seed, session, lane, evaluation)?;
             let carry = serde_json::to_value(self.carry(&own, seed)?)
                 .map_err(|error| RunError::damaged(&own.dir.file("done.json"), &error))?;
             own.dir.finish(&own.files, carry)?;
@@ -31,11 +31,7 @@ impl Levels<'_> {
             if level == 0 {
                 self.take_dense(seed)?;
             }
-            let failure = self.run.seed(seed.seed).failure();
-            if failure.exists() {
-                // The seed got past the place where it was given up.
-                let _ = std::fs::remove_file(failure);
-            }
+            self.forget_failure(seed.seed, level + 1)?;
             observer.observe(&Event::LevelDone { summary: &summary });
         }
         Ok(())

@@ -9,6 +9,7 @@ mod dense;
 mod error;
 mod event;
 mod finish;
+mod give_up;
 mod place;
 mod points;
 mod rewind;
@@ -16,8 +17,9 @@ mod running;
 mod scene;
 mod source;
 mod start;
+mod train;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub(crate) use checkpoint::read_text as read_checkpoint_text;
 pub use error::RunError;
@@ -33,7 +35,7 @@ use crate::store::{LevelDir, RunDir, SeedDir};
 use crate::strategy::Strategy;
 use crate::tensorboard;
 use crate::trainer::Trainer;
-use running::Running;
+use train::Pause;
 
 /// One repetition of the experiment.
 pub struct Seed {
@@ -75,14 +77,6 @@ pub struct Levels<'a> {
     pub interrupt: Interrupt,
 }
 
-/// Why training a group stopped.
-enum Pause {
-    /// The level is done.
-    Done,
-    /// The user asked.
-    Interrupted,
-}
-
 impl Levels<'_> {
     /// Runs what is not done yet.
     ///
@@ -95,30 +89,38 @@ impl Levels<'_> {
     ) -> Result<Outcome, RunError> {
         let mut failed: Vec<(u64, String)> = Vec::new();
         // Read once: checking what is done reads every file of it.
-        let done: Result<Vec<u64>, RunError> =
-            seeds.iter().map(|seed| self.next_level(seed, 0)).collect();
-        let mut next = done?;
-        self.announce(seeds, &next, observer)?;
-        seeds.iter().for_each(|seed| self.show_events(seed));
-        while let Some((level, group)) = self.next_group(seeds, &next, &failed) {
+        let mut next = Vec::new();
+        for seed in seeds.iter() {
             if self.interrupt.wants_stop() {
                 return Ok(Outcome::Interrupted);
             }
+            next.push(self.next_level(seed, 0)?);
+        }
+        for (seed, &next) in seeds.iter().zip(&next) {
+            self.tidy(seed, next)?;
+        }
+        self.announce(seeds, &next, observer)?;
+        seeds.iter().for_each(|seed| self.show_events(seed));
+        while let Some((level, group)) = self.next_group(seeds, &next, &failed) {
             // Another experiment may have trained the same dense level meanwhile.
-            let _locks = if level == 0 {
-                self.wait_for_dense(seeds, &group)?
-            } else {
-                Vec::new()
+            let Some(_locks) = self.wait_for_dense(level, seeds, &group)? else {
+                return Ok(Outcome::Interrupted);
             };
             let left = self.adopt_dense(level, seeds, &group)?;
-            if !left.is_empty()
-                && let Pause::Interrupted =
-                    self.train(level, seeds, &left, &mut failed, observer)?
-            {
-                return Ok(Outcome::Interrupted);
+            if !left.is_empty() {
+                let mut train = || self.train(level, seeds, &left, &mut failed, observer);
+                match give_up::caught(&mut train) {
+                    Ok(Pause::Done) => {}
+                    Ok(Pause::Interrupted) => return Ok(Outcome::Interrupted),
+                    Err(error) => {
+                        self.go_on_without(level, seeds, &left, error, &mut failed, observer)?;
+                    }
+                }
             }
             for index in group {
-                next[index] = self.next_level(&seeds[index], level + 1)?;
+                if failed.iter().all(|(seed, _)| *seed != seeds[index].seed) {
+                    next[index] = self.next_level(&seeds[index], level + 1)?;
+                }
                 self.show_events(&seeds[index]);
             }
         }
@@ -180,76 +182,6 @@ impl Levels<'_> {
             level += 1;
         }
         Ok(level)
-    }
-
-    /// Trains one level of these seeds.
-    fn train(
-        &self,
-        level: u64,
-        seeds: &mut [Seed],
-        group: &[usize],
-        failed: &mut Vec<(u64, String)>,
-        observer: &mut dyn Observer,
-    ) -> Result<Pause, RunError> {
-        let mut running: Vec<Running> = Vec::new();
-        let mut starts = Vec::new();
-        for &index in group {
-            let (lane, start) = self.prepare(level, index, &mut seeds[index])?;
-            observer.observe(&Event::LevelStarted {
-                seed: lane.seed,
-                level,
-                survivors: lane.survivors,
-                weights: self.weights(),
-                step: start
-                    .resume
-                    .as_ref()
-                    .map_or(0, |progress| progress.position.step),
-                steps: self.trainer.steps_per_level(),
-            });
-            running.push(lane);
-            starts.push(start);
-        }
-        tch::set_num_threads(self.threads as i32);
-        let mut session = self.trainer.session(starts)?;
-        let mut saved = Instant::now();
-        while !session.is_complete() {
-            session.step()?;
-            let step = session.position().step;
-            observer.observe(&Event::Step {
-                level,
-                step,
-                steps: self.trainer.steps_per_level(),
-            });
-            for lane in session.lanes() {
-                let running = &mut running[lane];
-                self.update_within_level(running, seeds, &mut session, lane)?;
-                self.store_points(running, &session, lane)?;
-            }
-            if session.is_epoch_complete() {
-                self.finish_epoch(&mut session, &mut running, failed, observer)?;
-            }
-            if session.lanes().is_empty() {
-                return Ok(Pause::Done);
-            }
-            let stop = self.interrupt.wants_stop() && !session.is_complete();
-            let due = saved.elapsed() >= self.checkpoint_every && !session.is_complete();
-            if stop || due || self.interrupt.takes_checkpoint() {
-                for lane in session.lanes() {
-                    self.save_checkpoint(
-                        &running[lane],
-                        &seeds[running[lane].index],
-                        &session,
-                        lane,
-                    )?;
-                }
-                saved = Instant::now();
-            }
-            if stop {
-                return Ok(Pause::Interrupted);
-            }
-        }
-        self.finish_level(level, &session, &running, seeds, observer)?;
-        Ok(Pause::Done)
     }
 
     /// The folder in which a level of a seed is trained: the shared one for level 0.

@@ -7,6 +7,7 @@ use tch::Tensor;
 
 use super::error::RunError;
 use super::{Event, Levels, Observer, Seed};
+use crate::interrupt::Saving;
 use crate::records::Epoch;
 use crate::store::{LevelDir, SeedDir};
 use crate::strategy::MaskRule;
@@ -69,6 +70,7 @@ impl Levels<'_> {
         seeds: &mut [Seed],
         session: &mut Session<'_>,
         lane: usize,
+        saving: &Saving,
     ) -> Result<(), RunError> {
         let strategy = &mut seeds[running.index].strategy;
         let Some(interval) = strategy.cadence().within_level.clone() else {
@@ -99,12 +101,11 @@ impl Levels<'_> {
         };
         let points = strategy.points().map_err(|error| running.error(error))?;
         let scene = self.scene_within_level(running, session, lane, masks, points)?;
-        let scores = strategy
-            .score(&scene)
-            .map_err(|error| running.error(error))?;
-        let masks = strategy
-            .update(&scene, &scores, rule)
-            .map_err(|error| running.error(error))?;
+        let masks = saving.apart_from(|| {
+            let scores = strategy.score(&scene)?;
+            strategy.update(&scene, &scores, rule)
+        });
+        let masks = masks.map_err(|error| running.error(error))?;
         self.check_collapse(running.seed, running.level, &masks)?;
         session.set_mask(lane, &masks)?;
         Ok(())
@@ -125,19 +126,26 @@ impl Levels<'_> {
         self.write_point(running, &names, session, lane)
     }
 
-    /// Reads the epoch's records; a seed whose loss is not finite is given up.
+    /// Reads the epoch's records; a seed whose loss is not finite is given up. False, and nothing is
+    /// done, if the user asked to stop before all was evaluated.
     pub(super) fn finish_epoch(
         &self,
         session: &mut Session<'_>,
         running: &mut [Running],
         failed: &mut Vec<(u64, String)>,
         observer: &mut dyn Observer,
-    ) -> Result<(), RunError> {
-        let records = session.finish_epoch()?;
+    ) -> Result<bool, RunError> {
+        let stop = || self.interrupt.wants_stop();
         let tests = match self.experiment.train.evaluate_every {
-            Some(every) if self.is_due(every, session) => Some(session.evaluate(On::Test)?),
+            Some(every) if self.is_due(every, session) => {
+                let Some(tests) = session.evaluate_unless(On::Test, &stop)? else {
+                    return Ok(false);
+                };
+                Some(tests)
+            }
             _ => None,
         };
+        let records = session.finish_epoch()?;
         for (place, record) in records.iter().enumerate() {
             let running = &mut running[record.lane];
             if let Some(step) = record.first_non_finite_step {
@@ -145,13 +153,7 @@ impl Levels<'_> {
                     "the loss is no finite number from step {step} of level {} on; try a smaller learning rate",
                     running.level
                 );
-                self.give_up(running, &reason)?;
-                observer.observe(&Event::SeedFailed {
-                    seed: running.seed,
-                    level: running.level,
-                    reason: &reason,
-                });
-                failed.push((running.seed, reason));
+                self.give_up(running.seed, running.level, reason, failed, observer)?;
                 session.drop_lane(record.lane)?;
                 continue;
             }
@@ -175,17 +177,7 @@ impl Levels<'_> {
                 });
             }
         }
-        Ok(())
-    }
-
-    /// Says on disk why a seed was given up.
-    fn give_up(&self, running: &Running, reason: &str) -> Result<(), RunError> {
-        let text = serde_json::json!({
-            "seed": running.seed, "level": running.level, "reason": reason,
-        });
-        let path = self.run.seed(running.seed).failure();
-        crate::store::write(&path, format!("{text:#}\n").as_bytes())?;
-        Ok(())
+        Ok(true)
     }
 
     fn is_due(&self, every: plugin_api::Step, session: &Session<'_>) -> bool {

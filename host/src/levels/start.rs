@@ -35,7 +35,7 @@ impl Levels<'_> {
     ) -> Result<(Running, LaneStart), RunError> {
         let home = self.home(seed, level);
         let stored_steps = match level {
-            0 => self.with_shared_steps(seed, self.wanted_steps(seed)?),
+            0 => self.with_shared_steps(seed, self.wanted_steps(seed)?)?,
             _ => Vec::new(),
         };
         let mut running = Running {

@@ -1,7 +1,7 @@
 //! Files that are written whole or not at all.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::TensorView;
@@ -25,6 +25,16 @@ pub enum StoreError {
         /// Why.
         source: io::Error,
     },
+    /// Removing.
+    #[error(
+        "failed to remove {path}: {source}; mend the folder and run the same command again: it goes on from the last checkpoint"
+    )]
+    Remove {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// Reading.
     #[error("failed to read {path}: {source}")]
     Read {
@@ -41,6 +51,38 @@ pub enum StoreError {
         /// How.
         reason: String,
     },
+}
+
+impl StoreError {
+    /// Whether a file is missing or not what it should be, rather than out of reach for now.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Damaged { .. } => true,
+            Self::Read { source, .. } => matches!(
+                source.kind(),
+                ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory
+            ),
+            _ => false,
+        }
+    }
+}
+
+/// Removes a file, or a folder with all that it holds; one that is not there is no error.
+///
+/// # Errors
+/// Names the path.
+pub fn remove(path: &Path) -> Result<(), StoreError> {
+    let removed = match path.is_dir() {
+        true => fs::remove_dir_all(path),
+        false => fs::remove_file(path),
+    };
+    match removed {
+        Err(source) if source.kind() != ErrorKind::NotFound => Err(StoreError::Remove {
+            path: path.to_owned(),
+            source,
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Writes a file whole or not at all: to a temporary sibling, synced, then renamed over the target,
@@ -76,7 +118,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
 /// Makes renames in a folder last; not every system can sync a folder.
 fn sync_folder(folder: &Path) -> io::Result<()> {
     match File::open(folder).and_then(|folder| folder.sync_all()) {
-        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        Err(error) if error.kind() == ErrorKind::InvalidInput => Ok(()),
         other => other,
     }
 }

@@ -50,19 +50,23 @@ impl LevelDir {
         &self.path
     }
 
-    /// Whether the level is finished and every file is what was written. A level with a damaged file
-    /// counts as unfinished, and the damage is logged.
-    pub fn done(&self) -> Option<Done> {
+    /// What the level came to, if it is finished and every file is what was written. A level with a
+    /// damaged file counts as unfinished, and the damage is logged.
+    ///
+    /// # Errors
+    /// If a file cannot be read for now: nothing says then that it has to be made again.
+    pub fn done(&self) -> Result<Option<Done>, StoreError> {
         let path = self.file(DONE);
         if !path.exists() {
-            return None;
+            return Ok(None);
         }
         match self.check() {
-            Ok(done) => Some(done),
-            Err(error) => {
+            Ok(done) => Ok(Some(done)),
+            Err(error) if error.is_damage() => {
                 log::warn!("{error}; level {} is trained again", self.level);
-                None
+                Ok(None)
             }
+            Err(error) => Err(error),
         }
     }
 
@@ -176,16 +180,20 @@ impl LevelDir {
     /// # Errors
     /// If the folder cannot be removed.
     pub fn clear(&self) -> Result<(), StoreError> {
-        match fs::remove_dir_all(&self.path) {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                Err(StoreError::Write {
-                    path: self.path.clone(),
-                    bytes: 0,
-                    source,
-                })
+        artifact::remove(&self.path)
+    }
+
+    /// Removes what an attempt left that got further than the checkpoint which has only these files.
+    ///
+    /// # Errors
+    /// If a file cannot be removed.
+    pub fn keep_only(&self, files: &[String]) -> Result<(), StoreError> {
+        for entry in fs::read_dir(&self.path).into_iter().flatten().flatten() {
+            if !files.iter().any(|file| entry.file_name() == **file) {
+                artifact::remove(&entry.path())?;
             }
-            _ => Ok(()),
         }
+        Ok(())
     }
 }
 
@@ -233,10 +241,10 @@ mod tests {
     fn a_level_is_done_only_with_every_file_as_it_was_written() {
         let folder = tempfile::tempdir().unwrap();
         let level = finished(folder.path());
-        assert!(level.done().is_some());
+        assert!(level.done().unwrap().is_some());
         for damage in [b"1011".as_slice(), b"101", b""] {
             fs::write(level.file("mask"), damage).unwrap();
-            assert!(level.done().is_none());
+            assert!(level.done().unwrap().is_none());
             assert!(level.check_file("mask").is_err());
             assert!(level.check_file("end").is_ok());
             let error = level.check().unwrap_err().to_string();
@@ -253,6 +261,30 @@ mod tests {
                 .to_string()
                 .contains("failed to read")
         );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_level_whose_file_cannot_be_read_for_now_is_not_taken_for_damaged() {
+        let folder = tempfile::tempdir().unwrap();
+        let level = finished(folder.path());
+        let mask = level.file("mask");
+        fs::remove_file(&mask).unwrap();
+        // Not even root reads a link to itself.
+        std::os::unix::fs::symlink(&mask, &mask).unwrap();
+        let error = level.done().unwrap_err().to_string();
+        let expected = format!("failed to read {}", mask.display());
+        assert!(error.starts_with(&expected), "{error}");
+    }
+
+    #[test]
+    fn only_the_files_of_the_checkpoint_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let level = finished(folder.path());
+        level.keep_only(&["mask".to_owned()]).unwrap();
+        let left: Vec<_> = fs::read_dir(level.path()).unwrap().flatten().collect();
+        assert_eq!(left.len(), 1);
+        assert_eq!(left[0].file_name(), "mask");
     }
 
     #[test]

@@ -3,8 +3,13 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+
+/// How often a lock that another process has is tried again.
+const PATROL: Duration = Duration::from_millis(20);
 
 /// Who holds a lock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,10 +32,14 @@ pub enum LockError {
         by: Held,
     },
     /// The file system.
-    #[error("failed to lock {path}: {source}")]
+    #[error(
+        "failed to write {path} ({bytes} bytes), which says who uses the folder: {source}; make room or mend the folder and run the same command again"
+    )]
     Io {
         /// The lock file.
         path: PathBuf,
+        /// Its length.
+        bytes: usize,
         /// Why.
         source: io::Error,
     },
@@ -49,23 +58,35 @@ impl Lock {
     /// # Errors
     /// If another process has it, or the file system refuses.
     pub fn take(path: &Path) -> Result<Self, LockError> {
+        let held = Held {
+            pid: std::process::id(),
+            host: machine(),
+        };
+        let text = held.text();
         let error = |source| LockError::Io {
             path: path.to_owned(),
+            bytes: text.len(),
             source,
         };
         let mut file = open(path).map_err(error)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
+                let mut by = holder(&mut file);
+                if by.pid == 0 {
+                    // It has just taken it, or just released it.
+                    thread::sleep(PATROL);
+                    by = holder(&mut file);
+                }
                 return Err(LockError::Held {
                     path: path.to_owned(),
-                    by: holder(&mut file),
+                    by,
                 });
             }
             Err(TryLockError::Error(source)) => return Err(error(source)),
         }
         let before = holder(&mut file);
-        if before.pid != 0 {
+        if before.pid != 0 && before != held {
             log::info!(
                 "took over the lock of process {} on {}, which ended without releasing it",
                 before.pid,
@@ -73,48 +94,60 @@ impl Lock {
             );
         }
         let mut lock = Self { file };
-        lock.sign(&Held {
-            pid: std::process::id(),
-            host: machine(),
-        })
-        .map_err(error)?;
+        lock.sign(&text).map_err(error)?;
         Ok(lock)
     }
 
-    /// Waits until the lock is free.
+    /// Waits until the lock is free; none if `stop` came true meanwhile. A wait for the system's lock
+    /// itself would go on through signals.
     ///
     /// # Errors
     /// If the file system refuses.
-    pub fn wait(path: &Path) -> Result<Self, LockError> {
-        match Self::take(path) {
-            Err(LockError::Held { by, .. }) => {
-                log::info!(
-                    "waits for process {} on {}, which trains the same dense level",
-                    by.pid,
-                    by.host
-                );
-                let error = |source| LockError::Io {
-                    path: path.to_owned(),
-                    source,
-                };
-                let file = open(path).map_err(error)?;
-                file.lock().map_err(error)?;
-                let mut lock = Self { file };
-                lock.sign(&Held {
-                    pid: std::process::id(),
-                    host: machine(),
-                })
-                .map_err(error)?;
-                Ok(lock)
+    pub fn wait(path: &Path, stop: &dyn Fn() -> bool) -> Result<Option<Self>, LockError> {
+        let mut told = false;
+        loop {
+            match Self::take(path) {
+                Err(LockError::Held { by, .. }) => {
+                    if !std::mem::replace(&mut told, true) {
+                        log::info!(
+                            "waits for process {} on {}, which uses {}",
+                            by.pid,
+                            by.host,
+                            path.parent().unwrap_or(path).display()
+                        );
+                    }
+                }
+                other => return other.map(Some),
             }
-            other => other,
+            if stop() {
+                return Ok(None);
+            }
+            thread::sleep(PATROL);
         }
     }
 
-    fn sign(&mut self, held: &Held) -> io::Result<()> {
+    /// Takes the lock as soon as it is free, or fails with who holds it after this long.
+    ///
+    /// # Errors
+    /// As [`take`](Self::take).
+    pub fn take_within(path: &Path, patience: Duration) -> Result<Self, LockError> {
+        let start = Instant::now();
+        match Self::wait(path, &|| start.elapsed() > patience)? {
+            Some(lock) => Ok(lock),
+            None => Self::take(path),
+        }
+    }
+
+    fn sign(&mut self, text: &str) -> io::Result<()> {
         self.file.set_len(0)?;
         self.file.rewind()?;
-        self.file.write_all(serde_json::to_string(held)?.as_bytes())
+        self.file.write_all(text.as_bytes())
+    }
+}
+
+impl Held {
+    fn text(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
     }
 }
 
@@ -173,7 +206,18 @@ mod tests {
             ),
             other => panic!("{other}"),
         }
-        drop(first);
+        assert!(Lock::wait(&path, &|| true).unwrap().is_none());
+        let patience = Duration::from_millis(60);
+        assert!(matches!(
+            Lock::take_within(&path, patience),
+            Err(LockError::Held { .. })
+        ));
+        let release = thread::spawn(move || {
+            thread::sleep(patience);
+            drop(first);
+        });
+        assert!(Lock::wait(&path, &|| false).unwrap().is_some());
+        release.join().unwrap();
         assert!(Lock::take(&path).is_ok());
     }
 }

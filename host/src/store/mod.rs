@@ -14,7 +14,9 @@ mod lock;
 mod run;
 mod sweep;
 
-pub use artifact::{StoreError, digest, expect_digest, read, read_tensors, write, write_tensors};
+pub use artifact::{
+    StoreError, digest, expect_digest, read, read_tensors, remove, write, write_tensors,
+};
 pub use level::{Done, LevelDir};
 pub use lock::{Held, Lock, LockError};
 pub use run::{RunDir, SeedDir};

@@ -1,6 +1,7 @@
 //! Paths of a run.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::level::LevelDir;
 use super::lock::{Lock, LockError};
@@ -70,6 +71,14 @@ impl RunDir {
     pub fn lock(&self) -> Result<Lock, LockError> {
         Lock::take(&self.file("lock"))
     }
+
+    /// As [`lock`](Self::lock), but gives a process that has it this long to end.
+    ///
+    /// # Errors
+    /// If another process has it still.
+    pub fn lock_within(&self, patience: Duration) -> Result<Lock, LockError> {
+        Lock::take_within(&self.file("lock"), patience)
+    }
 }
 
 /// The folder of one seed.
@@ -99,11 +108,11 @@ impl SeedDir {
         self.path.join("failed.json")
     }
 
-    /// Keeps other processes out of the seed, waiting if need be.
+    /// Keeps other processes out of the seed, waiting if need be; none if `stop` came true meanwhile.
     ///
     /// # Errors
     /// If the file system refuses.
-    pub fn wait(&self) -> Result<Lock, LockError> {
-        Lock::wait(&self.path.join("lock"))
+    pub fn wait(&self, stop: &dyn Fn() -> bool) -> Result<Option<Lock>, LockError> {
+        Lock::wait(&self.path.join("lock"), stop)
     }
 }

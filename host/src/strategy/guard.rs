@@ -14,7 +14,7 @@ use std::io::Write;
 use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, Once, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -34,12 +34,17 @@ pub struct Limits {
 }
 
 /// How a line for the user is made of a message, and the exit code behind it.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Farewell {
     /// The line.
     pub line: fn(&str) -> String,
     /// The exit code.
     pub exit: c_int,
+    /// What is said when something else in the process aborts it or exits, and does not return: memory
+    /// or threads that a library cannot do without.
+    pub own: String,
+    /// The exit code then.
+    pub own_exit: c_int,
 }
 
 struct Guard {
@@ -276,6 +281,9 @@ extern "C" fn on_signal(signal: c_int, _info: *mut libc::siginfo_t, _context: *m
             libc::_exit(exit_code());
         }
     }
+    if signal == libc::SIGABRT {
+        own_end();
+    }
     // Back to what was there: the fault comes again as soon as this returns.
     let before = BEFORE.get().and_then(|known| known.try_lock().ok());
     if let Some(before) = before.and_then(|known| known.get(&signal).copied()) {
@@ -289,5 +297,29 @@ extern "C" fn at_exit() {
     if !line.is_null() {
         // SAFETY: the line of a call under way.
         unsafe { end(line, "ended the process by exit") };
+    }
+    if !LEAVES.load(Ordering::Acquire) {
+        own_end();
+    }
+}
+
+/// Whether the process is about to end as it should.
+static LEAVES: AtomicBool = AtomicBool::new(false);
+
+/// Says that the process ends now, and in order.
+pub fn leave() {
+    LEAVES.store(true, Ordering::Release);
+}
+
+/// Ends a process that no plugin ended and that does not end in order.
+fn own_end() {
+    if let Some(guard) = GUARD.get() {
+        let text = &guard.farewell.own;
+        // SAFETY: `write` and `_exit` may be called here, and the text outlives the process.
+        unsafe {
+            libc::write(2, text.as_ptr().cast(), text.len());
+            libc::write(2, b"\n".as_ptr().cast(), 1);
+            libc::_exit(guard.farewell.own_exit);
+        }
     }
 }

@@ -17,6 +17,7 @@ use super::error::ServiceError;
 use super::loan::Owner;
 use super::tensor::{failed, lend, message, take};
 use super::{distribution, select};
+use crate::memory::{shortage, text_of};
 use crate::rng::Stream;
 use crate::shim;
 
@@ -273,9 +274,13 @@ fn guard<T>(work: impl FnOnce() -> Answer<T>) -> AbiResult<T> {
     match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| tch::no_grad(work))) {
         Ok(Ok(value)) => RResult::ROk(value),
         Ok(Err(error)) => RResult::RErr(error),
-        Err(_) => RResult::RErr(failed(
-            "the host failed inside this service; its log has the panic",
-        )),
+        Err(panic) => match shortage(text_of(&*panic)) {
+            Some(shortage) => RResult::RErr(failed(format!("the host is {shortage}"))),
+            None => RResult::RErr(failed(format!(
+                "the host failed inside this service: {}",
+                text_of(&*panic)
+            ))),
+        },
     }
 }
 

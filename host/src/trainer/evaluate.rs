@@ -51,7 +51,8 @@ impl Trainer {
             let lanes = points.len() as i64;
             let (flat, statistics) = self.lay_out(points)?;
             let parameters = self.layout.views(&flat);
-            evaluations.extend(self.evaluate_lanes(&parameters, &statistics, lanes, on)?);
+            let evaluated = self.evaluate_lanes(&parameters, &statistics, lanes, on, &|| false)?;
+            evaluations.extend(evaluated.into_iter().flatten());
         }
         Ok(evaluations)
     }
@@ -70,13 +71,15 @@ impl Trainer {
         Ok((flat, statistics))
     }
 
+    /// Loss and accuracy of lanes; none if `stop` came true meanwhile.
     pub(super) fn evaluate_lanes(
         &self,
         parameters: &[Tensor],
         statistics: &[Tensor],
         lanes: i64,
         on: On,
-    ) -> Result<Vec<Evaluation>, TrainError> {
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Option<Vec<Evaluation>>, TrainError> {
         let _no_grad = tch::no_grad_guard();
         let split = self.split(on);
         let samples = split.len();
@@ -86,6 +89,9 @@ impl Trainer {
         let losses = Tensor::zeros([chunks, lanes], (Kind::Double, self.device));
         let correct = Tensor::zeros([chunks, lanes], (Kind::Int64, self.device));
         for chunk in 0..chunks {
+            if stop() {
+                return Ok(None);
+            }
             let start = chunk * most;
             let len = most.min(samples - start);
             let index =
@@ -115,7 +121,7 @@ impl Trainer {
                 samples: samples as u64,
             }
         };
-        Ok((0..lanes).map(evaluate).collect())
+        Ok(Some((0..lanes).map(evaluate).collect()))
     }
 }
 

@@ -247,13 +247,26 @@ impl Session<'_> {
     /// # Errors
     /// Libtorch's.
     pub fn evaluate(&self, on: On) -> Result<Vec<Evaluation>, TrainError> {
+        let evaluated = self.evaluate_unless(on, &|| false)?;
+        Ok(evaluated.unwrap_or_default())
+    }
+
+    /// As [`evaluate`](Session::evaluate); none if `stop` came true meanwhile.
+    ///
+    /// # Errors
+    /// Libtorch's.
+    pub fn evaluate_unless(
+        &self,
+        on: On,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Option<Vec<Evaluation>>, TrainError> {
         if self.lanes.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Some(Vec::new()));
         }
         let parameters = self.trainer.layout.views(&self.buffers.weights);
         let lanes = self.lanes.len() as i64;
         self.trainer
-            .evaluate_lanes(&parameters, &self.statistics, lanes, on)
+            .evaluate_lanes(&parameters, &self.statistics, lanes, on, stop)
     }
 
     /// Indices of the training samples that a lane's next step will see; of the first of the next

@@ -1,7 +1,7 @@
 //! A run in a process of its own.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::Sender;
@@ -84,6 +84,14 @@ impl Running {
         if !self.is_run {
             // It fails only if the process has ended.
             let _ = self.child.kill();
+        }
+    }
+
+    /// Asks it to write a checkpoint and to go on.
+    pub fn checkpoint(&mut self) {
+        if let Some(stdin) = &mut self.stdin {
+            // It fails only if the process has ended.
+            let _ = stdin.write_all(b"c").and_then(|()| stdin.flush());
         }
     }
 

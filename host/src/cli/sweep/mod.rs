@@ -20,9 +20,9 @@ use super::assemble::overrides;
 use super::catalog::HostCatalog;
 use super::exit::{Exit, Failure};
 use super::neuron;
+use super::run::listen;
 use super::stdout;
 use crate::experiment::{self, CellFile, PartFile, SweepFile};
-use crate::interrupt::Interrupt;
 use crate::report::plain_table;
 use crate::store::{self, Lock, SweepCell, SweepPart, SweepRecord};
 use jobs::{Job, Task, jobs};
@@ -36,6 +36,7 @@ use schedule::{Slots, State, run_all};
 pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit, Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::new(Exit::Failed, error);
     let runs = &args.place.runs;
+    let interrupt = listen()?;
     let catalog = HostCatalog::new(&args.experiment, runs);
     let sweep = experiment::load_sweep(
         &args.experiment.file,
@@ -48,8 +49,6 @@ pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit
     let folder = runs.join(&sweep.name);
     let jobs = jobs(&sweep, runs, &catalog)?;
     let wanted = jobs::wanted(&jobs, &args.sweep.only)?;
-    let interrupt = Interrupt::listen(Exit::Interrupted as i32)
-        .map_err(|error| failed(&format!("failed to listen to signals: {error}")))?;
     let _lock = Lock::take(&folder.join("lock")).map_err(|error| failed(&error))?;
     write(&sweep, &args.experiment.file, &jobs, &folder)?;
     let slots = Slots::new(args);

@@ -108,10 +108,17 @@ pub fn run_all(
     // The running jobs, by their slot.
     let mut running: BTreeMap<usize, (usize, Running)> = BTreeMap::new();
     let mut stopping = false;
+    // The runs save their work; they are waited for.
+    let _saving = interrupt.save();
     loop {
         if interrupt.wants_stop() && !std::mem::replace(&mut stopping, true) {
             for (_, child) in running.values_mut() {
                 child.stop();
+            }
+        }
+        if interrupt.takes_checkpoint() {
+            for (_, child) in running.values_mut() {
+                child.checkpoint();
             }
         }
         skip_orphans(jobs, &mut states);

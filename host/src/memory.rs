@@ -1,0 +1,57 @@
+//! Memory that was not to be had, as those say it who ask for it.
+
+/// What says that memory ran out: libtorch on the CPU and on a GPU, C++, the system, and this module.
+/// oneDNN tells nothing more of a primitive whose memory it does not get; one that it does not have at
+/// all would fail at a network's first step.
+const SIGNS: [&str; 8] = [
+    "could not create a primitive",
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "std::bad_alloc",
+    "Cannot allocate memory",
+    "could not create a memory object",
+    "memory allocation failed",
+];
+
+/// How libtorch introduces the size of what it asked for.
+const TRIED: &str = "you tried to allocate ";
+
+/// Whether a failure's text says that memory ran out; then in a few words, with the size of what was
+/// asked for if the text has it.
+pub fn shortage(text: &str) -> Option<String> {
+    SIGNS.iter().find(|sign| text.contains(*sign))?;
+    let bytes = text.split_once(TRIED).and_then(|(_, rest)| {
+        let end = rest.find(|c: char| !c.is_ascii_digit())?;
+        rest[..end].parse::<u64>().ok()
+    });
+    Some(match bytes {
+        Some(bytes) => format!("out of memory, when {bytes} bytes more were asked for"),
+        None => "out of memory".to_owned(),
+    })
+}
+
+/// The text of a panic.
+pub fn text_of(panic: &(dyn std::any::Any + Send)) -> &str {
+    let owned = panic.downcast_ref::<String>().map(String::as_str);
+    owned
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("it said nothing")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libtorchs_failure_to_allocate_is_told_from_others_with_its_bytes() {
+        let said = "called `Result::unwrap()` on an `Err` value: Torch(\"[enforce fail at \
+                    alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory: you \
+                    tried to allocate 1073741824 bytes. Error code 12 (Cannot allocate memory)\")";
+        let expected = "out of memory, when 1073741824 bytes more were asked for";
+        assert_eq!(shortage(said).as_deref(), Some(expected));
+        // What was found once is found again where it is passed on in a longer message.
+        assert!(shortage(&format!("gradients: {expected}")).is_some());
+        assert_eq!(shortage("mat1 and mat2 shapes cannot be multiplied"), None);
+    }
+}

@@ -1,0 +1,109 @@
+//! Processes that must come to an end.
+
+use std::io::Read;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How a process ended, and what it said.
+#[derive(Debug)]
+pub struct Ended {
+    /// How.
+    pub status: ExitStatus,
+    /// Its stdout.
+    pub stdout: String,
+    /// Its stderr.
+    pub stderr: String,
+    /// How long that took from when it was waited for.
+    pub took: Duration,
+}
+
+impl Ended {
+    /// Expects this exit code.
+    ///
+    /// # Panics
+    /// With what it said, if it ended otherwise.
+    #[track_caller]
+    pub fn expect(self, code: i32) -> Self {
+        let Self { stdout, stderr, .. } = &self;
+        assert_eq!(
+            self.status.code(),
+            Some(code),
+            "{}\n{stdout}\n{stderr}",
+            self.status
+        );
+        self
+    }
+}
+
+/// A command that is piped and started.
+///
+/// # Panics
+/// If it does not start.
+pub fn start(command: &mut Command) -> Child {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .spawn()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"))
+}
+
+/// Waits for the end of a child.
+///
+/// # Panics
+/// If it has not come within so long; the child is killed.
+#[track_caller]
+pub fn end(mut child: Child, within: Duration) -> Ended {
+    let since = Instant::now();
+    let (out, err) = (child.stdout.take(), child.stderr.take());
+    let stdout = thread::spawn(move || text(out));
+    let stderr = thread::spawn(move || text(err));
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("a child can be asked") {
+            break status;
+        }
+        if since.elapsed() > within {
+            let _ = child.kill();
+            let _ = child.wait();
+            let said = stderr.join().unwrap_or_default();
+            panic!("not at its end after {within:?}:\n{said}");
+        }
+        thread::sleep(Duration::from_millis(2));
+    };
+    let took = since.elapsed();
+    Ended {
+        status,
+        stdout: stdout.join().unwrap_or_default(),
+        stderr: stderr.join().unwrap_or_default(),
+        took,
+    }
+}
+
+/// Runs a command to its end, which must come within two minutes.
+///
+/// # Panics
+/// If it does not.
+#[track_caller]
+pub fn run(command: &mut Command) -> Ended {
+    end(start(command), Duration::from_secs(120))
+}
+
+/// Sends a signal: `TERM`, `INT`, `USR1`, `STOP`, `CONT`, `KILL`.
+///
+/// # Panics
+/// If it cannot be sent.
+pub fn signal(child: &Child, name: &str) {
+    let sent = Command::new("kill")
+        .args([&format!("-{name}"), &child.id().to_string()])
+        .status()
+        .expect("`kill` starts");
+    assert!(sent.success(), "no SIG{name} for {}", child.id());
+}
+
+fn text(pipe: Option<impl Read>) -> String {
+    let mut bytes = Vec::new();
+    if let Some(mut pipe) = pipe {
+        // What was read before a failure is still worth showing.
+        let _ = pipe.read_to_end(&mut bytes);
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}

@@ -1,0 +1,11 @@
+//! Attacks on the program. They are one crate, so that it is linked once.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used)]
+
+mod disk;
+mod kills;
+mod locks;
+mod memory;
+mod signals;
+mod sweeps;

@@ -1,0 +1,159 @@
+//! A run that gets no more memory says so, with a number and what to do, and loses nothing.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command};
+use std::thread;
+use std::time::Duration;
+
+use attack::experiments::Experiment;
+use attack::process::{end, run, start};
+use attack::program::{only_run, wait_until};
+use attack::tree::differences;
+
+/// A size that the system reports of a process, in KiB: `VmPeak`, `VmSize`.
+fn size(child: &Child, name: &str) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    line.trim_matches([':', ' ', '\t', 'k', 'B']).parse().ok()
+}
+
+/// The command with no more address space than so many KiB.
+fn within(command: &Command, kib: u64) -> Command {
+    let mut limited = Command::new("sh");
+    limited.args(["-c", &format!("ulimit -v {kib}; exec \"$@\""), "sh"]);
+    limited.arg(command.get_program()).args(command.get_args());
+    limited
+}
+
+/// Address space that it needs at most, in KiB.
+fn needs(command: &mut Command) -> u64 {
+    let mut child = start(command);
+    let mut most = 0;
+    while child.try_wait().unwrap().is_none() {
+        most = size(&child, "VmPeak").unwrap_or(most).max(most);
+        thread::sleep(Duration::from_millis(1));
+    }
+    most
+}
+
+/// Networks and batches that are large beside the program.
+fn large(name: &'static str) -> Experiment {
+    match name {
+        "convolution" => Experiment::new(name, 1).with(&[
+            "data.size=96",
+            "model.width=8",
+            "train.batch_size=16",
+            "prune.levels=1",
+        ]),
+        name => Experiment::new(name, 1).with(&[
+            "model.hidden=[1200, 1200]",
+            "train.batch_size=2000",
+            "prune.levels=1",
+        ]),
+    }
+}
+
+fn limits() -> usize {
+    let asked = std::env::var("ATTACK_FAULTS").ok();
+    asked.and_then(|text| text.parse().ok()).unwrap_or(2)
+}
+
+fn stands_every_limit(name: &'static str) {
+    let experiment = large(name);
+    let folder = tempfile::tempdir().unwrap();
+    let whole = folder.path().join("whole");
+    let most = needs(&mut experiment.command(&whole));
+    assert!(
+        only_run(&whole, name)
+            .join("seed-1/level-01/done.json")
+            .exists()
+    );
+    // What the program takes to be up at all.
+    let least = needs(Command::new(attack::program::host()).arg("--version"));
+    let mut hit = 0;
+    for part in 1..=limits() as u64 {
+        let limit = least + (most - least) * part / (limits() as u64 + 1);
+        let runs = folder.path().join(format!("{part}"));
+        let ended = run(&mut within(&experiment.command(&runs), limit));
+        let said = &ended.stderr;
+        match ended.status.code() {
+            Some(0) => {}
+            Some(5) => {
+                hit += 1;
+                assert!(said.contains("memory"), "{limit} KiB: {said}");
+                assert!(said.contains("the same command"), "{limit} KiB: {said}");
+                assert!(!said.contains("bug of the program"), "{limit} KiB: {said}");
+                println!(
+                    "{name}, {limit} of {most} KiB: {}",
+                    said.lines().last().unwrap_or("")
+                );
+            }
+            _ => panic!("{} with {limit} KiB of {most}:\n{said}", ended.status),
+        }
+        run(&mut experiment.command(&runs)).expect(0);
+        let different = differences(&whole, &runs);
+        assert!(different.is_empty(), "{limit} KiB: {different:#?}");
+        fs::remove_dir_all(&runs).unwrap();
+    }
+    assert!(hit > 0, "no limit was felt");
+}
+
+#[test]
+fn a_network_of_lanes_that_gets_no_more_memory_says_so_and_loses_nothing() {
+    stands_every_limit("lrr");
+}
+
+#[test]
+fn a_convolution_net_that_gets_no_more_memory_says_so_and_loses_nothing() {
+    stands_every_limit("convolution");
+}
+
+fn limit_of(child: &Child, bytes: &str) {
+    let limited = Command::new("prlimit")
+        .args([
+            "--pid",
+            &child.id().to_string(),
+            &format!("--as={bytes}:unlimited"),
+        ])
+        .status()
+        .unwrap();
+    assert!(limited.success());
+}
+
+fn exists_below(runs: &Path, file: &str) -> bool {
+    let runs = fs::read_dir(runs).into_iter().flatten().flatten();
+    runs.map(|run| run.path().join(file)).any(|it| it.exists())
+}
+
+#[test]
+fn a_seed_that_runs_out_of_memory_is_given_up_and_the_one_after_it_is_not() {
+    let experiment = Experiment::new("cnn1d", 2);
+    let folder = tempfile::tempdir().unwrap();
+    let [whole, starved] = ["whole", "starved"].map(|it| folder.path().join(it));
+    run(&mut experiment.command(&whole)).expect(0);
+    let mut command = experiment.rare(&starved);
+    // Every tensor of some size is asked of the system anew, while the program's own small things have
+    // room: it is libtorch that gets no memory.
+    command.env("MALLOC_MMAP_THRESHOLD_", "65536");
+    command.env("MALLOC_TOP_PAD_", "67108864");
+    let mut child = start(&mut command);
+    let has = |file: &str| exists_below(&starved, file);
+    wait_until(&mut child, "level 0 of seed 0", || {
+        has("seed-0/level-00/start.safetensors")
+    });
+    limit_of(&child, "1000000");
+    wait_until(&mut child, "the seed to be given up", || {
+        has("seed-0/failed.json")
+    });
+    limit_of(&child, "unlimited");
+    let ended = end(child, Duration::from_secs(120)).expect(5);
+    let said = &ended.stderr;
+    assert!(said.contains("seed 0, level 0: out of memory"), "{said}");
+    assert!(said.contains("1 of 2 seeds were given up"), "{said}");
+    assert!(has("seed-1/level-01/done.json"));
+    assert!(!has("seed-0/level-01/done.json"));
+    run(&mut experiment.rare(&starved)).expect(0);
+    let different = differences(&whole, &starved);
+    assert!(different.is_empty(), "{different:#?}");
+}
