@@ -27,8 +27,8 @@ pub enum Purpose<'a> {
     Augment,
     /// The random part of the training image with this number.
     Crop(u64),
-    /// Dropout masks of a batch.
-    Dropout,
+    /// Dropout of a batch, before the layer with this name.
+    Dropout(&'a str),
     /// The private stream of the strategy part at this place, such as `rewind[1]:sign-perturbation/flip`.
     Strategy(&'a str),
     /// Samples of the generated dataset with this name.
@@ -60,7 +60,7 @@ impl Stream {
             Purpose::Shuffle => ("shuffle", "".into()),
             Purpose::Augment => ("augment", "".into()),
             Purpose::Crop(sample) => ("crop", sample.to_string().into()),
-            Purpose::Dropout => ("dropout", "".into()),
+            Purpose::Dropout(layer) => ("dropout", layer.into()),
             Purpose::Strategy(part) => ("strategy", part.into()),
             Purpose::Samples(name) => ("samples", name.into()),
         };
@@ -90,6 +90,19 @@ impl Stream {
     /// Uniform on [0, 1), a multiple of 2^-24, so that every value is an exact f32.
     pub fn uniform(&mut self) -> f32 {
         (self.0.next_u32() >> 8) as f32 * (1.0 / (1u32 << 24) as f32)
+    }
+
+    /// Fills `heads` with 1 at this probability, to within 2^-33, and else 0, each from 32 bits.
+    pub fn coins(&mut self, probability: f64, heads: &mut [f32]) {
+        let below = (probability * 2f64.powi(32)).round() as u64;
+        let mut bytes = [0; 1024];
+        for part in heads.chunks_mut(bytes.len() / 4) {
+            let bytes = &mut bytes[..4 * part.len()];
+            self.0.fill_bytes(bytes);
+            for (head, word) in part.iter_mut().zip(bytes.as_chunks().0) {
+                *head = f32::from(u8::from(u64::from(u32::from_le_bytes(*word)) < below));
+            }
+        }
     }
 
     /// Standard normal, by the Box-Muller transform in f64 (the sine half is not used).
@@ -152,9 +165,18 @@ mod tests {
         assert_eq!(draw.next_u64(), GOLDEN_DRAW);
         let mut crop = Stream::new(1, Purpose::Crop(1_281_166), Moment::default());
         assert_eq!(crop.next_u64(), GOLDEN_CROP);
+        let moment = Moment {
+            level: 1,
+            epoch: 2,
+            step: 30,
+        };
+        let mut coins = [0.0; 16];
+        Stream::new(4, Purpose::Dropout("fc"), moment).coins(0.7, &mut coins);
+        assert_eq!(coins.map(|coin| coin as u8), GOLDEN_COINS);
     }
 
     const GOLDEN_PERMUTATION: [i64; 8] = [3, 1, 7, 6, 4, 2, 0, 5];
+    const GOLDEN_COINS: [u8; 16] = [1, 0, 1, 1, 1, 0, 1, 1, 1, 1, 1, 0, 1, 1, 0, 1];
     const GOLDEN_CROP: u64 = 568_369_462_766_145_457;
     const GOLDEN_U64: u64 = 10_867_380_060_574_773_230;
     const GOLDEN_DRAW: u64 = 4_500_477_657_857_675_419;
@@ -179,6 +201,8 @@ mod tests {
         let all = [
             at(0, Purpose::Shuffle, 0),
             at(0, Purpose::Augment, 0),
+            at(0, Purpose::Dropout("fc1"), 0),
+            at(0, Purpose::Dropout("fc2"), 0),
             at(0, Purpose::Crop(0), 0),
             at(0, Purpose::Crop(1), 0),
             at(1, Purpose::Shuffle, 0),
@@ -189,6 +213,21 @@ mod tests {
         ];
         for (i, a) in all.iter().enumerate() {
             assert!(all[i + 1..].iter().all(|b| a != b));
+        }
+    }
+
+    #[test]
+    fn coins_are_the_words_of_the_stream_that_lie_below_the_probability() {
+        let stream = || Stream::new(5, Purpose::Augment, Moment::default());
+        for p in [0.0, 1e-9, 0.3, 1.0] {
+            let mut words = stream();
+            // More than one piece, and none of them whole.
+            let mut coins = vec![0.5; 700];
+            stream().coins(p, &mut coins);
+            for coin in coins {
+                let word = f64::from(words.0.next_u32()) / 2f64.powi(32);
+                assert_eq!(coin, f32::from(u8::from(word < p)), "{word}, {p}");
+            }
         }
     }
 
