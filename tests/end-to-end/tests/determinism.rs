@@ -30,7 +30,7 @@ const FAMILIES: [(&str, &str); 4] = [
     ("mlp", "hidden = [20, 12]\ndropout = 0.2"),
     ("lenet-300-100", "dropout = 0.5"),
     ("cnn1d", "width = 4\ndropout = 0.3"),
-    ("resnet-20", "width = 2\ndropout = 0.2"),
+    ("resnet-20", "width = 8\ndropout = 0.2"),
 ];
 
 /// Of these, those whose seeds are lanes.
