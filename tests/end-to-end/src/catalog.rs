@@ -1,6 +1,6 @@
 //! What experiment files may name, for tests that read them within their own process.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -21,6 +21,8 @@ use crate::built;
 pub struct Built {
     loader: RefCell<Loader>,
     used: RefCell<BTreeMap<String, Rc<Plugin>>>,
+    /// What a loader finds by looking at files each time.
+    known: OnceCell<Vec<String>>,
 }
 
 /// Stands for the checksum of any data.
@@ -31,6 +33,7 @@ impl Default for Built {
         Self {
             loader: RefCell::new(built::loader(built::own())),
             used: RefCell::default(),
+            known: OnceCell::new(),
         }
     }
 }
@@ -61,11 +64,17 @@ impl Catalog for Built {
     }
 
     fn plugin(&self, name: &str, source: Option<&PluginSource>) -> Result<PluginInfo, String> {
-        let plugin = self.loader.borrow_mut().load(name, source);
-        let plugin = plugin.map_err(|error| error.to_string())?;
-        self.used
-            .borrow_mut()
-            .insert(name.to_owned(), plugin.clone());
+        let loaded = self.used.borrow().get(name).cloned();
+        let plugin = match loaded {
+            Some(plugin) => plugin,
+            None => {
+                let plugin = self.loader.borrow_mut().load(name, source);
+                let plugin = plugin.map_err(|error| error.to_string())?;
+                let mut used = self.used.borrow_mut();
+                used.insert(name.to_owned(), plugin.clone());
+                plugin
+            }
+        };
         let part = |name: &String| Part {
             component: name.clone(),
             options: Options::new(),
@@ -105,7 +114,8 @@ impl Catalog for Built {
     }
 
     fn known_plugins(&self) -> Vec<String> {
-        self.loader.borrow().names()
+        let known = self.known.get_or_init(|| self.loader.borrow().names());
+        known.clone()
     }
 
     fn run_of(&self, loaded: &Loaded) -> Result<RunTarget, String> {

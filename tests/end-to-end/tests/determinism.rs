@@ -179,13 +179,12 @@ fn memory_processors_place_and_language_change_no_byte() {
             None => command(host(), &[], family, &runs, &[]),
         };
         let long = "x".repeat(4321);
-        // Fresh memory is not zero, lies elsewhere, and is given back early.
+        // Fresh memory is not zero and lies elsewhere.
         for (name, value) in [
             ("MALLOC_PERTURB_", "165"),
             ("MALLOC_ARENA_MAX", "1"),
             ("MALLOC_TOP_PAD_", "12345"),
-            ("MALLOC_MMAP_THRESHOLD_", "70000"),
-            ("MALLOC_TRIM_THRESHOLD_", "1"),
+            ("MALLOC_MMAP_THRESHOLD_", "300000"),
             ("LC_ALL", "tr_TR.UTF-8"),
             ("TZ", "Asia/Kathmandu"),
             ("UNUSED", long.as_str()),

@@ -81,6 +81,13 @@ impl Desk {
             for (key, value) in required(&schema, &schema) {
                 table[key] = value;
             }
+            // An option with an example has no default that a component would take.
+            let properties = schema.get("properties").and_then(Value::as_object);
+            for (key, property) in properties.into_iter().flatten() {
+                if let Some(example) = property.get("examples").and_then(|it| it.get(0)) {
+                    table[key] = example.clone();
+                }
+            }
             tables.push(Table {
                 title,
                 experiment,
@@ -128,10 +135,8 @@ impl Desk {
     /// Each option of a table, and of the tables within it, at a value that is not its default.
     fn changes(&self, table: &Table) -> Vec<Changed> {
         let mut all = Vec::new();
-        let before = self.identity(&table.experiment);
-        let before = before.unwrap_or_else(|error| panic!("{}: {error}", table.title));
-        let with = |key: &str, value: &Value| {
-            let mut experiment = table.experiment.clone();
+        let with = |base: &Value, key: &str, value: &Value| {
+            let mut experiment = base.clone();
             if key == "densities" {
                 // One says what the other does.
                 experiment["prune"]
@@ -148,15 +153,22 @@ impl Desk {
             }
             let own = table.experiment.pointer(&table.pointer).unwrap();
             let default = property.get("default").filter(|it| !it.is_null());
+            let default = default.filter(|_| own.get(key).is_none());
             let current = own.get(key).or(default).unwrap_or(&Value::Null);
-            let found = candidates(property, &table.root, current)
-                .into_iter()
+            let values: Vec<Value> = (candidates(property, &table.root, current).into_iter())
                 .filter(|value| value != current)
-                .find_map(|value| {
-                    let identity = self.identity(&with(key, &value)).ok()?;
-                    Some((value, identity))
-                });
-            let (value, identity) = found.unwrap_or_else(|| {
+                .collect();
+            // Some options only go with another one at another value than its default.
+            let alone = std::iter::once(table.experiment.clone());
+            let bases = alone.chain(companions(table, key));
+            let found = bases.into_iter().find_map(|base| {
+                let before = self.identity(&base).ok()?;
+                values.iter().find_map(|value| {
+                    let identity = self.identity(&with(&base, key, value)).ok()?;
+                    Some((base.clone(), before.clone(), value.clone(), identity))
+                })
+            });
+            let (base, before, value, identity) = found.unwrap_or_else(|| {
                 panic!(
                     "no value but {current} is known for `{key}` of {}: {property}\n\
                      `candidates` in this test should have one",
@@ -166,9 +178,9 @@ impl Desk {
             all.push(Changed {
                 line: format!("{} {key} = {value}", table.title),
                 identity,
-                before: before.clone(),
+                before,
                 at_default: default.map(|default| {
-                    let same = self.identity(&with(key, default));
+                    let same = self.identity(&with(&base, key, default));
                     same.unwrap_or_else(|error| panic!("{} {key}: {error}", table.title))
                 }),
                 location: property.get("x-location") == Some(&json!(true)),
@@ -178,7 +190,7 @@ impl Desk {
                 let empty = required(inner, &table.root).collect::<Map<_, _>>();
                 all.extend(self.changes(&Table {
                     title: format!("{} {key}", table.title),
-                    experiment: with(key, &Value::Object(empty)),
+                    experiment: with(&base, key, &Value::Object(empty)),
                     pointer: format!("{}/{key}", table.pointer),
                     schema: inner.clone(),
                     root: table.root.clone(),
@@ -187,6 +199,24 @@ impl Desk {
         }
         all
     }
+}
+
+/// The table's experiment with one other option at another value.
+fn companions(table: &Table, key: &str) -> Vec<Value> {
+    let properties = table.schema["properties"].as_object();
+    let others = properties
+        .into_iter()
+        .flatten()
+        .filter(|(other, _)| *other != key);
+    let mut all = Vec::new();
+    for (other, property) in others {
+        for value in candidates(property, &table.root, &Value::Null) {
+            let mut experiment = table.experiment.clone();
+            experiment.pointer_mut(&table.pointer).unwrap()[other] = value;
+            all.push(experiment);
+        }
+    }
+    all
 }
 
 fn plain() -> Value {
@@ -349,7 +379,7 @@ fn an_option_at_its_default_changes_no_identity_and_at_another_value_it_does() {
     }
     // So many there were when this was written.
     println!("{options} options, {defaults} with a default, {locations} locations");
-    assert!(options >= 90 && defaults >= 70 && locations >= 8);
+    assert!(options >= 140 && defaults >= 119 && locations >= 8);
 }
 
 /// Every experiment file of the repository, by its path within the folder.
