@@ -27,8 +27,8 @@ pub enum Purpose<'a> {
     Augment,
     /// The random part of the training image with this number.
     Crop(u64),
-    /// Dropout masks of a batch.
-    Dropout,
+    /// Dropout of a batch, before the layer with this name.
+    Dropout(&'a str),
     /// The private stream of the strategy part at this place, such as `rewind[1]:sign-perturbation/flip`.
     Strategy(&'a str),
     /// Samples of the generated dataset with this name.
@@ -60,7 +60,7 @@ impl Stream {
             Purpose::Shuffle => ("shuffle", "".into()),
             Purpose::Augment => ("augment", "".into()),
             Purpose::Crop(sample) => ("crop", sample.to_string().into()),
-            Purpose::Dropout => ("dropout", "".into()),
+            Purpose::Dropout(layer) => ("dropout", layer.into()),
             Purpose::Strategy(part) => ("strategy", part.into()),
             Purpose::Samples(name) => ("samples", name.into()),
         };
@@ -90,6 +90,30 @@ impl Stream {
     /// Uniform on [0, 1), a multiple of 2^-24, so that every value is an exact f32.
     pub fn uniform(&mut self) -> f32 {
         (self.0.next_u32() >> 8) as f32 * (1.0 / (1u32 << 24) as f32)
+    }
+
+    /// Fills `heads` with 1 at this probability, to within 2^-33, and else 0.
+    ///
+    /// A byte decides, unless it is the probability's own first one: then 24 more bits do, drawn after
+    /// the bytes of the piece. That makes the same of a quarter of the numbers.
+    pub fn coins(&mut self, probability: f64, heads: &mut [f32]) {
+        const PIECE: usize = 1024;
+        let below = (probability * 2f64.powi(32)).round() as u64;
+        let (first, rest) = ((below >> 24) as u32, (below & 0xff_ffff) as u32);
+        let mut bytes = [0; PIECE];
+        for part in heads.chunks_mut(PIECE) {
+            // Whole words of the generator.
+            self.0
+                .fill_bytes(&mut bytes[..part.len().next_multiple_of(4)]);
+            for (head, byte) in part.iter_mut().zip(&bytes) {
+                *head = if u32::from(*byte) < first { 1.0 } else { 0.0 };
+            }
+            for (head, byte) in part.iter_mut().zip(&bytes) {
+                if u32::from(*byte) == first {
+                    *head = f32::from(u8::from((self.0.next_u32() >> 8) < rest));
+                }
+            }
+        }
     }
 
     /// Standard normal, by the Box-Muller transform in f64 (the sine half is not used).
@@ -129,35 +153,51 @@ impl Stream {
 mod tests {
     use super::*;
 
-    /// If this changes, every stored run stops being reproducible: bump the identity's schema.
+    /// If one of these changes, every stored run stops being reproducible: runs under way would go on
+    /// with other numbers, and nobody could repeat a published one. Bump the identity's schema.
+    ///
+    /// The numbers are those of another implementation of BLAKE3 and ChaCha8, in Python.
     #[test]
     fn streams_are_golden() {
-        let mut stream = Stream::new(
-            3,
-            Purpose::Shuffle,
-            Moment {
-                level: 1,
-                epoch: 2,
-                step: 0,
-            },
-        );
-        assert_eq!(stream.permutation(8), GOLDEN_PERMUTATION);
-        let mut init = Stream::new(0, Purpose::Init("fc.weight"), Moment::default());
-        assert_eq!(init.next_u64(), GOLDEN_U64);
-        let purpose = Purpose::InitDraw {
-            parameter: "fc.weight",
-            draw: 1,
+        let moment = Moment {
+            level: 1,
+            epoch: 2,
+            step: 30,
         };
-        let mut draw = Stream::new(0, purpose, Moment::default());
-        assert_eq!(draw.next_u64(), GOLDEN_DRAW);
-        let mut crop = Stream::new(1, Purpose::Crop(1_281_166), Moment::default());
-        assert_eq!(crop.next_u64(), GOLDEN_CROP);
+        for (purpose, expected) in [
+            (Purpose::Init("fc.weight"), 4_012_444_332_043_781_384),
+            (
+                Purpose::InitDraw {
+                    parameter: "fc.weight",
+                    draw: 1,
+                },
+                4_400_516_271_251_545_831,
+            ),
+            (Purpose::Shuffle, 13_062_659_800_244_374_347),
+            (Purpose::Augment, 18_043_536_504_603_341_544),
+            (Purpose::Crop(1_281_166), 348_917_993_195_174_610),
+            (Purpose::Dropout("fc"), 13_352_413_160_038_460_713),
+            (
+                Purpose::Strategy("rewind[1]:sign-perturbation/flip"),
+                5_802_553_434_174_075_308,
+            ),
+            (Purpose::Samples("hidden-neuron"), 5_717_132_158_027_600_108),
+        ] {
+            let first = Stream::new(3, purpose, moment).next_u64();
+            assert_eq!(first, expected, "{purpose:?}");
+        }
+        let at_start = |purpose| Stream::new(0, purpose, Moment::default()).next_u64();
+        let init = at_start(Purpose::Init("fc.weight"));
+        assert_eq!(init, 10_867_380_060_574_773_230);
+        let moment = Moment { step: 0, ..moment };
+        let mut stream = Stream::new(3, Purpose::Shuffle, moment);
+        assert_eq!(stream.permutation(8), [3, 1, 7, 6, 4, 2, 0, 5]);
+        let mut coins = [0.0; 16];
+        let moment = Moment { step: 30, ..moment };
+        Stream::new(4, Purpose::Dropout("fc"), moment).coins(0.7, &mut coins);
+        let expected = [0, 1, 0, 1, 1, 0, 1, 0, 0, 1, 1, 1, 1, 1, 1, 1];
+        assert_eq!(coins.map(|coin| coin as u8), expected);
     }
-
-    const GOLDEN_PERMUTATION: [i64; 8] = [3, 1, 7, 6, 4, 2, 0, 5];
-    const GOLDEN_CROP: u64 = 568_369_462_766_145_457;
-    const GOLDEN_U64: u64 = 10_867_380_060_574_773_230;
-    const GOLDEN_DRAW: u64 = 4_500_477_657_857_675_419;
 
     #[test]
     fn purposes_levels_and_seeds_have_streams_of_their_own() {
@@ -179,6 +219,8 @@ mod tests {
         let all = [
             at(0, Purpose::Shuffle, 0),
             at(0, Purpose::Augment, 0),
+            at(0, Purpose::Dropout("fc1"), 0),
+            at(0, Purpose::Dropout("fc2"), 0),
             at(0, Purpose::Crop(0), 0),
             at(0, Purpose::Crop(1), 0),
             at(1, Purpose::Shuffle, 0),
@@ -189,6 +231,38 @@ mod tests {
         ];
         for (i, a) in all.iter().enumerate() {
             assert!(all[i + 1..].iter().all(|b| a != b));
+        }
+    }
+
+    #[test]
+    fn coins_compare_a_fraction_of_32_bits_with_the_probability() {
+        for p in [0.0, 1e-9, 0.3, 0.5, 0.999, 1.0] {
+            let stream = || Stream::new(5, Purpose::Augment, Moment::default());
+            let mut numbers = stream();
+            // Two whole pieces and a part of one, which ends within a word.
+            let mut coins = vec![0.5; 2 * 1024 + 333];
+            stream().coins(p, &mut coins);
+            let mut drawn = Vec::new();
+            for piece in coins.chunks(1024) {
+                let words = piece.len().div_ceil(4);
+                let words: Vec<u32> = (0..words).map(|_| numbers.0.next_u32()).collect();
+                let bytes = words.into_iter().flat_map(u32::to_le_bytes);
+                let bytes: Vec<u8> = bytes.take(piece.len()).collect();
+                drawn.extend(bytes.into_iter().map(|byte| {
+                    // The further bits change nothing where the byte decides.
+                    let undecided = f64::from(byte) == (p * 256.0).floor();
+                    let more = if undecided {
+                        numbers.0.next_u32() >> 8
+                    } else {
+                        0
+                    };
+                    f64::from(byte) / 256.0 + f64::from(more) / 2f64.powi(32)
+                }));
+            }
+            for (coin, drawn) in coins.into_iter().zip(drawn) {
+                let below = (p * 2f64.powi(32)).round() / 2f64.powi(32);
+                assert_eq!(coin, f32::from(u8::from(drawn < below)), "{drawn}, {p}");
+            }
         }
     }
 

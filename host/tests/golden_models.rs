@@ -192,7 +192,7 @@ fn check_numbers(golden: &Golden, channels_last: bool) {
         assert_eq!(buffer, &before, "evaluation changed `{name}`");
     }
 
-    let logits = network.forward(&parameters, &buffers, &input, Mode::Train);
+    let logits = network.forward(&parameters, &buffers, &input, Mode::Train(&[]));
     assert_close(
         "logits.train",
         &logits,

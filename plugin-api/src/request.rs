@@ -37,7 +37,8 @@ impl Default for Batches {
 }
 
 /// A gradient of the masked network. It is taken with respect to every weight, pruned or not:
-/// growth needs the gradients of pruned weights. Running statistics stay as they are.
+/// growth needs the gradients of pruned weights. Running statistics stay as they are. Samples are not
+/// augmented and nothing is dropped out, so that it is a function of the weights and the samples alone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]

@@ -104,7 +104,7 @@ pub enum Schedule {
     Hold,
 }
 
-/// Order of the training samples.
+/// Order of the training samples, and with it their augmentation and dropout.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]

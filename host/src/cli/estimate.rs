@@ -77,7 +77,6 @@ fn wait_for(device: Device) {
 fn start(trainer: &Trainer, seed: u64) -> LaneStart {
     LaneStart {
         seed,
-        level: 0,
         order_level: 0,
         point: trainer.initial(seed),
         mask: trainer.dense_mask(),

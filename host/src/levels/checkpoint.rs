@@ -231,7 +231,6 @@ impl Levels<'_> {
             .map_err(|reason| RunError::damaged(&tensors_path, &reason))?;
         let start = LaneStart {
             seed: running.seed,
-            level: running.level,
             order_level: checkpoint.carry.order_level,
             point: Snapshot {
                 tensors: group("point/"),

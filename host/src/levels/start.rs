@@ -63,7 +63,6 @@ impl Levels<'_> {
         self.write_start(&mut running, &start, seed)?;
         let lane = LaneStart {
             seed: seed.seed,
-            level,
             order_level: start.order_level,
             point: start.point,
             mask: start.masks,

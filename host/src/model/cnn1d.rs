@@ -6,6 +6,7 @@ use plugin_api::schemars::{self, JsonSchema, schema_for};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
+use super::dropout::Dropout;
 use super::parts::{Assembly, Convolution, Initialisation, Linear, Norm, Pass, parse, relu};
 use super::{Buffer, Build, Connections, InputSpec, Mode, ModelError, Network, Parameter};
 use crate::registry::{Entry, Options};
@@ -19,11 +20,14 @@ pub(super) const ENTRY: Entry<Build> = Entry {
 const NAME: &str = "cnn1d";
 
 /// Options of `cnn1d`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Cnn1dOptions {
     /// Channels of each convolution.
     pub width: NonZeroU16,
+    /// Probability that an input of the linear layer is dropped in training.
+    #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1.0))]
+    pub dropout: f64,
     /// How the weights start.
     pub init: Initialisation,
 }
@@ -33,6 +37,7 @@ impl Default for Cnn1dOptions {
         const WIDTH: NonZeroU16 = NonZeroU16::new(16).expect("16 is not zero");
         Self {
             width: WIDTH,
+            dropout: 0.0,
             init: Initialisation::default(),
         }
     }
@@ -68,6 +73,7 @@ fn build(options: &Options, spec: &InputSpec) -> Result<Box<dyn Network>, ModelE
     Ok(Box::new(Cnn1d {
         assembly,
         blocks,
+        dropout: Dropout::before("fc", options.dropout),
         last,
     }))
 }
@@ -77,6 +83,7 @@ fn build(options: &Options, spec: &InputSpec) -> Result<Box<dyn Network>, ModelE
 struct Cnn1d {
     assembly: Assembly,
     blocks: [(Convolution, Norm); 3],
+    dropout: Dropout,
     last: Linear,
 }
 
@@ -103,7 +110,7 @@ impl Network for Cnn1d {
         parameters: &[Tensor],
         buffers: &[Tensor],
         input: &Tensor,
-        mode: Mode,
+        mode: Mode<'_>,
     ) -> Tensor {
         let pass = Pass {
             parameters,
@@ -114,6 +121,7 @@ impl Network for Cnn1d {
         for (conv, norm) in &self.blocks {
             x = relu(norm.forward(pass, &conv.forward(pass, &x)));
         }
-        self.last.forward(pass, &x.flatten(1, -1))
+        let features = self.dropout.forward(pass, x.flatten(1, -1));
+        self.last.forward(pass, &features)
     }
 }

@@ -123,7 +123,7 @@ impl Network for HiddenNeuron {
         parameters: &[Tensor],
         _buffers: &[Tensor],
         input: &Tensor,
-        _mode: Mode,
+        _mode: Mode<'_>,
     ) -> Tensor {
         let no_bias = Tensor::zeros([input.size()[0], 1], (input.kind(), input.device()));
         let linear = |weight: &Tensor, input: &Tensor| {
@@ -161,7 +161,7 @@ mod tests {
             .view([1, 3, 2])
             .repeat([2, 1, 1]);
         let leaves = [w, a];
-        let output = network.forward(&leaves, &[], &input, Mode::Train);
+        let output = network.forward(&leaves, &[], &input, Mode::Train(&[]));
         assert_eq!(output.size(), [2, 3, 1]);
         let values = Vec::<f32>::try_from(output.reshape([-1])).unwrap();
         assert_eq!(values, [3.0, 0.0, 3.0, -2.0, -1.0, -4.5]);

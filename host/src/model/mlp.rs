@@ -6,6 +6,7 @@ use plugin_api::schemars::{self, JsonSchema, schema_for};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
+use super::dropout::Dropout;
 use super::parts::{Assembly, Initialisation, Linear, Norm, Pass, parse, relu};
 use super::{Buffer, Build, Connections, InputSpec, Mode, ModelError, Network, Parameter};
 use crate::registry::{Entry, Options};
@@ -19,13 +20,16 @@ pub(super) const ENTRY: Entry<Build> = Entry {
 const NAME: &str = "mlp";
 
 /// Options of `mlp`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct MlpOptions {
     /// Widths of the hidden layers; none makes logistic regression.
     pub hidden: Vec<NonZeroU16>,
     /// Whether a batch norm stands between each hidden layer and its ReLU.
     pub batch_norm: bool,
+    /// Probability that an activation of a hidden layer is dropped in training.
+    #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1.0))]
+    pub dropout: f64,
     /// How the weights start.
     pub init: Initialisation,
 }
@@ -36,6 +40,7 @@ impl Default for MlpOptions {
         Self {
             hidden: vec![WIDTH; 2],
             batch_norm: true,
+            dropout: 0.0,
             init: Initialisation::default(),
         }
     }
@@ -53,6 +58,7 @@ fn build(options: &Options, spec: &InputSpec) -> Result<Box<dyn Network>, ModelE
         spec,
         &hidden,
         options.batch_norm,
+        options.dropout,
         options.init,
     )?))
 }
@@ -61,7 +67,7 @@ fn build(options: &Options, spec: &InputSpec) -> Result<Box<dyn Network>, ModelE
 #[derive(Debug)]
 pub(super) struct Mlp {
     assembly: Assembly,
-    hidden: Vec<(Linear, Option<Norm>)>,
+    hidden: Vec<(Linear, Option<Norm>, Dropout)>,
     last: Linear,
 }
 
@@ -72,6 +78,7 @@ impl Mlp {
         spec: &InputSpec,
         widths: &[i64],
         batch_norm: bool,
+        dropout: f64,
         initialisation: Initialisation,
     ) -> Result<Self, ModelError> {
         let mut features = spec.shape.iter().product();
@@ -87,7 +94,8 @@ impl Mlp {
         for (i, &width) in widths.iter().enumerate() {
             let linear = assembly.linear(&format!("fc{}", i + 1), features, width);
             let norm = batch_norm.then(|| assembly.norm(&format!("bn{}", i + 1), width));
-            hidden.push((linear, norm));
+            let dropout = Dropout::before(&format!("fc{}", i + 2), dropout);
+            hidden.push((linear, norm, dropout));
             features = width;
         }
         let last = assembly.linear(&format!("fc{}", widths.len() + 1), features, spec.classes);
@@ -110,7 +118,7 @@ impl Network for Mlp {
 
     fn connections(&self) -> Connections {
         let (mut connections, mut at) = self.assembly.inputs();
-        for (linear, _) in &self.hidden {
+        for (linear, ..) in &self.hidden {
             at = linear.connect(&mut connections, at);
         }
         self.last.connect(&mut connections, at);
@@ -129,7 +137,7 @@ impl Network for Mlp {
         parameters: &[Tensor],
         buffers: &[Tensor],
         input: &Tensor,
-        mode: Mode,
+        mode: Mode<'_>,
     ) -> Tensor {
         let pass = Pass {
             parameters,
@@ -137,13 +145,14 @@ impl Network for Mlp {
             mode,
         };
         let mut x = input.flatten(2, -1).transpose(1, 2);
-        for (linear, norm) in &self.hidden {
+        for (linear, norm, dropout) in &self.hidden {
             x = linear.forward_lanes(pass, &x);
             x = match norm {
                 // Its result is a view, whose overwriting autograd would have to copy around.
                 Some(norm) => norm.forward_lanes(pass, &x).relu(),
                 None => relu(x),
             };
+            x = dropout.forward(pass, x);
         }
         self.last
             .forward_lanes(pass, &x)

@@ -8,6 +8,7 @@ use crate::rng::Stream;
 
 mod cnn1d;
 mod connections;
+mod dropout;
 pub mod hidden_neuron;
 mod lenet;
 mod mlp;
@@ -18,6 +19,7 @@ mod vgg;
 
 pub use cnn1d::Cnn1dOptions;
 pub use connections::{Connections, Units};
+pub use dropout::StepKey;
 pub use lenet::LenetOptions;
 pub use mlp::MlpOptions;
 pub use parts::{Initialisation, NORM_MOMENTUM};
@@ -173,13 +175,14 @@ pub struct Buffer {
     pub initial: f32,
 }
 
-/// Whether batch norm uses the batch's statistics and updates the running ones.
+/// What batch norm and dropout do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub enum Mode<'a> {
     /// Batch statistics; running statistics are updated in place, to [`NORM_MOMENTUM`] of the
-    /// batch's mean and unbiased variance and the rest of their own.
-    Train,
-    /// Running statistics, unchanged.
+    /// batch's mean and unbiased variance and the rest of their own. With a key for each lane there
+    /// is dropout; without any there is none.
+    Train(&'a [StepKey]),
+    /// Running statistics, unchanged, and no dropout.
     Eval,
 }
 
@@ -226,7 +229,7 @@ pub trait Network: Send + Sync {
         parameters: &[Tensor],
         buffers: &[Tensor],
         input: &Tensor,
-        mode: Mode,
+        mode: Mode<'_>,
     ) -> Tensor;
 }
 

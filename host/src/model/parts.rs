@@ -176,7 +176,7 @@ impl Assembly {
 pub(super) struct Pass<'a> {
     pub(super) parameters: &'a [Tensor],
     pub(super) buffers: &'a [Tensor],
-    pub(super) mode: Mode,
+    pub(super) mode: Mode<'a>,
 }
 
 /// A linear layer.
@@ -302,10 +302,10 @@ fn normalise(
     input: &Tensor,
     affine: [Tensor; 2],
     running: [Tensor; 2],
-    mode: Mode,
+    mode: Mode<'_>,
     cudnn: bool,
 ) -> Tensor {
-    let train = mode == Mode::Train;
+    let train = matches!(mode, Mode::Train(_));
     let values = input.numel() as i64 / running[0].numel() as i64;
     assert!(
         !train || values > 1,
@@ -355,7 +355,7 @@ mod tests {
                 Tensor::zeros([16], cpu),
             ],
             buffers: &[Tensor::zeros([16], cpu), Tensor::ones([16], cpu)],
-            mode: Mode::Train,
+            mode: Mode::Train(&[]),
         };
         let output = relu(norm.forward(pass, &conv.forward(pass, &channels_last([2, 8, 6, 6]))));
         assert_eq!(output.size(), [2, 16, 3, 3]);

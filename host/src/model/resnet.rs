@@ -6,6 +6,7 @@ use plugin_api::schemars::{self, JsonSchema, schema_for};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
+use super::dropout::Dropout;
 use super::parts::{Assembly, Initialisation, Linear, Pass, image_channels, parse, relu};
 use super::residual::{BASIC, BOTTLENECK, Block, Kind, Unit};
 use super::{Buffer, Build, Connections, InputSpec, Mode, ModelError, Network, Parameter};
@@ -48,19 +49,8 @@ pub(super) const RESNET_50: Entry<Build> = Entry {
     summary: "ResNet-50: four stages of three, four, six and three bottleneck blocks",
     schema: || schema_for!(Resnet50Options),
     build: |options, spec| {
-        let Resnet50Options {
-            width,
-            stem,
-            zero_init_residual,
-            init,
-        } = parse("resnet-50", options, spec)?;
-        build(
-            "resnet-50",
-            BOTTLENECK,
-            &[3, 4, 6, 3],
-            (width, stem, zero_init_residual, init),
-            spec,
-        )
+        let options: Resnet50Options = parse("resnet-50", options, spec)?;
+        build("resnet-50", BOTTLENECK, &[3, 4, 6, 3], options.into(), spec)
     },
 };
 
@@ -71,19 +61,8 @@ fn build_basic(
     options: &Options,
     spec: &InputSpec,
 ) -> Result<Box<dyn Network>, ModelError> {
-    let ResnetOptions {
-        width,
-        stem,
-        zero_init_residual,
-        init,
-    } = parse(name, options, spec)?;
-    build(
-        name,
-        BASIC,
-        blocks,
-        (width, stem, zero_init_residual, init),
-        spec,
-    )
+    let options: ResnetOptions = parse(name, options, spec)?;
+    build(name, BASIC, blocks, options, spec)
 }
 
 const fn cifar(name: &'static str, summary: &'static str, build: Build) -> Entry<Build> {
@@ -100,11 +79,14 @@ const fn cifar(name: &'static str, summary: &'static str, build: Build) -> Entry
 /// # Source
 /// He et al. 2016, arXiv:1512.03385, section 4.2, but with 1x1 convolutions as the shortcuts where
 /// the shape changes (option B).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CifarResnetOptions {
     /// Channels of the first stage; the second and third have twice and four times as many.
     pub width: NonZeroU16,
+    /// Probability that an input of the linear layer is dropped in training.
+    #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1.0))]
+    pub dropout: f64,
     /// How the weights start.
     pub init: Initialisation,
 }
@@ -114,6 +96,7 @@ impl Default for CifarResnetOptions {
         const WIDTH: NonZeroU16 = NonZeroU16::new(16).expect("16 is not zero");
         Self {
             width: WIDTH,
+            dropout: 0.0,
             init: Initialisation::default(),
         }
     }
@@ -133,7 +116,7 @@ pub enum Stem {
 ///
 /// # Source
 /// He et al. 2016, arXiv:1512.03385, table 1.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ResnetOptions {
     /// Channels of the first stage; each later one has twice as many as the one before.
@@ -142,6 +125,9 @@ pub struct ResnetOptions {
     pub stem: Stem,
     /// Whether the last batch norm of each block starts at 0, so that the block passes its input on.
     pub zero_init_residual: bool,
+    /// Probability that an input of the linear layer is dropped in training.
+    #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1.0))]
+    pub dropout: f64,
     /// How the weights start.
     pub init: Initialisation,
 }
@@ -152,6 +138,7 @@ impl Default for ResnetOptions {
             width: USUAL_WIDTH,
             stem: Stem::Cifar,
             zero_init_residual: false,
+            dropout: 0.0,
             init: Initialisation::default(),
         }
     }
@@ -162,7 +149,7 @@ impl Default for ResnetOptions {
 /// # Source
 /// He et al. 2016, arXiv:1512.03385, table 1; the stride of a block is that of its 3x3 convolution,
 /// as in torchvision.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Resnet50Options {
     /// Channels within the blocks of the first stage, whose outputs have four times as many; each
@@ -172,6 +159,9 @@ pub struct Resnet50Options {
     pub stem: Stem,
     /// Whether the last batch norm of each block starts at 0, so that the block passes its input on.
     pub zero_init_residual: bool,
+    /// Probability that an input of the linear layer is dropped in training.
+    #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1.0))]
+    pub dropout: f64,
     /// How the weights start.
     pub init: Initialisation,
 }
@@ -182,7 +172,28 @@ impl Default for Resnet50Options {
             width: USUAL_WIDTH,
             stem: Stem::Imagenet,
             zero_init_residual: false,
+            dropout: 0.0,
             init: Initialisation::default(),
+        }
+    }
+}
+
+/// The same choices; the two differ in what is usual.
+impl From<Resnet50Options> for ResnetOptions {
+    fn from(options: Resnet50Options) -> Self {
+        let Resnet50Options {
+            width,
+            stem,
+            zero_init_residual,
+            dropout,
+            init,
+        } = options;
+        Self {
+            width,
+            stem,
+            zero_init_residual,
+            dropout,
+            init,
         }
     }
 }
@@ -196,25 +207,31 @@ fn build_cifar(
     spec: &InputSpec,
 ) -> Result<Box<dyn Network>, ModelError> {
     let options: CifarResnetOptions = parse(model, options, spec)?;
-    let shape = (options.width, Stem::Cifar, false, options.init);
-    build(model, BASIC, &[blocks; 3], shape, spec)
+    let options = ResnetOptions {
+        width: options.width,
+        dropout: options.dropout,
+        init: options.init,
+        ..ResnetOptions::default()
+    };
+    build(model, BASIC, &[blocks; 3], options, spec)
 }
 
 fn build(
     model: &'static str,
     kind: Kind,
     stages: &[usize],
-    (width, stem, zero_init, init): (NonZeroU16, Stem, bool, Initialisation),
+    options: ResnetOptions,
     spec: &InputSpec,
 ) -> Result<Box<dyn Network>, ModelError> {
+    let stem = options.stem;
     let (halvings, kernel) = match stem {
         Stem::Cifar => (stages.len() - 1, 3),
         Stem::Imagenet => (stages.len() + 1, 7),
     };
     // At least one pixel is left after the halvings.
     let channels = image_channels(model, spec, 1 << halvings)?;
-    let width = i64::from(width.get());
-    let mut assembly = Assembly::new(init);
+    let width = i64::from(options.width.get());
+    let mut assembly = Assembly::new(options.init);
     let stem_unit = Unit::new(
         assembly
             .conv2d("conv1", [channels, width], kernel)
@@ -238,7 +255,7 @@ fn build(
             channels = inner * kind.expansion;
         }
     }
-    if zero_init {
+    if options.zero_init_residual {
         for block in &blocks {
             assembly.silence(block.last_norm());
         }
@@ -249,6 +266,7 @@ fn build(
         stem: stem_unit,
         pools: stem == Stem::Imagenet,
         blocks,
+        dropout: Dropout::before("fc", options.dropout),
         last,
     }))
 }
@@ -261,6 +279,7 @@ struct Resnet {
     /// Whether a max-pool follows the stem.
     pools: bool,
     blocks: Vec<Block>,
+    dropout: Dropout,
     last: Linear,
 }
 
@@ -292,7 +311,7 @@ impl Network for Resnet {
         parameters: &[Tensor],
         buffers: &[Tensor],
         input: &Tensor,
-        mode: Mode,
+        mode: Mode<'_>,
     ) -> Tensor {
         let pass = Pass {
             parameters,
@@ -307,6 +326,6 @@ impl Network for Resnet {
             x = block.forward(pass, &x);
         }
         let mean = x.mean_dim([2i64, 3].as_slice(), false, None::<tch::Kind>);
-        self.last.forward(pass, &mean)
+        self.last.forward(pass, &self.dropout.forward(pass, mean))
     }
 }

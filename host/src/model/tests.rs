@@ -47,7 +47,7 @@ fn values(network: &dyn Network) -> (Vec<Tensor>, Vec<Tensor>) {
     )
 }
 
-fn forward(network: &dyn Network, shape: &[i64], mode: Mode) -> Tensor {
+fn forward(network: &dyn Network, shape: &[i64], mode: Mode<'_>) -> Tensor {
     let (parameters, buffers) = values(network);
     let lanes = if network.lanes() { &[1][..] } else { &[] };
     let shape = [lanes, shape].concat();
@@ -75,7 +75,7 @@ fn every_model_is_found_by_its_name_and_takes_images_of_28_32_and_64_pixels() {
                 _ => json!({"width": 2}),
             };
             let network = build(entry.name, small, &shape).unwrap();
-            for mode in [Mode::Train, Mode::Eval] {
+            for mode in [Mode::Train(&[]), Mode::Eval] {
                 let logits = forward(network.as_ref(), &[&[3], &shape[..]].concat(), mode);
                 let lanes = if network.lanes() { &[1][..] } else { &[] };
                 assert_eq!(logits.size(), [lanes, &[3, 10]].concat(), "{}", entry.name);
@@ -216,7 +216,7 @@ fn logistic_regression_is_an_mlp_without_hidden_layers() {
 #[test]
 fn training_a_batch_norm_on_a_single_sample_fails_instead_of_making_nan() {
     let network = build("mlp", json!({}), &[40]).unwrap();
-    let train = || forward(network.as_ref(), &[1, 40], Mode::Train);
+    let train = || forward(network.as_ref(), &[1, 40], Mode::Train(&[]));
     assert!(catch_unwind(AssertUnwindSafe(train)).is_err());
     assert_eq!(
         forward(network.as_ref(), &[1, 40], Mode::Eval).size(),
@@ -335,4 +335,75 @@ fn every_weight_of_an_unpruned_network_is_effective() {
             assert!(on_path.all().int64_value(&[]) == 1, "{}", entry.name);
         }
     }
+}
+
+/// A training step's logits; keys are of one lane.
+fn step(network: &dyn Network, shape: &[i64], keys: &[StepKey]) -> Tensor {
+    forward(network, &[&[6], shape].concat(), Mode::Train(keys))
+}
+
+#[test]
+fn every_classifier_drops_out_in_training_alone_and_not_unless_it_is_asked_to() {
+    let key = StepKey {
+        seed: 1,
+        moment: Moment::default(),
+    };
+    for entry in classifiers() {
+        let shape: &[i64] = match entry.name {
+            "cnn1d" => &[40],
+            _ => &[3, 32, 32],
+        };
+        let plain = build(entry.name, json!({}), shape).unwrap();
+        let dropping = build(entry.name, json!({"dropout": 0.5}), shape).unwrap();
+        let eval = |network: &dyn Network| forward(network, &[&[6], shape].concat(), Mode::Eval);
+        let name = entry.name;
+        assert_eq!(plain.parameters(), dropping.parameters(), "{name}");
+        assert_eq!(eval(&*plain), eval(&*dropping), "{name}");
+        let without = step(&*plain, shape, &[]);
+        assert_eq!(step(&*plain, shape, &[key]), without, "{name}");
+        assert_eq!(step(&*dropping, shape, &[]), without, "{name}");
+        let with = step(&*dropping, shape, &[key]);
+        assert_ne!(with, without, "{name}");
+        assert_eq!(step(&*dropping, shape, &[key]), with, "{name}");
+    }
+}
+
+#[test]
+fn an_mlp_drops_the_activations_of_each_hidden_layer_before_the_next_reads_them() {
+    let options = json!({"hidden": [9, 8], "batch_norm": false, "dropout": 0.25});
+    let network = build("mlp", options, &[5]).unwrap();
+    let key = StepKey {
+        seed: 7,
+        moment: Moment {
+            level: 1,
+            epoch: 2,
+            step: 30,
+        },
+    };
+    let draw = |parameter: &Parameter| {
+        let mut stream = Stream::new(0, Purpose::Init(&parameter.name), Moment::default());
+        let count = parameter.shape.iter().product::<i64>() as usize;
+        let values = parameter.init.draw(count, &mut stream);
+        Tensor::from_slice(&values).view(&parameter.shape[..])
+    };
+    let weights: Vec<Tensor> = network.parameters().iter().map(draw).collect();
+    let lanes: Vec<Tensor> = weights.iter().map(|it| it.unsqueeze(0)).collect();
+    let input = Tensor::arange(30, (Kind::Float, Device::Cpu))
+        .sin()
+        .view([1, 6, 5]);
+    let got = network.forward(&lanes, &[], &input, Mode::Train(&[key]));
+    let mut x = input.squeeze_dim(0);
+    for (layer, reads) in [(0, "fc2"), (1, "fc3")] {
+        x = x
+            .linear(&weights[2 * layer], Some(&weights[2 * layer + 1]))
+            .relu();
+        // Unit by unit, then sample by sample.
+        let mut kept = vec![0.0; x.numel()];
+        Stream::new(7, Purpose::Dropout(reads), key.moment).coins(0.75, &mut kept);
+        assert!(kept.contains(&0.0));
+        let kept = Tensor::from_slice(&kept).view([x.size()[1], 6]);
+        x = x * kept.tr() / 0.75;
+    }
+    let expected = x.linear(&weights[4], Some(&weights[5])).unsqueeze(0);
+    assert!((got - expected).abs().max().double_value(&[]) < 1e-6);
 }

@@ -6,6 +6,7 @@ use plugin_api::schemars::{self, JsonSchema, schema_for};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
+use super::dropout::Dropout;
 use super::parts::{
     Assembly, Convolution, Initialisation, Linear, Norm, Pass, image_channels, parse, relu,
 };
@@ -30,11 +31,14 @@ const STAGES: [(usize, i64); 5] = [(2, 1), (2, 2), (3, 4), (3, 8), (3, 8)];
 /// Simonyan & Zisserman 2015, arXiv:1409.1556, table 1, configuration D, with batch norm in place
 /// of the convolutions' biases, and the mean over the image with one linear layer in place of the
 /// last max-pool and the three linear layers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct VggOptions {
     /// Channels of the first stage; the later ones have 2, 4, 8 and 8 times as many.
     pub width: NonZeroU16,
+    /// Probability that an input of the linear layer is dropped in training.
+    #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1.0))]
+    pub dropout: f64,
     /// How the weights start.
     pub init: Initialisation,
 }
@@ -44,6 +48,7 @@ impl Default for VggOptions {
         const WIDTH: NonZeroU16 = NonZeroU16::new(64).expect("64 is not zero");
         Self {
             width: WIDTH,
+            dropout: 0.0,
             init: Initialisation::default(),
         }
     }
@@ -75,6 +80,7 @@ fn build(options: &Options, spec: &InputSpec) -> Result<Box<dyn Network>, ModelE
     Ok(Box::new(Vgg {
         assembly,
         stages,
+        dropout: Dropout::before("classifier", options.dropout),
         last,
     }))
 }
@@ -84,6 +90,7 @@ fn build(options: &Options, spec: &InputSpec) -> Result<Box<dyn Network>, ModelE
 struct Vgg {
     assembly: Assembly,
     stages: [Vec<(Convolution, Norm)>; STAGES.len()],
+    dropout: Dropout,
     last: Linear,
 }
 
@@ -114,7 +121,7 @@ impl Network for Vgg {
         parameters: &[Tensor],
         buffers: &[Tensor],
         input: &Tensor,
-        mode: Mode,
+        mode: Mode<'_>,
     ) -> Tensor {
         let pass = Pass {
             parameters,
@@ -131,6 +138,6 @@ impl Network for Vgg {
             }
         }
         let mean = x.mean_dim([2i64, 3].as_slice(), false, None::<Kind>);
-        self.last.forward(pass, &mean)
+        self.last.forward(pass, &self.dropout.forward(pass, mean))
     }
 }

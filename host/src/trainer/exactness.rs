@@ -3,7 +3,7 @@
 use serde_json::json;
 use tch::{Kind, Tensor};
 
-use super::testing::{conv_trainer, image_trainer, mlp_trainer, start};
+use super::testing::{conv_trainer, dropout_trainer, image_trainer, mlp_trainer, start};
 use super::{EpochRecord, LaneStart, OptimizerState, Progress, Session, Snapshot, Trainer};
 
 /// Everything that a lane is.
@@ -71,7 +71,15 @@ fn trainers() -> Vec<(Trainer, &'static str)> {
             mlp_trainer(json!({"epochs": 8, "precision": "bf16"})),
             "mlp, bf16",
         ),
+        (
+            dropout_trainer("mlp", 0.3, json!({"epochs": 8})),
+            "mlp, dropout",
+        ),
         (conv_trainer(json!({"epochs": 12})), "conv, sgd"),
+        (
+            dropout_trainer("cnn1d", 0.3, json!({"epochs": 8})),
+            "cnn1d, dropout",
+        ),
         (
             image_trainer(json!({"epochs": 12})),
             "conv, augmented images",
@@ -218,9 +226,12 @@ fn a_step_equals_an_unfused_reference() {
     let data = &trainer.data().train;
     let input = data.inputs.tensor().unwrap().index_select(0, &index);
     let labels = data.labels.index_select(0, &index);
-    let logits = trainer
-        .network
-        .forward(&weights, &statistics, &input, crate::model::Mode::Train);
+    let logits = trainer.network.forward(
+        &weights,
+        &statistics,
+        &input,
+        crate::model::Mode::Train(&[]),
+    );
     let loss = logits.cross_entropy_loss::<Tensor>(&labels, None, tch::Reduction::Mean, -100, 0.1);
     let logged = session.progress(0).unwrap().tensors[0].1.double_value(&[0]) / 25.0;
     assert!((logged - loss.double_value(&[])).abs() < 1e-6);
@@ -331,4 +342,33 @@ fn augmentation_changes_what_training_sees_and_nothing_else() {
     assert_ne!(first, other);
     assert_ne!(first, plain);
     assert_eq!(labels, plain_labels);
+}
+
+#[test]
+fn dropout_changes_steps_and_neither_gradients_nor_statistics_nor_evaluation() {
+    let [with, without] = [0.3, 0.0].map(|p| dropout_trainer("mlp", p, json!({})));
+    let point = with.initial(1);
+    let step = |trainer: &Trainer| {
+        let mut session = trainer.session(vec![start(trainer, 1)]).unwrap();
+        session.step().unwrap();
+        session.snapshot(0).unwrap()
+    };
+    assert_ne!(step(&with), step(&without));
+    let request = super::GradientRequest {
+        loss: plugin_api::Loss::CrossEntropy,
+        samples: super::Samples::Training((0..50).collect()),
+        on_absolute_weights: false,
+        eval_mode: false,
+        temperature: 1.0,
+        double_precision: false,
+        dense: true,
+    };
+    let seen = |trainer: &Trainer| {
+        let gradients = trainer.gradients(&point, &trainer.dense_mask(), &request);
+        let mut points = [point.clone()];
+        trainer.recompute_statistics(&mut points).unwrap();
+        let evaluation = trainer.evaluate(&points, super::On::Test).unwrap();
+        (gradients.unwrap(), points, evaluation)
+    };
+    assert_eq!(seen(&with), seen(&without));
 }

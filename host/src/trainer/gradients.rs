@@ -19,7 +19,7 @@ pub enum Samples {
 }
 
 /// A gradient of the mean loss at a masked point, in fp32 or fp64 whatever is trained in. Running
-/// statistics stay as they are.
+/// statistics stay as they are; nothing is augmented or dropped out.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GradientRequest {
     /// Which function: with `CrossEntropy` the training loss, label smoothing included; half the mean
@@ -174,7 +174,7 @@ impl Trainer {
         let mode = if request.eval_mode {
             Mode::Eval
         } else {
-            Mode::Train
+            Mode::Train(&[])
         };
         let mut sums: Option<Vec<Tensor>> = None;
         for Chunk { index, share } in self.chunks(request)? {
@@ -361,7 +361,7 @@ mod tests {
         let mode = if request.eval_mode {
             Mode::Eval
         } else {
-            Mode::Train
+            Mode::Train(&[])
         };
         let batches = match &request.samples {
             Samples::Training(_) => vec![(0, 25), (25, 26)],

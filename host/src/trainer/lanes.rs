@@ -9,9 +9,7 @@ use super::{OptimizerState, Position, Progress, Snapshot, TrainError, Trainer};
 pub struct LaneStart {
     /// Seed of the repetition.
     pub seed: u64,
-    /// Level that is trained.
-    pub level: u64,
-    /// Level whose data order is used.
+    /// Level whose data order is used, and with it its augmentation and dropout.
     pub order_level: u64,
     /// Parameters and running statistics.
     pub point: Snapshot,
@@ -33,7 +31,6 @@ pub(super) struct Lane {
     /// Its number when the session started: stays when other lanes are dropped.
     pub id: usize,
     pub seed: u64,
-    pub level: u64,
     pub order_level: u64,
     pub schedule_start: u64,
     pub hold: Option<f64>,
@@ -45,7 +42,6 @@ impl Lane {
         Self {
             id,
             seed: start.seed,
-            level: start.level,
             order_level: start.order_level,
             schedule_start: start.schedule_start,
             hold: start.hold,

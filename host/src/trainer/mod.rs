@@ -257,7 +257,7 @@ impl Trainer {
         parameters: &[Tensor],
         statistics: &[Tensor],
         input: &Tensor,
-        mode: Mode,
+        mode: Mode<'_>,
     ) -> Result<Tensor, ShimError> {
         let _autocast = match self.precision {
             Precision::Fp32 => None,

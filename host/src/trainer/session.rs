@@ -5,9 +5,9 @@ use tch::{Kind, Tensor};
 use super::feed::Feed;
 use super::lanes::{Lane, common_position, epoch_log};
 use super::{Evaluation, LaneStart, On, Position, TrainError, Trainer, batches};
-use crate::model::Mode;
+use crate::model::{Mode, StepKey};
 use crate::optimizer::Buffers;
-use crate::rng::{Moment, Purpose, Stream};
+use crate::rng::Moment;
 use crate::shim;
 
 /// What one lane did in one epoch.
@@ -137,9 +137,9 @@ impl Session<'_> {
         let index = self.next_index();
         let (input, labels) =
             trainer.training_batch(&index, &self.lanes, self.position, &mut self.feed)?;
-        self.seed_libtorch();
+        let keys = self.step_keys();
         let logits = tch::with_grad(|| {
-            trainer.forward(&self.leaves, &self.statistics, &input, Mode::Train)
+            trainer.forward(&self.leaves, &self.statistics, &input, Mode::Train(&keys))
         })?;
         let row = self.position.step_in_epoch as i64;
         let scores = if with_lanes {
@@ -314,18 +314,18 @@ impl Session<'_> {
         order.narrow(1, start, size.min(samples - start))
     }
 
-    /// Seeds libtorch's generator for networks that draw dropout from it. Lanes cannot draw from a
-    /// generator that they share.
-    fn seed_libtorch(&self) {
-        if let ([lane], false) = (&self.lanes[..], self.trainer.lanes()) {
-            let moment = Moment {
-                level: lane.level,
+    /// What the random numbers of the next step are keyed by. Like the order of the samples and
+    /// their augmentation, dropout is that of the level whose order is used.
+    fn step_keys(&self) -> Vec<StepKey> {
+        let key = |lane: &Lane| StepKey {
+            seed: lane.seed,
+            moment: Moment {
+                level: lane.order_level,
                 epoch: self.position.epoch,
                 step: self.position.step,
-            };
-            let seed = Stream::new(lane.seed, Purpose::Dropout, moment).next_u64();
-            tch::manual_seed(seed as i64);
-        }
+            },
+        };
+        self.lanes.iter().map(key).collect()
     }
 }
 

@@ -9,7 +9,7 @@ use crate::model::{Mode, NORM_MOMENTUM};
 impl Trainer {
     /// Gives points the running statistics of the training data: the mean over batches of up to
     /// 1,000 samples, weighted by their sizes, of each batch's mean and unbiased variance. The
-    /// samples are not augmented, and each batch norm sees inputs that those before it normalised by
+    /// samples are not augmented, nothing is dropped out, and each batch norm sees inputs that those before it normalised by
     /// the batch. A network without batch norm stays as it is.
     ///
     /// # Source
@@ -48,7 +48,7 @@ impl Trainer {
             for running in &statistics {
                 let _ = running.shallow_clone().zero_();
             }
-            let _ = self.forward(&parameters, &statistics, &input, Mode::Train)?;
+            let _ = self.forward(&parameters, &statistics, &input, Mode::Train(&[]))?;
             let weight = (end - start) as f64 / (samples as f64 * NORM_MOMENTUM);
             for (sum, running) in sums.iter_mut().zip(&statistics) {
                 *sum += running.to_kind(Kind::Double) * weight;

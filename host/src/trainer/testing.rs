@@ -7,7 +7,8 @@ use tch::{Device, Kind, Tensor};
 use super::{LaneStart, OptimizerState, Trainer};
 use crate::data::{Augment, Dataset, Normalisation, Split};
 use crate::experiment::Train;
-use crate::model::{Buffer, Connections, Init, Mode, Network, Parameter, Role};
+use crate::model::{Buffer, Connections, Init, InputSpec, MODELS, Mode, Network, Parameter, Role};
+use crate::registry::find;
 use crate::rng::{Moment, Purpose, Stream};
 use crate::shim;
 
@@ -110,7 +111,7 @@ impl Network for LaneMlp {
         true
     }
 
-    fn forward(&self, p: &[Tensor], b: &[Tensor], input: &Tensor, mode: Mode) -> Tensor {
+    fn forward(&self, p: &[Tensor], b: &[Tensor], input: &Tensor, mode: Mode<'_>) -> Tensor {
         // [lanes, features, batch]: sums over samples run along memory.
         let mut x = input.transpose(1, 2);
         let linear = |x: &Tensor, at: usize| shim::lane_linear(&p[at + 1], &p[at], x).unwrap();
@@ -119,7 +120,7 @@ impl Network for LaneMlp {
             let y = linear(&x, at).contiguous();
             let (mean, variance) = match mode {
                 Mode::Eval => (b[2 * layer].unsqueeze(2), b[2 * layer + 1].unsqueeze(2)),
-                Mode::Train => {
+                Mode::Train(_) => {
                     let mean = y.mean_dim([2i64].as_slice(), true, Kind::Float);
                     let centred = &y - &mean;
                     let variance =
@@ -205,8 +206,8 @@ impl Network for ConvNet {
         true
     }
 
-    fn forward(&self, p: &[Tensor], b: &[Tensor], input: &Tensor, mode: Mode) -> Tensor {
-        let train = mode == Mode::Train;
+    fn forward(&self, p: &[Tensor], b: &[Tensor], input: &Tensor, mode: Mode<'_>) -> Tensor {
+        let train = matches!(mode, Mode::Train(_));
         let norm = |x: Tensor, p: &[Tensor], b: &[Tensor]| {
             x.batch_norm(
                 Some(&p[0]),
@@ -308,6 +309,18 @@ pub fn image_trainer(keys: serde_json::Value) -> Trainer {
     Trainer::new(Box::new(ConvNet::new()), &train(keys), data, Device::Cpu).unwrap()
 }
 
+/// One of the shipped models, with dropout.
+pub fn dropout_trainer(model: &str, dropout: f64, keys: serde_json::Value) -> Trainer {
+    let data = dataset(&[7], 5, 207, 101);
+    let spec = InputSpec {
+        shape: data.input_shape.clone(),
+        classes: data.classes,
+    };
+    let options = json!({"dropout": dropout}).as_object().unwrap().clone();
+    let network = (find(MODELS, model).unwrap().build)(&options, &spec).unwrap();
+    Trainer::new(network, &train(keys), data, Device::Cpu).unwrap()
+}
+
 /// Masks that prune about half of each layer, by this seed.
 pub fn random_mask(trainer: &Trainer, seed: u64) -> Vec<Tensor> {
     let mask = |layer: &plugin_api::Layer| {
@@ -323,7 +336,6 @@ pub fn random_mask(trainer: &Trainer, seed: u64) -> Vec<Tensor> {
 pub fn start(trainer: &Trainer, seed: u64) -> LaneStart {
     LaneStart {
         seed,
-        level: 1,
         order_level: 1,
         point: trainer.initial(seed),
         mask: random_mask(trainer, seed),

@@ -1,4 +1,5 @@
-//! Identities and counts.
+//! Identities and counts. The golden list is `tests/end-to-end/tests/identities.rs`, which has the
+//! plugins.
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -14,43 +15,6 @@ fn hash(text: &str) -> String {
 fn dense_hash(text: &str) -> String {
     dense_identity(&load_text(text).unwrap(), "data", None).hash
 }
-
-/// If one of these changes, everybody's stored runs of that experiment are orphaned: `host run`
-/// trains from scratch in a new folder instead of resuming, and reports no longer compare old runs
-/// with new ones. That is right only if the same file now gives another result; then raise
-/// `SCHEMA_VERSION` and say so in the changelog.
-///
-/// A changed default is the mirror image: identities leave defaults out, so files that rely on it
-/// keep their identity although their result changes. It must raise `SCHEMA_VERSION` too.
-#[test]
-fn identities_are_golden() {
-    let shipped = |name: &str| {
-        let path = format!("{}/../experiments/{name}.toml", env!("CARGO_MANIFEST_DIR"));
-        load(Path::new(&path), &[], &Shipped).unwrap()
-    };
-    let hashes = [
-        "imp",
-        "wr",
-        "lrr",
-        "sign-perturbation",
-        "paper/cifar10-resnet20-lrr",
-    ]
-    .map(|name| {
-        let loaded = shipped(name);
-        let whole = identity(&loaded, "checksum", None);
-        let dense = dense_identity(&loaded, "checksum", None);
-        format!("{name} {} {}", whole.short(), dense.short())
-    });
-    assert_eq!(hashes, GOLDEN);
-}
-
-const GOLDEN: [&str; 5] = [
-    "imp 0f081a04 30244188",
-    "wr 8a60efe1 30244188",
-    "lrr 79168a9d 30244188",
-    "sign-perturbation 223a26ec 30244188",
-    "paper/cifar10-resnet20-lrr e049bed6 996e2dd9",
-];
 
 #[test]
 fn the_canonical_form_says_what_differs_from_the_defaults() {

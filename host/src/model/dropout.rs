@@ -1,0 +1,189 @@
+//! Dropout, whose masks follow from what a step is keyed by.
+
+use tch::Tensor;
+
+use super::Mode;
+use super::parts::Pass;
+use crate::rng::{Moment, Purpose, Stream};
+
+/// What the random numbers of one lane's training step are keyed by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StepKey {
+    /// Seed of the repetition.
+    pub seed: u64,
+    /// The step, and the level whose order the samples have.
+    pub moment: Moment,
+}
+
+/// Dropout of what a layer reads: each value is 0 with a probability p, else divided by 1 - p.
+///
+/// A value's fate is drawn for its place in the tensor, lane by lane, row-major: the masks of a lane
+/// depend on nothing but its key, the layer and the shape.
+///
+/// # Source
+/// Srivastava et al. 2014, "Dropout: a simple way to prevent neural networks from overfitting",
+/// section 10, where the scale stands in training as in PyTorch.
+#[derive(Debug)]
+pub(super) struct Dropout {
+    /// Name of the layer that reads.
+    layer: String,
+    probability: f64,
+}
+
+impl Dropout {
+    /// Dropout with this probability before the layer called `layer`.
+    pub(super) fn before(layer: &str, probability: f64) -> Self {
+        Self {
+            layer: layer.to_owned(),
+            probability,
+        }
+    }
+
+    /// The same shape; the input itself where nothing is dropped.
+    pub(super) fn forward(&self, pass: Pass<'_>, input: Tensor) -> Tensor {
+        let keys = match pass.mode {
+            Mode::Train(keys) if self.probability > 0.0 && !keys.is_empty() => keys,
+            _ => return input,
+        };
+        let keep = 1.0 - self.probability;
+        let mut kept = vec![0.0; input.numel()];
+        let lanes = kept.chunks_mut((input.numel() / keys.len()).max(1));
+        for (key, lane) in keys.iter().zip(lanes) {
+            Stream::new(key.seed, Purpose::Dropout(&self.layer), key.moment).coins(keep, lane);
+        }
+        // PyTorch's operations in its order, so that the scale rounds as there in every precision.
+        let noise = Tensor::from_slice(&kept).view_as(&input);
+        let mut noise = noise.to_device(input.device()).to_kind(input.kind());
+        let _ = noise.g_div_scalar_(keep);
+        input * noise
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::{Device, Kind};
+
+    use super::*;
+
+    fn key(seed: u64, level: u64, epoch: u64, step: u64) -> StepKey {
+        let moment = Moment { level, epoch, step };
+        StepKey { seed, moment }
+    }
+
+    fn drop(dropout: &Dropout, keys: &[StepKey], input: &Tensor) -> Tensor {
+        let pass = Pass {
+            parameters: &[],
+            buffers: &[],
+            mode: Mode::Train(keys),
+        };
+        dropout.forward(pass, input.shallow_clone())
+    }
+
+    /// Which of so many values are kept.
+    fn kept(dropout: &Dropout, key: StepKey, count: i64) -> Vec<f64> {
+        let ones = Tensor::ones([count], (Kind::Float, Device::Cpu));
+        let kept = drop(dropout, &[key], &ones).ne(0.0);
+        Vec::try_from(kept.to_kind(Kind::Double)).unwrap()
+    }
+
+    /// Of two series of zeros and ones; about normal with deviation 1/√n where they are independent.
+    fn correlation(a: &[f64], b: &[f64]) -> f64 {
+        let mean = |x: &[f64]| x.iter().sum::<f64>() / x.len() as f64;
+        let (of_a, of_b) = (mean(a), mean(b));
+        let products: Vec<f64> = (a.iter().zip(b)).map(|(a, b)| a * b).collect();
+        let spread = (of_a * (1.0 - of_a) * of_b * (1.0 - of_b)).sqrt();
+        (mean(&products) - of_a * of_b) / spread
+    }
+
+    #[test]
+    fn kept_values_have_the_bits_that_pytorch_gives_them() {
+        for kind in [Kind::Float, Kind::Double, Kind::BFloat16] {
+            for p in [0.1, 0.2, 0.3, 0.5, 0.9] {
+                let input = (Tensor::arange(40_000, (kind, Device::Cpu)) * 0.37).sin() + 1.5;
+                let theirs = input.dropout(p, true);
+                let ours = drop(&Dropout::before("fc", p), &[key(1, 0, 0, 0)], &input);
+                assert_eq!(ours.kind(), kind);
+                let both = theirs.ne(0.0).logical_and(&ours.ne(0.0));
+                // 40,000 times 0.1^2 at least.
+                assert!(both.sum(Kind::Int64).int64_value(&[]) > 300);
+                assert!(
+                    ours.masked_select(&both)
+                        .equal(&theirs.masked_select(&both))
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn each_value_is_dropped_with_its_probability_on_its_own() {
+        let count = 1 << 18;
+        let near = 5.0 / f64::from(count).sqrt();
+        for p in [0.01, 0.1, 0.5, 0.8] {
+            let dropout = Dropout::before("fc", p);
+            let first = kept(&dropout, key(3, 1, 4, 1), count.into());
+            let share = first.iter().sum::<f64>() / f64::from(count);
+            let error = share - (1.0 - p);
+            assert!(
+                error.abs() < near * (p * (1.0 - p)).sqrt(),
+                "{p}: {share} kept"
+            );
+            // Neighbours in a row, in a column of a batch of 128, and over a piece of the generator's.
+            for lag in [1, 2, 128, 256] {
+                let r = correlation(&first[lag..], &first[..first.len() - lag]);
+                assert!(r.abs() < near, "{p}, {lag} apart: {r}");
+            }
+            for (what, other) in [
+                ("seed", key(4, 1, 4, 1)),
+                ("level", key(3, 2, 4, 1)),
+                ("epoch", key(3, 1, 5, 1)),
+                ("step", key(3, 1, 4, 2)),
+            ] {
+                let r = correlation(&first, &kept(&dropout, other, count.into()));
+                assert!(r.abs() < near, "{p}, another {what}: {r}");
+            }
+            let elsewhere = Dropout::before("fc2", p);
+            let r = correlation(&first, &kept(&elsewhere, key(3, 1, 4, 1), count.into()));
+            assert!(r.abs() < near, "{p}, another layer: {r}");
+        }
+    }
+
+    #[test]
+    fn a_lane_has_the_masks_that_it_has_alone() {
+        let dropout = Dropout::before("fc2", 0.3);
+        let input = (Tensor::arange(3 * 5 * 7, (Kind::Float, Device::Cpu)) + 1.0).view([3, 5, 7]);
+        let keys = [5, 6, 7].map(|seed| key(seed, 2, 1, 40));
+        let together = drop(&dropout, &keys, &input);
+        for (lane, own) in (0..).zip(keys) {
+            let alone = drop(&dropout, &[own], &input.get(lane));
+            assert_eq!(together.get(lane), alone);
+        }
+        assert_ne!(together.get(0).ne(0.0), together.get(1).ne(0.0));
+    }
+
+    #[test]
+    fn the_gradient_passes_where_the_value_did_with_the_same_scale() {
+        let input = Tensor::ones([64], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        let output = drop(&Dropout::before("fc", 0.4), &[key(0, 0, 0, 0)], &input);
+        let slopes = Tensor::run_backward(&[output.sum(Kind::Float)], &[&input], false, false);
+        assert_eq!(slopes[0], output.detach());
+    }
+
+    #[test]
+    fn nothing_is_dropped_out_of_training_or_at_probability_0() {
+        let input = Tensor::ones([64], (Kind::Float, Device::Cpu));
+        let pass = |mode| Pass {
+            parameters: &[],
+            buffers: &[],
+            mode,
+        };
+        let keys = [key(0, 0, 0, 0)];
+        for (p, mode) in [
+            (0.5, Mode::Eval),
+            (0.5, Mode::Train(&[])),
+            (0.0, Mode::Train(&keys)),
+        ] {
+            let output = Dropout::before("fc", p).forward(pass(mode), input.shallow_clone());
+            assert_eq!(output.data_ptr(), input.data_ptr(), "{p}, {mode:?}");
+        }
+    }
+}
