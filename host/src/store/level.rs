@@ -230,7 +230,7 @@ mod tests {
             artifact::write(&level.file(DONE), &text).unwrap();
             let error = level.check().unwrap_err().to_string();
             assert!(error.contains(&format!("it lists `{name}`")), "{error}");
-            if let Some(done) = level.done() {
+            if let Some(done) = level.done().unwrap() {
                 LevelDir::new(&to, 3).adopt(&level, &done).unwrap();
             }
             assert_eq!(fs::read(&outside).unwrap(), b"precious");

@@ -224,8 +224,8 @@ impl Services<'_> {
         shapes
             .iter()
             .map(|shape| {
-                let sizes = shape.iter().map(|&size| usize::try_from(size).ok());
-                let count = sizes.fold(Some(1usize), |all, size| all?.checked_mul(size?));
+                let mut sizes = shape.iter().map(|&size| usize::try_from(size).ok());
+                let count = sizes.try_fold(1usize, |all, size| all.checked_mul(size?));
                 let count = count.ok_or_else(|| failed(format!("{shape:?} is no shape")))?;
                 let mut numbers = room_for(count)?;
                 numbers.extend((0..count).map(|_| number(&mut self.stream)));

@@ -89,7 +89,7 @@ impl Mutator {
         match self.below(12) {
             0 => {
                 if let Some(byte) = input.get_mut(place) {
-                    *byte ^= 1 << self.random.next_u32() % 8;
+                    *byte ^= 1 << (self.random.next_u32() % 8);
                 }
             }
             1 => {
