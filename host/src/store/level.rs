@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::artifact::{self, StoreError};
+use super::sealed::{self, Sealed};
 
 /// Says that a level is finished, and what its files hold; written last.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -93,20 +94,31 @@ impl LevelDir {
     }
 
     fn read_done(&self) -> Result<Done, StoreError> {
+        Ok(self.read_sealed()?.value)
+    }
+
+    /// Reads the level's `done.json` alone.
+    ///
+    /// # Errors
+    /// If it is missing, damaged or another level's.
+    pub fn read_sealed(&self) -> Result<Sealed<Done>, StoreError> {
         let path = self.file(DONE);
-        let damaged = |path: &Path, reason: String| StoreError::Damaged {
-            path: path.to_owned(),
-            reason,
-        };
-        let done: Done = serde_json::from_slice(&artifact::read(&path)?)
-            .map_err(|error| damaged(&path, error.to_string()))?;
-        if done.level != self.level {
-            return Err(damaged(
-                &path,
-                format!("it is of level {}, expected {}", done.level, self.level),
-            ));
+        let done: Sealed<Done> = sealed::read_sealed(&path)?;
+        let level = done.value.level;
+        if level != self.level {
+            let reason = format!("it is of level {level}, expected {}", self.level);
+            return Err(StoreError::Damaged { path, reason });
         }
         Ok(done)
+    }
+
+    /// Names of the files in the folder, sorted; none if there is no folder.
+    pub fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.path).into_iter().flatten().flatten();
+        let name = |entry: fs::DirEntry| entry.file_name().into_string().ok();
+        let mut names: Vec<String> = entries.filter_map(name).collect();
+        names.sort();
+        names
     }
 
     /// Declares the level finished with these files, which must have been written.
@@ -124,13 +136,7 @@ impl LevelDir {
             digests,
             carry,
         };
-        let path = self.file(DONE);
-        let mut text = serde_json::to_vec_pretty(&done).map_err(|error| StoreError::Damaged {
-            path: path.clone(),
-            reason: error.to_string(),
-        })?;
-        text.push(b'\n');
-        artifact::write(&path, &text)?;
+        sealed::write_sealed(&self.file(DONE), &done)?;
         Ok(done)
     }
 
@@ -218,6 +224,19 @@ mod tests {
                 .to_string()
                 .contains("failed to read")
         );
+    }
+
+    #[test]
+    fn a_flipped_bit_in_what_the_next_level_needs_is_damage() {
+        let folder = tempfile::tempdir().unwrap();
+        let level = finished(folder.path());
+        let carry = serde_json::json!({"schedule": {"step": 63}});
+        level.finish(&["mask".to_owned()], carry).unwrap();
+        let text = fs::read_to_string(level.file(DONE)).unwrap();
+        fs::write(level.file(DONE), text.replace("63", "62")).unwrap();
+        assert!(level.done().is_none());
+        let error = level.check().unwrap_err().to_string();
+        assert!(error.contains("done.json is damaged"), "{error}");
     }
 
     #[test]

@@ -111,6 +111,15 @@ impl Lock {
         }
     }
 
+    /// Who holds the lock of this file at the moment. Nothing is written.
+    pub fn holder(path: &Path) -> Option<Held> {
+        let mut file = File::open(path).ok()?;
+        match file.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => Some(holder(&mut file)),
+            _ => None,
+        }
+    }
+
     fn sign(&mut self, held: &Held) -> io::Result<()> {
         self.file.set_len(0)?;
         self.file.rewind()?;
@@ -173,7 +182,12 @@ mod tests {
             ),
             other => panic!("{other}"),
         }
+        assert_eq!(
+            Lock::holder(&path).map(|by| by.pid),
+            Some(std::process::id())
+        );
         drop(first);
+        assert_eq!(Lock::holder(&path), None);
         assert!(Lock::take(&path).is_ok());
     }
 }
