@@ -4,6 +4,7 @@ use std::path::Path;
 
 use plugin_api::Point;
 
+use super::invariants::Broken;
 use crate::store::{LockError, StoreError};
 use crate::strategy::StrategyError;
 use crate::trainer::TrainError;
@@ -53,6 +54,19 @@ pub enum RunError {
         /// Layer's name.
         layer: String,
     },
+    /// An invariant that does not hold.
+    #[error(
+        "seed {seed}, level {level}: {broken}; nothing was written. If it is a file, remove its folder, and the \
+         same command trains that level again; if it is a step, it is a bug of the host"
+    )]
+    Broken {
+        /// Seed.
+        seed: u64,
+        /// Level.
+        level: u64,
+        /// Which.
+        broken: Broken,
+    },
     /// Gradual pruning that did not reach its target.
     #[error(
         "seed {seed}, level {level}: the masks keep {got} weights at the level's end, expected exactly {expected}; the mask update has to reach the target within the level"
@@ -76,6 +90,15 @@ impl RunError {
             path: path.to_owned(),
             reason: error.to_string(),
         })
+    }
+
+    /// An invariant of a seed's level that does not hold.
+    pub(super) fn broken(seed: u64, level: u64, broken: Broken) -> Self {
+        Self::Broken {
+            seed,
+            level,
+            broken,
+        }
     }
 
     /// Whether a plugin is to blame.

@@ -9,8 +9,11 @@ mod dense;
 mod error;
 mod event;
 mod finish;
+mod guarded;
+pub mod invariants;
 mod place;
 mod points;
+mod replay;
 mod rewind;
 mod running;
 mod scene;
@@ -19,9 +22,11 @@ mod start;
 
 use std::time::{Duration, Instant};
 
+pub use checkpoint::check_checkpoint;
 pub use error::RunError;
 pub use event::{Event, Observer};
 pub use points::stored_at;
+pub use replay::Replayed;
 
 use plugin_api::Step;
 
@@ -226,6 +231,11 @@ impl Levels<'_> {
             }
             if session.is_epoch_complete() {
                 self.finish_epoch(&mut session, &mut running, failed, observer)?;
+                for lane in session.lanes() {
+                    let running = &running[lane];
+                    let cadence = seeds[running.index].strategy.cadence();
+                    self.check_lane(running, self.bounds(level, cadence), &session, lane)?;
+                }
             }
             if session.lanes().is_empty() {
                 return Ok(Pause::Done);
