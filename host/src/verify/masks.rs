@@ -90,9 +90,20 @@ pub(super) fn check(
         }
     };
     tell("mask.safetensors", "counts", counts());
-    let first = stored.masks_at_start.as_ref().unwrap_or(&stored.masks);
+    // By name: a file of tensors has no order.
+    let first = match &stored.masks_at_start {
+        Some(at_start) => tensors_of("mask-start.safetensors", &names, &shapes, "", at_start),
+        None => Ok(masks.iter().map(Tensor::shallow_clone).collect()),
+    };
+    let first = match first {
+        Ok(first) => first,
+        Err(broken) => {
+            tell("mask-start.safetensors", "masks", Err(broken));
+            return;
+        }
+    };
     for (file, point, masks) in [
-        ("start.safetensors", &stored.start, &tensors(first)),
+        ("start.safetensors", &stored.start, &first),
         ("end.safetensors", &stored.end, &masks),
     ] {
         let zeros = || {
