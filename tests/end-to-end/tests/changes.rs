@@ -181,7 +181,7 @@ fn pictures(root: &Path, first: u8) {
 fn on_pictures(folder: &Path, runs: &Path, epochs: u64) -> Command {
     let text = format!(
         "name = \"pictures\"\nseeds = [0]\n[data]\nname = \"image-folder\"\nsize = 32\nmemory = 0\n\
-         [model]\nname = \"resnet-18\"\nwidth = 4\n[train]\nepochs = {epochs}\nbatch_size = 8\n\
+         [model]\nname = \"resnet-18\"\nwidth = 8\n[train]\nepochs = {epochs}\nbatch_size = 8\n\
          optimizer = {{ name = \"sgd\", lr = 0.05, momentum = 0.9 }}\n[prune]\nlevels = 1\n\
          [strategy]\nscore = \"imp/magnitude\"\nmask = \"imp/global\"\n"
     );
