@@ -178,10 +178,11 @@ fn pictures(root: &Path, first: u8) {
 }
 
 /// An experiment on a folder of images, which are read from their files in every epoch.
-fn on_pictures(folder: &Path, runs: &Path, epochs: u64) -> Command {
+fn on_pictures(folder: &Path, runs: &Path, seconds: &str) -> Command {
+    let epochs = 40;
     let text = format!(
         "name = \"pictures\"\nseeds = [0]\n[data]\nname = \"image-folder\"\nsize = 32\nmemory = 0\n\
-         [model]\nname = \"resnet-18\"\nwidth = 8\n[train]\nepochs = {epochs}\nbatch_size = 8\n\
+         [model]\nname = \"mlp\"\nhidden = [8]\n[train]\nepochs = {epochs}\nbatch_size = 8\n\
          optimizer = {{ name = \"sgd\", lr = 0.05, momentum = 0.9 }}\n[prune]\nlevels = 1\n\
          [strategy]\nscore = \"imp/magnitude\"\nmask = \"imp/global\"\n"
     );
@@ -191,7 +192,7 @@ fn on_pictures(folder: &Path, runs: &Path, epochs: u64) -> Command {
     run(
         file.to_str().unwrap(),
         runs,
-        &["--set", &dir, "--checkpoint-every", "0"],
+        &["--set", &dir, "--checkpoint-every", seconds],
     )
 }
 
@@ -203,8 +204,7 @@ fn an_image_that_changes_while_it_is_trained_on_stops_the_run_by_name() {
     let image = data.join("train/dark/00.png");
     let old = fs::read(&image).unwrap();
     let runs = folder.path().join("runs");
-    let epochs = 25;
-    let mut child = on_pictures(folder.path(), &runs, epochs).spawn().unwrap();
+    let mut child = on_pictures(folder.path(), &runs, "0").spawn().unwrap();
     let is_under_way = || {
         let folders = fs::read_dir(&runs).into_iter().flatten().flatten();
         (folders.map(|it| it.path())).any(|it| it.join("seed-0/progress/checkpoint.json").exists())
@@ -223,7 +223,7 @@ fn an_image_that_changes_while_it_is_trained_on_stops_the_run_by_name() {
     );
     let old_run = only_run(&runs, "pictures");
     // With the new image it is another experiment, which must not happen unnoticed.
-    let stopped = on_pictures(folder.path(), &runs, epochs)
+    let stopped = on_pictures(folder.path(), &runs, "0")
         .env("RUST_LOG", "warn")
         .spawn()
         .unwrap();
@@ -246,8 +246,8 @@ fn an_image_that_changes_while_it_is_trained_on_stops_the_run_by_name() {
     );
     // With the old one back, the run goes on to the bytes that it would have had.
     fs::write(&image, old).unwrap();
-    expect(&mut on_pictures(folder.path(), &runs, epochs), 0);
+    expect(&mut on_pictures(folder.path(), &runs, "0"), 0);
     let whole = folder.path().join("whole");
-    expect(&mut on_pictures(folder.path(), &whole, epochs), 0);
+    expect(&mut on_pictures(folder.path(), &whole, "600"), 0);
     assert_eq!(digests(&only_run(&whole, "pictures")), digests(&old_run));
 }

@@ -106,7 +106,7 @@ fn a_level_of_another_seed_or_with_another_runs_masks_is_refused() {
 
 #[test]
 fn weights_and_records_that_do_not_belong_together_are_found_although_every_digest_fits() {
-    let Finished { run, .. } = finished(&[]);
+    let Finished { runs: _kept, run } = finished(&[]);
     let level = RunDir::new(&run).seed(0).level(2);
     let done = level.check().unwrap();
     let reseal = || {
