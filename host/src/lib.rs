@@ -38,6 +38,8 @@ pub mod statistics;
 
 pub mod tensorboard;
 
+pub mod verify;
+
 // The theory that the experiments test, simulated by itself.
 pub mod neuron;
 

@@ -94,6 +94,10 @@ pub enum Command {
     Plan(PlanArgs),
     /// Show the levels of a run.
     Show(ShowArgs),
+    /// Check runs from their files: every byte, masks, zeros, records, test metrics.
+    ///
+    /// Also sweeps, with all their runs. Nothing is written. Ends with 5 if something is wrong.
+    Verify(VerifyArgs),
     /// Simulate the single hidden neuron: how often IMP and LRR learn their target.
     Neuron(NeuronArgs),
     /// Compare the masks of levels, methods or seeds.
@@ -294,6 +298,36 @@ pub struct ShowArgs {
     /// Folder in which runs are kept.
     #[arg(long, value_name = "DIR", default_value = "runs", value_hint = ValueHint::DirPath)]
     pub runs: PathBuf,
+}
+
+/// Which runs to check.
+#[derive(ClapArgs, Debug)]
+pub struct VerifyArgs {
+    /// Folders of runs, sweeps or shared dense levels, or their names among the runs.
+    #[arg(required = true, value_hint = ValueHint::DirPath)]
+    pub run: Vec<PathBuf>,
+    /// Leave out what needs the data: test metrics, initial weights, the strategy's own masks.
+    #[arg(long)]
+    pub no_data: bool,
+    /// Threads to compute with; those that the run was computed with, where that is known to matter.
+    #[arg(long, value_name = "N")]
+    pub threads: Option<std::num::NonZeroU16>,
+    /// Folder in which runs are kept.
+    #[arg(long, value_name = "DIR", default_value = "runs", value_hint = ValueHint::DirPath)]
+    pub runs: PathBuf,
+    /// Load the libraries that the run's experiment names, although nobody trusts them yet.
+    #[arg(long)]
+    pub allow_plugins: bool,
+    /// Where the datasets are.
+    #[command(flatten)]
+    pub data: DataArgs,
+}
+
+impl VerifyArgs {
+    /// Threads to compute with.
+    pub fn threads(&self) -> usize {
+        threads(self.threads)
+    }
 }
 
 /// What to simulate of the hidden neuron.

@@ -18,7 +18,7 @@ use crate::experiment::{
     RunTarget, Slot,
 };
 use crate::registry::{Entry, Options, find};
-use crate::store::{self, RunDir};
+use crate::store::{RunDir, RunIdentity};
 use crate::strategy::{LoadError, Loader, Plugin};
 use crate::{data, model, optimizer, schedule};
 
@@ -276,16 +276,11 @@ impl Catalog for HostCatalog {
                 self.known_runs()
             ));
         };
-        let file = path.join(IDENTITY);
-        let bytes = store::read(&file).map_err(|error| error.to_string())?;
-        let known: serde_json::Value = serde_json::from_slice(&bytes)
-            .map_err(|error| format!("{} is damaged: {error}", file.display()))?;
-        let identity = known["identity"]
-            .as_str()
-            .ok_or_else(|| format!("{} is damaged: it has no identity", file.display()))?;
+        let known = RunIdentity::read(&RunDir::new(path)).map_err(|error| error.to_string())?;
+        let known = known.ok_or_else(|| format!("{}: {IDENTITY} is gone", path.display()))?;
         Ok(RunTarget {
             folder: path.to_string_lossy().into_owned(),
-            identity: identity.to_owned(),
+            identity: known.value.identity,
         })
     }
 

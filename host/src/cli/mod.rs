@@ -6,6 +6,7 @@ mod barrier;
 mod catalog;
 mod compare;
 mod data;
+mod describe;
 mod disk;
 mod estimate;
 mod exit;
@@ -25,6 +26,7 @@ mod spin;
 mod stdout;
 mod sweep;
 mod tensorboard;
+mod verify;
 mod watch;
 
 use std::process::ExitCode;
@@ -74,6 +76,7 @@ fn obey(args: &Args, bars: &MultiProgress) -> Result<Exit, Failure> {
         Command::Run(run) => run::run(run, output, bars),
         Command::Plan(plan) => plan::plan(plan, output),
         Command::Show(show) => show::show(show, output),
+        Command::Verify(args) => verify::verify(args, output),
         Command::Report(report) => report::report(report, output),
         Command::Compare(compare) => compare::compare(compare, output),
         Command::Neuron(neuron) => neuron::neuron(neuron, output),

@@ -101,6 +101,7 @@ pub fn simulate(
     let failed = |error: &dyn std::fmt::Display| Failure::new(Exit::Failed, error);
     let folder = folder(file, runs);
     if let Some(record) = neuron::read(&folder).map_err(|error| failed(&error))? {
+        neuron::complete(&folder, &record).map_err(|error| failed(&error))?;
         log::info!("{} is finished", folder.display());
         return Ok((folder, record));
     }

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use indicatif::MultiProgress;
-use serde_json::{Value, json};
+use serde_json::json;
 use tch::Device;
 
 use super::args::{Output, PlaceArgs, RunArgs};
 use super::assemble::{self, Identities, Read};
 use super::catalog::run_folder;
+use super::describe::{describe, list};
 use super::exit::{Exit, Failure};
 use super::neuron;
 use super::spin;
@@ -73,12 +74,16 @@ pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit
         false => run.lock(),
     };
     let _lock = lock.map_err(|error| Failure::new(Exit::Failed, error))?;
-    describe(&run, &dense, &read, &identities, args)?;
+    let before = describe(&run, &dense, &read, &identities, args)?;
     let mut watcher = Watcher::new(output, bars, experiment, &run);
     let outcome = levels.run(&mut read.seeds, &mut watcher);
     watcher.finish();
     // Whatever came of the run, its table says what is there; what stopped it is said first.
-    let summarised = summarise(&run);
+    let own = &experiment.seeds;
+    let summarised = summarise(&run).and_then(|summaries| {
+        list(&run, own, before.as_ref()).map_err(failed)?;
+        Ok(summaries)
+    });
     let outcome = outcome.map_err(failed)?;
     let summaries = summarised?;
     let table = match summaries.is_empty() {
@@ -156,102 +161,4 @@ pub fn folders(
         run_folder(&place.runs, name, &identities.own),
         RunDir::new(place.runs.join(dense)),
     )
-}
-
-/// Writes what the run is, or checks that it still is.
-fn describe(
-    run: &RunDir,
-    dense: &RunDir,
-    read: &Read,
-    identities: &Identities,
-    args: &RunArgs,
-) -> Result<(), Failure> {
-    let plugins: serde_json::Map<String, Value> = read
-        .plugins
-        .iter()
-        .map(|(name, plugin)| {
-            let known = json!({ "version": plugin.manifest.version, "blake3": plugin.digest });
-            (name.clone(), known)
-        })
-        .collect();
-    let mut now = json!({
-        "identity": identities.own.hash,
-        "canonical": identities.own.canonical,
-        "dense": dense.path().file_name().map(|name| name.to_string_lossy()),
-        "plugins": plugins,
-    });
-    let path = run.file("identity.json");
-    if path.exists() {
-        let bytes = store::read(&path).map_err(|error| Failure::new(Exit::Failed, error))?;
-        let before: Value = serde_json::from_slice(&bytes).map_err(|error| {
-            Failure::new(
-                Exit::Failed,
-                format!("{} is damaged: {error}", path.display()),
-            )
-        })?;
-        check_same(run, &before, &now, args.allow_changed_plugins)?;
-        if before["plugins"] != now["plugins"] {
-            // Whoever reads the results can see that two builds made them.
-            let mut replaced = before["replaced_plugins"]
-                .as_array()
-                .cloned()
-                .unwrap_or_default();
-            replaced.push(before["plugins"].clone());
-            now["replaced_plugins"] = Value::Array(replaced);
-        } else if !before["replaced_plugins"].is_null() {
-            now["replaced_plugins"] = before["replaced_plugins"].clone();
-        }
-        if before["dense"] != now["dense"] {
-            log::warn!(
-                "{} was computed on another device or with another number of threads before \
-                 ({} is now {}): its levels will not be what one uninterrupted run gives",
-                run.path().display(),
-                before["dense"],
-                now["dense"]
-            );
-        }
-    }
-    let text = format!("{now:#}\n");
-    let write = |name: &str, text: &str| {
-        store::write(&run.file(name), text.as_bytes())
-            .map_err(|error| Failure::new(Exit::Failed, error))
-    };
-    write("identity.json", &text)?;
-    write("experiment.toml", &read.loaded.text)
-}
-
-fn check_same(
-    run: &RunDir,
-    before: &Value,
-    now: &Value,
-    allow_changed: bool,
-) -> Result<(), Failure> {
-    if before["identity"] != now["identity"] {
-        return Err(Failure::bad_input(format!(
-            "{} belongs to another experiment (identity {}, this one's is {}); give this one another name",
-            run.path().display(),
-            before["identity"],
-            now["identity"]
-        )));
-    }
-    for (name, plugin) in now["plugins"].as_object().into_iter().flatten() {
-        let old = &before["plugins"][name]["blake3"];
-        if *old == plugin["blake3"] {
-            continue;
-        }
-        let what = format!(
-            "plugin `{name}` was built anew since {} started (BLAKE3 {} is now {})",
-            run.path().display(),
-            old,
-            plugin["blake3"]
-        );
-        if !allow_changed {
-            return Err(Failure::new(
-                Exit::Plugin,
-                format!("{what}; put the old file back, or go on with --allow-changed-plugins"),
-            ));
-        }
-        log::warn!("{what}");
-    }
-    Ok(())
 }

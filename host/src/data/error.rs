@@ -77,6 +77,16 @@ pub enum DataError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A file is another one than when the data were looked at.
+    #[error(
+        "{} changed while it was trained on: put the old file back, and the same command goes on from \
+         the last checkpoint; with the new one, a new run begins",
+        path.display()
+    )]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
     /// A file is not what it should be.
     #[error(
         "{}: {field} should be {expected} but is {got}; the file is damaged or another dataset's: \

@@ -2,6 +2,7 @@
 
 use super::DataError;
 use super::crop::{ResizedCrop, centre};
+use super::image_index::fingerprint_of;
 use super::picture::{MOST_FILE_BYTES, Picture, decode};
 use super::resample::resample;
 use crate::plain_file;
@@ -51,6 +52,8 @@ pub struct ImageFiles {
     folder: PathBuf,
     /// Paths below the folder.
     files: Vec<Box<str>>,
+    /// What each file looked like when it was listed; nothing where nobody looked.
+    looks: Vec<u64>,
     view: View,
     /// Decoded pictures by sample, as far as there was room when they were first needed.
     kept: Vec<OnceLock<Picture>>,
@@ -102,6 +105,7 @@ impl ImageFiles {
     pub(super) fn new(
         folder: PathBuf,
         files: Vec<Box<str>>,
+        looks: Vec<u64>,
         view: View,
         shared: Arc<Shared>,
     ) -> Self {
@@ -109,6 +113,7 @@ impl ImageFiles {
             kept: files.iter().map(|_| OnceLock::new()).collect(),
             folder,
             files,
+            looks,
             view,
             shared,
         }
@@ -157,6 +162,10 @@ impl ImageFiles {
         let path = self.path(pick.sample);
         let bytes =
             plain_file::read(&path, MOST_FILE_BYTES).map_err(DataError::io("read", &path))?;
+        let expected = self.looks.get(pick.sample);
+        if expected.is_some_and(|&expected| fingerprint_of(&bytes) != expected) {
+            return Err(DataError::Changed { path });
+        }
         let picture = decode(&bytes).map_err(|reason| DataError::BadImage { path, reason })?;
         self.cut(&picture, pick, pixels);
         if self.shared.take(picture.pixels.len() as u64) {
@@ -219,7 +228,13 @@ mod tests {
                 ..ResizedCrop::default()
             }),
         };
-        ImageFiles::new(folder.to_owned(), files.collect(), view, Shared::new(room))
+        ImageFiles::new(
+            folder.to_owned(),
+            files.collect(),
+            Vec::new(),
+            view,
+            Shared::new(room),
+        )
     }
 
     fn pick(sample: usize, epoch: u64) -> Pick {

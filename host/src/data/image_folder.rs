@@ -169,7 +169,13 @@ fn load(options: &Options, context: &DataContext) -> Result<Dataset, DataError> 
     let shared = Shared::new(options.memory.saturating_mul(1 << 20));
     let device = context.device;
     let split = |listed: super::image_index::Listed| {
-        let files = ImageFiles::new(listed.folder, listed.files, view, shared.clone());
+        let files = ImageFiles::new(
+            listed.folder,
+            listed.files,
+            listed.looks,
+            view,
+            shared.clone(),
+        );
         Split {
             inputs: Inputs::Files(Arc::new(files)),
             labels: Tensor::from_slice(&listed.labels).to_device(device),

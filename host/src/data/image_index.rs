@@ -33,6 +33,31 @@ pub(super) struct Listed {
     pub files: Vec<Box<str>>,
     /// The place of the class in the sorted list of classes.
     pub labels: Vec<i64>,
+    /// What each file looked like, by [`fingerprint`].
+    pub looks: Vec<u64>,
+}
+
+/// Length and ends of a file in 64 bits: enough to notice that it is another one, and little enough
+/// to keep for a million files.
+pub(super) fn fingerprint(length: u64, ends: &blake3::Hash) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&length.to_le_bytes()).update(ends.as_bytes());
+    let mut first = [0; 8];
+    hasher.finalize_xof().fill(&mut first);
+    u64::from_le_bytes(first)
+}
+
+/// The fingerprint of a file that was read as a whole.
+pub(super) fn fingerprint_of(bytes: &[u8]) -> u64 {
+    let look = LOOK as usize;
+    let mut hasher = blake3::Hasher::new();
+    if bytes.len() <= 2 * look {
+        hasher.update(bytes);
+    } else {
+        hasher.update(&bytes[..look]);
+        hasher.update(&bytes[bytes.len() - look..]);
+    }
+    fingerprint(bytes.len() as u64, &hasher.finalize())
 }
 
 /// Lists `dir/train` and `dir/val` or, if there is none, `dir/test`, and looks at each file.
@@ -62,10 +87,10 @@ pub(super) fn list(dir: &Path) -> Result<Listing, DataError> {
             "it has no folder: expected one for each class",
         ));
     }
-    let (train, test) = (files(train, &classes)?, files(test, &classes)?);
+    let (mut train, mut test) = (files(train, &classes)?, files(test, &classes)?);
     log::info!("looking at {} images", train.files.len() + test.files.len());
     let mut hasher = blake3::Hasher::new();
-    for (name, split) in [("train", &train), ("test", &test)] {
+    for (name, split) in [("train", &mut train), ("test", &mut test)] {
         let looks: Result<Vec<(u64, blake3::Hash)>, DataError> = (split.files.par_iter())
             .map(|file| look(&split.folder.join(Path::new(&**file))))
             .collect();
@@ -73,6 +98,7 @@ pub(super) fn list(dir: &Path) -> Result<Listing, DataError> {
             hasher.update(name.as_bytes()).update(b"/");
             hasher.update(file.as_bytes()).update(b"\0");
             hasher.update(&length.to_le_bytes()).update(hash.as_bytes());
+            split.looks.push(fingerprint(length, &hash));
         }
     }
     Ok(Listing {
@@ -136,6 +162,7 @@ fn files(folder: PathBuf, classes: &[String]) -> Result<Listed, DataError> {
         folder,
         files,
         labels,
+        looks: Vec::new(),
     })
 }
 

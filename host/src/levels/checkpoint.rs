@@ -7,13 +7,15 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use super::error::RunError;
+use super::guarded::State;
 use super::points::{optimizer_state, optimizer_tensors, prunable};
 use super::running::{Carry, Running};
 use super::start::{decode, encode};
 use super::{Levels, Seed};
 use crate::records::Epoch;
 use crate::store::{
-    self, SeedDir, digest, expect_digest, read, read_tensors, write, write_tensors,
+    self, SeedDir, StoreError, digest, expect_digest, read_sealed, read_tensors, write_sealed,
+    write_tensors,
 };
 use crate::strategy::select::survivors;
 use crate::trainer::{LaneStart, Position, Progress, Session, Snapshot};
@@ -38,9 +40,9 @@ fn path(home: &SeedDir) -> PathBuf {
 
 /// The step of a level at which a seed's checkpoint stands; 0 without one.
 pub(super) fn step(home: &SeedDir, level: u64) -> u64 {
-    let checkpoint = fs::read(path(home)).ok();
-    checkpoint
-        .and_then(|bytes| serde_json::from_slice::<Checkpoint>(&bytes).ok())
+    read_sealed::<Checkpoint>(&path(home))
+        .ok()
+        .map(|read| read.value)
         .filter(|checkpoint| checkpoint.level == level)
         .map_or(0, |checkpoint| checkpoint.position.step)
 }
@@ -50,6 +52,34 @@ pub(crate) fn read_text(bytes: &[u8]) -> Result<(), String> {
     let checkpoint: Checkpoint =
         serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     decode(&checkpoint.carry.states).map(|_| ())
+}
+
+/// Checks the files of a seed's checkpoint against their digests: the level and the step at which it
+/// stands; none if there is no checkpoint.
+///
+/// # Errors
+/// Names the file that is missing or damaged.
+pub fn check_checkpoint(home: &SeedDir) -> Result<Option<(u64, u64)>, StoreError> {
+    let path = path(home);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let checkpoint = read_sealed::<Checkpoint>(&path)?.value;
+    checkpoint.check_files(home)?;
+    Ok(Some((checkpoint.level, checkpoint.position.step)))
+}
+
+impl Checkpoint {
+    fn check_files(&self, home: &SeedDir) -> Result<(), StoreError> {
+        let dir = home.level(self.level);
+        let level_files = self.files.iter().map(|(name, it)| (dir.file(name), it));
+        let (file, digest) = &self.tensors;
+        let own = (home.progress().join(file), digest);
+        for (path, expected) in level_files.chain([own]) {
+            expect_digest(&path, expected)?;
+        }
+        Ok(())
+    }
 }
 
 /// Removes a seed's checkpoint.
@@ -70,6 +100,8 @@ impl Levels<'_> {
         session: &Session<'_>,
         lane: usize,
     ) -> Result<(), RunError> {
+        let bounds = self.bounds(running.level, seed.strategy.cadence());
+        self.check_lane(running, bounds, session, lane)?;
         let progress = session.progress(lane)?;
         let mut tensors = Vec::new();
         let mut add = |group: &str, list: Vec<(String, Tensor)>| {
@@ -108,10 +140,7 @@ impl Levels<'_> {
             files: files?,
             tensors: (file.clone(), digest(&target)?),
         };
-        let path = path(&running.home);
-        let text =
-            serde_json::to_vec(&checkpoint).map_err(|error| RunError::damaged(&path, &error))?;
-        write(&path, &text)?;
+        write_sealed(&path(&running.home), &checkpoint)?;
         for entry in fs::read_dir(running.home.progress())
             .into_iter()
             .flatten()
@@ -150,6 +179,7 @@ impl Levels<'_> {
         }
         match self.read_checkpoint(running) {
             Ok(Some((checkpoint, start))) => {
+                self.check_start(running, seed, &start)?;
                 let states = decode(&checkpoint.carry.states)
                     .map_err(|error| RunError::damaged(&path(&running.home), &error))?;
                 seed.strategy
@@ -182,13 +212,35 @@ impl Levels<'_> {
         }
     }
 
+    /// What a checkpoint holds keeps the invariants of its level.
+    fn check_start(
+        &self,
+        running: &Running,
+        seed: &Seed,
+        start: &LaneStart,
+    ) -> Result<(), RunError> {
+        let what = path(&running.home).display().to_string();
+        let state = State {
+            what: &what,
+            point: &start.point,
+            optimizer: &start.optimizer,
+            masks: &start.mask,
+        };
+        let cadence = seed.strategy.cadence();
+        let place = (running.seed, running.level);
+        self.check_state(place, &state, self.bounds(running.level, cadence))?;
+        if running.level == 0 || cadence.within_level.is_some() {
+            return Ok(());
+        }
+        self.check_nested(running.seed, running.level, &what, &start.mask)
+    }
+
     fn read_checkpoint(
         &self,
         running: &Running,
     ) -> Result<Option<(Checkpoint, LaneStart)>, RunError> {
         let path = path(&running.home);
-        let checkpoint: Checkpoint = serde_json::from_slice(&read(&path)?)
-            .map_err(|error| RunError::damaged(&path, &error))?;
+        let checkpoint = read_sealed::<Checkpoint>(&path)?.value;
         if checkpoint.level != running.level {
             return Ok(None);
         }
@@ -203,15 +255,8 @@ impl Levels<'_> {
             );
             return Ok(None);
         }
-        let (file, digest) = &checkpoint.tensors;
-        let tensors_path = running.home.progress().join(file);
-        let level_files = checkpoint
-            .files
-            .iter()
-            .map(|(name, digest)| (running.dir.file(name), digest));
-        for (path, expected) in level_files.chain([(tensors_path.clone(), digest)]) {
-            expect_digest(&path, expected)?;
-        }
+        checkpoint.check_files(&running.home)?;
+        let tensors_path = running.home.progress().join(&checkpoint.tensors.0);
         let device = self.trainer.device();
         let mut tensors = read_tensors(&tensors_path)?;
         let mut group = |prefix: &str| -> Vec<(String, Tensor)> {

@@ -27,18 +27,21 @@ impl Levels<'_> {
     }
 
     /// These steps and those whose points the shared dense level holds already: when it is trained
-    /// again, other experiments keep theirs.
-    pub(super) fn with_shared_steps(
-        &self,
-        seed: &Seed,
-        mut steps: Vec<u64>,
-    ) -> Result<Vec<u64>, RunError> {
-        let held = self.dense.seed(seed.seed).level(0).done()?;
-        let files = held.iter().flat_map(|done| done.digests.keys());
-        steps.extend(files.filter_map(|file| step_of(file)));
+    /// again, other experiments keep theirs. Names of files are enough: the level is trained again
+    /// because something of it is damaged or missing, and the rest says what it held. What this run
+    /// took from it counts too.
+    pub(super) fn with_shared_steps(&self, seed: &Seed, mut steps: Vec<u64>) -> Vec<u64> {
+        let levels = [&self.dense, &self.run].map(|it| it.seed(seed.seed).level(0));
+        let listed = |level: &LevelDir| {
+            let done = level.read_sealed().map(|read| read.value.digests);
+            let listed = done.unwrap_or_default().into_keys();
+            listed.chain(level.names()).collect::<Vec<_>>()
+        };
+        let files: Vec<String> = levels.iter().flat_map(listed).collect();
+        steps.extend(files.iter().filter_map(|file| step_of(file)));
         steps.sort_unstable();
         steps.dedup();
-        Ok(steps)
+        steps
     }
 
     /// Keeps other processes from training the same dense level at the same time. None if the user

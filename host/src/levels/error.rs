@@ -4,6 +4,7 @@ use std::path::Path;
 
 use plugin_api::Point;
 
+use super::invariants::Broken;
 use crate::store::{LockError, StoreError};
 use crate::strategy::StrategyError;
 use crate::trainer::TrainError;
@@ -56,6 +57,19 @@ pub enum RunError {
         /// Layer's name.
         layer: String,
     },
+    /// An invariant that does not hold.
+    #[error(
+        "seed {seed}, level {level}: {broken}; nothing was written. If it is a file, remove its folder, and the \
+         same command trains that level again; if it is a step, it is a bug of the host"
+    )]
+    Broken {
+        /// Seed.
+        seed: u64,
+        /// Level.
+        level: u64,
+        /// Which.
+        broken: Broken,
+    },
     /// Gradual pruning that did not reach its target.
     #[error(
         "seed {seed}, level {level}: the masks keep {got} weights at the level's end, expected exactly {expected}; the mask update has to reach the target within the level"
@@ -84,6 +98,15 @@ impl RunError {
     /// Whether a file is missing or not what it should be, rather than out of reach for now.
     pub(super) fn is_damage(&self) -> bool {
         matches!(self, Self::Store(error) if error.is_damage())
+    }
+
+    /// An invariant of a seed's level that does not hold.
+    pub(super) fn broken(seed: u64, level: u64, broken: Broken) -> Self {
+        Self::Broken {
+            seed,
+            level,
+            broken,
+        }
     }
 
     /// Whether a plugin is to blame.

@@ -47,7 +47,8 @@ impl Levels<'_> {
         evaluation: &Evaluation,
     ) -> Result<Summary, RunError> {
         let level = running.level;
-        session.check_pruned(lane)?;
+        let bounds = self.bounds(running.level, seed.strategy.cadence());
+        self.check_lane(running, bounds, session, lane)?;
         let masks = session.mask(lane)?;
         let (got, expected) = (survivors(&masks).iter().sum(), self.keep(level));
         if got != expected {

@@ -10,8 +10,11 @@ mod error;
 mod event;
 mod finish;
 mod give_up;
+mod guarded;
+pub mod invariants;
 mod place;
 mod points;
+mod replay;
 mod rewind;
 mod running;
 mod scene;
@@ -21,10 +24,12 @@ mod train;
 
 use std::time::Duration;
 
+pub use checkpoint::check_checkpoint;
 pub(crate) use checkpoint::read_text as read_checkpoint_text;
 pub use error::RunError;
 pub use event::{Event, Observer};
 pub use points::stored_at;
+pub use replay::Replayed;
 
 use plugin_api::Step;
 

@@ -6,6 +6,7 @@ use plugin_api::{Phase, Point};
 use tch::{Kind, Tensor};
 
 use super::error::RunError;
+use super::guarded::State;
 use super::points::redefined_file;
 use super::running::{Carry, Running, ScheduleStart};
 use super::{Levels, Seed, checkpoint};
@@ -35,7 +36,7 @@ impl Levels<'_> {
     ) -> Result<(Running, LaneStart), RunError> {
         let home = self.home(seed, level);
         let stored_steps = match level {
-            0 => self.with_shared_steps(seed, self.wanted_steps(seed)?)?,
+            0 => self.with_shared_steps(seed, self.wanted_steps(seed)?),
             _ => Vec::new(),
         };
         let mut running = Running {
@@ -60,6 +61,15 @@ impl Levels<'_> {
             0 => self.dense_start(seed),
             _ => self.pruned_start(level, seed)?,
         };
+        let state = State {
+            what: "what the level starts from",
+            point: &start.point,
+            // The session clears what the masks prune of it.
+            optimizer: &OptimizerState::default(),
+            masks: &start.masks,
+        };
+        let bounds = self.bounds(level, seed.strategy.cadence());
+        self.check_state((seed.seed, level), &state, bounds)?;
         self.write_start(&mut running, &start, seed)?;
         let lane = LaneStart {
             seed: seed.seed,
@@ -86,7 +96,7 @@ impl Levels<'_> {
     }
 
     /// Score, mask, rewind.
-    fn pruned_start(&self, level: u64, seed: &mut Seed) -> Result<Start, RunError> {
+    pub(super) fn pruned_start(&self, level: u64, seed: &mut Seed) -> Result<Start, RunError> {
         let mut start = self.end_of(level - 1, seed)?;
         let failed = |seed: &Seed| {
             let number = seed.seed;
@@ -198,14 +208,25 @@ impl Levels<'_> {
         let masks = self.read_snapshot(&dir, "mask.safetensors")?;
         let masks = super::points::prunable(&masks, self.trainer.layers())
             .map_err(|reason| RunError::damaged(&dir.file("mask.safetensors"), &reason))?;
+        let masks: Vec<Tensor> = masks.iter().map(|mask| mask.to_kind(Kind::Float)).collect();
+        let point = self.read_snapshot(&dir, "end.safetensors")?;
+        let state = State {
+            what: &dir.path().display().to_string(),
+            point: &point,
+            optimizer: &optimizer,
+            masks: &masks,
+        };
+        let target = self.keep(level);
+        self.check_state((number, level), &state, (target, target))?;
+        self.check_place(seed, level, &masks)?;
         let last = carry.schedule.step + self.trainer.steps_per_level() - 1;
         let hold = carry
             .schedule
             .hold
             .unwrap_or_else(|| self.trainer.schedule_factor(last));
         Ok(Start {
-            point: self.read_snapshot(&dir, "end.safetensors")?,
-            masks: masks.iter().map(|mask| mask.to_kind(Kind::Float)).collect(),
+            point,
+            masks,
             optimizer,
             schedule: ScheduleStart {
                 step: last,

@@ -62,6 +62,9 @@ impl Levels<'_> {
                 self.save_checkpoints(&session, &running, seeds)?;
                 return Ok(Pause::Interrupted);
             }
+            if session.position().step_in_epoch == 0 {
+                self.check_lanes(level, &session, &running, seeds)?;
+            }
             if session.lanes().is_empty() {
                 return Ok(Pause::Done);
             }
@@ -104,6 +107,22 @@ impl Levels<'_> {
             let running = &mut running[lane];
             self.update_within_level(running, seeds, session, lane, saving)?;
             self.store_points(running, session, lane)?;
+        }
+        Ok(())
+    }
+
+    /// Checks the invariants of every lane at an epoch's end.
+    fn check_lanes(
+        &self,
+        level: u64,
+        session: &Session<'_>,
+        running: &[Running],
+        seeds: &[Seed],
+    ) -> Result<(), RunError> {
+        for lane in session.lanes() {
+            let running = &running[lane];
+            let cadence = seeds[running.index].strategy.cadence();
+            self.check_lane(running, self.bounds(level, cadence), session, lane)?;
         }
         Ok(())
     }

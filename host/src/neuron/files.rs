@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Fraction, NeuronRecord};
-use crate::store::{self, StoreError};
+use crate::store::{self, MANIFEST, Manifest, StoreError};
 
 /// The record's file, written last: where it is, the simulation is finished.
 pub const FILE: &str = "neuron.json";
@@ -41,23 +41,33 @@ pub fn read(folder: &Path) -> Result<Option<NeuronRecord>, NeuronFileError> {
     if !path.exists() {
         return Ok(None);
     }
+    if let Some(manifest) = Manifest::read(folder, MANIFEST)?
+        && let Some(expected) = manifest.files.get(FILE)
+    {
+        store::expect_digest(&path, expected)?;
+    }
     serde_json::from_slice(&store::read(&path)?)
         .map(Some)
         .map_err(|reason| NeuronFileError::Damaged { path, reason })
 }
 
-/// Writes the tables and then the record into a folder.
+/// Writes the tables, the record and a manifest of them into a folder.
 ///
 /// # Errors
 /// If a file cannot be written.
 pub fn write(folder: &Path, record: &NeuronRecord) -> Result<(), NeuronFileError> {
-    for (name, rows) in [
+    let tables = [
         ("fractions.csv", fractions(record)),
         ("trajectories.csv", trajectories(record)),
         ("closed-form.csv", closed_form(record)),
         ("step-errors.csv", step_errors(record)),
-    ] {
-        let bytes = table(&rows).map_err(|error| NeuronFileError::Table {
+    ];
+    let names = tables.iter().map(|(name, _)| *name);
+    let names: Vec<&str> = names.chain([FILE]).collect();
+    Manifest::remove(folder, MANIFEST)?;
+    for (name, rows) in &tables {
+        let name = *name;
+        let bytes = table(rows).map_err(|error| NeuronFileError::Table {
             name,
             reason: error.to_string(),
         })?;
@@ -69,7 +79,23 @@ pub fn write(folder: &Path, record: &NeuronRecord) -> Result<(), NeuronFileError
         reason,
     })?;
     text.push(b'\n');
-    Ok(store::write(&path, &text)?)
+    store::write(&path, &text)?;
+    Ok(Manifest::of(folder, names)?.write(folder, MANIFEST)?)
+}
+
+/// Writes the files of a finished simulation anew if one is missing or damaged.
+///
+/// # Errors
+/// If a file cannot be written.
+pub fn complete(folder: &Path, record: &NeuronRecord) -> Result<(), NeuronFileError> {
+    let manifest = Manifest::read(folder, MANIFEST)?.unwrap_or_default();
+    let is_whole = |(file, digest): (&String, &String)| {
+        store::expect_digest(&folder.join(file), digest).is_ok()
+    };
+    if !manifest.files.is_empty() && manifest.files.iter().all(is_whole) {
+        return Ok(());
+    }
+    write(folder, record)
 }
 
 type Rows = Vec<Vec<String>>;

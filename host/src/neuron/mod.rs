@@ -21,7 +21,7 @@ mod trajectory;
 pub use binomial::clopper_pearson;
 pub use closed_form::{logistic, turning_time};
 pub use descent::{Outcome, SUCCESS_LOSS, Start, outcomes};
-pub use files::{FILE, NeuronFileError, read, write};
+pub use files::{FILE, NeuronFileError, complete, read, write};
 pub use gradient::{Kept, Neuron};
 pub use record::{
     ClosedForm, Fraction, LossGap, Method, NeuronRecord, Quadrant, StepError, Trajectory,

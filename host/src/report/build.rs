@@ -13,7 +13,7 @@ use super::page::{page_part, render};
 use super::part::{Part, agree_on_colours, name_of};
 use super::theory::{Prediction, Simulation, predict};
 use super::verdict::{Judged, judge};
-use crate::store::{self, StoreError, SweepRecord};
+use crate::store::{self, Manifest, REPORT_MANIFEST, StoreError, SweepRecord};
 
 /// What a report is about: folders that are there.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,6 +87,7 @@ pub fn build(subjects: &[Subject], out: &Path, png: bool) -> Result<Written, Rep
         return Err(ReportError::Empty(name, command));
     }
     let folder = out.join("figures");
+    Manifest::remove(out, REPORT_MANIFEST)?;
     let renderer = png.then(Renderer::new);
     let mut names = BTreeSet::new();
     let mut written = Vec::new();
@@ -120,6 +121,17 @@ pub fn build(subjects: &[Subject], out: &Path, png: bool) -> Result<Written, Rep
     )?;
     let page = out.join("report.html");
     store::write(&page, render(&name, &pages, png)?.as_bytes())?;
+    let endings: &[&str] = if png {
+        &["svg", "csv", "png"]
+    } else {
+        &["svg", "csv"]
+    };
+    let tables = ["summary.csv", "claims.csv"].map(str::to_owned);
+    let files =
+        (written.iter()).flat_map(|name| endings.iter().map(move |it| format!("{name}.{it}")));
+    let files = files.chain(tables).map(|file| format!("figures/{file}"));
+    let all = files.chain(["report.html".to_owned()]);
+    Manifest::of(out, all)?.write(out, REPORT_MANIFEST)?;
     Ok(Written {
         page,
         figures: written,

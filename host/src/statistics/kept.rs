@@ -2,18 +2,23 @@
 
 use super::Barrier;
 use crate::records::{lines, read_lines};
-use crate::store::{RunDir, StoreError, write};
+use crate::store::{BARRIERS_MANIFEST, Manifest, RunDir, StoreError, expect_digest, write};
 
-const FILE: &str = "barriers.jsonl";
+/// The file's name.
+pub const FILE: &str = "barriers.jsonl";
 
 /// The records in a run's folder; none if there is no file.
 pub(super) fn read(run: &RunDir) -> Result<Vec<Barrier>, StoreError> {
     let path = run.file(FILE);
-    if path.exists() {
-        read_lines(&path)
-    } else {
-        Ok(Vec::new())
+    if !path.exists() {
+        return Ok(Vec::new());
     }
+    if let Some(manifest) = Manifest::read(run.path(), BARRIERS_MANIFEST)?
+        && let Some(expected) = manifest.files.get(FILE)
+    {
+        expect_digest(&path, expected)?;
+    }
+    read_lines(&path)
 }
 
 /// Adds records. One of the same line with the same settings takes the place of the old one, which
@@ -32,7 +37,10 @@ pub(super) fn add(run: &RunDir, new: Vec<Barrier>) -> Result<(), StoreError> {
         path: path.clone(),
         reason: error.to_string(),
     })?;
-    write(&path, &bytes)
+    // Without a manifest for a moment, so that a kill between the two files leaves no wrong one.
+    Manifest::remove(run.path(), BARRIERS_MANIFEST)?;
+    write(&path, &bytes)?;
+    Manifest::of(run.path(), [FILE])?.write(run.path(), BARRIERS_MANIFEST)
 }
 
 fn is_same_line(old: &Barrier, new: &Barrier) -> bool {
@@ -98,6 +106,10 @@ mod tests {
         let mut bytes = std::fs::read(run.file(FILE)).unwrap();
         bytes.extend(b"{\"seed\":");
         std::fs::write(run.file(FILE), &bytes).unwrap();
+        let error = read(&run).unwrap_err().to_string();
+        assert!(error.contains("its BLAKE3 digest is"), "{error}");
+        // Files of older versions have no manifest.
+        Manifest::remove(run.path(), BARRIERS_MANIFEST).unwrap();
         let error = add(&run, vec![record(1, "old", 3, [0.0; 3])]).unwrap_err();
         assert!(
             error

@@ -8,7 +8,7 @@ use tch::Device;
 use super::StatisticsError;
 use crate::data::{self, DataContext};
 use crate::experiment;
-use crate::store::{self, RunDir, StoreError};
+use crate::store::{self, RunDir, RunIdentity, StoreError};
 use crate::trainer::Trainer;
 
 /// A run's network on its data, to evaluate stored points of it.
@@ -79,10 +79,14 @@ pub fn check_comparable(first: &RunDir, second: &RunDir) -> Result<(), Statistic
 
 /// The canonical form of a run's experiment.
 fn canonical(run: &RunDir) -> Result<Value, StoreError> {
-    let path = run.file("identity.json");
-    let identity: Value =
-        serde_json::from_slice(&store::read(&path)?).map_err(|error| damaged(&path, &error))?;
-    Ok(identity["canonical"].clone())
+    let identity = RunIdentity::read(run)?.ok_or_else(|| {
+        let path = run.file("identity.json");
+        damaged(
+            &path,
+            &"it is missing; `host run` on the experiment writes it anew",
+        )
+    })?;
+    Ok(identity.value.canonical)
 }
 
 fn damaged(path: &Path, error: &dyn std::fmt::Display) -> StoreError {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::artifact::{self, StoreError};
+use super::sealed::{self, Sealed};
 
 /// Says that a level is finished, and what its files hold; written last.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -98,28 +99,37 @@ impl LevelDir {
     }
 
     fn read_done(&self) -> Result<Done, StoreError> {
+        Ok(self.read_sealed()?.value)
+    }
+
+    /// Reads the level's `done.json` alone.
+    ///
+    /// # Errors
+    /// If it is missing, damaged or another level's.
+    pub fn read_sealed(&self) -> Result<Sealed<Done>, StoreError> {
         let path = self.file(DONE);
-        let damaged = |path: &Path, reason: String| StoreError::Damaged {
-            path: path.to_owned(),
-            reason,
-        };
-        let done: Done = serde_json::from_slice(&artifact::read(&path)?)
-            .map_err(|error| damaged(&path, error.to_string()))?;
+        let done: Sealed<Done> = sealed::read_sealed(&path)?;
         // Another name would lead out of the folder, where adopting a level removes and links files.
         let is_name = |name: &str| Path::new(name).file_name() == Some(OsStr::new(name));
-        if let Some(name) = done.digests.keys().find(|name| !is_name(name)) {
-            return Err(damaged(
-                &path,
-                format!("it lists `{name}`, expected names of files beside it"),
-            ));
+        if let Some(name) = done.value.digests.keys().find(|name| !is_name(name)) {
+            let reason = format!("it lists `{name}`, expected names of files beside it");
+            return Err(StoreError::Damaged { path, reason });
         }
-        if done.level != self.level {
-            return Err(damaged(
-                &path,
-                format!("it is of level {}, expected {}", done.level, self.level),
-            ));
+        let level = done.value.level;
+        if level != self.level {
+            let reason = format!("it is of level {level}, expected {}", self.level);
+            return Err(StoreError::Damaged { path, reason });
         }
         Ok(done)
+    }
+
+    /// Names of the files in the folder, sorted; none if there is no folder.
+    pub fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.path).into_iter().flatten().flatten();
+        let name = |entry: fs::DirEntry| entry.file_name().into_string().ok();
+        let mut names: Vec<String> = entries.filter_map(name).collect();
+        names.sort();
+        names
     }
 
     /// Declares the level finished with these files, which must have been written.
@@ -137,13 +147,7 @@ impl LevelDir {
             digests,
             carry,
         };
-        let path = self.file(DONE);
-        let mut text = serde_json::to_vec_pretty(&done).map_err(|error| StoreError::Damaged {
-            path: path.clone(),
-            reason: error.to_string(),
-        })?;
-        text.push(b'\n');
-        artifact::write(&path, &text)?;
+        sealed::write_sealed(&self.file(DONE), &done)?;
         Ok(done)
     }
 
@@ -285,6 +289,19 @@ mod tests {
         let left: Vec<_> = fs::read_dir(level.path()).unwrap().flatten().collect();
         assert_eq!(left.len(), 1);
         assert_eq!(left[0].file_name(), "mask");
+    }
+
+    #[test]
+    fn a_flipped_bit_in_what_the_next_level_needs_is_damage() {
+        let folder = tempfile::tempdir().unwrap();
+        let level = finished(folder.path());
+        let carry = serde_json::json!({"schedule": {"step": 63}});
+        level.finish(&["mask".to_owned()], carry).unwrap();
+        let text = fs::read_to_string(level.file(DONE)).unwrap();
+        fs::write(level.file(DONE), text.replace("63", "62")).unwrap();
+        assert!(level.done().unwrap().is_none());
+        let error = level.check().unwrap_err().to_string();
+        assert!(error.contains("done.json is damaged"), "{error}");
     }
 
     #[test]

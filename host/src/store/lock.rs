@@ -138,6 +138,15 @@ impl Lock {
         }
     }
 
+    /// Who holds the lock of this file at the moment. Nothing is written.
+    pub fn holder(path: &Path) -> Option<Held> {
+        let mut file = File::open(path).ok()?;
+        match file.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => Some(holder(&mut file)),
+            _ => None,
+        }
+    }
+
     fn sign(&mut self, text: &str) -> io::Result<()> {
         self.file.set_len(0)?;
         self.file.rewind()?;
@@ -206,6 +215,10 @@ mod tests {
             ),
             other => panic!("{other}"),
         }
+        assert_eq!(
+            Lock::holder(&path).map(|by| by.pid),
+            Some(std::process::id())
+        );
         assert!(Lock::wait(&path, &|| true).unwrap().is_none());
         let patience = Duration::from_millis(60);
         assert!(matches!(
@@ -218,6 +231,7 @@ mod tests {
         });
         assert!(Lock::wait(&path, &|| false).unwrap().is_some());
         release.join().unwrap();
+        assert_eq!(Lock::holder(&path), None);
         assert!(Lock::take(&path).is_ok());
     }
 }

@@ -2,22 +2,28 @@
 //!
 //! ```text
 //! runs/lrr-3f9a1c2e/
-//!   experiment.toml  identity.json  summary.csv  lock
+//!   experiment.toml  identity.json  summary.csv  manifest.json  lock
 //!   seed-0/level-03/{mask,start,end,optimizer}.safetensors  metrics.jsonl  layers.jsonl  done.json
 //!   seed-0/progress/…     the rolling checkpoint within a level
 //! runs/dense-81c02f4d/    level 0, shared by every experiment with the same data, model and training
 //! ```
 
 mod artifact;
+mod identity;
 mod level;
 mod lock;
+mod manifest;
 mod run;
+mod sealed;
 mod sweep;
 
 pub use artifact::{
     StoreError, digest, expect_digest, read, read_tensors, remove, write, write_tensors,
 };
+pub use identity::{PluginFile, RunIdentity};
 pub use level::{Done, LevelDir};
 pub use lock::{Held, Lock, LockError};
+pub use manifest::{BARRIERS_MANIFEST, MANIFEST, Manifest, REPORT_MANIFEST, RUN_FILES};
 pub use run::{RunDir, SeedDir};
+pub use sealed::{Sealed, read_sealed, write_sealed};
 pub use sweep::{SweepCell, SweepPart, SweepRecord, name_in_sweep};

@@ -24,6 +24,24 @@ const FILE: &str = "events.out.tfevents.0.rewind";
 /// # Errors
 /// If a record cannot be read or the file cannot be written.
 pub fn export(run: &RunDir, seed: u64) -> Result<Option<PathBuf>, StoreError> {
+    let Some(bytes) = bytes(run, seed)? else {
+        return Ok(None);
+    };
+    let path = run.file(&file_of(seed));
+    update(&path, &bytes)?;
+    Ok(Some(path))
+}
+
+/// Path of a seed's event file from the run's folder.
+pub fn file_of(seed: u64) -> String {
+    format!("tensorboard/seed-{seed}/{FILE}")
+}
+
+/// What a seed's event file holds once it is up to date; nothing if no level is finished.
+///
+/// # Errors
+/// If a record cannot be read.
+pub fn bytes(run: &RunDir, seed: u64) -> Result<Option<Vec<u8>>, StoreError> {
     let own = run.seed(seed);
     let levels = finished_levels(&own);
     if levels == 0 {
@@ -33,12 +51,7 @@ pub fn export(run: &RunDir, seed: u64) -> Result<Option<PathBuf>, StoreError> {
     for level in 0..levels {
         before = add_level(&own.level(level), before, &mut events)?;
     }
-    let path = run
-        .file("tensorboard")
-        .join(format!("seed-{seed}"))
-        .join(FILE);
-    update(&path, &encode(&events))?;
-    Ok(Some(path))
+    Ok(Some(encode(&events)))
 }
 
 /// Adds the events of a level that starts after so many steps, and returns after how many it ends.

@@ -4,7 +4,7 @@ use plugin_api::LayerKind;
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
-use super::{LaneStart, OptimizerState, Trainer};
+use super::{LaneStart, OptimizerState, Session, Trainer};
 use crate::data::{Augment, Dataset, Normalisation, Split};
 use crate::experiment::Train;
 use crate::model::{Buffer, Connections, Init, InputSpec, MODELS, Mode, Network, Parameter, Role};
@@ -330,6 +330,18 @@ pub fn random_mask(trainer: &Trainer, seed: u64) -> Vec<Tensor> {
         Tensor::from_slice(&values).view(&layer.shape[..])
     };
     trainer.layers().iter().map(mask).collect()
+}
+
+/// Makes the first pruned weight of a lane 1, which no step does.
+pub fn revive(session: &Session<'_>, lane: i64) {
+    let off = session.buffers.mask.select(0, lane).eq(0.0);
+    let layer = &session.trainer.layout.prunable(&off)[0];
+    let index = layer.reshape([-1]).nonzero().int64_value(&[0, 0]);
+    let weights = session
+        .trainer
+        .layout
+        .prunable(&session.buffers.weights.select(0, lane));
+    let _ = weights[0].reshape([-1]).narrow(0, index, 1).fill_(1.0);
 }
 
 /// The start of a level from the seed's initial weights.

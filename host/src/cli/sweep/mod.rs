@@ -24,7 +24,7 @@ use super::run::listen;
 use super::stdout;
 use crate::experiment::{self, CellFile, PartFile, SweepFile};
 use crate::report::plain_table;
-use crate::store::{self, Lock, SweepCell, SweepPart, SweepRecord};
+use crate::store::{self, Lock, MANIFEST, Manifest, SweepCell, SweepPart, SweepRecord};
 use jobs::{Job, Task, jobs};
 pub use plan::plan;
 use schedule::{Slots, State, run_all};
@@ -75,12 +75,18 @@ pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit
 /// Writes what the sweep consists of, and each cell as an experiment file of its own.
 fn write(sweep: &SweepFile, file: &Path, jobs: &[Job], folder: &Path) -> Result<(), Failure> {
     let failed = |error| Failure::new(Exit::Failed, error);
+    Manifest::remove(folder, MANIFEST).map_err(failed)?;
+    let mut files = vec!["sweep.json".to_owned()];
     for job in jobs {
         if let Task::Run { file, text } = &job.task {
             store::write(file, text.as_bytes()).map_err(failed)?;
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            files.push(format!("cells/{name}"));
         }
     }
-    record(sweep, file, folder).write(folder).map_err(failed)
+    record(sweep, file, folder).write(folder).map_err(failed)?;
+    let manifest = Manifest::of(folder, files).map_err(failed)?;
+    manifest.write(folder, MANIFEST).map_err(failed)
 }
 
 /// What the sweep consists of.

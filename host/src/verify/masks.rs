@@ -1,0 +1,170 @@
+//! Masks, weights and optimizer state of a level: counts, nesting, exact zeros.
+
+use tch::{Kind, Tensor};
+
+use super::levels::Level;
+use super::{Means, Verdict};
+use crate::levels::invariants::{Broken, binary, counted, dead, finite, nested, tensors_of};
+use crate::store::read_tensors;
+
+/// The tensors of a level.
+pub(super) struct Stored {
+    pub masks: Vec<(String, Tensor)>,
+    /// Where masks change within the level.
+    pub masks_at_start: Option<Vec<(String, Tensor)>>,
+    pub start: Vec<(String, Tensor)>,
+    pub end: Vec<(String, Tensor)>,
+    optimizer: Vec<(String, Tensor)>,
+}
+
+impl Stored {
+    /// Reads them; the file and what is wrong with it, if one cannot be read.
+    pub fn read(level: &Level<'_>) -> Result<Self, (String, String)> {
+        let read = |file: &str| {
+            read_tensors(&level.dir.file(file))
+                .map_err(|error| (file.to_owned(), super::files::reason(&error)))
+        };
+        let at_start = "mask-start.safetensors";
+        Ok(Self {
+            masks: read("mask.safetensors")?,
+            masks_at_start: match level.dir.file(at_start).exists() {
+                true => Some(read(at_start)?),
+                false => None,
+            },
+            start: read("start.safetensors")?,
+            end: read("end.safetensors")?,
+            optimizer: read("optimizer.safetensors")?,
+        })
+    }
+
+    /// Names and shapes of the prunable layers.
+    pub fn layers(&self) -> (Vec<String>, Vec<Vec<i64>>) {
+        let layer = |(name, mask): &(String, Tensor)| (name.clone(), mask.size());
+        self.masks.iter().map(layer).unzip()
+    }
+
+    /// Number of prunable weights.
+    pub fn weights(&self) -> u64 {
+        self.masks.iter().map(|(_, mask)| mask.numel() as u64).sum()
+    }
+}
+
+/// The tensors themselves.
+pub(super) fn tensors(named: &[(String, Tensor)]) -> Vec<Tensor> {
+    let tensor = |(_, tensor): &(String, Tensor)| tensor.shallow_clone();
+    named.iter().map(tensor).collect()
+}
+
+pub(super) fn check(
+    level: &Level<'_>,
+    stored: &Stored,
+    before: Option<&[(String, Tensor)]>,
+    means: &Means<'_>,
+    checked: &mut Vec<&'static str>,
+    verdict: &mut Verdict,
+) {
+    let mut tell = |file: &str, what: &'static str, result: Result<bool, Broken>| match result {
+        Ok(true) => checked.push(what),
+        Ok(false) => {}
+        Err(broken) => verdict.problem(level.named(file), broken),
+    };
+    let (names, shapes) = stored.layers();
+    let masks = tensors(&stored.masks);
+    tell(
+        "mask.safetensors",
+        "masks",
+        check_masks(level, stored, before).map(|()| true),
+    );
+    let counts = || match means.experiment {
+        None => Ok(false),
+        Some(experiment) => {
+            let target = experiment.keep(level.level, stored.weights());
+            counted("mask.safetensors", &names, &masks, (target, target))?;
+            if let Some(at_start) = &stored.masks_at_start {
+                // Gradual pruning starts with what the level before kept.
+                let most = experiment.keep(level.level.saturating_sub(1), stored.weights());
+                let what = "mask-start.safetensors";
+                counted(what, &names, &tensors(at_start), (target, most))?;
+            }
+            Ok(true)
+        }
+    };
+    tell("mask.safetensors", "counts", counts());
+    // By name: a file of tensors has no order.
+    let first = match &stored.masks_at_start {
+        Some(at_start) => tensors_of("mask-start.safetensors", &names, &shapes, "", at_start),
+        None => Ok(masks.iter().map(Tensor::shallow_clone).collect()),
+    };
+    let first = match first {
+        Ok(first) => first,
+        Err(broken) => {
+            tell("mask-start.safetensors", "masks", Err(broken));
+            return;
+        }
+    };
+    for (file, point, masks) in [
+        ("start.safetensors", &stored.start, &first),
+        ("end.safetensors", &stored.end, &masks),
+    ] {
+        let zeros = || {
+            finite(file, point)?;
+            let weights = tensors_of(file, &names, &shapes, "", point)?;
+            dead(file, "weight", &names, &weights, masks)?;
+            Ok(file == "end.safetensors")
+        };
+        tell(file, "zeros", zeros());
+    }
+    let file = "optimizer.safetensors";
+    let state = || {
+        finite(file, &stored.optimizer)?;
+        for state in states(&stored.optimizer, &names) {
+            let prefix = format!("{state}.");
+            let own = tensors_of(file, &names, &shapes, &prefix, &stored.optimizer)?;
+            dead(file, &state, &names, &own, &masks)?;
+        }
+        Ok(true)
+    };
+    tell(file, "optimizer", state());
+}
+
+/// Masks are of 0 and 1, and keep what the level before kept.
+fn check_masks(
+    level: &Level<'_>,
+    stored: &Stored,
+    before: Option<&[(String, Tensor)]>,
+) -> Result<(), Broken> {
+    let (names, shapes) = stored.layers();
+    let what = "mask.safetensors";
+    for (name, mask) in &stored.masks {
+        if mask.kind() != Kind::Uint8 {
+            return Err(Broken::Misfit {
+                what: what.to_owned(),
+                reason: format!("`{name}` has type {:?}, expected U8", mask.kind()),
+            });
+        }
+    }
+    binary(what, &names, &tensors(&stored.masks))?;
+    let mut first = tensors(&stored.masks);
+    if let Some(at_start) = &stored.masks_at_start {
+        let what = "mask-start.safetensors";
+        first = tensors_of(what, &names, &shapes, "", at_start)?;
+        binary(what, &names, &first)?;
+    }
+    match before {
+        Some(before) if level.level > 0 => {
+            let before = tensors_of("the level before", &names, &shapes, "", before)?;
+            nested(what, &names, &first, &before)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Names of the optimizer's states, such as `momentum`.
+fn states(optimizer: &[(String, Tensor)], layers: &[String]) -> Vec<String> {
+    let Some(first) = layers.first() else {
+        return Vec::new();
+    };
+    let suffix = format!(".{first}");
+    let state = |(name, _): &(String, Tensor)| Some(name.strip_suffix(&suffix)?.to_owned());
+    optimizer.iter().filter_map(state).collect()
+}

@@ -1,0 +1,214 @@
+//! The records of a level, recomputed from its stored weights and masks.
+
+use plugin_api::{Layer, LayerKind};
+use tch::{Kind, Tensor};
+
+use super::levels::Level;
+use super::masks::Stored;
+use super::{Means, Verdict};
+use crate::levels::invariants::tensors_of;
+use crate::records::{Compared, Epoch, LayerRecord, Summary, compare, read_lines};
+use crate::store::read_tensors;
+
+/// By how much a norm may differ: a sum in another order.
+const NORM: f64 = 1e-9;
+
+type Wrong = (&'static str, String);
+
+pub(super) fn check(
+    level: &Level<'_>,
+    stored: &Stored,
+    means: &Means<'_>,
+    checked: &mut Vec<&'static str>,
+    verdict: &mut Verdict,
+) {
+    let result = check_layers(level, stored, means)
+        .and_then(|layers| check_summary(level, stored, &layers))
+        .and_then(|summary| check_epochs(level, &summary, means));
+    match result {
+        Ok(()) => checked.push("records"),
+        Err((file, reason)) => verdict.problem(level.named(file), reason),
+    }
+}
+
+fn check_layers(
+    level: &Level<'_>,
+    stored: &Stored,
+    means: &Means<'_>,
+) -> Result<Vec<LayerRecord>, Wrong> {
+    const FILE: &str = "layers.jsonl";
+    let damaged = |error: crate::store::StoreError| (FILE, super::files::reason(&error));
+    let written: Vec<LayerRecord> = read_lines(&level.dir.file(FILE)).map_err(damaged)?;
+    let mut names: Vec<&str> = written.iter().map(|it| it.layer.as_str()).collect();
+    let mut known: Vec<&str> = stored.masks.iter().map(|(name, _)| name.as_str()).collect();
+    names.sort_unstable();
+    known.sort_unstable();
+    if names != known {
+        return Err((
+            FILE,
+            format!("it is of the layers {names:?}, expected {known:?}"),
+        ));
+    }
+    let layers: Vec<Layer> = match &means.trainer {
+        Ok(trainer) => trainer.layers().to_vec(),
+        // What is compared does not depend on what a layer does.
+        Err(_) => written
+            .iter()
+            .filter_map(|record| {
+                let (_, mask) = stored
+                    .masks
+                    .iter()
+                    .find(|(name, _)| *name == record.layer)?;
+                Some(Layer::new(&record.layer, LayerKind::Linear, mask.size()))
+            })
+            .collect(),
+    };
+    let names: Vec<&str> = layers.iter().map(|layer| layer.name.as_str()).collect();
+    let shapes: Vec<Vec<i64>> = layers.iter().map(|layer| layer.shape.clone()).collect();
+    let pick = |what: &'static str, from: &[(String, Tensor)]| {
+        tensors_of(what, &names, &shapes, "", from).map_err(|broken| (what, broken.to_string()))
+    };
+    let read = |number: u64, file: &'static str| {
+        let dir = level.run.seed(level.seed).level(number);
+        let tensors = read_tensors(&dir.file(file))
+            .map_err(|error| (FILE, format!("it cannot be compared: {error}")))?;
+        pick(file, &tensors)
+    };
+    let masks = pick("mask.safetensors", &stored.masks)?;
+    let masks: Vec<Tensor> = masks.iter().map(|it| it.to_kind(Kind::Float)).collect();
+    let effective: Vec<u64> = match &means.trainer {
+        Ok(trainer) => trainer.effective(&masks),
+        Err(_) => written
+            .iter()
+            .filter_map(|record| record.effective)
+            .collect(),
+    };
+    let previous = match level.level {
+        0 => None,
+        number => Some(read(number - 1, "end.safetensors")?),
+    };
+    let computed = compare(
+        level.level,
+        &layers,
+        &Compared {
+            end: &pick("end.safetensors", &stored.end)?,
+            masks: &masks,
+            effective: &effective,
+            init: &read(0, "start.safetensors")?,
+            start: &pick("start.safetensors", &stored.start)?,
+            previous: previous.as_deref(),
+        },
+    );
+    for (written, computed) in written.iter().zip(&computed) {
+        let mut expected = computed.clone();
+        if written.effective.is_none() {
+            expected.effective = None; // An older version did not count them.
+        }
+        if (written.norm - expected.norm).abs() <= NORM * expected.norm {
+            expected.norm = written.norm;
+        }
+        if *written != expected {
+            return Err((
+                FILE,
+                format!("it says {written:?}, the stored weights give {expected:?}"),
+            ));
+        }
+    }
+    Ok(written)
+}
+
+fn check_summary(
+    level: &Level<'_>,
+    stored: &Stored,
+    layers: &[LayerRecord],
+) -> Result<Summary, Wrong> {
+    const FILE: &str = "summary.json";
+    let damaged = |error: crate::store::StoreError| (FILE, super::files::reason(&error));
+    let mut summaries: Vec<Summary> = read_lines(&level.dir.file(FILE)).map_err(damaged)?;
+    let written = match (summaries.pop(), summaries.is_empty()) {
+        (Some(summary), true) => summary,
+        _ => return Err((FILE, "it holds other than one summary".to_owned())),
+    };
+    let weights = stored.weights();
+    let survivors: u64 = layers.iter().map(|layer| layer.survivors).sum();
+    let share = |count: u64| match survivors {
+        0 => 0.0,
+        survivors => count as f64 / survivors as f64,
+    };
+    let sum = |pick: fn(&LayerRecord) -> u64| share(layers.iter().map(pick).sum());
+    let previous: Option<u64> = layers.iter().map(|layer| layer.flips_previous).sum();
+    let effective: Option<u64> = layers.iter().map(|layer| layer.effective).sum();
+    let expected = Summary {
+        seed: level.seed,
+        level: level.level,
+        weights,
+        survivors,
+        density: survivors as f64 / weights as f64,
+        test_accuracy: written.test_correct as f64 / written.test_samples as f64,
+        flips_init: sum(|layer| layer.flips_init),
+        flips_start: sum(|layer| layer.flips_start),
+        flips_previous: previous.map(share),
+        effective_survivors: effective,
+        effective_density: effective.map(|count| count as f64 / weights as f64),
+        // Compared with the epochs' records, and by evaluating the weights.
+        train_loss: written.train_loss,
+        test_loss: written.test_loss,
+        test_correct: written.test_correct,
+        test_samples: written.test_samples,
+    };
+    // As text: a loss may be no number, which equals nothing.
+    match format!("{written:?}") == format!("{expected:?}") {
+        true => Ok(written),
+        false => Err((
+            FILE,
+            format!("it says {written:?}, the stored weights give {expected:?}"),
+        )),
+    }
+}
+
+/// The epochs follow each other, and the last one agrees with the summary.
+fn check_epochs(level: &Level<'_>, summary: &Summary, means: &Means<'_>) -> Result<(), Wrong> {
+    const FILE: &str = "metrics.jsonl";
+    let damaged = |error: crate::store::StoreError| (FILE, super::files::reason(&error));
+    let epochs: Vec<Epoch> = read_lines(&level.dir.file(FILE)).map_err(damaged)?;
+    let wrong = |reason: String| Err((FILE, reason));
+    if let Some(experiment) = means.experiment
+        && epochs.len() as u64 != experiment.train.epochs
+    {
+        let expected = experiment.train.epochs;
+        return wrong(format!("{} epochs, expected {expected}", epochs.len()));
+    }
+    let per_epoch = match &means.trainer {
+        Ok(trainer) => trainer.steps_per_epoch(),
+        Err(_) => epochs.first().map_or(0, |first| first.step),
+    };
+    for (number, epoch) in (0..).zip(&epochs) {
+        let got = (epoch.level, epoch.epoch, epoch.step);
+        let expected = (level.level, number, (number + 1) * per_epoch);
+        if got != expected {
+            return wrong(format!(
+                "line {}: level, epoch and step are {got:?}, expected {expected:?}",
+                number + 1
+            ));
+        }
+    }
+    let Some(last) = epochs.last() else {
+        return Ok(());
+    };
+    let bits = |number: f64| number.is_finite().then(|| number.to_bits());
+    if bits(last.train_loss) != bits(summary.train_loss) {
+        return wrong(format!(
+            "the last epoch's loss is {}, in summary.json it is {}",
+            last.train_loss, summary.train_loss
+        ));
+    }
+    if let Some(accuracy) = last.test_accuracy
+        && bits(accuracy) != bits(summary.test_accuracy)
+    {
+        return wrong(format!(
+            "the last epoch's test accuracy is {accuracy}, in summary.json it is {}",
+            summary.test_accuracy
+        ));
+    }
+    Ok(())
+}

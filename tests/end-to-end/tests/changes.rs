@@ -1,0 +1,253 @@
+//! What changes under a run: data, images, plugins. It is noticed, named, and loses nothing.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use end_to_end::built;
+use end_to_end::program::{digests, expect, host, only_run, run, wait_until};
+use image::{ImageFormat, Rgb, RgbImage};
+
+fn said(output: &std::process::Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn library(name: &str) -> String {
+    let (before, after) = (std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+    format!("{before}{name}{after}")
+}
+
+/// A folder of plugins of the user's own, with a copy of a shipped one under another name.
+fn own_plugin(folder: &Path, of: &str) -> PathBuf {
+    fs::create_dir_all(folder).unwrap();
+    let copy = folder.join(library("mine"));
+    fs::copy(built::own().join(library(of)), &copy).unwrap();
+    copy
+}
+
+/// Puts another file in a plugin's place, as a build does: bytes behind the last section change the
+/// digest and nothing else.
+fn build_anew(library: &Path) {
+    let mut bytes = fs::read(library).unwrap();
+    bytes.extend_from_slice(b"changed");
+    let new = library.with_extension("new");
+    fs::write(&new, bytes).unwrap();
+    fs::rename(new, library).unwrap();
+}
+
+/// Each part of a strategy, taken from a plugin of the user's own, and the plugin that it is a copy of.
+const PARTS: [(&str, &str); 3] = [
+    ("imp", "strategy.score=\"mine/magnitude\""),
+    ("imp", "strategy.mask=\"mine/global\""),
+    (
+        "imp",
+        "strategy.rewind={ use = \"mine/weights\", to = \"init\" }",
+    ),
+];
+
+fn small(runs: &Path, plugins: &Path, more: &[&str]) -> Command {
+    let few = [
+        "--set",
+        "prune.levels=2",
+        "--set",
+        "model.hidden=[8]",
+        "--seeds",
+        "0",
+    ];
+    let mut command = run("imp.toml", runs, &[&few, more].concat());
+    command.env("HOST_PLUGIN_PATH", plugins);
+    command
+}
+
+#[test]
+fn a_score_a_mask_or_a_rewind_policy_that_was_built_anew_is_refused_unless_allowed() {
+    for (of, part) in PARTS {
+        let folder = tempfile::tempdir().unwrap();
+        let (runs, plugins) = (folder.path().join("runs"), folder.path().join("plugins"));
+        let library = own_plugin(&plugins, of);
+        let more = ["--set", "train.epochs=1", "--set", part];
+        expect(&mut small(&runs, &plugins, &more), 0);
+        let run = only_run(&runs, "imp");
+        let before = digests(&run);
+        build_anew(&library);
+        let output = expect(&mut small(&runs, &plugins, &more), 3);
+        assert!(
+            said(&output).contains("plugin `mine` was built anew"),
+            "{part}: {}",
+            said(&output)
+        );
+        assert_eq!(digests(&run), before, "{part}");
+        let allowed = [&more[..], &["--allow-changed-plugins"]].concat();
+        expect(&mut small(&runs, &plugins, &allowed), 0);
+        let after = digests(&run);
+        let levels = |path: &PathBuf| path.starts_with("seed-0");
+        assert!(
+            before
+                .iter()
+                .all(|(path, digest)| !levels(path) || after[path] == *digest)
+        );
+        let identity = fs::read_to_string(run.join("identity.json")).unwrap();
+        assert!(identity.contains("replaced_plugins"), "{identity}");
+        // Both files are known now: the new one goes on without being allowed again.
+        expect(&mut small(&runs, &plugins, &more), 0);
+    }
+}
+
+#[test]
+fn a_sweeps_run_with_a_plugin_that_was_built_anew_fails_alone_and_can_be_allowed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (runs, plugins) = (folder.path().join("runs"), folder.path().join("plugins"));
+    let library = own_plugin(&plugins, "imp");
+    let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments/imp.toml");
+    let text = format!(
+        "base = {base:?}\nname = \"few\"\nseeds = [0]\n[model]\nhidden = [8]\n[train]\nepochs = 1\n\
+         [prune]\nlevels = 1\n[sweep.methods.imp]\n[sweep.methods.mine]\nstrategy.score = \"mine/magnitude\"\n"
+    );
+    let file = folder.path().join("few.toml");
+    fs::write(&file, text).unwrap();
+    let sweep = |more: &[&str]| {
+        let mut command = Command::new(host());
+        command
+            .arg("run")
+            .arg(&file)
+            .args(["--quiet", "--runs"])
+            .arg(&runs)
+            .args(more);
+        command.env("HOST_PLUGIN_PATH", &plugins);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    };
+    expect(&mut sweep(&[]), 0);
+    build_anew(&library);
+    let output = expect(&mut sweep(&[]), 5);
+    let table = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        table.contains("failed") && table.contains("done") && table.contains("was built anew"),
+        "{table}"
+    );
+    expect(&mut sweep(&["--allow-changed-plugins"]), 0);
+}
+
+#[test]
+fn a_plugin_whose_file_is_replaced_while_the_run_goes_on_does_no_harm() {
+    let folder = tempfile::tempdir().unwrap();
+    let plugins = folder.path().join("plugins");
+    let library = own_plugin(&plugins, "imp");
+    let more = ["--set", "train.epochs=20", "--set", PARTS[0].1];
+    let whole = folder.path().join("whole");
+    expect(&mut small(&whole, &plugins, &more), 0);
+    let runs = folder.path().join("runs");
+    let mut child = small(&runs, &plugins, &more).spawn().unwrap();
+    let dense_is_done = || {
+        let folders = fs::read_dir(&runs).into_iter().flatten().flatten();
+        (folders.map(|it| it.path())).any(|it| it.join("seed-0/level-00/done.json").exists())
+    };
+    wait_until(&mut child, "level 0", dense_is_done);
+    // Another plugin under the same name: were it loaded, the run would end otherwise.
+    let new = library.with_extension("new");
+    fs::write(&new, b"no library at all").unwrap();
+    fs::rename(new, &library).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let [whole, run] = [&whole, &runs].map(|runs| only_run(runs, "imp"));
+    assert_eq!(digests(&whole), digests(&run));
+}
+
+/// Two classes of images, of which the first of the training split has a colour of its own.
+fn pictures(root: &Path, first: u8) {
+    for (split, count) in [("train", 12), ("val", 4)] {
+        for (class, name) in ["dark", "light"].into_iter().enumerate() {
+            let folder = root.join(split).join(name);
+            fs::create_dir_all(&folder).unwrap();
+            for i in 0..count {
+                let colour = match (split, class, i) {
+                    ("train", 0, 0) => first,
+                    _ => (class * 120 + i * 5) as u8,
+                };
+                let picture =
+                    RgbImage::from_fn(40, 40, |x, y| Rgb([colour, (x * 3) as u8, (y * 2) as u8]));
+                let path = folder.join(format!("{i:02}.png"));
+                picture.save_with_format(path, ImageFormat::Png).unwrap();
+            }
+        }
+    }
+}
+
+/// An experiment on a folder of images, which are read from their files in every epoch.
+fn on_pictures(folder: &Path, runs: &Path, seconds: &str) -> Command {
+    let epochs = 40;
+    let text = format!(
+        "name = \"pictures\"\nseeds = [0]\n[data]\nname = \"image-folder\"\nsize = 32\nmemory = 0\n\
+         [model]\nname = \"mlp\"\nhidden = [8]\n[train]\nepochs = {epochs}\nbatch_size = 8\n\
+         optimizer = {{ name = \"sgd\", lr = 0.05, momentum = 0.9 }}\n[prune]\nlevels = 1\n\
+         [strategy]\nscore = \"imp/magnitude\"\nmask = \"imp/global\"\n"
+    );
+    let file = folder.join("pictures.toml");
+    fs::write(&file, text).unwrap();
+    let dir = format!("data.dir={}", folder.join("data").display());
+    run(
+        file.to_str().unwrap(),
+        runs,
+        &["--set", &dir, "--checkpoint-every", seconds],
+    )
+}
+
+#[test]
+fn an_image_that_changes_while_it_is_trained_on_stops_the_run_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    pictures(&data, 17);
+    let image = data.join("train/dark/00.png");
+    let old = fs::read(&image).unwrap();
+    let runs = folder.path().join("runs");
+    let mut child = on_pictures(folder.path(), &runs, "0").spawn().unwrap();
+    let is_under_way = || {
+        let folders = fs::read_dir(&runs).into_iter().flatten().flatten();
+        (folders.map(|it| it.path())).any(|it| it.join("seed-0/progress/checkpoint.json").exists())
+    };
+    wait_until(&mut child, "a checkpoint", is_under_way);
+    // A whole image of the same size in pixels: only that it is another one is wrong with it.
+    let other = tempfile::tempdir().unwrap();
+    pictures(other.path(), 200);
+    fs::copy(other.path().join("train/dark/00.png"), &image).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(5), "{}", said(&output));
+    assert!(
+        said(&output).contains("train/dark/00.png changed while it was trained on"),
+        "{}",
+        said(&output)
+    );
+    let old_run = only_run(&runs, "pictures");
+    // With the new image it is another experiment, which must not happen unnoticed.
+    let stopped = on_pictures(folder.path(), &runs, "0")
+        .env("RUST_LOG", "warn")
+        .spawn()
+        .unwrap();
+    let mut stopped = stopped;
+    let has_two = || {
+        let folders = fs::read_dir(&runs).into_iter().flatten().flatten();
+        let is_run = |path: &PathBuf| path.join("experiment.toml").exists();
+        folders.map(|it| it.path()).filter(is_run).count() == 2
+    };
+    wait_until(&mut stopped, "a second run", has_two);
+    stopped.kill().unwrap();
+    let output = stopped.wait_with_output().unwrap();
+    let name = old_run.file_name().unwrap().to_string_lossy().into_owned();
+    assert!(
+        said(&output).contains(&name)
+            && said(&output).contains("is the same experiment on other data")
+            && said(&output).contains("image-folder"),
+        "{}",
+        said(&output)
+    );
+    // With the old one back, the run goes on to the bytes that it would have had.
+    fs::write(&image, old).unwrap();
+    expect(&mut on_pictures(folder.path(), &runs, "0"), 0);
+    let whole = folder.path().join("whole");
+    expect(&mut on_pictures(folder.path(), &whole, "600"), 0);
+    assert_eq!(digests(&only_run(&whole, "pictures")), digests(&old_run));
+}
