@@ -309,15 +309,16 @@ pub struct VerifyArgs {
     /// Leave out what needs the data: test metrics, initial weights, the strategy's own masks.
     #[arg(long)]
     pub no_data: bool,
+    /// Call every plugin that a run's experiment file names, whoever wrote it: plugins run with your
+    /// rights.
+    #[arg(long, help_heading = "Plugins")]
+    pub allow_plugins: bool,
     /// Threads to compute with; those that the run was computed with, where that is known to matter.
     #[arg(long, value_name = "N")]
     pub threads: Option<std::num::NonZeroU16>,
     /// Folder in which runs are kept.
     #[arg(long, value_name = "DIR", default_value = "runs", value_hint = ValueHint::DirPath)]
     pub runs: PathBuf,
-    /// Load the libraries that the run's experiment names, although nobody trusts them yet.
-    #[arg(long)]
-    pub allow_plugins: bool,
     /// Where the datasets are.
     #[command(flatten)]
     pub data: DataArgs,

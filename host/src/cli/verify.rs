@@ -190,10 +190,10 @@ fn read(run: &RunDir, known: Option<&RunIdentity>, args: &VerifyArgs) -> Result<
         file: run.file("experiment.toml"),
         set: Vec::new(),
         seeds: Some(SeedList(run.seeds())).filter(|seeds| !seeds.0.is_empty()),
+        allow_plugins: args.allow_plugins,
         data: DataArgs {
             data_dir: args.data.data_dir.clone(),
         },
-        allow_plugins: args.allow_plugins,
     };
     let read = assemble::read(&arguments, &args.runs).map_err(|failure| failure.to_string())?;
     for (name, plugin) in &read.plugins {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use end_to_end::built;
-use end_to_end::program::{digests, expect, host, only_run, run, wait_until};
+use end_to_end::program::{self, digests, expect, only_run, run, wait_until};
 use image::{ImageFormat, Rgb, RgbImage};
 
 fn said(output: &std::process::Output) -> String {
@@ -108,7 +108,7 @@ fn a_sweeps_run_with_a_plugin_that_was_built_anew_fails_alone_and_can_be_allowed
     let file = folder.path().join("few.toml");
     fs::write(&file, text).unwrap();
     let sweep = |more: &[&str]| {
-        let mut command = Command::new(host());
+        let mut command = program::command();
         command
             .arg("run")
             .arg(&file)

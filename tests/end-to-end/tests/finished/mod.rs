@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use end_to_end::program::{digests, expect, host, only_run, run};
+use end_to_end::program::{self, digests, expect, only_run, run};
 use host::experiment::Experiment;
 use host::store::RunDir;
 use host::verify::{Means, Verdict};
@@ -38,7 +38,7 @@ pub fn small(runs: &Path, more: &[&str]) -> Command {
 }
 
 pub fn command(verb: &str, run: &Path, more: &[&str]) -> Command {
-    let mut command = Command::new(host());
+    let mut command = program::command();
     command.arg(verb).arg(run).args(more);
     command
 }
