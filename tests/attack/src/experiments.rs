@@ -70,8 +70,8 @@ impl Experiment {
         }
     }
 
-    /// A residual net on generated images, which are cropped and mirrored at random; its seeds train one
-    /// after the other.
+    /// A residual net with dropout on generated images, which are cropped and mirrored at random; its
+    /// seeds train one after the other.
     fn convolution(epochs: usize) -> Self {
         let folder = tempfile::tempdir().expect("temporary folders can be made");
         pictures(&folder.path().join("data"));
@@ -87,6 +87,7 @@ impl Experiment {
              [model]\n\
              name = \"resnet-20\"\n\
              width = 2\n\
+             dropout = 0.2\n\
              [train]\n\
              epochs = {}\n\
              batch_size = 8\n\
