@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use end_to_end::program::{expect, host, only_run, run};
+use end_to_end::program::{self, expect, only_run, run};
 
 /// What the program says and how it ends, which it must within a minute.
 fn said(command: &mut Command) -> (Option<i32>, String) {
@@ -31,8 +31,9 @@ fn said(command: &mut Command) -> (Option<i32>, String) {
 
 fn plan(file: &Path, more: &[&str]) -> (Option<i32>, String) {
     let runs = file.with_file_name("runs");
-    let mut command = Command::new(host());
-    command.arg("plan").arg(file).arg("--runs").arg(runs);
+    let mut command = program::command();
+    command.args(["plan", "--no-estimate"]).arg(file);
+    command.arg("--runs").arg(runs);
     said(command.args(more))
 }
 
@@ -143,7 +144,7 @@ fn a_report_of_a_run_that_asks_for_levels_without_end_comes_to_one() {
     let endless = format!("levels = {}\n", i64::MAX);
     fs::write(&path, text.replace("levels = 1\n", &endless)).unwrap();
     for command in ["report", "show"] {
-        let (code, text) = said(Command::new(host()).arg(command).arg(&own));
+        let (code, text) = said(program::command().arg(command).arg(&own));
         assert!(matches!(code, Some(0 | 5)), "{command}: {code:?} {text}");
         assert!(!text.contains("panicked"), "{command}: {text}");
     }
