@@ -25,7 +25,8 @@ mask = "magnitude/random-tie"
 rewind = ["lrr/learning-rate", { use = "sign-perturbation/flip", fraction = 0.1 }]
 "#;
 
-/// Each kind of network, trained for a moment.
+/// Each kind of network, trained for a moment. With `channels_last`, libtorch's gradient of narrow
+/// convolutions is wrong by more than rounding, and differs by the number of threads.
 const FAMILIES: [(&str, &str); 4] = [
     ("mlp", "hidden = [20, 12]\ndropout = 0.2"),
     ("lenet-300-100", "dropout = 0.5"),
@@ -66,7 +67,7 @@ fn experiment(desk: &Path, model: &str, options: &str) -> String {
     };
     format!(
         "name = \"{model}\"\nseeds = [0, 1]\n[data]\n{data}\n[model]\nname = \"{model}\"\n{options}\n\
-         [train]\nepochs = 2\nbatch_size = {batch}\n\
+         [train]\nepochs = 2\nbatch_size = {batch}\nchannels_last = false\n\
          optimizer = {{ name = \"sgd\", lr = 0.1, momentum = 0.9 }}\n{REST}"
     )
 }
@@ -411,4 +412,13 @@ fn what_is_drawn_for_a_tiny_experiment_is_golden() {
     assert_eq!(got, GOLDEN);
 }
 
-const GOLDEN: [&str; 8] = [""; 8];
+const GOLDEN: [&str; 8] = [
+    "seed-0/level-00/start.safetensors 24e0017d3fe1a363",
+    "seed-0/level-01/mask.safetensors a63b207ce4568d29",
+    "seed-0/level-02/mask.safetensors 70520b80cfe255da",
+    "seed-0/level-02/start.safetensors e1c6bb5053a8498c",
+    "seed-7/level-00/start.safetensors 0232d989feec24ff",
+    "seed-7/level-01/mask.safetensors 75555dc81c09a0ae",
+    "seed-7/level-02/mask.safetensors f3c63234dece6673",
+    "seed-7/level-02/start.safetensors 9123a5cb2f70c5c2",
+];
