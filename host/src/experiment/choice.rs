@@ -1,5 +1,7 @@
 //! Which alternative of a schema's `oneOf` or `anyOf` a value was meant to be.
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 
 use super::described::target;
@@ -39,7 +41,7 @@ pub(super) fn choose<'s, 'n>(
     root: &'s Value,
 ) -> Choice<'s, 'n> {
     let fitting: Vec<&Value> = (choices.iter().copied())
-        .filter(|it| fits(node, it, root, 0))
+        .filter(|it| fits(node, it, root, &mut Known::new()))
         .collect();
     match (&fitting[..], &node.value) {
         ([], _) => {
@@ -178,15 +180,23 @@ fn resolve<'s>(schema: &'s Value, root: &'s Value) -> &'s Value {
     schema
 }
 
-fn fits(node: &Node, schema: &Value, root: &Value, depth: u32) -> bool {
+/// What is known of parts of a schema, by their addresses: whether they fit one value's type.
+type Known = HashMap<*const Value, bool>;
+
+fn fits(node: &Node, schema: &Value, root: &Value, known: &mut Known) -> bool {
     let schema = resolve(schema, root);
-    if depth > 16 || !fits_type(node, schema) {
-        return depth > 16;
+    // A part that is met again on its own way asks for nothing more; each is looked at once.
+    if let Some(fits) = known.get(&std::ptr::from_ref(schema)) {
+        return *fits;
     }
-    ["oneOf", "anyOf"].iter().all(|keyword| {
-        alternatives(schema, keyword)
-            .is_none_or(|all| all.iter().any(|it| fits(node, it, root, depth + 1)))
-    })
+    known.insert(schema, true);
+    let all_fit = fits_type(node, schema)
+        && ["oneOf", "anyOf"].iter().all(|keyword| {
+            alternatives(schema, keyword)
+                .is_none_or(|all| all.iter().any(|it| fits(node, it, root, known)))
+        });
+    known.insert(schema, all_fit);
+    all_fit
 }
 
 /// Alternatives whose types are named: a plugin's schema may have itself among its alternatives.
