@@ -359,7 +359,10 @@ fn a_file_that_is_no_plugin_fails_the_probe_with_3_and_a_reason_on_the_last_line
     let said = desk.host(&["plugin", "probe", file.to_str().unwrap()]);
     assert_eq!(said.code, Some(3));
     let last = said.err.lines().last().unwrap();
-    assert!(last.starts_with("error: is not a dynamic library"), "{last}");
+    assert!(
+        last.starts_with("error: is not a dynamic library"),
+        "{last}"
+    );
     let good = desk.json(&["plugin", "show", "imp"])["path"].clone();
     assert_eq!(
         desk.host(&["plugin", "probe", good.as_str().unwrap()]).code,

@@ -36,7 +36,6 @@ impl Experiment {
             "sign-perturbation" => ("wr.toml", Some(FLIPS)),
             "drop-and-grow" => ("lrr.toml", Some(GROWS)),
             "convolution" => return Self::convolution(epochs),
-            "cnn1d" => return Self::cnn1d(epochs),
             other => panic!("no experiment is called {other}"),
         };
         let mut set = vec![
@@ -51,20 +50,6 @@ impl Experiment {
         Self {
             name,
             file: file.into(),
-            more: with_set(&set),
-            _folder: None,
-        }
-    }
-
-    /// A convolution net on data in memory; its seeds train one after the other.
-    fn cnn1d(epochs: usize) -> Self {
-        let set = [
-            "prune.levels=1".to_owned(),
-            format!("train.epochs={epochs}"),
-        ];
-        Self {
-            name: "cnn1d",
-            file: "mnist1d-cnn-lrr.toml".into(),
             more: with_set(&set),
             _folder: None,
         }

@@ -1,14 +1,13 @@
 //! A run that gets no more memory says so, with a number and what to do, and loses nothing.
 
 use std::fs;
-use std::path::Path;
 use std::process::{Child, Command};
 use std::thread;
 use std::time::Duration;
 
 use attack::experiments::Experiment;
-use attack::process::{end, run, start};
-use attack::program::{only_run, wait_until};
+use attack::process::{run, start};
+use attack::program::only_run;
 use attack::tree::differences;
 
 /// A size that the system reports of a process, in KiB: `VmPeak`, `VmSize`.
@@ -107,53 +106,4 @@ fn a_network_of_lanes_that_gets_no_more_memory_says_so_and_loses_nothing() {
 #[test]
 fn a_convolution_net_that_gets_no_more_memory_says_so_and_loses_nothing() {
     stands_every_limit("convolution");
-}
-
-fn limit_of(child: &Child, bytes: &str) {
-    let limited = Command::new("prlimit")
-        .args([
-            "--pid",
-            &child.id().to_string(),
-            &format!("--as={bytes}:unlimited"),
-        ])
-        .status()
-        .unwrap();
-    assert!(limited.success());
-}
-
-fn exists_below(runs: &Path, file: &str) -> bool {
-    let runs = fs::read_dir(runs).into_iter().flatten().flatten();
-    runs.map(|run| run.path().join(file)).any(|it| it.exists())
-}
-
-#[test]
-fn a_seed_that_runs_out_of_memory_is_given_up_and_the_one_after_it_is_not() {
-    let experiment = Experiment::new("cnn1d", 2);
-    let folder = tempfile::tempdir().unwrap();
-    let [whole, starved] = ["whole", "starved"].map(|it| folder.path().join(it));
-    run(&mut experiment.command(&whole)).expect(0);
-    let mut command = experiment.rare(&starved);
-    // Every tensor of some size is asked of the system anew, while the program's own small things have
-    // room: it is libtorch that gets no memory.
-    command.env("MALLOC_MMAP_THRESHOLD_", "65536");
-    command.env("MALLOC_TOP_PAD_", "67108864");
-    let mut child = start(&mut command);
-    let has = |file: &str| exists_below(&starved, file);
-    wait_until(&mut child, "level 0 of seed 0", || {
-        has("seed-0/level-00/start.safetensors")
-    });
-    limit_of(&child, "1000000");
-    wait_until(&mut child, "the seed to be given up", || {
-        has("seed-0/failed.json")
-    });
-    limit_of(&child, "unlimited");
-    let ended = end(child, Duration::from_secs(120)).expect(5);
-    let said = &ended.stderr;
-    assert!(said.contains("seed 0, level 0: out of memory"), "{said}");
-    assert!(said.contains("1 of 2 seeds were given up"), "{said}");
-    assert!(has("seed-1/level-01/done.json"));
-    assert!(!has("seed-0/level-01/done.json"));
-    run(&mut experiment.rare(&starved)).expect(0);
-    let different = differences(&whole, &starved);
-    assert!(different.is_empty(), "{different:#?}");
 }
