@@ -136,7 +136,7 @@ fn a_plugin_that_does_not_return_keeps_nobody_from_stopping() {
 
 /// So many weights that steps and evaluations take a while.
 const LARGE: [&str; 3] = [
-    "model={ name = \"mlp\", hidden = [1200, 1200] }",
+    "model.hidden=[800, 800]",
     "prune.levels=1",
     "train.batch_size=1000",
 ];
