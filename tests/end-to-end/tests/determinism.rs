@@ -25,8 +25,7 @@ mask = "magnitude/random-tie"
 rewind = ["lrr/learning-rate", { use = "sign-perturbation/flip", fraction = 0.1 }]
 "#;
 
-/// Each kind of network, trained for a moment. With `channels_last`, libtorch's gradient of narrow
-/// convolutions is wrong by more than rounding, and differs by the number of threads.
+/// Each kind of network, trained for a moment.
 const FAMILIES: [(&str, &str); 4] = [
     ("mlp", "hidden = [20, 12]\ndropout = 0.2"),
     ("lenet-300-100", "dropout = 0.5"),
