@@ -173,8 +173,8 @@ fn a_sweep_that_was_stopped_or_killed_goes_on_to_the_same_bytes() {
             "the killed sweep's runs go on"
         );
     }
-    // Where a run lies that another takes from is written in the latter's file alone; logs tell of
-    // the interruptions.
+    // Where a run lies that another takes from is written in the latter's file alone, which manifests
+    // list; logs tell of the interruptions.
     let (mut got, mut expected) = (digests(&runs), digests(&whole));
     for all in [&mut got, &mut expected] {
         all.retain(|path, _| !path.starts_with("small/logs"));
@@ -182,9 +182,12 @@ fn a_sweep_that_was_stopped_or_killed_goes_on_to_the_same_bytes() {
     let differ = |(path, digest): &(&PathBuf, &String)| expected.get(*path) != Some(*digest);
     let differing: Vec<&PathBuf> = got.iter().filter(differ).map(|(path, _)| path).collect();
     let back = only_run(&runs, "small-back");
+    let back = Path::new(back.file_name().unwrap());
     let mut known = [
         PathBuf::from("small/cells/small-back.toml"),
-        Path::new(back.file_name().unwrap()).join("experiment.toml"),
+        PathBuf::from("small/manifest.json"),
+        back.join("experiment.toml"),
+        back.join("manifest.json"),
     ];
     known.sort();
     assert_eq!(differing, known.iter().collect::<Vec<_>>());
