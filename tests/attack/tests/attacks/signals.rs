@@ -147,7 +147,7 @@ fn an_evaluation_is_left_and_made_again() {
     let folder = tempfile::tempdir().unwrap();
     let experiment = Experiment::new("lrr", 2)
         .with(&LARGE)
-        .with(&["train.evaluate_every=\"5ep\""]);
+        .with(&["train.evaluate_every=\"5ep\"", "model.hidden=[1600, 1600]"]);
     let [whole, stopped] = ["whole", "stopped"].map(|it| folder.path().join(it));
     run(&mut experiment.rare(&whole)).expect(0);
     // After the last record of the level there is nothing but its evaluation.
