@@ -5,22 +5,19 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use plugin_api::abi::wire::ComponentKind;
 use plugin_api::schemars::Schema;
 
 use tch::Device;
 
 use super::args::ExperimentArgs;
-use super::{assemble, program};
+use super::{assemble, program, registered};
+use crate::data;
 use crate::data::DataContext;
 use crate::experiment::{
-    self, Catalog, ComponentInfo, Identity, Kind, Loaded, Named, Part, PluginInfo, PluginSource,
-    RunTarget, Slot,
+    self, Catalog, Identity, Kind, Loaded, Named, Part, PluginInfo, PluginSource, RunTarget, Slot,
 };
-use crate::registry::{Entry, Options, find};
 use crate::store::{RunDir, RunIdentity};
 use crate::strategy::{LoadError, Loader, Plugin};
-use crate::{data, model, optimizer, schedule};
 
 /// The host's registries, a loader of plugins, and the runs that are kept here.
 pub struct HostCatalog {
@@ -177,31 +174,13 @@ impl HostCatalog {
 /// The file that says what a run computes.
 const IDENTITY: &str = "identity.json";
 
-fn schema_of<Build>(entries: &[Entry<Build>], name: &str) -> Option<Schema> {
-    find(entries, name).map(|entry| (entry.schema)())
-}
-
-fn names<Build>(entries: &[Entry<Build>]) -> Vec<String> {
-    entries.iter().map(|entry| entry.name.to_owned()).collect()
-}
-
 impl Catalog for HostCatalog {
     fn schema(&self, kind: Kind, name: &str) -> Option<Schema> {
-        match kind {
-            Kind::Data => schema_of(data::DATASETS, name),
-            Kind::Model => schema_of(model::MODELS, name),
-            Kind::Optimizer => schema_of(optimizer::OPTIMIZERS, name),
-            Kind::Schedule => schema_of(schedule::SCHEDULES, name),
-        }
+        registered::schema(kind, name)
     }
 
     fn known(&self, kind: Kind) -> Vec<String> {
-        match kind {
-            Kind::Data => names(data::DATASETS),
-            Kind::Model => names(model::MODELS),
-            Kind::Optimizer => names(optimizer::OPTIMIZERS),
-            Kind::Schedule => names(schedule::SCHEDULES),
-        }
+        registered::known(kind)
     }
 
     fn plugin(&self, name: &str, source: Option<&PluginSource>) -> Result<PluginInfo, String> {
@@ -216,43 +195,12 @@ impl Catalog for HostCatalog {
         })?;
         let mut used = self.used.borrow_mut();
         used.insert(name.to_owned(), plugin.clone());
-        let manifest = &plugin.manifest;
-        let component = |component: &plugin_api::abi::wire::ComponentManifest| ComponentInfo {
-            slot: match component.kind {
-                ComponentKind::Score => Slot::Score,
-                ComponentKind::Mask => Slot::Mask,
-                ComponentKind::Rewind => Slot::Rewind,
-            },
-            name: component.name.clone(),
-            schema: component.schema.clone(),
-        };
-        let part = |name: &String| Part {
-            component: name.clone(),
-            options: Options::new(),
-        };
-        Ok(PluginInfo {
-            version: manifest.version.clone(),
-            components: manifest.components.iter().map(component).collect(),
-            default: manifest
-                .default
-                .as_ref()
-                .map(|default| experiment::Strategy {
-                    score: part(&default.score),
-                    mask: part(&default.mask),
-                    rewind: default.rewind.iter().map(part).collect(),
-                }),
-        })
+        Ok(registered::plugin(&plugin))
     }
 
     fn validate(&self, slot: Slot, part: &Part) -> Result<(), String> {
-        let kind = match slot {
-            Slot::Score => ComponentKind::Score,
-            Slot::Mask => ComponentKind::Mask,
-            Slot::Rewind => ComponentKind::Rewind,
-        };
-        let (plugin, component) = part.names();
-        match self.used.borrow().get(plugin) {
-            Some(plugin) => plugin.validate(kind, component, &part.options),
+        match self.used.borrow().get(part.names().0) {
+            Some(plugin) => registered::validate(plugin, slot, part),
             None => Ok(()), // It could not be loaded, which is reported already.
         }
     }

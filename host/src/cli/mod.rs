@@ -19,6 +19,7 @@ mod overlap;
 mod plan;
 mod plugin;
 mod program;
+pub mod registered;
 mod report;
 mod run;
 mod show;

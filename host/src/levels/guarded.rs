@@ -144,7 +144,7 @@ impl Levels<'_> {
 }
 
 /// Whether masks reach their target only within the level.
-fn is_gradual(cadence: &Cadence) -> bool {
+pub(super) fn is_gradual(cadence: &Cadence) -> bool {
     !cadence.between_levels && cadence.rounds_before_training == 0
 }
 
@@ -164,14 +164,13 @@ mod tests {
     use crate::interrupt::Interrupt;
     use crate::levels::running::ScheduleStart;
     use crate::store::RunDir;
+    use crate::strategy::select::survivors;
     use crate::trainer::Trainer;
     use crate::trainer::testing::{mlp_trainer, random_mask, revive, start};
 
     /// An experiment whose level 1 keeps what the masks of seed 1 do.
     fn experiment(trainer: &Trainer) -> Experiment {
-        let ones: u64 = super::super::invariants::ones(&random_mask(trainer, 1))
-            .iter()
-            .sum();
+        let ones: u64 = survivors(&random_mask(trainer, 1)).iter().sum();
         let all: u64 = trainer.layers().iter().map(plugin_api::Layer::len).sum();
         let text = format!(
             r#"

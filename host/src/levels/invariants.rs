@@ -3,6 +3,8 @@
 
 use tch::{Kind, Tensor};
 
+use crate::strategy::select::survivors;
+
 /// Something that does not hold.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Broken {
@@ -126,12 +128,6 @@ pub fn binary<N: AsRef<str>>(what: &str, names: &[N], masks: &[Tensor]) -> Resul
     Ok(())
 }
 
-/// Ones of each mask.
-pub fn ones(masks: &[Tensor]) -> Vec<u64> {
-    let count = |mask: &Tensor| mask.count_nonzero(None).int64_value(&[]) as u64;
-    masks.iter().map(count).collect()
-}
-
 /// All masks together keep `least` to `most` weights.
 ///
 /// # Errors
@@ -142,7 +138,7 @@ pub fn counted<N: AsRef<str>>(
     masks: &[Tensor],
     (least, most): (u64, u64),
 ) -> Result<(), Broken> {
-    let counts = ones(masks);
+    let counts = survivors(masks);
     let got = counts.iter().sum();
     if (least..=most).contains(&got) {
         return Ok(());

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use super::error::RunError;
+use super::guarded::is_gradual;
 use super::{Event, Levels, Observer, Seed};
 use crate::interrupt::Saving;
 use crate::records::Epoch;
@@ -87,9 +88,8 @@ impl Levels<'_> {
         let target = self.keep(running.level);
         let masks = session.mask(lane)?;
         let cadence = strategy.cadence();
-        let is_gradual = !cadence.between_levels && cadence.rounds_before_training == 0;
         let is_last = interval.last_call(per_epoch, per_level) == Some(step);
-        let most = if is_gradual && !is_last {
+        let most = if is_gradual(cadence) && !is_last {
             survivors(&masks).iter().sum()
         } else {
             target

@@ -4,13 +4,11 @@ use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use host::cli::registered;
 use host::experiment::{
-    self, Catalog, ComponentInfo, Kind, Loaded, Part, PluginInfo, PluginSource, RunTarget, Slot,
+    self, Catalog, Kind, Loaded, Part, PluginInfo, PluginSource, RunTarget, Slot,
 };
-use host::registry::{Entry, Options, find};
 use host::strategy::{Loader, Plugin};
-use host::{data, model, optimizer, schedule};
-use plugin_api::abi::wire::ComponentKind;
 use plugin_api::schemars::Schema;
 
 use crate::built;
@@ -40,27 +38,11 @@ impl Default for Built {
 
 impl Catalog for Built {
     fn schema(&self, kind: Kind, name: &str) -> Option<Schema> {
-        fn of<Build>(entries: &[Entry<Build>], name: &str) -> Option<Schema> {
-            find(entries, name).map(|entry| (entry.schema)())
-        }
-        match kind {
-            Kind::Data => of(data::DATASETS, name),
-            Kind::Model => of(model::MODELS, name),
-            Kind::Optimizer => of(optimizer::OPTIMIZERS, name),
-            Kind::Schedule => of(schedule::SCHEDULES, name),
-        }
+        registered::schema(kind, name)
     }
 
     fn known(&self, kind: Kind) -> Vec<String> {
-        fn of<Build>(entries: &[Entry<Build>]) -> Vec<String> {
-            entries.iter().map(|entry| entry.name.to_owned()).collect()
-        }
-        match kind {
-            Kind::Data => of(data::DATASETS),
-            Kind::Model => of(model::MODELS),
-            Kind::Optimizer => of(optimizer::OPTIMIZERS),
-            Kind::Schedule => of(schedule::SCHEDULES),
-        }
+        registered::known(kind)
     }
 
     fn plugin(&self, name: &str, source: Option<&PluginSource>) -> Result<PluginInfo, String> {
@@ -75,40 +57,15 @@ impl Catalog for Built {
                 plugin
             }
         };
-        let part = |name: &String| Part {
-            component: name.clone(),
-            options: Options::new(),
-        };
-        let manifest = &plugin.manifest;
-        let components = manifest.components.iter().map(|component| ComponentInfo {
-            slot: match component.kind {
-                ComponentKind::Score => Slot::Score,
-                ComponentKind::Mask => Slot::Mask,
-                ComponentKind::Rewind => Slot::Rewind,
-            },
-            name: component.name.clone(),
-            schema: component.schema.clone(),
-        });
         Ok(PluginInfo {
             version: "1.2.3".to_owned(),
-            components: components.collect(),
-            default: (manifest.default.as_ref()).map(|default| experiment::Strategy {
-                score: part(&default.score),
-                mask: part(&default.mask),
-                rewind: default.rewind.iter().map(part).collect(),
-            }),
+            ..registered::plugin(&plugin)
         })
     }
 
     fn validate(&self, slot: Slot, part: &Part) -> Result<(), String> {
-        let kind = match slot {
-            Slot::Score => ComponentKind::Score,
-            Slot::Mask => ComponentKind::Mask,
-            Slot::Rewind => ComponentKind::Rewind,
-        };
-        let (plugin, component) = part.names();
-        match self.used.borrow().get(plugin) {
-            Some(plugin) => plugin.validate(kind, component, &part.options),
+        match self.used.borrow().get(part.names().0) {
+            Some(plugin) => registered::validate(plugin, slot, part),
             None => Ok(()),
         }
     }

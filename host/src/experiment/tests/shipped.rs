@@ -5,24 +5,15 @@ use std::path::Path;
 use plugin_api::schemars::Schema;
 
 use super::{Fake, load};
+use crate::cli::registered;
 use crate::experiment::{Catalog, Kind, PluginInfo, PluginSource};
-use crate::registry::{Entry, find};
-use crate::{data, model, optimizer, schedule};
 
 /// The host's own components, with plugins that need not be built.
 pub struct Shipped;
 
 impl Catalog for Shipped {
     fn schema(&self, kind: Kind, name: &str) -> Option<Schema> {
-        fn of<Build>(entries: &[Entry<Build>], name: &str) -> Option<Schema> {
-            find(entries, name).map(|entry| (entry.schema)())
-        }
-        match kind {
-            Kind::Data => of(data::DATASETS, name),
-            Kind::Model => of(model::MODELS, name),
-            Kind::Optimizer => of(optimizer::OPTIMIZERS, name),
-            Kind::Schedule => of(schedule::SCHEDULES, name),
-        }
+        registered::schema(kind, name)
     }
 
     fn known(&self, _: Kind) -> Vec<String> {

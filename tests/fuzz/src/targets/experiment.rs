@@ -2,12 +2,11 @@
 
 use std::path::Path;
 
+use host::cli::registered;
 use host::experiment::{
     Catalog, ComponentInfo, Diagnostics, FileKind, Kind, Loaded, PluginInfo, PluginSource, Slot,
     identity, kind_of, load, load_neuron, load_sweep, stored,
 };
-use host::registry::{Entry, find};
-use host::{data, model, optimizer, schedule};
 use plugin_api::schemars::{Schema, schema_for};
 use plugin_api::{Point, RunRef, Source, Step};
 use serde_json::{Value, json};
@@ -162,31 +161,13 @@ impl Default for FakeCatalog {
     }
 }
 
-fn schema_of<Build>(entries: &[Entry<Build>], name: &str) -> Option<Schema> {
-    find(entries, name).map(|entry| (entry.schema)())
-}
-
-fn names<Build>(entries: &[Entry<Build>]) -> Vec<String> {
-    entries.iter().map(|entry| entry.name.to_owned()).collect()
-}
-
 impl Catalog for FakeCatalog {
     fn schema(&self, kind: Kind, name: &str) -> Option<Schema> {
-        match kind {
-            Kind::Data => schema_of(data::DATASETS, name),
-            Kind::Model => schema_of(model::MODELS, name),
-            Kind::Optimizer => schema_of(optimizer::OPTIMIZERS, name),
-            Kind::Schedule => schema_of(schedule::SCHEDULES, name),
-        }
+        registered::schema(kind, name)
     }
 
     fn known(&self, kind: Kind) -> Vec<String> {
-        match kind {
-            Kind::Data => names(data::DATASETS),
-            Kind::Model => names(model::MODELS),
-            Kind::Optimizer => names(optimizer::OPTIMIZERS),
-            Kind::Schedule => names(schedule::SCHEDULES),
-        }
+        registered::known(kind)
     }
 
     fn plugin(&self, name: &str, source: Option<&PluginSource>) -> Result<PluginInfo, String> {
