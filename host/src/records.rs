@@ -104,6 +104,38 @@ pub struct Summary {
     pub effective_density: Option<f64>,
 }
 
+impl Summary {
+    /// What the layers of a level come to. Losses are NaN and test results 0: only training and
+    /// evaluating give them.
+    pub fn of_layers(seed: u64, level: u64, weights: u64, layers: &[LayerRecord]) -> Self {
+        let survivors: u64 = layers.iter().map(|layer| layer.survivors).sum();
+        let share = |count: u64| match survivors {
+            0 => 0.0,
+            survivors => count as f64 / survivors as f64,
+        };
+        let sum = |pick: fn(&LayerRecord) -> u64| share(layers.iter().map(pick).sum());
+        let previous: Option<u64> = layers.iter().map(|layer| layer.flips_previous).sum();
+        let effective: Option<u64> = layers.iter().map(|layer| layer.effective).sum();
+        Self {
+            seed,
+            level,
+            weights,
+            survivors,
+            density: survivors as f64 / weights as f64,
+            train_loss: f64::NAN,
+            test_loss: f64::NAN,
+            test_correct: 0,
+            test_samples: 0,
+            test_accuracy: 0.0,
+            flips_init: sum(|layer| layer.flips_init),
+            flips_start: sum(|layer| layer.flips_start),
+            flips_previous: previous.map(share),
+            effective_survivors: effective,
+            effective_density: effective.map(|count| count as f64 / weights as f64),
+        }
+    }
+}
+
 /// JSON has no infinity: what is not finite is written as null, and read as NaN.
 pub(crate) fn number_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     Ok(Option::<f64>::deserialize(deserializer)?.unwrap_or(f64::NAN))

@@ -131,23 +131,7 @@ impl Levels<'_> {
     }
 
     fn summarise(&self, running: &Running, layers: &[LayerRecord], test: &Evaluation) -> Summary {
-        let survivors: u64 = layers.iter().map(|layer| layer.survivors).sum();
-        let share = |count: u64| {
-            if survivors == 0 {
-                0.0
-            } else {
-                count as f64 / survivors as f64
-            }
-        };
-        let sum = |pick: fn(&LayerRecord) -> u64| share(layers.iter().map(pick).sum());
-        let previous: Option<u64> = layers.iter().map(|layer| layer.flips_previous).sum();
-        let effective: Option<u64> = layers.iter().map(|layer| layer.effective).sum();
         Summary {
-            seed: running.seed,
-            level: running.level,
-            weights: self.weights(),
-            survivors,
-            density: survivors as f64 / self.weights() as f64,
             train_loss: running
                 .epochs
                 .last()
@@ -156,11 +140,7 @@ impl Levels<'_> {
             test_correct: test.correct,
             test_samples: test.samples,
             test_accuracy: test.accuracy,
-            flips_init: sum(|layer| layer.flips_init),
-            flips_start: sum(|layer| layer.flips_start),
-            flips_previous: previous.map(share),
-            effective_survivors: effective,
-            effective_density: effective.map(|count| count as f64 / self.weights() as f64),
+            ..Summary::of_layers(running.seed, running.level, self.weights(), layers)
         }
     }
 }

@@ -80,17 +80,7 @@ impl Manifest {
     /// # Errors
     /// If it is there and cannot be removed.
     pub fn remove(folder: &Path, name: &str) -> Result<(), StoreError> {
-        let path = folder.join(name);
-        match fs::remove_file(&path) {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                Err(StoreError::Write {
-                    path,
-                    bytes: 0,
-                    source,
-                })
-            }
-            _ => Ok(()),
-        }
+        artifact::remove(&folder.join(name))
     }
 
     /// The manifest of a run as it is now. Levels are listed by their `done.json`, which lists the

@@ -129,32 +129,14 @@ fn check_summary(
         (Some(summary), true) => summary,
         _ => return Err((FILE, "it holds other than one summary".to_owned())),
     };
-    let weights = stored.weights();
-    let survivors: u64 = layers.iter().map(|layer| layer.survivors).sum();
-    let share = |count: u64| match survivors {
-        0 => 0.0,
-        survivors => count as f64 / survivors as f64,
-    };
-    let sum = |pick: fn(&LayerRecord) -> u64| share(layers.iter().map(pick).sum());
-    let previous: Option<u64> = layers.iter().map(|layer| layer.flips_previous).sum();
-    let effective: Option<u64> = layers.iter().map(|layer| layer.effective).sum();
     let expected = Summary {
-        seed: level.seed,
-        level: level.level,
-        weights,
-        survivors,
-        density: survivors as f64 / weights as f64,
         test_accuracy: written.test_correct as f64 / written.test_samples as f64,
-        flips_init: sum(|layer| layer.flips_init),
-        flips_start: sum(|layer| layer.flips_start),
-        flips_previous: previous.map(share),
-        effective_survivors: effective,
-        effective_density: effective.map(|count| count as f64 / weights as f64),
         // Compared with the epochs' records, and by evaluating the weights.
         train_loss: written.train_loss,
         test_loss: written.test_loss,
         test_correct: written.test_correct,
         test_samples: written.test_samples,
+        ..Summary::of_layers(level.seed, level.level, stored.weights(), layers)
     };
     // As text: a loss may be no number, which equals nothing.
     match format!("{written:?}") == format!("{expected:?}") {
