@@ -8,7 +8,9 @@ use tch::Tensor;
 
 use super::dropout::Dropout;
 use super::parts::{Assembly, Initialisation, Linear, Norm, Pass, parse, relu};
-use super::{Buffer, Build, Connections, InputSpec, Mode, ModelError, Network, Parameter};
+use super::{
+    Buffer, Build, Connections, InputSpec, Mode, ModelError, Network, Parameter, PerceptronLayer,
+};
 use crate::registry::{Entry, Options};
 
 pub(super) const ENTRY: Entry<Build> = Entry {
@@ -127,6 +129,16 @@ impl Network for Mlp {
 
     fn lanes(&self) -> bool {
         true
+    }
+
+    fn perceptron(&self) -> Option<Vec<PerceptronLayer>> {
+        let hidden = self.hidden.iter();
+        let layers = hidden.map(|(linear, norm, _)| linear.described(norm.as_ref()));
+        Some(layers.chain([self.last.described(None)]).collect())
+    }
+
+    fn drops_out(&self) -> bool {
+        self.hidden.iter().any(|(.., dropout)| dropout.is_on())
     }
 
     // Features come before samples, so that every sum over samples (batch statistics, gradients of

@@ -5,7 +5,9 @@ use plugin_api::schemars::{self, JsonSchema};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::{Buffer, Connections, Init, InputSpec, Mode, ModelError, Parameter, Role, Units};
+use super::{
+    Buffer, Connections, Init, InputSpec, Mode, ModelError, Parameter, PerceptronLayer, Role, Units,
+};
 use crate::registry::{self, Options};
 use crate::shim;
 
@@ -190,6 +192,15 @@ impl Linear {
     /// The units that it makes of others.
     pub(super) fn connect(&self, connections: &mut Connections, from: Units) -> Units {
         connections.through(self.weight, from)
+    }
+
+    /// Itself as a layer of a perceptron, with the batch norm that follows.
+    pub(super) fn described(&self, norm: Option<&Norm>) -> PerceptronLayer {
+        PerceptronLayer {
+            weight: self.weight,
+            bias: self.bias,
+            norm: norm.map(|norm| (norm.affine, norm.running)),
+        }
     }
 
     /// `[batch, in]` to `[batch, out]`.
