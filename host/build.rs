@@ -27,7 +27,8 @@ fn main() {
         .flag("-fno-math-errno")
         .flag("-fno-trapping-math")
         .file("src/shim.cpp")
-        .file("src/kernels/perceptron.cpp");
+        .file("src/kernels/perceptron.cpp")
+        .file("src/kernels/convolution.cpp");
     if linux {
         // at::parallel_for is inlined and shares libtorch's threads through OpenMP.
         shim.flag("-fopenmp");
@@ -60,7 +61,7 @@ fn main() {
     }
 }
 
-/// Compiles the arithmetic of the perceptrons under this name, for processors with these extensions.
+/// Compiles the arithmetic of the kernels under this name, for processors with these extensions.
 fn kernels(name: &str, flags: &[&str]) {
     let mut kernels = cc::Build::new();
     kernels

@@ -77,6 +77,11 @@ pub struct Train {
     /// Memory layout of convolution nets.
     #[serde(default = "yes")]
     pub channels_last: bool,
+    /// Density of all prunable weights below which residual nets compute their convolutions at the
+    /// surviving weights, on the CPU in fp32: faster where it is small, and rounded differently.
+    #[serde(default)]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub sparse_below: f64,
     /// Time between two evaluations on the test samples within a level, at epochs' ends; the level's
     /// end is always evaluated.
     #[serde(default)]

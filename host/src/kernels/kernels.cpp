@@ -318,7 +318,49 @@ void norm_row_slopes(const Norm &n, float inverse, int64_t samples, int64_t stri
   if (whole < stride) store(slopes + whole, moved(whole) * which(whole, samples));
 }
 
+template <int vectors>
+ALWAYS void tap_columns(const float *weights, const int32_t *at, const int32_t *sources, int64_t count,
+                        const float *in, int64_t step, float *out) {
+  V total[vectors];
+#pragma GCC unroll 8
+  for (int v = 0; v < vectors; ++v) total[v] = spread(0.0f);
+  for (int64_t t = 0; t < count; ++t) {
+    const V w = spread(weights[at[t]]);
+    const float *x = in + sources[t] * step;
+#pragma GCC unroll 8
+    for (int v = 0; v < vectors; ++v) total[v] += w * load(x + v * VECTOR);
+  }
+#pragma GCC unroll 8
+  for (int v = 0; v < vectors; ++v) store(out + v * VECTOR, total[v]);
+}
+
+void taps(const float *weights, const int32_t *at, const int32_t *sources, int64_t count, const float *in,
+          int64_t step, int64_t length, float *out) {
+  int64_t j = 0;
+  for (; j + 8 * VECTOR <= length; j += 8 * VECTOR)
+    tap_columns<8>(weights, at, sources, count, in + j, step, out + j);
+  for (; j + VECTOR <= length; j += VECTOR)
+    tap_columns<1>(weights, at, sources, count, in + j, step, out + j);
+  for (; j < length; ++j) {
+    float total = 0;
+    for (int64_t t = 0; t < count; ++t) total += weights[at[t]] * in[sources[t] * step + j];
+    out[j] = total;
+  }
+}
+
+void add_products(const float *a, const float *b, int64_t length, float *sums) {
+  constexpr int CHAINS = 4;
+  V total[CHAINS] = {load(sums), spread(0.0f), spread(0.0f), spread(0.0f)};
+  int64_t j = 0;
+  for (; j + CHAINS * VECTOR <= length; j += CHAINS * VECTOR)
+#pragma GCC unroll 8
+    for (int c = 0; c < CHAINS; ++c) total[c] += load(a + j + c * VECTOR) * load(b + j + c * VECTOR);
+  for (; j + VECTOR <= length; j += VECTOR) total[0] += load(a + j) * load(b + j);
+  store(sums, (total[0] + total[1]) + (total[2] + total[3]));
+  for (int64_t rest = 0; j < length; ++j, ++rest) sums[rest] += a[j] * b[j];
+}
+
 } // namespace
 
-extern "C" const Kernels KERNELS = {product,  sparse_product, weight_slopes, sparse_weight_slopes,
-                                    row_sum,  norm_row,       norm_row_by,   norm_row_slopes};
+extern "C" const Kernels KERNELS = {product,     sparse_product, weight_slopes,   sparse_weight_slopes, row_sum,
+                                    norm_row,    norm_row_by,    norm_row_slopes, taps,                 add_products};

@@ -1,4 +1,5 @@
-// The arithmetic of a perceptron on one thread, compiled once for each kind of processor.
+// The arithmetic of the sparse and the hand-written layers on one thread, compiled once for each kind
+// of processor.
 //
 // Matrices of activations are feature-major: `[features, stride]`, a row for each feature with the
 // samples of a batch side by side. The stride is the batch rounded up to whole vectors.
@@ -60,6 +61,12 @@ struct Kernels {
   // Gradients: `slopes` holds those of the activations and becomes those of what was normalised.
   void (*norm_row_slopes)(const Norm &, float inverse, int64_t samples, int64_t stride, const float *values,
                           const float *out, float *slopes, float *scale_slope, float *shift_slope);
+
+  // out[j] = sum over taps of weights[at[t]] * in[sources[t] * step + j], for j up to `length`.
+  void (*taps)(const float *weights, const int32_t *at, const int32_t *sources, int64_t count,
+               const float *in, int64_t step, int64_t length, float *out);
+  // Adds the products of two rows to eight sums, those of places that are the same modulo 8.
+  void (*add_products)(const float *a, const float *b, int64_t length, float *sums);
 
   // Terms that are multiplied before the next are looked at, and rows of weights that are copied
   // together where the terms of a row are no neighbours.

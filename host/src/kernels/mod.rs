@@ -1,6 +1,7 @@
-//! Training steps of perceptrons without autograd, in C++: dense, and sparse at the surviving weights.
+//! Training steps of perceptrons without autograd, in C++: dense, and sparse at the surviving weights;
+//! and convolutions at theirs.
 //!
-//! Every sum is added up in an order that neither the number of lanes, nor that of threads, nor the
+//! In perceptrons every sum is added up in an order that neither the number of lanes, nor that of threads, nor the
 //! number of survivors decides, and a weight of 0 adds nothing: whether a layer is computed dense or
 //! at its survivors, its results have the same bits as long as its activations are finite.
 #![allow(unsafe_code)]
@@ -15,8 +16,10 @@ use tch::{Device, Kind, Tensor};
 use crate::shim::{ShimError, Text, check};
 
 mod survivors;
+mod taps;
 
 pub use survivors::Survivors;
+pub use taps::Taps;
 
 /// One linear layer of a perceptron and what follows it: a batch norm if it has one, and, but after
 /// the last layer, a ReLU. Places are elements of a lane's weights.

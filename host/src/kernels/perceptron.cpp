@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "../guarded.h"
-#include "kernels.h"
+#include "chosen.h"
 #include "losses.h"
 
 namespace {
@@ -27,14 +27,6 @@ constexpr int64_t GRAIN = 200'000;
 constexpr int64_t EVALUATED = 128;
 // PyTorch's constants of batch norms.
 constexpr float EPSILON = 1e-5f, MOMENTUM = 0.1f;
-
-const Kernels &kernels() {
-#if defined(__x86_64__)
-  static const bool wide = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  if (wide) return rewind_kernels_avx2;
-#endif
-  return rewind_kernels_plain;
-}
 
 int64_t pieces(int64_t n, int64_t unit) { return (n + unit - 1) / unit; }
 int64_t stride_of(int64_t samples) { return pieces(samples, VECTOR) * VECTOR; }

@@ -116,6 +116,7 @@ impl Network for Cnn1d {
             parameters,
             buffers,
             mode,
+            taps: &[],
         };
         let mut x = input.unsqueeze(1);
         for (conv, norm) in &self.blocks {

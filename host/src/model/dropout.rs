@@ -80,6 +80,7 @@ mod tests {
             parameters: &[],
             buffers: &[],
             mode: Mode::Train(keys),
+            taps: &[],
         };
         dropout.forward(pass, input.shallow_clone())
     }
@@ -180,6 +181,7 @@ mod tests {
             parameters: &[],
             buffers: &[],
             mode,
+            taps: &[],
         };
         let keys = [key(0, 0, 0, 0)];
         for (p, mode) in [

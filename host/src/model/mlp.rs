@@ -155,6 +155,7 @@ impl Network for Mlp {
             parameters,
             buffers,
             mode,
+            taps: &[],
         };
         let mut x = input.flatten(2, -1).transpose(1, 2);
         for (linear, norm, dropout) in &self.hidden {

@@ -3,6 +3,7 @@
 use plugin_api::{Layer, LayerKind};
 use tch::Tensor;
 
+use crate::kernels::Taps;
 use crate::registry::{Entry, Options};
 use crate::rng::Stream;
 
@@ -197,6 +198,17 @@ pub struct PerceptronLayer {
     pub norm: Option<([usize; 2], [usize; 2])>,
 }
 
+/// One two-dimensional convolution: the position of its weight, its stride and its padding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConvolutionPlace {
+    /// The weight, `[out, in, height, width]`.
+    pub weight: usize,
+    /// Pixels between what neighbouring outputs read.
+    pub stride: i64,
+    /// Zeros around the image.
+    pub padding: i64,
+}
+
 /// A network. It owns no tensor: the trainer hands it the parameters of every lane as views of one flat buffer.
 ///
 /// # Lanes
@@ -224,6 +236,31 @@ pub trait Network: Send + Sync {
     /// dropout the trainer then needs no autograd.
     fn perceptron(&self) -> Option<Vec<PerceptronLayer>> {
         None
+    }
+
+    /// Every convolution, if [`forward_at_survivors`](Network::forward_at_survivors) exists.
+    fn convolutions(&self) -> Option<Vec<ConvolutionPlace>> {
+        None
+    }
+
+    /// The logits, with every convolution computed at its surviving weights; activations in between
+    /// are `[channels, height, width, batch]` in memory. To rounding the same as
+    /// [`forward`](Network::forward).
+    ///
+    /// # Shapes
+    /// As [`forward`](Network::forward); `taps`: one for each convolution's weight, none elsewhere.
+    ///
+    /// # Panics
+    /// As [`forward`](Network::forward), and for networks without [`convolutions`](Network::convolutions).
+    fn forward_at_survivors(
+        &self,
+        _parameters: &[Tensor],
+        _buffers: &[Tensor],
+        _input: &Tensor,
+        _mode: Mode<'_>,
+        _taps: &[Option<Taps>],
+    ) -> Tensor {
+        unimplemented!("this network is computed with all its weights")
     }
 
     /// Whether a perceptron has dropout.

@@ -6,8 +6,10 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use super::{
-    Buffer, Connections, Init, InputSpec, Mode, ModelError, Parameter, PerceptronLayer, Role, Units,
+    Buffer, Connections, ConvolutionPlace, Init, InputSpec, Mode, ModelError, Parameter,
+    PerceptronLayer, Role, Units,
 };
+use crate::kernels::Taps;
 use crate::registry::{self, Options};
 use crate::shim;
 
@@ -179,6 +181,9 @@ pub(super) struct Pass<'a> {
     pub(super) parameters: &'a [Tensor],
     pub(super) buffers: &'a [Tensor],
     pub(super) mode: Mode<'a>,
+    /// The survivors of the convolutions' weights, where these are computed at them: activations are
+    /// then `[channels, height, width, batch]`. Empty elsewhere.
+    pub(super) taps: &'a [Option<Taps>],
 }
 
 /// A linear layer.
@@ -241,9 +246,23 @@ impl Convolution {
         Self { stride, ..self }
     }
 
-    /// `[batch, in, ...]` to `[batch, out, ...]`.
+    /// Its place, stride and padding.
+    pub(super) fn place(&self) -> ConvolutionPlace {
+        ConvolutionPlace {
+            weight: self.weight,
+            stride: self.stride,
+            padding: self.padding,
+        }
+    }
+
+    /// `[batch, in, ...]` to `[batch, out, ...]`; with taps `[in, ..., batch]` to `[out, ..., batch]`.
     pub(super) fn forward(&self, pass: Pass<'_>, input: &Tensor) -> Tensor {
         let weight = &pass.parameters[self.weight];
+        if let Some(Some(taps)) = pass.taps.get(self.weight) {
+            return taps
+                .convolve(weight, input)
+                .unwrap_or_else(|error| panic!("{error}"));
+        }
         let (stride, padding) = (self.stride, self.padding);
         let conv2d = |input: &Tensor, stride| {
             input.conv2d(
@@ -282,11 +301,15 @@ pub(super) struct Norm {
 }
 
 impl Norm {
-    /// `[batch, features, ...]` to the same.
+    /// `[batch, features, ...]` to the same; with taps `[features, ..., batch]` to the same.
     pub(super) fn forward(&self, pass: Pass<'_>, input: &Tensor) -> Tensor {
-        let [weight, bias] = self.affine.map(|i| pass.parameters[i].shallow_clone());
+        let affine = self.affine.map(|i| pass.parameters[i].shallow_clone());
         let running = self.running.map(|i| pass.buffers[i].shallow_clone());
-        normalise(input, [weight, bias], running, pass.mode, true)
+        if pass.taps.is_empty() {
+            return normalise(input, affine, running, pass.mode, true);
+        }
+        let rows = input.view([1, input.size()[0], -1]);
+        normalise(&rows, affine, running, pass.mode, false).view_as(input)
     }
 
     /// `[lanes, features, batch]` to the same: every feature of every lane is a channel of one batch
@@ -367,6 +390,7 @@ mod tests {
             ],
             buffers: &[Tensor::zeros([16], cpu), Tensor::ones([16], cpu)],
             mode: Mode::Train(&[]),
+            taps: &[],
         };
         let output = relu(norm.forward(pass, &conv.forward(pass, &channels_last([2, 8, 6, 6]))));
         assert_eq!(output.size(), [2, 16, 3, 3]);
@@ -389,6 +413,7 @@ mod tests {
                 parameters: &[leaf.shallow_clone()],
                 buffers: &[],
                 mode: Mode::Eval,
+                taps: &[],
             };
             let output = conv.forward(pass, &single);
             let loss = (output * slope.to_kind(Kind::Float)).sum(Kind::Float);

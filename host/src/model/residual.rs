@@ -3,7 +3,7 @@
 use tch::Tensor;
 
 use super::parts::{Assembly, Convolution, Norm, Pass, relu};
-use super::{Connections, Units};
+use super::{Connections, ConvolutionPlace, Units};
 
 /// A kind of block.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +41,11 @@ impl Unit {
     /// The two in this order.
     pub(super) fn new(convolution: Convolution, norm: Norm) -> Self {
         Self { convolution, norm }
+    }
+
+    /// The convolution's place, stride and padding.
+    pub(super) fn place(&self) -> ConvolutionPlace {
+        self.convolution.place()
     }
 
     /// Its part in the description of the network's connections.
@@ -104,6 +109,14 @@ impl Block {
             last,
             projection,
         }
+    }
+
+    /// Everything with weights.
+    pub(super) fn units(&self) -> impl Iterator<Item = &Unit> {
+        self.first
+            .iter()
+            .chain([&self.last])
+            .chain(&self.projection)
     }
 
     /// The batch norm at the end of the residual branch.

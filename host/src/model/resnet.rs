@@ -9,7 +9,10 @@ use tch::Tensor;
 use super::dropout::Dropout;
 use super::parts::{Assembly, Initialisation, Linear, Pass, image_channels, parse, relu};
 use super::residual::{BASIC, BOTTLENECK, Block, Kind, Unit};
-use super::{Buffer, Build, Connections, InputSpec, Mode, ModelError, Network, Parameter};
+use super::{
+    Buffer, Build, Connections, ConvolutionPlace, InputSpec, Mode, ModelError, Network, Parameter,
+};
+use crate::kernels::Taps;
 use crate::registry::{Entry, Options};
 
 pub(super) const RESNET_20: Entry<Build> = cifar(
@@ -306,6 +309,31 @@ impl Network for Resnet {
         true
     }
 
+    fn convolutions(&self) -> Option<Vec<ConvolutionPlace>> {
+        let blocks = self.blocks.iter().flat_map(Block::units);
+        let places = [&self.stem].into_iter().chain(blocks).map(Unit::place);
+        (!self.pools).then(|| places.collect())
+    }
+
+    fn forward_at_survivors(
+        &self,
+        parameters: &[Tensor],
+        buffers: &[Tensor],
+        input: &Tensor,
+        mode: Mode<'_>,
+        taps: &[Option<Taps>],
+    ) -> Tensor {
+        let pass = Pass {
+            parameters,
+            buffers,
+            mode,
+            taps,
+        };
+        let x = self.features(pass, &input.permute([1, 2, 3, 0]).contiguous());
+        let mean = x.mean_dim([1i64, 2].as_slice(), false, None::<tch::Kind>);
+        self.classify(pass, mean.transpose(0, 1).contiguous())
+    }
+
     fn forward(
         &self,
         parameters: &[Tensor],
@@ -317,7 +345,17 @@ impl Network for Resnet {
             parameters,
             buffers,
             mode,
+            taps: &[],
         };
+        let x = self.features(pass, input);
+        let mean = x.mean_dim([2i64, 3].as_slice(), false, None::<tch::Kind>);
+        self.classify(pass, mean)
+    }
+}
+
+impl Resnet {
+    /// What the last block gives.
+    fn features(&self, pass: Pass<'_>, input: &Tensor) -> Tensor {
         let mut x = relu(self.stem.forward(pass, input));
         if self.pools {
             x = x.max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false);
@@ -325,7 +363,11 @@ impl Network for Resnet {
         for block in &self.blocks {
             x = block.forward(pass, &x);
         }
-        let mean = x.mean_dim([2i64, 3].as_slice(), false, None::<tch::Kind>);
-        self.last.forward(pass, &self.dropout.forward(pass, mean))
+        x
+    }
+
+    /// The logits of means over the image, `[batch, channels]`.
+    fn classify(&self, pass: Pass<'_>, means: Tensor) -> Tensor {
+        self.last.forward(pass, &self.dropout.forward(pass, means))
     }
 }

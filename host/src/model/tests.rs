@@ -56,6 +56,55 @@ fn forward(network: &dyn Network, shape: &[i64], mode: Mode<'_>) -> Tensor {
 }
 
 #[test]
+fn at_their_survivors_networks_compute_what_they_do_with_all_weights() {
+    let mut seen = 0;
+    for entry in classifiers() {
+        let network = build(entry.name, json!({"width": 4}), &[3, 32, 32]);
+        let Some((network, places)) =
+            (network.ok()).and_then(|it| Some((it.convolutions()?, it)).map(|(p, n)| (n, p)))
+        else {
+            continue;
+        };
+        seen += 1;
+        let cpu = (Kind::Float, Device::Cpu);
+        tch::manual_seed(5);
+        let mut parameters: Vec<Tensor> = (network.parameters().iter())
+            .map(|p| Tensor::randn(&p.shape[..], cpu) * 0.3)
+            .collect();
+        let mut taps: Vec<Option<Taps>> = parameters.iter().map(|_| None).collect();
+        for place in &places {
+            let weight = &mut parameters[place.weight];
+            let mask = Tensor::rand(weight.size(), cpu)
+                .lt(0.3)
+                .to_kind(Kind::Float);
+            *weight *= &mask;
+            taps[place.weight] = Some(Taps::of(&mask, place.stride, place.padding).unwrap());
+        }
+        let four = network.parameters().iter().filter(|p| p.shape.len() == 4);
+        assert_eq!(places.len(), four.count(), "{}", entry.name);
+        let input = Tensor::randn([6, 3, 32, 32], cpu);
+        for mode in [Mode::Train(&[]), Mode::Eval] {
+            let fresh = || values(&*network).1;
+            let (one, other) = (fresh(), fresh());
+            let dense = network.forward(&parameters, &one, &input, mode);
+            let sparse = network.forward_at_survivors(&parameters, &other, &input, mode, &taps);
+            let near = |a: &Tensor, b: &Tensor| {
+                let scale = a.abs().max().double_value(&[]);
+                let error = (a - b).abs().max().double_value(&[]);
+                assert!(
+                    error < 1e-3 * (1.0 + scale),
+                    "{}: {error} of {scale}",
+                    entry.name
+                );
+            };
+            near(&dense, &sparse);
+            one.iter().zip(&other).for_each(|(a, b)| near(a, b));
+        }
+    }
+    assert!(seen >= 6, "{seen} networks");
+}
+
+#[test]
 fn every_model_is_found_by_its_name_and_takes_images_of_28_32_and_64_pixels() {
     for entry in classifiers() {
         assert!(std::ptr::eq(find(MODELS, entry.name).unwrap(), entry));

@@ -127,6 +127,7 @@ impl Network for Vgg {
             parameters,
             buffers,
             mode,
+            taps: &[],
         };
         let mut x = input.shallow_clone();
         for (i, stage) in self.stages.iter().enumerate() {

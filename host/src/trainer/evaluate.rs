@@ -81,6 +81,10 @@ impl Trainer {
         let lanes = flat.size()[0];
         let parameters = self.layout.views(flat);
         let survivors = self.survivors_of(flat);
+        let taps = match lanes {
+            1 => self.taps(&flat.select(0, 0))?,
+            _ => None,
+        };
         let split = self.split(on);
         let samples = split.len();
         let values: i64 = self.data.input_shape.iter().product();
@@ -104,7 +108,8 @@ impl Trainer {
                 Tensor::arange_start(start, start + len, (Kind::Int64, self.device)).unsqueeze(0);
             let index = index.expand([lanes, len], false);
             let (input, labels) = self.batch(split, &index)?;
-            let logits = self.forward(&parameters, statistics, &input, Mode::Eval)?;
+            let logits =
+                self.forward(&parameters, statistics, &input, Mode::Eval, taps.as_deref())?;
             let logits = logits.view([lanes, len, -1]);
             self.compare(&logits, &labels, loss, right)?;
         }

@@ -321,6 +321,45 @@ fn a_perceptron_trained_at_its_survivors_has_the_bits_of_the_dense_one_and_autog
 }
 
 #[test]
+fn sparse_convolutions_change_a_run_by_rounding_alone_and_only_below_their_density() {
+    let run = |sparse_below: f64, channels_last: bool| {
+        let keys = json!({
+            "epochs": 1, "sparse_below": sparse_below, "channels_last": channels_last,
+        });
+        let data = super::testing::dataset(&[3, 8, 8], 4, 75, 61);
+        let spec = crate::model::InputSpec {
+            shape: data.input_shape.clone(),
+            classes: data.classes,
+        };
+        let build = crate::registry::find(crate::model::MODELS, "resnet-20").unwrap();
+        let options = json!({"width": 4}).as_object().unwrap().clone();
+        let network = (build.build)(&options, &spec).unwrap();
+        let train = super::testing::train(keys);
+        let trainer = Trainer::new(network, &train, data, tch::Device::Cpu).unwrap();
+        // Half of the weights are pruned.
+        let mut session = trainer.session(vec![start(&trainer, 1)]).unwrap();
+        advance(&mut session, 2);
+        session.check_pruned(0).unwrap();
+        let evaluation = session.evaluate(super::On::Test).unwrap()[0];
+        let point = session.snapshot(0).unwrap();
+        let again = trainer.evaluate(std::slice::from_ref(&point), super::On::Test);
+        assert_eq!(again.unwrap(), [evaluation]);
+        (point, evaluation)
+    };
+    let (dense, of_dense) = run(0.0, true);
+    assert_eq!(run(0.4, true).0, dense);
+    for channels_last in [true, false] {
+        let (sparse, of_sparse) = run(0.8, channels_last);
+        assert_ne!(sparse, dense);
+        assert!((of_sparse.loss - of_dense.loss).abs() < 1e-2);
+        for ((name, sparse), (_, dense)) in sparse.tensors.iter().zip(&dense.tensors) {
+            let error = (sparse - dense).abs().max().double_value(&[]);
+            assert!(error < 2e-2, "{name}: {error}");
+        }
+    }
+}
+
+#[test]
 fn channels_last_changes_a_run_by_rounding_alone() {
     let run = |channels_last: bool| {
         let trainer = conv_trainer(json!({"channels_last": channels_last}));

@@ -12,6 +12,7 @@ use tch::{Device, Tensor};
 
 use crate::data::{Dataset, Split};
 use crate::experiment::{Experiment, Named, Precision, Train, TrainLoss};
+use crate::kernels::Taps;
 use crate::model::{InputSpec, MODELS, Mode, Network, Parameter};
 use crate::optimizer::{OPTIMIZERS, Optimizer};
 use crate::registry::{Entry, find};
@@ -35,6 +36,7 @@ mod session;
 mod snapshot;
 mod state;
 mod statistics;
+mod taps;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -63,6 +65,7 @@ pub struct Trainer {
     clip_norm: Option<f64>,
     precision: Precision,
     channels_last: bool,
+    sparse_below: f64,
 }
 
 impl Trainer {
@@ -122,6 +125,7 @@ impl Trainer {
             clip_norm: train.clip_norm,
             precision: train.precision,
             channels_last,
+            sparse_below: train.sparse_below,
         })
     }
 
@@ -266,14 +270,20 @@ impl Trainer {
         }
     }
 
-    /// The logits, computed in the experiment's precision.
+    /// The logits, computed in the experiment's precision, and at the survivors that are given.
     fn forward(
         &self,
         parameters: &[Tensor],
         statistics: &[Tensor],
         input: &Tensor,
         mode: Mode<'_>,
+        taps: Option<&[Option<Taps>]>,
     ) -> Result<Tensor, ShimError> {
+        if let Some(taps) = taps {
+            return Ok(self
+                .network
+                .forward_at_survivors(parameters, statistics, input, mode, taps));
+        }
         let _autocast = match self.precision {
             Precision::Fp32 => None,
             Precision::Bf16 => Some(Autocast::enter(self.device)?),

@@ -7,6 +7,7 @@ use super::lanes::{Lane, common_position, epoch_log};
 use super::perceptron::{Batch, Hand};
 use super::{Evaluation, LaneStart, On, Position, TrainError, Trainer, batches};
 use crate::data::Inputs;
+use crate::kernels::Taps;
 use crate::model::{Mode, StepKey};
 use crate::optimizer::Buffers;
 use crate::rng::Moment;
@@ -44,7 +45,9 @@ pub struct Session<'t> {
     slopes: Vec<Tensor>,
     /// What takes the place of autograd, where it is not needed.
     pub(super) hand: Option<Hand>,
-    /// Whether the kept elements of the buffers are those of the mask.
+    /// The survivors of convolutions that are computed at them.
+    taps: Option<Vec<Option<Taps>>>,
+    /// Whether the taps and the kept elements of the buffers are those of the mask.
     pub(super) kept_known: bool,
     /// Order of the samples in the epoch under way, `[lanes, samples]`.
     order: Option<Tensor>,
@@ -74,6 +77,7 @@ impl Trainer {
             statistics: self.layout.new_statistics(lanes, self.device),
             leaves: Vec::new(),
             slopes: Vec::new(),
+            taps: None,
             kept_known: false,
             hand: (self.perceptron.as_ref())
                 .filter(|plan| plan.trains)
@@ -143,6 +147,13 @@ impl Session<'_> {
             return refuse("the epoch is complete, its record has to be read first");
         }
         let trainer = self.trainer;
+        if !std::mem::replace(&mut self.kept_known, true) {
+            self.buffers.find_kept();
+            self.taps = match self.lanes.len() {
+                1 => trainer.taps(&self.buffers.mask.select(0, 0))?,
+                _ => None,
+            };
+        }
         let index = self.next_index();
         let row = self.position.step_in_epoch as i64;
         let results = [self.losses.select(0, row), self.correct.select(0, row)];
@@ -167,9 +178,6 @@ impl Session<'_> {
         }
         let count = |lane: &Lane| lane.optimizer_steps as i64;
         let steps: Vec<i64> = self.lanes.iter().map(count).collect();
-        if !std::mem::replace(&mut self.kept_known, true) {
-            self.buffers.find_kept();
-        }
         trainer.optimizer.step(&mut self.buffers, &lr, &steps)?;
         self.position.step += 1;
         self.position.step_in_epoch += 1;
@@ -200,7 +208,9 @@ impl Session<'_> {
             trainer.training_batch(index, &self.lanes, self.position, &mut self.feed)?;
         let keys = self.step_keys();
         let logits = tch::with_grad(|| {
-            trainer.forward(&self.leaves, &self.statistics, &input, Mode::Train(&keys))
+            let (leaves, statistics) = (&self.leaves, &self.statistics);
+            let taps = self.taps.as_deref();
+            trainer.forward(leaves, statistics, &input, Mode::Train(&keys), taps)
         })?;
         let scores = if with_lanes {
             logits.detach()

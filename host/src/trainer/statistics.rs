@@ -48,7 +48,7 @@ impl Trainer {
             for running in &statistics {
                 let _ = running.shallow_clone().zero_();
             }
-            let _ = self.forward(&parameters, &statistics, &input, Mode::Train(&[]))?;
+            let _ = self.forward(&parameters, &statistics, &input, Mode::Train(&[]), None)?;
             let weight = (end - start) as f64 / (samples as f64 * NORM_MOMENTUM);
             for (sum, running) in sums.iter_mut().zip(&statistics) {
                 *sum += running.to_kind(Kind::Double) * weight;
