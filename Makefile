@@ -8,6 +8,8 @@ ARGS       ?=
 PREFIX     ?= $(HOME)/.local
 TORCH      ?=
 
+ROWS ?=
+
 FUZZ_MINUTES ?= 10
 FUZZ_TARGETS ?= $(notdir $(wildcard tests/fuzz/corpus/*))
 
@@ -35,13 +37,14 @@ TORCH_LIB := $(or $(LIBTORCH),.libtorch)/lib
 
 # Cargo runs in parallel by itself; with `make -j` the steps of a target keep their order.
 .NOTPARALLEL:
-.PHONY: help tools libtorch build run test attack lint smoke check fuzz fmt clean install uninstall
+.PHONY: help tools libtorch build run test attack lint smoke check fuzz bench bench-scaling fmt clean install uninstall
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "run:      EXPERIMENT=$(EXPERIMENT) ARGS='--set train.epochs=1' ..."
 	@echo "install:  PREFIX=$(PREFIX)"
+	@echo "bench:    ROWS='lenet* mask-11M' BENCH_ROUNDS=7 BENCH_SECONDS=0.7 BENCH_THREADS=2"
 	@echo "fuzz:     FUZZ_MINUTES=$(FUZZ_MINUTES) FUZZ_TARGETS='$(FUZZ_TARGETS)'"
 	@echo "libtorch: TORCH=lean (CPU, 0.5 GB), full (CUDA, 4 GB) or a folder with libtorch; the first"
 	@echo "          time the default is full where there is an NVIDIA GPU, later what is there."
@@ -106,6 +109,14 @@ fuzz: libtorch ## search for inputs that break a reader, FUZZ_MINUTES for each t
 			|| { tail -n 40 "$$own/log"; echo "make: $$target fails; the input is in $$own" >&2; exit 1; }; \
 		grep -E '^stat::number_of_executed_units|^#[0-9]+.DONE' "$$own/log"; \
 	done
+
+# PyTorch as pip installs it lives beside the results; what is there already is kept.
+bench: build ## measure ROWS beside PyTorch and write BENCHMARKS.md; all rows take over an hour
+	python3 tests/bench/setup.py $(dir $(TARGET))bench/venv
+	$(TARGET)/bench $(foreach row,$(ROWS),'$(row)')
+
+bench-scaling: build ## measure how costs grow with networks, seeds and levels
+	$(TARGET)/bench --scaling
 
 fmt: tools ## format the code
 	cargo fmt --all

@@ -23,7 +23,7 @@ pub mod registered;
 mod report;
 mod run;
 mod show;
-mod spin;
+pub mod spin;
 mod stdout;
 mod sweep;
 mod tensorboard;

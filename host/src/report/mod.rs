@@ -4,7 +4,7 @@
 //! parts before it are tables and intervals that other commands print too.
 
 mod build;
-mod chart;
+pub mod chart;
 mod exports;
 mod figures;
 mod interval;

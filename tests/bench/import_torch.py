@@ -1,0 +1,3 @@
+"""What every PyTorch script waits for first."""
+
+import torch  # noqa: F401

@@ -1,0 +1,1 @@
+"""What users of PyTorch write, at its best, for comparison."""

@@ -1,0 +1,49 @@
+//! `bench`: measures the host beside PyTorch, as `make bench` asks for it, and writes `BENCHMARKS.md`.
+//!
+//! `bench [ROW...]` runs the rows whose names match one of the patterns, or all; `bench --scaling`
+//! measures how the host's costs grow. `BENCH_THREADS`, `BENCH_ROUNDS` and `BENCH_SECONDS` change how.
+
+mod affinity;
+mod bench;
+mod error;
+mod files;
+mod machine;
+mod measure;
+mod ours;
+mod peer;
+mod results;
+mod rows;
+mod scaling;
+mod settings;
+mod statistics;
+mod table;
+
+use std::process::ExitCode;
+
+use bench::Bench;
+use error::BenchError;
+use settings::{Settings, Task};
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), BenchError> {
+    let settings = Settings::from_environment()?;
+    // Before any thread exists: threads and children inherit both.
+    affinity::pin(settings.threads)?;
+    host::cli::spin::sleep_soon(settings.threads);
+    tch::set_num_threads(settings.threads as i32);
+    match settings.task.clone() {
+        Task::Rows(patterns) => rows::run(&mut Bench::new(settings)?, &patterns),
+        Task::Scaling => scaling::run(&mut Bench::new(settings)?),
+        Task::Table => table::write(&results::Results::read(&settings.results())?),
+        Task::Child(child) => rows::child(&child),
+    }
+}

@@ -1,0 +1,9 @@
+//! The host's side.
+
+mod mask;
+mod stepping;
+mod work;
+
+pub use mask::random_masks;
+pub use stepping::Stepping;
+pub use work::{BATCH, Data, SPARSE_BELOW, Work, has_sparse_kernels};

@@ -1,0 +1,98 @@
+//! Training step after step.
+
+use std::time::Instant;
+
+use host::trainer::{LaneStart, OptimizerState, Session, Trainer};
+use tch::Tensor;
+
+use super::work::BATCH;
+use crate::error::BenchError;
+use crate::measure::{Sample, Side};
+
+/// The host's side of training: goes on with every measurement where the last one ended.
+pub struct Stepping<'t> {
+    name: String,
+    trainer: &'t Trainer,
+    session: Session<'t>,
+    seeds: u64,
+}
+
+impl<'t> Stepping<'t> {
+    /// One seed with these masks.
+    ///
+    /// # Errors
+    /// The host's.
+    pub fn new(name: &str, trainer: &'t Trainer, masks: &[Tensor]) -> Result<Self, BenchError> {
+        Self::of_seeds(name, trainer, masks, 1)
+    }
+
+    /// So many seeds side by side.
+    ///
+    /// # Errors
+    /// The host's.
+    pub fn of_seeds(
+        name: &str,
+        trainer: &'t Trainer,
+        masks: &[Tensor],
+        seeds: u64,
+    ) -> Result<Self, BenchError> {
+        Ok(Self {
+            name: name.to_owned(),
+            trainer,
+            session: session(trainer, masks, seeds)?,
+            seeds,
+        })
+    }
+}
+
+/// A session of so many seeds with these masks.
+///
+/// # Errors
+/// The host's.
+fn session<'t>(
+    trainer: &'t Trainer,
+    masks: &[Tensor],
+    seeds: u64,
+) -> Result<Session<'t>, BenchError> {
+    let start = |seed| LaneStart {
+        seed,
+        order_level: 1,
+        point: trainer.initial(seed),
+        mask: masks.iter().map(Tensor::shallow_clone).collect(),
+        optimizer: OptimizerState::default(),
+        schedule_start: 0,
+        hold: None,
+        resume: None,
+    };
+    trainer
+        .session((0..seeds).map(start).collect())
+        .map_err(BenchError::ours)
+}
+
+impl Side for Stepping<'_> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn measure(&mut self, steps: u64) -> Result<Sample, BenchError> {
+        let samples = self.trainer.data().train.len() as u64;
+        let mut seen = 0;
+        let start = Instant::now();
+        for _ in 0..steps {
+            let before = self.session.position().step_in_epoch * BATCH;
+            self.session.step().map_err(BenchError::ours)?;
+            seen += BATCH.min(samples - before);
+            if self.session.is_epoch_complete() {
+                self.session.finish_epoch().map_err(BenchError::ours)?;
+            }
+        }
+        Ok(Sample {
+            seconds: start.elapsed().as_secs_f64(),
+            units: (seen * self.seeds) as f64,
+        })
+    }
+
+    fn period(&self) -> u64 {
+        self.trainer.steps_per_epoch()
+    }
+}

@@ -1,0 +1,184 @@
+//! What is trained: a network, its data, and how.
+
+use std::path::PathBuf;
+
+use host::data::{DataContext, Dataset, Normalisation, Split};
+use host::experiment::Train;
+use host::model::{InputSpec, MODELS};
+use host::registry::{Options, find};
+use host::trainer::Trainer;
+use serde_json::{Value, json};
+use tch::{Device, Kind, Tensor};
+
+use crate::error::BenchError;
+use crate::settings::root;
+
+/// Samples of a batch.
+pub const BATCH: u64 = 128;
+
+/// Layers below this density use sparse kernels in rows about sparse training, in a host that has them.
+pub const SPARSE_BELOW: f64 = 0.2;
+
+/// More epochs than are ever trained here.
+const ENDLESS: u64 = 1_000_000;
+
+/// What is trained on.
+#[derive(Clone, Debug)]
+pub enum Data {
+    /// Files in this folder.
+    Fashion(PathBuf),
+    /// Part of the host.
+    Mnist1d,
+    /// So many random images of channels, height and width.
+    Random(i64, [i64; 3]),
+}
+
+/// What is trained and how.
+#[derive(Clone, Debug)]
+pub struct Work {
+    /// The network's name, and its options.
+    pub model: &'static str,
+    /// Options of the network; the peer knows the default ones only.
+    pub options: Value,
+    /// What it is trained on.
+    pub data: Data,
+    /// Whether products are computed in bfloat16.
+    pub bf16: bool,
+    /// Whether sparse layers use sparse kernels, where the host has them.
+    pub sparse: bool,
+    /// Share of the weights that masks keep.
+    pub density: f64,
+}
+
+impl Work {
+    /// A network with its default options in fp32, half of it pruned.
+    pub fn new(model: &'static str, data: Data) -> Self {
+        Self {
+            model,
+            options: json!({}),
+            data,
+            bf16: false,
+            sparse: false,
+            density: 0.5,
+        }
+    }
+
+    /// The host's trainer.
+    ///
+    /// # Errors
+    /// The host's.
+    pub fn trainer(&self) -> Result<Trainer, BenchError> {
+        let data = self.data.load()?;
+        let entry = find(MODELS, self.model)
+            .ok_or_else(|| BenchError::Ours(format!("the host has no model `{}`", self.model)))?;
+        let options: Options =
+            serde_json::from_value(self.options.clone()).map_err(BenchError::ours)?;
+        let spec = InputSpec {
+            shape: data.input_shape.clone(),
+            classes: data.classes,
+        };
+        let network = (entry.build)(&options, &spec).map_err(BenchError::ours)?;
+        let train = self.train().map_err(BenchError::ours)?;
+        Trainer::new(network, &train, data, Device::Cpu).map_err(BenchError::ours)
+    }
+
+    /// The task for PyTorch's process.
+    pub fn for_peer(&self, trainer: &Trainer) -> Value {
+        let parameters = trainer.layout().parameters();
+        let parameters: Vec<_> = parameters.map(|it| json!([it.name, it.shape])).collect();
+        json!({
+            "model": self.model, "shape": trainer.data().input_shape, "classes": trainer.data().classes,
+            "data": self.data.for_peer(trainer.data().classes), "density": self.density,
+            "batch": BATCH, "lr": self.lr(), "parameters": parameters,
+        })
+    }
+
+    /// Small where no batch norm keeps activations in bounds: a network that died would be no work.
+    fn lr(&self) -> f64 {
+        if self.model == "lenet-300-100" {
+            0.01
+        } else {
+            0.05
+        }
+    }
+
+    fn train(&self) -> Result<Train, serde_json::Error> {
+        let sparse = self.sparse.then_some(SPARSE_BELOW);
+        table(self.lr(), self.bf16, sparse)
+            .or_else(|error| sparse.map_or(Err(error), |_| table(self.lr(), self.bf16, None)))
+    }
+}
+
+/// Whether the host knows sparse kernels.
+pub fn has_sparse_kernels() -> bool {
+    table(0.1, false, Some(SPARSE_BELOW)).is_ok()
+}
+
+/// The `[train]` table.
+fn table(lr: f64, bf16: bool, sparse_below: Option<f64>) -> Result<Train, serde_json::Error> {
+    let optimizer = json!({"name": "sgd", "lr": lr, "momentum": 0.9, "weight_decay": 5e-4});
+    let mut train = json!({
+        "epochs": ENDLESS, "batch_size": BATCH, "optimizer": optimizer,
+        "precision": if bf16 { "bf16" } else { "fp32" },
+    });
+    if let Some(density) = sparse_below {
+        train["sparse_below"] = json!(density);
+    }
+    serde_json::from_value(train)
+}
+
+impl Data {
+    fn load(&self) -> Result<Dataset, BenchError> {
+        let context = DataContext {
+            data_dir: PathBuf::new(),
+            device: Device::Cpu,
+        };
+        let load = |name, options: Value| {
+            let options: Options = serde_json::from_value(options).map_err(BenchError::ours)?;
+            host::data::load(name, &options, &context).map_err(BenchError::ours)
+        };
+        match self {
+            Self::Fashion(folder) => load("fashion-mnist", json!({ "dir": folder })),
+            Self::Mnist1d => load("mnist1d", json!({})),
+            Self::Random(samples, shape) => Ok(random(*samples, shape)),
+        }
+    }
+
+    /// The same for PyTorch's process.
+    pub fn for_peer(&self, classes: i64) -> Value {
+        match self {
+            Self::Fashion(folder) => json!({ "fashion": folder }),
+            Self::Mnist1d => json!({ "mnist1d": root().join("host/src/data/mnist1d.safetensors") }),
+            Self::Random(samples, shape) => {
+                json!({ "random": [samples, shape], "classes": classes })
+            }
+        }
+    }
+}
+
+fn random(samples: i64, shape: &[i64; 3]) -> Dataset {
+    let channels = shape[0] as usize;
+    let split = |samples: i64| Split {
+        inputs: Tensor::randint(
+            256,
+            [samples, shape[0], shape[1], shape[2]],
+            (Kind::Uint8, Device::Cpu),
+        )
+        .into(),
+        labels: Tensor::arange(samples, (Kind::Int64, Device::Cpu)).remainder(10),
+        normalisation: Some(Normalisation::new(
+            &vec![0.5; channels],
+            &vec![0.25; channels],
+            Device::Cpu,
+        )),
+    };
+    Dataset {
+        name: "random".to_owned(),
+        classes: 10,
+        input_shape: shape.to_vec(),
+        train: split(samples),
+        test: split(BATCH as i64),
+        augment: None,
+        checksum: String::new(),
+    }
+}
