@@ -8,7 +8,9 @@ use tch::Tensor;
 
 use super::dropout::Dropout;
 use super::parts::{Assembly, Initialisation, Linear, Norm, Pass, parse, relu};
-use super::{Buffer, Build, Connections, InputSpec, Mode, ModelError, Network, Parameter};
+use super::{
+    Buffer, Build, Connections, Graph, InputSpec, Mode, ModelError, Network, Operation, Parameter,
+};
 use crate::registry::{Entry, Options};
 
 pub(super) const ENTRY: Entry<Build> = Entry {
@@ -123,6 +125,20 @@ impl Network for Mlp {
         }
         self.last.connect(&mut connections, at);
         connections
+    }
+
+    fn graph(&self) -> Option<Graph> {
+        let (mut graph, input) = Graph::of_input();
+        let mut at = graph.add(Operation::Flatten(input));
+        for (linear, norm, _) in &self.hidden {
+            at = linear.describe(&self.assembly, &mut graph, at);
+            if let Some(norm) = norm {
+                at = norm.describe(&self.assembly, &mut graph, at);
+            }
+            at = graph.add(Operation::Relu(at));
+        }
+        self.last.describe(&self.assembly, &mut graph, at);
+        Some(graph)
     }
 
     fn lanes(&self) -> bool {

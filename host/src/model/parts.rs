@@ -5,14 +5,17 @@ use plugin_api::schemars::{self, JsonSchema};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::{Buffer, Connections, Init, InputSpec, Mode, ModelError, Parameter, Role, Units};
+use super::{
+    Buffer, Connections, Graph, Init, InputSpec, Mode, ModelError, Operation, Parameter, Role,
+    Units, Value,
+};
 use crate::registry::{self, Options};
 use crate::shim;
 
 /// PyTorch's default weight of a new batch in the running statistics.
 pub const NORM_MOMENTUM: f64 = 0.1;
 /// PyTorch's default addend to the variance.
-const NORM_EPSILON: f64 = 1e-5;
+pub const NORM_EPSILON: f64 = 1e-5;
 
 /// How the weights of linear and convolution layers start. Biases start uniform on
 /// ±1/√fan_in, batch norms as the identity, with either.
@@ -130,6 +133,13 @@ impl Assembly {
         (connections, input)
     }
 
+    /// The name of the layer that has this parameter, such as `fc1` for that called `fc1.weight`.
+    fn layer(&self, parameter: usize) -> String {
+        let name = &self.parameters[parameter].name;
+        let layer = name.rsplit_once('.').map_or(&name[..], |(layer, _)| layer);
+        layer.to_owned()
+    }
+
     /// Starts the scale of this batch norm at 0.
     pub(super) fn silence(&mut self, norm: &Norm) {
         self.parameters[norm.affine[0]].init = Init::Constant(0.0);
@@ -192,6 +202,15 @@ impl Linear {
         connections.through(self.weight, from)
     }
 
+    /// Its part in the description of what the network computes.
+    pub(super) fn describe(&self, assembly: &Assembly, graph: &mut Graph, from: Value) -> Value {
+        graph.add(Operation::Linear {
+            layer: assembly.layer(self.weight),
+            bias: true,
+            from,
+        })
+    }
+
     /// `[batch, in]` to `[batch, out]`.
     pub(super) fn forward(&self, pass: Pass<'_>, input: &Tensor) -> Tensor {
         let Pass { parameters, .. } = pass;
@@ -223,6 +242,17 @@ impl Convolution {
     /// The channels that it makes of others.
     pub(super) fn connect(&self, connections: &mut Connections, from: Units) -> Units {
         connections.through(self.weight, from)
+    }
+
+    /// Its part in the description of what the network computes.
+    pub(super) fn describe(&self, assembly: &Assembly, graph: &mut Graph, from: Value) -> Value {
+        graph.add(Operation::Convolution {
+            layer: assembly.layer(self.weight),
+            bias: false,
+            stride: self.stride,
+            padding: self.padding,
+            from,
+        })
     }
 
     /// The same with this stride.
@@ -271,6 +301,14 @@ pub(super) struct Norm {
 }
 
 impl Norm {
+    /// Its part in the description of what the network computes.
+    pub(super) fn describe(&self, assembly: &Assembly, graph: &mut Graph, from: Value) -> Value {
+        graph.add(Operation::Norm {
+            layer: assembly.layer(self.affine[0]),
+            from,
+        })
+    }
+
     /// `[batch, features, ...]` to the same.
     pub(super) fn forward(&self, pass: Pass<'_>, input: &Tensor) -> Tensor {
         let [weight, bias] = self.affine.map(|i| pass.parameters[i].shallow_clone());

@@ -9,7 +9,9 @@ use tch::Tensor;
 use super::dropout::Dropout;
 use super::parts::{Assembly, Initialisation, Linear, Pass, image_channels, parse, relu};
 use super::residual::{BASIC, BOTTLENECK, Block, Kind, Unit};
-use super::{Buffer, Build, Connections, InputSpec, Mode, ModelError, Network, Parameter};
+use super::{
+    Buffer, Build, Connections, Graph, InputSpec, Mode, ModelError, Network, Operation, Parameter,
+};
 use crate::registry::{Entry, Options};
 
 pub(super) const RESNET_20: Entry<Build> = cifar(
@@ -300,6 +302,26 @@ impl Network for Resnet {
         }
         self.last.connect(&mut connections, at);
         connections
+    }
+
+    fn graph(&self) -> Option<Graph> {
+        let (mut graph, input) = Graph::of_input();
+        let mut at = self.stem.describe(&self.assembly, &mut graph, input);
+        at = graph.add(Operation::Relu(at));
+        if self.pools {
+            at = graph.add(Operation::MaxPool {
+                kernel: 3,
+                stride: 2,
+                padding: 1,
+                from: at,
+            });
+        }
+        for block in &self.blocks {
+            at = block.describe(&self.assembly, &mut graph, at);
+        }
+        at = graph.add(Operation::Mean(at));
+        self.last.describe(&self.assembly, &mut graph, at);
+        Some(graph)
     }
 
     fn channels_last(&self) -> bool {
