@@ -3,6 +3,7 @@
 mod args;
 mod assemble;
 mod barrier;
+mod bench_export;
 mod catalog;
 mod compare;
 mod data;
@@ -10,6 +11,7 @@ mod describe;
 mod disk;
 mod estimate;
 mod exit;
+mod export;
 mod locate;
 mod man;
 mod neuron;
@@ -84,6 +86,8 @@ fn obey(args: &Args, bars: &MultiProgress) -> Result<Exit, Failure> {
         Command::Overlap(overlap) => overlap::overlap(overlap, output),
         Command::Barrier(barrier) => barrier::barrier(barrier, output),
         Command::Tensorboard(args) => tensorboard::tensorboard(args, output),
+        Command::Export(args) => export::export(args, output),
+        Command::BenchExport(args) => bench_export::bench(args, output),
         Command::Plugin(command) => plugin::plugin(command, output),
         Command::Data(command) => data::data(command, output, bars),
         Command::Completions { shell } => man::completions(*shell),
