@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 fn main() {
     println!("cargo:rerun-if-changed=src/shim.cpp");
+    println!("cargo:rerun-if-changed=src/guarded.h");
+    println!("cargo:rerun-if-changed=src/kernels");
     let Some(lib) = env::var_os("DEP_TCH_LIBTORCH_LIB").map(PathBuf::from) else {
         panic!("torch-sys did not say where libtorch is (DEP_TCH_LIBTORCH_LIB)");
     };
@@ -24,12 +26,17 @@ fn main() {
         .flag("-ffp-contract=off")
         .flag("-fno-math-errno")
         .flag("-fno-trapping-math")
-        .file("src/shim.cpp");
+        .file("src/shim.cpp")
+        .file("src/kernels/perceptron.cpp");
     if linux {
         // at::parallel_for is inlined and shares libtorch's threads through OpenMP.
         shim.flag("-fopenmp");
     }
     shim.compile("rewind_shim");
+    kernels("rewind_kernels_plain", &[]);
+    if env::var("CARGO_CFG_TARGET_ARCH").as_deref() == Ok("x86_64") {
+        kernels("rewind_kernels_avx2", &["-mavx2", "-mfma"]);
+    }
 
     if linux {
         // libtorch's own OpenMP, so that there is one pool of threads.
@@ -51,4 +58,27 @@ fn main() {
         println!("cargo:rustc-link-arg=-Wl,-rpath,@loader_path/libtorch");
         println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
     }
+}
+
+/// Compiles the arithmetic of the perceptrons under this name, for processors with these extensions.
+fn kernels(name: &str, flags: &[&str]) {
+    let mut kernels = cc::Build::new();
+    kernels
+        .cpp(true)
+        .pic(true)
+        .warnings(false)
+        .opt_level(3)
+        .std("c++17")
+        .define("KERNELS", name)
+        // A product and the sum that it is added to are rounded once where the processor can.
+        .flag("-ffp-contract=fast")
+        .flag("-fno-math-errno")
+        .flag("-fno-trapping-math")
+        // Vectors are passed within this file alone.
+        .flag_if_supported("-Wno-psabi")
+        .file("src/kernels/kernels.cpp");
+    for flag in flags {
+        kernels.flag(flag);
+    }
+    kernels.compile(name);
 }

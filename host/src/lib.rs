@@ -53,6 +53,8 @@ pub mod printable;
 
 pub mod shim;
 
+pub mod kernels;
+
 pub mod interrupt;
 
 pub mod plain_file;

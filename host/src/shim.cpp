@@ -13,9 +13,9 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
-#include <exception>
-#include <limits>
-#include <string>
+
+#include "guarded.h"
+#include "kernels/losses.h"
 
 // The BLAS inside libtorch, and its threads if it is MKL; absent symbols are null.
 #if defined(__linux__)
@@ -41,25 +41,6 @@ __attribute__((constructor)) void add_up_in_one_order() { setenv("MKL_CBWR", "AU
 // Elements below which a pass is not worth a second thread.
 constexpr int64_t GRAIN = 32768;
 
-// The text without libtorch's backtrace.
-char *text_of(std::string message) {
-  const auto trace = message.find("\nException raised from");
-  if (trace != std::string::npos) message.resize(trace);
-  return strdup(message.c_str());
-}
-
-// Runs `body`, turning exceptions into a text.
-template <typename Body> char *guarded(const Body &body) {
-  try {
-    body();
-    return nullptr;
-  } catch (const std::exception &error) {
-    return text_of(error.what());
-  } catch (...) {
-    return text_of("unknown C++ exception");
-  }
-}
-
 // Fails unless the tensor is what the flat passes read by pointer.
 void expect_flat(const at::Tensor &tensor, const at::Tensor &like, const char *name) {
   TORCH_CHECK(tensor.scalar_type() == at::kFloat && tensor.is_contiguous() && tensor.dim() == 2 &&
@@ -77,32 +58,6 @@ template <typename Range> void for_rows(int64_t lanes, int64_t width, const Rang
       begin = stop;
     }
   });
-}
-
-// Loss, rightness and gradient of one sample.
-void cross_entropy_row(const float *score, int64_t classes, int64_t target, double smoothing, int64_t batch,
-                       float *slope, double *loss, int64_t *right) {
-  int64_t best = 0;
-  for (int64_t c = 1; c < classes; ++c)
-    if (score[c] > score[best]) best = c;
-  const float top = score[best];
-  float sum = 0, above = 0;
-  for (int64_t c = 0; c < classes; ++c) {
-    const float e = std::exp(score[c] - top);
-    sum += e;
-    above += score[c] - top;
-    if (slope) slope[c] = e;
-  }
-  const float log_sum = std::log(sum);
-  const double share = smoothing / double(classes);
-  // -log p(c) = log_sum - (score[c] - top); `above` sums the brackets over all classes.
-  *loss = (1 - smoothing) * double(log_sum - (score[target] - top));
-  if (smoothing != 0) *loss += share * (double(classes) * log_sum - above);
-  *right = best == target && std::isfinite(sum);
-  if (!slope) return;
-  const float scale = 1.0f / float(batch), spread = float(share);
-  for (int64_t c = 0; c < classes; ++c) slope[c] = (slope[c] / sum - spread) * scale;
-  slope[target] -= float(1 - smoothing) * scale;
 }
 
 // Copies by memory where both tensors have the same dense order within a lane; false where they have not.
@@ -243,6 +198,37 @@ struct LaneLinear : torch::autograd::Function<LaneLinear> {
     return {of_bias, of_weight, of_input};
   }
 };
+
+// The elements of every lane that are not pruned: those of a lane are places[starts[lane]] to
+// places[starts[lane + 1]], counted within it.
+struct Kept {
+  const int32_t *places;
+  const int64_t *starts;
+};
+
+// Calls `element(lane, place)` for the kept elements, several threads at a time.
+template <typename Element> void for_kept(int64_t lanes, int64_t width, const Kept &kept, const Element &element) {
+  for (int64_t lane = 0; lane < lanes; ++lane)
+    at::parallel_for(kept.starts[lane], kept.starts[lane + 1], GRAIN / 4, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) element(lane, lane * width + kept.places[i]);
+    });
+}
+
+// One element of an SGD step with momentum.
+inline void sgd_momentum_at(float &w, float g, float &m, float lr, float mu, float decay, bool nesterov) {
+  const float d = g + decay * w;
+  const float moved = mu * m + d;
+  w = w - lr * (nesterov ? d + mu * moved : moved);
+  m = moved;
+}
+
+// One element of an AdamW step.
+inline void adamw_at(float &w, float g, float &a, float &v, float shrink, float size, float root,
+                     float one_minus_beta1, float beta2, float one_minus_beta2, float eps) {
+  a = a + one_minus_beta1 * (g - a);
+  v = v * beta2 + one_minus_beta2 * (g * g);
+  w = w * shrink - size * (a / (std::sqrt(v) / root + eps));
+}
 
 } // namespace
 
@@ -487,10 +473,11 @@ char *rewind_backward(const at::Tensor *output, const at::Tensor *gradient, at::
   });
 }
 
-// One fused step of SGD over [lanes, elements]; `momentum` may be null where `mu` is 0.
+// One fused step of SGD over [lanes, elements]; `momentum` may be null where `mu` is 0. With `places`
+// nothing but those is looked at; all else must be pruned and 0 already.
 char *rewind_masked_sgd_step(at::Tensor *weights, const at::Tensor *gradients, at::Tensor *momentum,
-                             const at::Tensor *mask, const double *lr, double mu, double decay,
-                             bool nesterov) {
+                             const at::Tensor *mask, const int32_t *places, const int64_t *starts,
+                             const double *lr, double mu, double decay, bool nesterov) {
   return guarded([&] {
     at::NoGradGuard no_grad;
     expect_flat(*weights, *weights, "weights");
@@ -503,6 +490,15 @@ char *rewind_masked_sgd_step(at::Tensor *weights, const at::Tensor *gradients, a
       float *m = momentum ? momentum->data_ptr<float>() : nullptr;
       const float *g = gradients->const_data_ptr<float>();
       const float *k = mask->const_data_ptr<float>();
+      if (places) {
+        for_kept(lanes, width, {places, starts}, [&](int64_t lane, int64_t i) {
+          if (m)
+            sgd_momentum_at(w[i], g[i], m[i], float(lr[lane]), float(mu), float(decay), nesterov);
+          else
+            w[i] = w[i] - float(lr[lane]) * (g[i] + float(decay) * w[i]);
+        });
+        return;
+      }
       for_rows(lanes, width, [&](int64_t lane, int64_t b, int64_t e) {
         if (m)
           sgd_momentum(w + b, g + b, m + b, k + b, e - b, float(lr[lane]), float(mu), float(decay), nesterov);
@@ -529,9 +525,10 @@ char *rewind_masked_sgd_step(at::Tensor *weights, const at::Tensor *gradients, a
 }
 
 // One fused step of AdamW over [lanes, elements]; `steps` counts each lane's steps, this one included.
+// `places` as in SGD.
 char *rewind_masked_adamw_step(at::Tensor *weights, const at::Tensor *gradients, at::Tensor *exp_avg,
-                               at::Tensor *exp_avg_sq, const at::Tensor *mask, const double *lr,
-                               const int64_t *steps, double beta1, double beta2, double eps, double decay) {
+                               at::Tensor *exp_avg_sq, const at::Tensor *mask, const int32_t *places,
+                               const int64_t *starts, const double *lr, const int64_t *steps, double beta1, double beta2, double eps, double decay) {
   return guarded([&] {
     at::NoGradGuard no_grad;
     expect_flat(*weights, *weights, "weights");
@@ -548,6 +545,13 @@ char *rewind_masked_adamw_step(at::Tensor *weights, const at::Tensor *gradients,
       float *v = exp_avg_sq->data_ptr<float>();
       const float *g = gradients->const_data_ptr<float>();
       const float *k = mask->const_data_ptr<float>();
+      if (places) {
+        for_kept(lanes, width, {places, starts}, [&](int64_t lane, int64_t i) {
+          adamw_at(w[i], g[i], a[i], v[i], float(1 - lr[lane] * decay), float(size(lane)), float(root(lane)),
+                   float(1 - beta1), float(beta2), float(1 - beta2), float(eps));
+        });
+        return;
+      }
       for_rows(lanes, width, [&](int64_t lane, int64_t b, int64_t e) {
         adamw(w + b, g + b, a + b, v + b, k + b, e - b, float(1 - lr[lane] * decay), float(size(lane)),
               float(root(lane)), float(1 - beta1), float(beta2), float(1 - beta2), float(eps));

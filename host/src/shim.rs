@@ -16,7 +16,15 @@ use torch_sys::C_tensor;
 #[error("libtorch: {0}")]
 pub struct ShimError(String);
 
-type Text = *mut c_char;
+impl ShimError {
+    /// A failure with this text.
+    pub(crate) fn new(text: String) -> Self {
+        Self(text)
+    }
+}
+
+/// An error's text, or null.
+pub(crate) type Text = *mut c_char;
 
 unsafe extern "C" {
     fn rewind_free_text(text: Text);
@@ -61,6 +69,8 @@ unsafe extern "C" {
         gradients: *const C_tensor,
         momentum: *const C_tensor,
         mask: *const C_tensor,
+        places: *const i32,
+        starts: *const i64,
         lr: *const f64,
         mu: f64,
         decay: f64,
@@ -72,6 +82,8 @@ unsafe extern "C" {
         exp_avg: *const C_tensor,
         exp_avg_sq: *const C_tensor,
         mask: *const C_tensor,
+        places: *const i32,
+        starts: *const i64,
         lr: *const f64,
         steps: *const i64,
         beta1: f64,
@@ -82,7 +94,7 @@ unsafe extern "C" {
 }
 
 /// The error whose text the shim returned, if any.
-fn check(text: Text) -> Result<(), ShimError> {
+pub(crate) fn check(text: Text) -> Result<(), ShimError> {
     if text.is_null() {
         return Ok(());
     }
@@ -348,6 +360,62 @@ pub fn backward(
     })
 }
 
+/// The elements of `[lanes, elements]` that are not pruned, for steps that look at nothing else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Places within a lane, one lane's after another's.
+    places: Vec<i32>,
+    /// First of each lane's places, and their number.
+    starts: Vec<i64>,
+    width: i64,
+}
+
+impl Kept {
+    /// Where `mask`, `[lanes, elements]` f32 on the CPU, is not 0; none if these are more than this
+    /// share of it, or there is another reason to look at everything.
+    pub fn of(mask: &Tensor, most: f64) -> Option<Self> {
+        let [lanes, width] = mask.size()[..] else {
+            return None;
+        };
+        let kept = mask.count_nonzero(None).int64_value(&[]);
+        if mask.device() != Device::Cpu
+            || kept as f64 > most * mask.numel() as f64
+            || i32::try_from(width).is_err()
+        {
+            return None;
+        }
+        let mut places = Vec::with_capacity(kept as usize);
+        let mut starts = vec![0];
+        for lane in 0..lanes {
+            let values = Vec::<f32>::try_from(mask.get(lane)).ok()?;
+            let of_lane = (0i32..).zip(values).filter(|(_, kept)| *kept != 0.0);
+            places.extend(of_lane.map(|(place, _)| place));
+            starts.push(places.len() as i64);
+        }
+        Some(Self {
+            places,
+            starts,
+            width,
+        })
+    }
+
+    /// What the shim takes: nulls for all elements.
+    fn pointers(
+        kept: Option<&Self>,
+        weights: &Tensor,
+    ) -> Result<(*const i32, *const i64), ShimError> {
+        let Some(kept) = kept else {
+            return Ok((null(), null()));
+        };
+        if weights.size() != [kept.starts.len() as i64 - 1, kept.width] {
+            return Err(ShimError(
+                "the kept elements are another buffer's".to_owned(),
+            ));
+        }
+        Ok((kept.places.as_ptr(), kept.starts.as_ptr()))
+    }
+}
+
 /// Constants of an SGD step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SgdStep {
@@ -374,10 +442,12 @@ pub fn masked_sgd_step(
     gradients: &Tensor,
     momentum: Option<&mut Tensor>,
     mask: &Tensor,
+    kept: Option<&Kept>,
     lr: &[f64],
     step: SgdStep,
 ) -> Result<(), ShimError> {
     expect_lanes(weights, lr.len())?;
+    let (places, starts) = Kept::pointers(kept, weights)?;
     // SAFETY: the tensors outlive the call, and `lr` has one number for each lane.
     check(unsafe {
         rewind_masked_sgd_step(
@@ -385,6 +455,8 @@ pub fn masked_sgd_step(
             gradients.as_ptr(),
             momentum.map_or(null(), |tensor| tensor.as_ptr()),
             mask.as_ptr(),
+            places,
+            starts,
             lr.as_ptr(),
             step.momentum,
             step.weight_decay,
@@ -416,10 +488,12 @@ pub fn masked_adamw_step(
     gradients: &Tensor,
     [exp_avg, exp_avg_sq]: [&mut Tensor; 2],
     mask: &Tensor,
+    kept: Option<&Kept>,
     lr: &[f64],
     steps: &[i64],
     step: AdamwStep,
 ) -> Result<(), ShimError> {
+    let (places, starts) = Kept::pointers(kept, weights)?;
     expect_lanes(weights, lr.len())?;
     expect_lanes(weights, steps.len())?;
     // SAFETY: the tensors outlive the call, and `lr` and `steps` have one number for each lane.
@@ -430,6 +504,8 @@ pub fn masked_adamw_step(
             exp_avg.as_ptr(),
             exp_avg_sq.as_ptr(),
             mask.as_ptr(),
+            places,
+            starts,
             lr.as_ptr(),
             steps.as_ptr(),
             step.betas.0,

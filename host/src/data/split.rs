@@ -100,6 +100,18 @@ impl Split {
         self.labels.index_select(0, index)
     }
 
+    /// What each byte of a stored sample becomes, `[channels, 256]`; none if samples are not bytes in
+    /// memory.
+    pub fn byte_table(&self, channels: i64) -> Option<Tensor> {
+        let inputs = self.inputs.tensor()?;
+        if inputs.kind() != Kind::Uint8 {
+            return None;
+        }
+        let bytes = Tensor::arange(256, (Kind::Uint8, self.device())).view([256, 1, 1, 1]);
+        let values = self.normalise(&bytes.expand([256, channels, 1, 1], false));
+        Some(values.view([256, channels]).transpose(0, 1).contiguous())
+    }
+
     /// Stored samples as the model takes them.
     pub fn normalise(&self, inputs: &Tensor) -> Tensor {
         match &self.normalisation {

@@ -39,10 +39,15 @@ impl Dropout {
         }
     }
 
+    /// Whether anything is dropped in training.
+    pub(super) fn is_on(&self) -> bool {
+        self.probability > 0.0
+    }
+
     /// The same shape; the input itself where nothing is dropped.
     pub(super) fn forward(&self, pass: Pass<'_>, input: Tensor) -> Tensor {
         let keys = match pass.mode {
-            Mode::Train(keys) if self.probability > 0.0 && !keys.is_empty() => keys,
+            Mode::Train(keys) if self.is_on() && !keys.is_empty() => keys,
             _ => return input,
         };
         let keep = 1.0 - self.probability;

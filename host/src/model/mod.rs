@@ -188,6 +188,17 @@ pub enum Mode<'a> {
     Eval,
 }
 
+/// One linear layer of a perceptron: positions of its parameters and buffers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PerceptronLayer {
+    /// The weight, `[out, in]`.
+    pub weight: usize,
+    /// The bias, `[out]`.
+    pub bias: usize,
+    /// Scale and shift of the batch norm that follows, and its running mean and variance, if there is one.
+    pub norm: Option<([usize; 2], [usize; 2])>,
+}
+
 /// A network. It owns no tensor: the trainer hands it the parameters of every lane as views of one flat buffer.
 ///
 /// # Lanes
@@ -212,6 +223,18 @@ pub trait Network: Send + Sync {
 
     /// Whether several seeds can be trained as lanes of one computation.
     fn lanes(&self) -> bool {
+        false
+    }
+
+    /// The layers, if this network is nothing but linear layers of the flattened input, each but the
+    /// last followed by its batch norm, if it has one, a ReLU and, in training, dropout. Without
+    /// dropout the trainer then needs no autograd.
+    fn perceptron(&self) -> Option<Vec<PerceptronLayer>> {
+        None
+    }
+
+    /// Whether a perceptron has dropout.
+    fn drops_out(&self) -> bool {
         false
     }
 

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use super::{
-    Buffer, Connections, Graph, Init, InputSpec, Mode, ModelError, Operation, Parameter, Role,
-    Units, Value,
+    Buffer, Connections, Graph, Init, InputSpec, Mode, ModelError, Operation, Parameter,
+    PerceptronLayer, Role, Units, Value,
 };
 use crate::registry::{self, Options};
 use crate::shim;
@@ -209,6 +209,15 @@ impl Linear {
             bias: true,
             from,
         })
+    }
+
+    /// Itself as a layer of a perceptron, with the batch norm that follows.
+    pub(super) fn described(&self, norm: Option<&Norm>) -> PerceptronLayer {
+        PerceptronLayer {
+            weight: self.weight,
+            bias: self.bias,
+            norm: norm.map(|norm| (norm.affine, norm.running)),
+        }
     }
 
     /// `[batch, in]` to `[batch, out]`.

@@ -74,6 +74,7 @@ impl Optimizer for Adamw {
             &buffers.gradients,
             [exp_avg, exp_avg_sq],
             &buffers.mask,
+            buffers.kept.as_ref(),
             lr,
             steps,
             AdamwStep {

@@ -3,7 +3,7 @@
 use tch::{Kind, Tensor};
 
 use crate::registry::{Entry, Options};
-use crate::shim::ShimError;
+use crate::shim::{Kept, ShimError};
 
 mod adamw;
 mod sgd;
@@ -17,6 +17,9 @@ pub static OPTIMIZERS: &[Entry<Build>] = &[sgd::ENTRY, adamw::ENTRY];
 /// Makes an optimizer from its options.
 pub type Build = fn(&Options) -> Result<Box<dyn Optimizer>, serde_json::Error>;
 
+/// Share of the elements up to which a list of them is walked faster than all.
+const FEW: f64 = 0.15;
+
 /// The flat buffers of all lanes, each contiguous f32 `[lanes, elements]`.
 #[derive(Debug)]
 pub struct Buffers {
@@ -26,6 +29,8 @@ pub struct Buffers {
     pub gradients: Tensor,
     /// 1 where an element is trained, 0 where it is pruned.
     pub mask: Tensor,
+    /// The elements that are not pruned, where they are few: see [`find_kept`](Buffers::find_kept).
+    pub kept: Option<Kept>,
     /// The optimizer's state, in the order of [`Optimizer::state_names`].
     pub state: Vec<Tensor>,
 }
@@ -38,7 +43,14 @@ impl Buffers {
             state: (0..states).map(|_| weights.zeros_like()).collect(),
             weights,
             mask,
+            kept: None,
         }
+    }
+
+    /// Has steps look at the elements alone that are not pruned, where these are few; to be called
+    /// whenever the mask was changed, or lanes taken out.
+    pub fn find_kept(&mut self) {
+        self.kept = Kept::of(&self.mask, FEW);
     }
 
     /// Sets weights and state of one lane to exactly +0 where its mask is 0.
@@ -99,6 +111,46 @@ pub(crate) mod tests_support {
             .max()
             .double_value(&[]);
         assert!(worst <= tolerance, "relative error {worst}");
+    }
+
+    #[test]
+    fn a_step_of_the_kept_elements_alone_has_the_same_bits() {
+        for (name, options) in [
+            (
+                "sgd",
+                r#"{"momentum": 0.9, "weight_decay": 0.01, "nesterov": true}"#,
+            ),
+            ("sgd", r#"{"momentum": 0.9}"#),
+            ("sgd", r#"{"momentum": 0.0, "weight_decay": 0.01}"#),
+            ("adamw", r#"{"weight_decay": 0.01}"#),
+        ] {
+            let options: Options = serde_json::from_str(options).unwrap();
+            let build = crate::registry::find(OPTIMIZERS, name).unwrap().build;
+            let optimizer = build(&options).unwrap();
+            let shape = [2, 70_001];
+            let mask = Tensor::rand(shape, tch::kind::FLOAT_CPU).gt(0.9);
+            let mask = mask.to_kind(Kind::Float);
+            let weights = Tensor::randn(shape, tch::kind::FLOAT_CPU);
+            let weights = weights.masked_fill(&mask.eq(0.0), 0.0);
+            let states = optimizer.state_names().len();
+            let [mut all, mut few] =
+                [0; 2].map(|_| Buffers::new(weights.copy(), mask.copy(), states));
+            few.find_kept();
+            assert!(few.kept.is_some() && all.kept.is_none());
+            for step in 1..4 {
+                let gradients = Tensor::randn(shape, tch::kind::FLOAT_CPU);
+                for buffers in [&mut all, &mut few] {
+                    buffers.gradients = gradients.copy();
+                    let lr = [0.1, 0.2];
+                    optimizer.step(buffers, &lr, &[step; 2]).unwrap();
+                }
+            }
+            let pairs = std::iter::once((&all.weights, &few.weights));
+            for (all, few) in pairs.chain(all.state.iter().zip(&few.state)) {
+                let bits = |tensor: &Tensor| tensor.view_dtype(Kind::Int);
+                assert_eq!(bits(all), bits(few), "{name}");
+            }
+        }
     }
 
     /// Compares bits: neither -0 nor NaN passes.

@@ -71,6 +71,7 @@ impl Optimizer for Sgd {
             &buffers.gradients,
             buffers.state.first_mut(),
             &buffers.mask,
+            buffers.kept.as_ref(),
             lr,
             SgdStep {
                 momentum: self.0.momentum,

@@ -48,10 +48,8 @@ impl Trainer {
         let together = if self.lanes() { points.len().max(1) } else { 1 };
         let mut evaluations = Vec::with_capacity(points.len());
         for points in points.chunks(together) {
-            let lanes = points.len() as i64;
             let (flat, statistics) = self.lay_out(points)?;
-            let parameters = self.layout.views(&flat);
-            let evaluated = self.evaluate_lanes(&parameters, &statistics, lanes, on, &|| false)?;
+            let evaluated = self.evaluate_lanes(&flat, &statistics, on, &|| false)?;
             evaluations.extend(evaluated.into_iter().flatten());
         }
         Ok(evaluations)
@@ -71,16 +69,18 @@ impl Trainer {
         Ok((flat, statistics))
     }
 
-    /// Loss and accuracy of lanes; none if `stop` came true meanwhile.
+    /// Loss and accuracy of lanes `[lanes, width]`; none if `stop` came true meanwhile.
     pub(super) fn evaluate_lanes(
         &self,
-        parameters: &[Tensor],
+        flat: &Tensor,
         statistics: &[Tensor],
-        lanes: i64,
         on: On,
         stop: &dyn Fn() -> bool,
     ) -> Result<Option<Vec<Evaluation>>, TrainError> {
         let _no_grad = tch::no_grad_guard();
+        let lanes = flat.size()[0];
+        let parameters = self.layout.views(flat);
+        let survivors = self.survivors_of(flat);
         let split = self.split(on);
         let samples = split.len();
         let values: i64 = self.data.input_shape.iter().product();
@@ -94,18 +94,19 @@ impl Trainer {
             }
             let start = chunk * most;
             let len = most.min(samples - start);
+            let results = [losses.select(0, chunk), correct.select(0, chunk)];
+            let [loss, right] = &results;
+            let part = (start, len);
+            if self.evaluate_by_hand(&survivors, flat, statistics, on, part, [loss, right])? {
+                continue;
+            }
             let index =
                 Tensor::arange_start(start, start + len, (Kind::Int64, self.device)).unsqueeze(0);
             let index = index.expand([lanes, len], false);
             let (input, labels) = self.batch(split, &index)?;
-            let logits = self.forward(parameters, statistics, &input, Mode::Eval)?;
+            let logits = self.forward(&parameters, statistics, &input, Mode::Eval)?;
             let logits = logits.view([lanes, len, -1]);
-            self.compare(
-                &logits,
-                &labels,
-                &losses.select(0, chunk),
-                &correct.select(0, chunk),
-            )?;
+            self.compare(&logits, &labels, loss, right)?;
         }
         let (losses, correct) = (
             losses.to_device(tch::Device::Cpu),

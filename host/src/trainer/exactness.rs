@@ -72,6 +72,10 @@ fn trainers() -> Vec<(Trainer, &'static str)> {
             "mlp, bf16",
         ),
         (
+            dropout_trainer("mlp", 0.0, json!({"epochs": 8})),
+            "mlp, without autograd",
+        ),
+        (
             dropout_trainer("mlp", 0.3, json!({"epochs": 8})),
             "mlp, dropout",
         ),
@@ -268,6 +272,51 @@ fn a_step_equals_an_unfused_reference() {
     for (i, expected) in statistics.iter().enumerate() {
         let error = (&after.tensors[count + i].1 - expected).abs().max();
         assert!(error.double_value(&[]) < 1e-6, "{}", names[count + i]);
+    }
+}
+
+#[test]
+fn a_perceptron_trained_at_its_survivors_has_the_bits_of_the_dense_one_and_autograds_but_for_rounding()
+ {
+    // As many steps as leave rounding small, and all epochs.
+    for (epochs, dense) in [(1, 0.0), (8, 0.9)] {
+        let keys = json!({"epochs": epochs, "clip_norm": 0.5, "label_smoothing": 0.1});
+        let run = |trainer: &Trainer| {
+            let mut start = start(trainer, 4);
+            for mask in &mut start.mask {
+                let kept = Tensor::rand(mask.size(), tch::kind::FLOAT_CPU).gt(dense);
+                *mask = mask.copy() * kept.to_kind(Kind::Float);
+            }
+            start
+        };
+        let sparse = dropout_trainer("mlp", 0.0, keys.clone());
+        let plain = dropout_trainer("mlp", 0.0, keys.clone()).without_sparse_kernels();
+        tch::manual_seed(3);
+        let first = run(&sparse);
+        let again = LaneStart {
+            point: first.point.clone(),
+            mask: first.mask.iter().map(Tensor::copy).collect(),
+            ..start(&plain, 4)
+        };
+        let mut one = sparse.session(vec![first]).unwrap();
+        let mut other = plain.session(vec![again]).unwrap();
+        let last = sparse.steps_per_level();
+        assert_eq!(advance(&mut one, last), advance(&mut other, last));
+        assert_same_bits(&state(&one, 0), &state(&other, 0));
+        let on = super::On::Test;
+        assert_eq!(one.evaluate(on).unwrap(), other.evaluate(on).unwrap());
+    }
+    // The forward pass of a network with so little dropout drops nothing, by autograd.
+    let [hand, auto] = [0.0, 1e-12].map(|p| dropout_trainer("mlp", p, json!({"epochs": 1})));
+    let step = |trainer: &Trainer| {
+        let mut session = trainer.session(vec![start(trainer, 4)]).unwrap();
+        let records = advance(&mut session, 3);
+        assert!(records.is_empty());
+        session.snapshot(0).unwrap()
+    };
+    for ((name, hand), (_, auto)) in step(&hand).tensors.iter().zip(&step(&auto).tensors) {
+        let error = (hand - auto).abs().max().double_value(&[]);
+        assert!(error < 1e-5, "{name}: {error}");
     }
 }
 

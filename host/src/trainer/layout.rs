@@ -93,6 +93,11 @@ impl Layout {
         self.width
     }
 
+    /// First element of a parameter in a lane, by its position.
+    pub(super) fn offset(&self, parameter: usize) -> i64 {
+        self.places[parameter].offset
+    }
+
     /// Names of the parameters and what they are for, in the network's order.
     pub fn parameters(&self) -> impl Iterator<Item = &Parameter> {
         self.places.iter().map(|place| &place.parameter)

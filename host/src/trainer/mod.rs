@@ -30,6 +30,7 @@ mod gradients;
 mod lanes;
 mod layout;
 mod objective;
+mod perceptron;
 mod session;
 mod snapshot;
 mod state;
@@ -49,6 +50,8 @@ pub use snapshot::{OptimizerState, Position, Progress, Snapshot};
 pub struct Trainer {
     network: Box<dyn Network>,
     layout: Layout,
+    /// How it is trained without autograd, if it can be.
+    perceptron: Option<perceptron::Plan>,
     data: Dataset,
     device: Device,
     optimizer: Box<dyn Optimizer>,
@@ -100,8 +103,11 @@ impl Trainer {
         };
         let optimizer = component("optimizer", OPTIMIZERS, &train.optimizer)?;
         let schedule = component("schedule", SCHEDULES, &train.schedule)?;
+        let layout = Layout::new(&*network, channels_last);
+        let plan = perceptron::Plan::of(&*network, &layout, &data, device, train.precision);
         Ok(Self {
-            layout: Layout::new(&*network, channels_last),
+            layout,
+            perceptron: plan,
             optimizer: optimizer(&train.optimizer.options)
                 .map_err(|source| options_error("optimizer", &train.optimizer, source))?,
             schedule: schedule(&train.schedule.options, span)
@@ -126,6 +132,15 @@ impl Trainer {
     pub fn excluding(mut self, names: &[String]) -> Result<Self, TrainError> {
         self.layout.exclude(names)?;
         Ok(self)
+    }
+
+    /// The same trainer that computes every layer with all its weights, however many are pruned: the
+    /// bits are the same, the time is not.
+    pub fn without_sparse_kernels(mut self) -> Self {
+        if let Some(plan) = &mut self.perceptron {
+            plan.sparse = false;
+        }
+        self
     }
 
     /// Optimizer steps of an epoch.

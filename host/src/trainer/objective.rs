@@ -8,7 +8,7 @@ use crate::experiment::TrainLoss;
 use crate::shim::{self, ShimError};
 
 /// An output this near to a target that is a number counts as right.
-const TOLERANCE: f64 = 0.1;
+pub(super) const TOLERANCE: f64 = 0.1;
 
 /// Fails if the loss is not for the targets of these data.
 pub(super) fn check(loss: TrainLoss, data: &Dataset) -> Result<(), TrainError> {

@@ -4,7 +4,9 @@ use tch::{Kind, Tensor};
 
 use super::feed::Feed;
 use super::lanes::{Lane, common_position, epoch_log};
+use super::perceptron::{Batch, Hand};
 use super::{Evaluation, LaneStart, On, Position, TrainError, Trainer, batches};
+use crate::data::Inputs;
 use crate::model::{Mode, StepKey};
 use crate::optimizer::Buffers;
 use crate::rng::Moment;
@@ -40,6 +42,10 @@ pub struct Session<'t> {
     leaves: Vec<Tensor>,
     /// Views of the gradients, laid out like the leaves.
     slopes: Vec<Tensor>,
+    /// What takes the place of autograd, where it is not needed.
+    pub(super) hand: Option<Hand>,
+    /// Whether the kept elements of the buffers are those of the mask.
+    pub(super) kept_known: bool,
     /// Order of the samples in the epoch under way, `[lanes, samples]`.
     order: Option<Tensor>,
     /// The epoch's further batches, where the training samples are image files.
@@ -68,6 +74,10 @@ impl Trainer {
             statistics: self.layout.new_statistics(lanes, self.device),
             leaves: Vec::new(),
             slopes: Vec::new(),
+            kept_known: false,
+            hand: (self.perceptron.as_ref())
+                .filter(|plan| plan.trains)
+                .map(|plan| Hand::new(plan, starts.len())),
             order: None,
             feed: None,
             losses,
@@ -133,33 +143,20 @@ impl Session<'_> {
             return refuse("the epoch is complete, its record has to be read first");
         }
         let trainer = self.trainer;
-        let with_lanes = trainer.lanes();
         let index = self.next_index();
-        let (input, labels) =
-            trainer.training_batch(&index, &self.lanes, self.position, &mut self.feed)?;
-        let keys = self.step_keys();
-        let logits = tch::with_grad(|| {
-            trainer.forward(&self.leaves, &self.statistics, &input, Mode::Train(&keys))
-        })?;
         let row = self.position.step_in_epoch as i64;
-        let scores = if with_lanes {
-            logits.detach()
-        } else {
-            logits.detach().unsqueeze(0)
-        };
-        let slope = trainer.differentiate(
-            &scores,
-            &labels,
-            &self.losses.select(0, row),
-            &self.correct.select(0, row),
-        )?;
-        shim::backward(
-            &logits,
-            &slope.view_as(&logits),
-            &self.leaves,
-            &self.slopes,
-            with_lanes,
-        )?;
+        let results = [self.losses.select(0, row), self.correct.select(0, row)];
+        match (&trainer.perceptron, self.hand.take()) {
+            (Some(plan), Some(mut hand)) => {
+                let batch = self.batch_by_hand(&index)?;
+                let (buffers, statistics) = (&mut self.buffers, &self.statistics);
+                let [losses, right] = &results;
+                let results = [losses, right];
+                trainer.step_by_hand(plan, &mut hand, buffers, statistics, batch, results)?;
+                self.hand = Some(hand);
+            }
+            _ => self.differentiate(&index, &results)?,
+        }
         if let Some(largest) = trainer.clip_norm {
             self.buffers.clip(largest);
         }
@@ -170,9 +167,54 @@ impl Session<'_> {
         }
         let count = |lane: &Lane| lane.optimizer_steps as i64;
         let steps: Vec<i64> = self.lanes.iter().map(count).collect();
+        if !std::mem::replace(&mut self.kept_known, true) {
+            self.buffers.find_kept();
+        }
         trainer.optimizer.step(&mut self.buffers, &lr, &steps)?;
         self.position.step += 1;
         self.position.step_in_epoch += 1;
+        Ok(())
+    }
+
+    /// The batch with these indices: rows of the samples where nothing changes them.
+    fn batch_by_hand<'a>(&mut self, index: &'a Tensor) -> Result<Batch<'a>, TrainError> {
+        let data = &self.trainer.data;
+        if data.augment.is_none() && matches!(data.train.inputs, Inputs::Memory(_)) {
+            return Ok(Batch::Rows(index));
+        }
+        let feed = &mut self.feed;
+        let (inputs, targets) =
+            (self.trainer).training_batch(index, &self.lanes, self.position, feed)?;
+        Ok(Batch::Made(inputs, targets))
+    }
+
+    /// The gradients of a batch by autograd.
+    fn differentiate(
+        &mut self,
+        index: &Tensor,
+        [losses, correct]: &[Tensor; 2],
+    ) -> Result<(), TrainError> {
+        let trainer = self.trainer;
+        let with_lanes = trainer.lanes();
+        let (input, labels) =
+            trainer.training_batch(index, &self.lanes, self.position, &mut self.feed)?;
+        let keys = self.step_keys();
+        let logits = tch::with_grad(|| {
+            trainer.forward(&self.leaves, &self.statistics, &input, Mode::Train(&keys))
+        })?;
+        let scores = if with_lanes {
+            logits.detach()
+        } else {
+            logits.detach().unsqueeze(0)
+        };
+        let slope = trainer.differentiate(&scores, &labels, losses, correct)?;
+        shim::backward(
+            &logits,
+            &slope.view_as(&logits),
+            &self.leaves,
+            &self.slopes,
+            with_lanes,
+        )?;
         Ok(())
     }
 
@@ -223,6 +265,10 @@ impl Session<'_> {
     pub fn drop_lane(&mut self, lane: usize) -> Result<(), TrainError> {
         let slot = self.slot(lane)?;
         self.lanes.remove(slot);
+        self.kept_known = false;
+        if let Some(hand) = &mut self.hand {
+            hand.remove(slot);
+        }
         if self.lanes.is_empty() {
             return Ok(());
         }
@@ -263,10 +309,8 @@ impl Session<'_> {
         if self.lanes.is_empty() {
             return Ok(Some(Vec::new()));
         }
-        let parameters = self.trainer.layout.views(&self.buffers.weights);
-        let lanes = self.lanes.len() as i64;
         self.trainer
-            .evaluate_lanes(&parameters, &self.statistics, lanes, on, stop)
+            .evaluate_lanes(&self.buffers.weights, &self.statistics, on, stop)
     }
 
     /// Indices of the training samples that a lane's next step will see; of the first of the next

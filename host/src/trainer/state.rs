@@ -75,6 +75,10 @@ impl Session<'_> {
         self.buffers.clear_pruned(slot);
         self.trainer.layout.pack_masks(&flat, masks)?;
         self.buffers.clear_pruned(slot);
+        self.kept_known = false;
+        if let Some(hand) = &mut self.hand {
+            hand.forget(slot as usize);
+        }
         Ok(())
     }
 

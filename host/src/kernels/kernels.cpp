@@ -1,0 +1,324 @@
+// Compiled once for each kind of processor, under the name KERNELS. Nothing here may instantiate a
+// template of another header: the linker keeps one copy of those, for whichever processor.
+
+#include "kernels.h"
+#include "vector.h"
+
+namespace {
+
+using Product = Kernels::Product;
+using Survivors = Kernels::Survivors;
+using Norm = Kernels::Norm;
+
+// Terms whose activations stay in the cache while they are multiplied.
+constexpr int64_t TERMS = Kernels::TERMS;
+// Rows of weights that are multiplied together: 6 * 2 vectors of sums leave registers for the rest.
+constexpr int ROWS = 6;
+// Rows of weights that are copied together where the terms of a row are no neighbours.
+constexpr int64_t PACKED = Kernels::PACKED;
+
+ALWAYS int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+ALWAYS V finish(const Product &p, int64_t row, int64_t column, V value) {
+  switch (p.finish) {
+  case Kernels::BIAS: return value + spread(p.finish_with[row]);
+  case Kernels::BIAS_RELU: return relu(value + spread(p.finish_with[row]));
+  case Kernels::WHERE_POSITIVE: return where_positive(value, load(p.finish_with + row * p.stride + column));
+  default: return value;
+  }
+}
+
+// A block of weights: `at(row, term)` is weights[row * row_step + term * term_step].
+struct Weights {
+  const float *at;
+  int64_t row_step, term_step;
+};
+
+// `rows` rows by `vectors` vectors of columns, for the terms `first` to `last`.
+template <int rows, int vectors>
+ALWAYS void tile(const Product &p, const Weights &weights, int64_t row, int64_t column, int64_t first,
+                 int64_t last, const float *packed) {
+  V total[rows][vectors];
+  float *out = p.out + row * p.stride + column;
+#pragma GCC unroll 8
+  for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 8
+    for (int v = 0; v < vectors; ++v)
+      total[r][v] = first == 0 ? spread(0.0f) : load(out + r * p.stride + v * VECTOR);
+  const float *weight = weights.at;
+  const int64_t row_step = weights.row_step, term_step = weights.term_step;
+  for (int64_t k = first; k < last; ++k) {
+    V x[vectors];
+#pragma GCC unroll 8
+    for (int v = 0; v < vectors; ++v) x[v] = load(packed + v * VECTOR);
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; ++r) {
+      const V w = spread(weight[r * row_step]);
+#pragma GCC unroll 8
+      for (int v = 0; v < vectors; ++v) total[r][v] += w * x[v];
+    }
+    weight += term_step;
+    packed += vectors * VECTOR;
+  }
+  const bool done = last == p.terms;
+#pragma GCC unroll 8
+  for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 8
+    for (int v = 0; v < vectors; ++v) {
+      V value = total[r][v];
+      if (done) value = finish(p, row + r, column + v * VECTOR, value);
+      store(out + r * p.stride + v * VECTOR, value);
+    }
+}
+
+template <int vectors>
+ALWAYS void tiles(const Product &p, const Weights &weights, int64_t row, int64_t rows, int64_t column,
+                  int64_t first, int64_t last, const float *packed) {
+  switch (rows) {
+  case 6: tile<6, vectors>(p, weights, row, column, first, last, packed); break;
+  case 5: tile<5, vectors>(p, weights, row, column, first, last, packed); break;
+  case 4: tile<4, vectors>(p, weights, row, column, first, last, packed); break;
+  case 3: tile<3, vectors>(p, weights, row, column, first, last, packed); break;
+  case 2: tile<2, vectors>(p, weights, row, column, first, last, packed); break;
+  case 1: tile<1, vectors>(p, weights, row, column, first, last, packed); break;
+  }
+}
+
+// The activations of a block in the order in which `tile` reads them: column tile by column tile.
+void pack(const Product &p, int64_t first_column, int64_t last_column, int64_t first, int64_t last, float *to) {
+  for (int64_t column = first_column; column < last_column; column += 2 * VECTOR) {
+    const int64_t vectors = least(2, (last_column - column) / VECTOR);
+    for (int64_t k = first; k < last; ++k)
+      for (int64_t v = 0; v < vectors; ++v, to += VECTOR)
+        store(to, load(p.activations + k * p.stride + column + v * VECTOR));
+  }
+}
+
+// `rows` rows of a block by all its columns, whose activations are packed.
+void strips(const Product &p, const Weights &weights, int64_t row, int64_t last_row, int64_t first_column,
+            int64_t last_column, int64_t first, int64_t last, const float *packed) {
+  Weights at = weights;
+  for (; row < last_row; row += ROWS, at.at += ROWS * at.row_step) {
+    const int64_t rows = least(ROWS, last_row - row);
+    const float *activations = packed;
+    for (int64_t column = first_column; column < last_column; column += 2 * VECTOR) {
+      if (last_column - column > VECTOR) {
+        tiles<2>(p, at, row, rows, column, first, last, activations);
+        activations += (last - first) * 2 * VECTOR;
+      } else {
+        tiles<1>(p, at, row, rows, column, first, last, activations);
+      }
+    }
+  }
+}
+
+void product(const Product &p, int64_t first_column, int64_t last_column, float *scratch) {
+  float *copied = scratch + TERMS * (last_column - first_column);
+  for (int64_t first = 0; first == 0 || first < p.terms; first += TERMS) {
+    const int64_t last = least(first + TERMS, p.terms);
+    pack(p, first_column, last_column, first, last, scratch);
+    const float *weights = p.weights + first * p.term_step;
+    if (p.term_step == 1) {
+      const Weights rows = {weights + p.first_row * p.row_step, p.row_step, 1};
+      strips(p, rows, p.first_row, p.last_row, first_column, last_column, first, last, scratch);
+      continue;
+    }
+    for (int64_t row = p.first_row; row < p.last_row; row += PACKED) {
+      const int64_t rows = least(PACKED, p.last_row - row);
+      for (int64_t k = 0; k < last - first; ++k)
+        for (int64_t r = 0; r < rows; ++r)
+          copied[k * PACKED + r] = weights[k * p.term_step + (row + r) * p.row_step];
+      const Weights block = {copied, 1, PACKED};
+      strips(p, block, row, row + rows, first_column, last_column, first, last, scratch);
+    }
+  }
+}
+
+template <int vectors>
+ALWAYS void sparse_columns(const Product &p, const int32_t *terms, int64_t count, int64_t row, int64_t column) {
+  V total[vectors];
+#pragma GCC unroll 8
+  for (int v = 0; v < vectors; ++v) total[v] = spread(0.0f);
+  const float *weights = p.weights + row * p.row_step, *activations = p.activations + column;
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t term = terms[i];
+    const V w = spread(weights[term * p.term_step]);
+    const float *x = activations + term * p.stride;
+#pragma GCC unroll 8
+    for (int v = 0; v < vectors; ++v) total[v] += w * load(x + v * VECTOR);
+  }
+#pragma GCC unroll 8
+  for (int v = 0; v < vectors; ++v)
+    store(p.out + row * p.stride + column + v * VECTOR, finish(p, row, column + v * VECTOR, total[v]));
+}
+
+void sparse_product(const Product &p, const Survivors &s) {
+  int64_t column = 0;
+  for (; column + 8 * VECTOR <= p.stride; column += 8 * VECTOR)
+    for (int64_t row = p.first_row; row < p.last_row; ++row)
+      sparse_columns<8>(p, s.terms + s.starts[row], s.starts[row + 1] - s.starts[row], row, column);
+  for (; column + 4 * VECTOR <= p.stride; column += 4 * VECTOR)
+    for (int64_t row = p.first_row; row < p.last_row; ++row)
+      sparse_columns<4>(p, s.terms + s.starts[row], s.starts[row + 1] - s.starts[row], row, column);
+  for (; column < p.stride; column += VECTOR)
+    for (int64_t row = p.first_row; row < p.last_row; ++row)
+      sparse_columns<1>(p, s.terms + s.starts[row], s.starts[row + 1] - s.starts[row], row, column);
+}
+
+// `rows` rows of gradients by the four features from `j` on.
+template <int rows>
+ALWAYS void slope_tile(const float *slope, const float *x, int64_t stride, float *out, int64_t inputs) {
+  V total[rows][4];
+#pragma GCC unroll 8
+  for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 8
+    for (int j = 0; j < 4; ++j) total[r][j] = spread(0.0f);
+  for (int64_t s = 0; s < stride; s += VECTOR) {
+    V seen[4];
+#pragma GCC unroll 8
+    for (int j = 0; j < 4; ++j) seen[j] = load(x + j * stride + s);
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; ++r) {
+      const V d = load(slope + r * stride + s);
+#pragma GCC unroll 8
+      for (int j = 0; j < 4; ++j) total[r][j] += d * seen[j];
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < rows; ++r) {
+    const V4 found = sums(total[r][0], total[r][1], total[r][2], total[r][3]);
+    std::memcpy(out + r * inputs, &found, sizeof found);
+  }
+}
+
+ALWAYS float dot(const float *a, const float *b, int64_t stride) {
+  V total = spread(0.0f);
+  for (int64_t s = 0; s < stride; s += VECTOR) total += load(a + s) * load(b + s);
+  return sum(total);
+}
+
+void weight_slopes(const float *out_slopes, const float *activations, int64_t stride, int64_t inputs,
+                   int64_t first_row, int64_t last_row, float *slopes) {
+  // Rows that stay in the first cache, beside the features that pass by.
+  const int64_t block = 3 * (2048 / stride > 1 ? 2048 / stride : 1);
+  for (int64_t begin = first_row; begin < last_row; begin += block) {
+    const int64_t end = least(begin + block, last_row);
+    int64_t j = 0;
+    for (; j + 4 <= inputs; j += 4) {
+      const float *x = activations + j * stride;
+      int64_t i = begin;
+      for (; i + 3 <= end; i += 3)
+        slope_tile<3>(out_slopes + i * stride, x, stride, slopes + i * inputs + j, inputs);
+      for (; i < end; ++i)
+        slope_tile<1>(out_slopes + i * stride, x, stride, slopes + i * inputs + j, inputs);
+    }
+    for (; j < inputs; ++j)
+      for (int64_t i = begin; i < end; ++i)
+        slopes[i * inputs + j] = dot(out_slopes + i * stride, activations + j * stride, stride);
+  }
+}
+
+void sparse_weight_slopes(const float *out_slopes, const float *activations, int64_t stride, int64_t inputs,
+                          int64_t first_row, int64_t last_row, const Survivors &survivors, float *slopes) {
+  for (int64_t i = first_row; i < last_row; ++i) {
+    const float *slope = out_slopes + i * stride;
+    const int32_t *terms = survivors.terms + survivors.starts[i];
+    const int64_t count = survivors.starts[i + 1] - survivors.starts[i];
+    float *out = slopes + i * inputs;
+    int64_t k = 0;
+    for (; k + 8 <= count; k += 8) {
+      V total[8];
+      const float *x[8];
+#pragma GCC unroll 8
+      for (int j = 0; j < 8; ++j) total[j] = spread(0.0f), x[j] = activations + terms[k + j] * stride;
+      for (int64_t s = 0; s < stride; s += VECTOR) {
+        const V d = load(slope + s);
+#pragma GCC unroll 8
+        for (int j = 0; j < 8; ++j) total[j] += d * load(x[j] + s);
+      }
+      const V4 low = sums(total[0], total[1], total[2], total[3]);
+      const V4 high = sums(total[4], total[5], total[6], total[7]);
+#pragma GCC unroll 8
+      for (int j = 0; j < 4; ++j) out[terms[k + j]] = low[j], out[terms[k + 4 + j]] = high[j];
+    }
+    for (; k < count; ++k) out[terms[k]] = dot(slope, activations + terms[k] * stride, stride);
+  }
+}
+
+float row_sum(const float *row, int64_t stride) {
+  V total = spread(0.0f);
+  for (int64_t s = 0; s < stride; s += VECTOR) total += load(row + s);
+  return sum(total);
+}
+
+// Ones for the samples of a vector, zeros for what fills it up.
+ALWAYS V which(int64_t at, int64_t samples) {
+  V v = spread(0.0f);
+  for (int64_t i = 0; i < VECTOR; ++i) v[i] = at + i < samples ? 1.0f : 0.0f;
+  return v;
+}
+
+ALWAYS void normalise(const Norm &n, float mean, float inverse, int64_t stride, float *values, float *out) {
+  const V m = spread(mean), f = spread(inverse), scale = spread(n.scale), shift = spread(n.shift);
+  for (int64_t s = 0; s < stride; s += VECTOR) {
+    const V h = (load(values + s) - m) * f;
+    store(values + s, h);
+    store(out + s, relu(h * scale + shift));
+  }
+}
+
+ALWAYS float inverse_of(float variance, float epsilon) { return 1.0f / __builtin_sqrtf(variance + epsilon); }
+
+void norm_row(const Norm &n, int64_t samples, int64_t stride, float *values, float *out, float *mean,
+              float *variance, float *inverse) {
+  const int64_t whole = samples / VECTOR * VECTOR;
+  V total = spread(0.0f);
+  for (int64_t s = 0; s < whole; s += VECTOR) total += load(values + s);
+  if (whole < stride) total += load(values + whole) * which(whole, samples);
+  const float m = sum(total) / float(samples);
+  V square = spread(0.0f);
+  for (int64_t s = 0; s < whole; s += VECTOR) {
+    const V d = load(values + s) - spread(m);
+    square += d * d;
+  }
+  if (whole < stride) {
+    const V d = (load(values + whole) - spread(m)) * which(whole, samples);
+    square += d * d;
+  }
+  const float v = sum(square) / float(samples);
+  *mean = m;
+  *variance = v;
+  *inverse = inverse_of(v, n.epsilon);
+  normalise(n, m, *inverse, stride, values, out);
+}
+
+void norm_row_by(const Norm &n, float mean, float variance, int64_t stride, float *values, float *out) {
+  normalise(n, mean, inverse_of(variance, n.epsilon), stride, values, out);
+}
+
+void norm_row_slopes(const Norm &n, float inverse, int64_t samples, int64_t stride, const float *values,
+                     const float *out, float *slopes, float *scale_slope, float *shift_slope) {
+  V along = spread(0.0f), all = spread(0.0f);
+  for (int64_t s = 0; s < stride; s += VECTOR) {
+    const V d = where_positive(load(slopes + s), load(out + s));
+    store(slopes + s, d);
+    along += d * load(values + s);
+    all += d;
+  }
+  *scale_slope = sum(along);
+  *shift_slope = sum(all);
+  const float size = n.scale * inverse;
+  const V mean = spread(*shift_slope / float(samples)), tilt = spread(*scale_slope / float(samples));
+  const int64_t whole = samples / VECTOR * VECTOR;
+  const auto moved = [&](int64_t s) {
+    return (load(slopes + s) - mean - load(values + s) * tilt) * spread(size);
+  };
+  for (int64_t s = 0; s < whole; s += VECTOR) store(slopes + s, moved(s));
+  // What fills the last vector up must stay 0 in gradients.
+  if (whole < stride) store(slopes + whole, moved(whole) * which(whole, samples));
+}
+
+} // namespace
+
+extern "C" const Kernels KERNELS = {product,  sparse_product, weight_slopes, sparse_weight_slopes,
+                                    row_sum,  norm_row,       norm_row_by,   norm_row_slopes};

@@ -1,0 +1,78 @@
+// The arithmetic of a perceptron on one thread, compiled once for each kind of processor.
+//
+// Matrices of activations are feature-major: `[features, stride]`, a row for each feature with the
+// samples of a batch side by side. The stride is the batch rounded up to whole vectors.
+//
+// Order of summation. An element of a product of weights and activations starts from 0 and adds its
+// terms one after another, in order. A gradient of a weight adds the samples whose numbers are the
+// same modulo 8, then the eight sums in a fixed tree. A weight that is 0 adds nothing, so that the
+// kernels that skip the pruned weights and those that do not give the same bits; nor do the bits
+// depend on the place of an element, the sizes around it, or the threads.
+#pragma once
+
+#include <cstdint>
+
+struct Kernels {
+  // What is done to an element of a product before it is stored.
+  enum Finish { PLAIN, BIAS, BIAS_RELU, WHERE_POSITIVE };
+
+  // Rows of a product of weights and activations.
+  struct Product {
+    const float *weights;
+    int64_t row_step, term_step; // between the weights of neighbouring rows, and of neighbouring terms
+    int64_t terms;
+    const float *activations; // [terms, stride]
+    int64_t stride;
+    float *out; // [rows, stride]
+    int64_t first_row, last_row;
+    Finish finish;
+    const float *finish_with; // biases [rows], or what has to be positive [rows, stride]
+  };
+
+  // Surviving weights by rows: those of row i are at starts[i] to starts[i + 1], in order of their terms.
+  struct Survivors {
+    const int32_t *starts, *terms;
+  };
+
+  // The columns `first_column` to `last_column`, whole vectors; `scratch` holds `scratch_for` them.
+  void (*product)(const Product &, int64_t first_column, int64_t last_column, float *scratch);
+  // All columns, with the surviving weights alone.
+  void (*sparse_product)(const Product &, const Survivors &);
+  // slopes[i, j] = sum over samples of out_slopes[i] * activations[j], for the rows of a range.
+  void (*weight_slopes)(const float *out_slopes, const float *activations, int64_t stride, int64_t inputs,
+                        int64_t first_row, int64_t last_row, float *slopes);
+  // The same for the surviving weights alone; others stay as they are.
+  void (*sparse_weight_slopes)(const float *out_slopes, const float *activations, int64_t stride,
+                               int64_t inputs, int64_t first_row, int64_t last_row, const Survivors &,
+                               float *slopes);
+  // Sum of one row.
+  float (*row_sum)(const float *row, int64_t stride);
+
+  // Batch norm and ReLU of one row. `values` becomes the normalised values, `out` the activations.
+  struct Norm {
+    float scale, shift, epsilon;
+  };
+  // By the batch's statistics.
+  void (*norm_row)(const Norm &, int64_t samples, int64_t stride, float *values, float *out, float *mean,
+                   float *variance, float *inverse);
+  // By given statistics.
+  void (*norm_row_by)(const Norm &, float mean, float variance, int64_t stride, float *values, float *out);
+  // Gradients: `slopes` holds those of the activations and becomes those of what was normalised.
+  void (*norm_row_slopes)(const Norm &, float inverse, int64_t samples, int64_t stride, const float *values,
+                          const float *out, float *slopes, float *scale_slope, float *shift_slope);
+
+  // Terms that are multiplied before the next are looked at, and rows of weights that are copied
+  // together where the terms of a row are no neighbours.
+  static constexpr int64_t TERMS = 256, PACKED = 48;
+
+  // Numbers that `product` copies of this many columns and of the weights.
+  static constexpr int64_t scratch_for(int64_t columns) { return TERMS * (columns + PACKED); }
+};
+
+extern "C" {
+// For every processor, and for those with AVX2 and FMA; the latter is absent elsewhere.
+extern const Kernels rewind_kernels_plain;
+#if defined(__x86_64__)
+extern const Kernels rewind_kernels_avx2;
+#endif
+}

@@ -1,0 +1,238 @@
+//! Training and evaluating perceptrons without autograd, at the survivors where a layer is sparse.
+
+use tch::{Device, Tensor};
+
+use super::objective::TOLERANCE;
+use super::{Layout, On, TrainError, Trainer};
+use crate::data::{Dataset, Split};
+use crate::experiment::{Precision, TrainLoss};
+use crate::kernels::{Lanes, Layer, Loss, Norm, Perceptron, Rows, Samples, Survivors, break_even};
+use crate::model::Network;
+use crate::shim::ShimError;
+
+/// Density from which on a layer is computed dense without measuring what is faster.
+const DENSE: f64 = 0.8;
+
+/// What a trainer knows of a network that is a perceptron.
+pub(super) struct Plan {
+    layers: Vec<Layer>,
+    /// Whether it is trained without autograd, too, not evaluated alone.
+    pub trains: bool,
+    /// What each byte of an input stands for, where inputs are bytes.
+    table: Option<Tensor>,
+    /// Whether sparse layers are computed at their survivors.
+    pub sparse: bool,
+}
+
+impl Plan {
+    /// The plan of a network that is a perceptron on the CPU, in full precision.
+    pub fn of(
+        network: &dyn Network,
+        layout: &Layout,
+        data: &Dataset,
+        device: Device,
+        precision: Precision,
+    ) -> Option<Self> {
+        if device != Device::Cpu || precision != Precision::Fp32 {
+            return None;
+        }
+        let described = network.perceptron()?;
+        let parameters = network.parameters();
+        let layer = |layer: &crate::model::PerceptronLayer| {
+            let shape = &parameters[layer.weight].shape;
+            Layer {
+                inputs: shape[1],
+                outputs: shape[0],
+                weight: layout.offset(layer.weight),
+                bias: layout.offset(layer.bias),
+                norm: layer.norm.map(|(affine, running)| Norm {
+                    weight: layout.offset(affine[0]),
+                    bias: layout.offset(affine[1]),
+                    mean: running[0],
+                    variance: running[1],
+                }),
+            }
+        };
+        Some(Self {
+            layers: described.iter().map(layer).collect(),
+            table: data.train.byte_table(data.input_shape[0]),
+            trains: !network.drops_out(),
+            sparse: true,
+        })
+    }
+
+    /// Where the weights of one lane `[width]` that are not 0 are, for each layer; none of a layer
+    /// that is faster dense.
+    fn survivors(&self, flat: &Tensor) -> Vec<Option<Survivors>> {
+        let of_layer = |layer: &Layer| {
+            let count = layer.inputs * layer.outputs;
+            let values = Vec::<f32>::try_from(flat.narrow(0, layer.weight, count)).ok()?;
+            let kept = values.iter().filter(|&&it| it != 0.0).count();
+            if !self.sparse || kept as f64 >= DENSE * count as f64 {
+                return None;
+            }
+            let most = break_even(layer.outputs, layer.inputs) * count as f64;
+            Survivors::of(&values, layer.inputs as usize, most as usize)
+        };
+        self.layers.iter().map(of_layer).collect()
+    }
+
+    /// The split's samples as the kernels take them; none if they are files.
+    fn samples<'a>(&'a self, split: &'a Split, rows: Rows<'a>) -> Option<Samples<'a>> {
+        Some(Samples {
+            inputs: split.inputs.tensor()?,
+            table: self.table.as_ref(),
+            targets: &split.labels,
+            rows,
+        })
+    }
+}
+
+/// What a session of a perceptron keeps from step to step.
+pub(super) struct Hand {
+    perceptron: Perceptron,
+    /// For each layer, for each lane.
+    survivors: Vec<Vec<Option<Survivors>>>,
+    /// Lanes whose survivors are not those of their masks.
+    stale: Vec<bool>,
+}
+
+impl Hand {
+    /// For these many lanes.
+    pub fn new(plan: &Plan, lanes: usize) -> Self {
+        Self {
+            perceptron: Perceptron::new(plan.layers.clone()),
+            survivors: vec![vec![None; lanes]; plan.layers.len()],
+            stale: vec![true; lanes],
+        }
+    }
+
+    /// Says that a lane has another mask.
+    pub fn forget(&mut self, slot: usize) {
+        self.stale[slot] = true;
+    }
+
+    /// Takes the lane at `slot` out.
+    pub fn remove(&mut self, slot: usize) {
+        self.stale.remove(slot);
+        for lanes in &mut self.survivors {
+            lanes.remove(slot);
+        }
+    }
+
+    /// The survivors that are due, after which gradients of pruned weights are 0.
+    fn update(&mut self, plan: &Plan, mask: &Tensor, gradients: &mut Tensor) {
+        for slot in 0..self.stale.len() {
+            if !std::mem::take(&mut self.stale[slot]) {
+                continue;
+            }
+            let _ = gradients.select(0, slot as i64).zero_();
+            let found = plan.survivors(&mask.select(0, slot as i64));
+            for (lanes, survivors) in self.survivors.iter_mut().zip(found) {
+                lanes[slot] = survivors;
+            }
+        }
+    }
+}
+
+/// One step's batch: rows of the training samples, or a batch made for it.
+pub(super) enum Batch<'a> {
+    /// `[lanes, batch]`.
+    Rows(&'a Tensor),
+    /// Inputs `[lanes, batch, ...]` and targets `[lanes, batch]`.
+    Made(Tensor, Tensor),
+}
+
+impl Trainer {
+    /// A step up to the gradients, without autograd.
+    pub(super) fn step_by_hand(
+        &self,
+        plan: &Plan,
+        hand: &mut Hand,
+        buffers: &mut crate::optimizer::Buffers,
+        statistics: &[Tensor],
+        batch: Batch<'_>,
+        results: [&Tensor; 2],
+    ) -> Result<(), TrainError> {
+        hand.update(plan, &buffers.mask, &mut buffers.gradients);
+        let lanes = Lanes {
+            weights: &buffers.weights,
+            statistics,
+            survivors: &hand.survivors,
+        };
+        let (inputs, targets);
+        let samples = match batch {
+            Batch::Rows(index) => plan.samples(&self.data.train, Rows::Listed(index)),
+            Batch::Made(made, of) => {
+                let count = of.size()[1];
+                (inputs, targets) = (made.flatten(0, 1).contiguous(), of.reshape([-1]));
+                Some(Samples {
+                    inputs: &inputs,
+                    table: None,
+                    targets: &targets,
+                    rows: Rows::Own(count),
+                })
+            }
+        };
+        let Some(samples) = samples else {
+            return Err(ShimError::new("samples in files reached the kernels".to_owned()).into());
+        };
+        let loss = self.loss_by_hand(self.label_smoothing);
+        let gradients = &mut buffers.gradients;
+        Ok(hand
+            .perceptron
+            .step(lanes, gradients, samples, loss, results)?)
+    }
+
+    /// Evaluates `count` samples from `first` on, without autograd; false if this network or its
+    /// samples need it.
+    ///
+    /// # Shapes
+    /// `flat`: `[lanes, width]`; results: `[lanes]`, f64 losses and i64 right answers.
+    pub(super) fn evaluate_by_hand(
+        &self,
+        survivors: &[Vec<Option<Survivors>>],
+        flat: &Tensor,
+        statistics: &[Tensor],
+        on: On,
+        (first, count): (i64, i64),
+        results: [&Tensor; 2],
+    ) -> Result<bool, TrainError> {
+        let Some(plan) = &self.perceptron else {
+            return Ok(false);
+        };
+        let Some(samples) = plan.samples(self.split(on), Rows::Shared(first, count)) else {
+            return Ok(false);
+        };
+        let lanes = Lanes {
+            weights: flat,
+            statistics,
+            survivors,
+        };
+        let loss = self.loss_by_hand(0.0);
+        let perceptron = Perceptron::new(plan.layers.clone());
+        perceptron.evaluate(lanes, samples, loss, results)?;
+        Ok(true)
+    }
+
+    /// The survivors of all lanes `[lanes, width]`, for each layer; nothing of other networks.
+    pub(super) fn survivors_of(&self, flat: &Tensor) -> Vec<Vec<Option<Survivors>>> {
+        let Some(plan) = &self.perceptron else {
+            return Vec::new();
+        };
+        let lanes = 0..flat.size()[0];
+        let of_lanes: Vec<_> = lanes
+            .map(|lane| plan.survivors(&flat.select(0, lane)))
+            .collect();
+        let of_layer = |layer: usize| of_lanes.iter().map(|lane| lane[layer].clone()).collect();
+        (0..plan.layers.len()).map(of_layer).collect()
+    }
+
+    fn loss_by_hand(&self, smoothing: f64) -> Loss {
+        Loss {
+            numbers: self.loss == TrainLoss::Mse,
+            smoothing,
+            tolerance: TOLERANCE,
+        }
+    }
+}
