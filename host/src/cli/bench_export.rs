@@ -87,49 +87,48 @@ fn name(variant: Variant) -> &'static str {
     }
 }
 
-/// For each batch what sparse rows gain or cost, which is easily hoped for and rarely so.
+/// For each batch what compact and sparse weights gain or cost, by their share of the dense time in the
+/// same turns.
 fn verdicts(rows: &[Latency]) -> Vec<String> {
-    let mut lines = Vec::new();
-    for row in rows.iter().filter(|row| row.variant != Variant::Dense) {
-        let dense = (rows.iter())
-            .find(|it| it.variant == Variant::Dense && it.batch == row.batch)
-            .and_then(|it| it.quartiles_ms);
-        let (what, batch) = (name(row.variant), row.batch);
-        match (row.quartiles_ms, dense, &row.unavailable) {
-            (_, _, Some(reason)) => {
-                lines.push(format!(
-                    "Batch {batch}, {what}: cannot be computed: {reason}."
-                ));
-            }
-            (Some([first, median, third]), Some([below, dense, above]), None) => {
-                let clear = first > above || third < below;
-                let verdict = match (clear, median > dense) {
-                    (false, _) => "as fast as".to_owned(),
-                    (true, true) => format!("{:.2} times slower than", median / dense),
-                    (true, false) => format!("{:.2} times faster than", dense / median),
-                };
-                lines.push(format!("Batch {batch}, {what}: {verdict} in full."));
-            }
-            _ => {}
-        }
-    }
+    let others = rows.iter().filter(|row| row.variant != Variant::Dense);
+    let lines: Vec<String> = others.filter_map(verdict).collect();
     match lines.is_empty() {
         true => Vec::new(),
         false => vec![lines.join("\n")],
     }
 }
 
+fn verdict(row: &Latency) -> Option<String> {
+    let (what, batch) = (name(row.variant), row.batch);
+    if let Some(reason) = &row.unavailable {
+        let text = format!("Batch {batch}, {what}: cannot be computed: {reason}.");
+        return Some(text);
+    }
+    let [first, median, third] = row.of_dense?;
+    let verdict = if first > 1.0 {
+        format!("slower, {median:.2} times the time")
+    } else if third < 1.0 {
+        format!("faster, {median:.2} times the time")
+    } else {
+        format!("no clear difference, {median:.2} times the time")
+    };
+    Some(format!(
+        "Batch {batch}, {what}: {verdict} in full ({first:.2} to {third:.2})."
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn row(variant: Variant, quartiles_ms: [f64; 3]) -> Latency {
+    fn row(variant: Variant, of_dense: [f64; 3]) -> Latency {
         Latency {
             variant,
             batch: 1,
             bytes: 100,
             passes: 9,
-            quartiles_ms: Some(quartiles_ms),
+            quartiles_ms: Some(of_dense.map(|share| 2.0 * share)),
+            of_dense: Some(of_dense),
             difference: Some(0.0),
             unavailable: None,
         }
@@ -138,25 +137,23 @@ mod tests {
     #[test]
     fn what_is_slower_is_said_and_what_overlaps_is_not_taken_for_faster() {
         let rows = [
-            row(Variant::Dense, [1.0, 1.1, 1.2]),
-            row(Variant::Compact, [0.9, 1.0, 1.1]),
-            row(Variant::Csr, [2.1, 2.2, 2.3]),
+            row(Variant::Dense, [1.0; 3]),
+            row(Variant::Compact, [0.8, 0.9, 1.1]),
+            row(Variant::Csr, [1.2, 1.5, 1.6]),
         ];
-        let expected = "Batch 1, without dead units: as fast as in full.\n\
-                        Batch 1, sparse rows: 2.00 times slower than in full.";
+        let expected = "Batch 1, without dead units: no clear difference, 0.90 times the time in full (0.80 to 1.10).\n\
+                        Batch 1, sparse rows: slower, 1.50 times the time in full (1.20 to 1.60).";
         assert_eq!(verdicts(&rows), [expected]);
-        let fast = [row(Variant::Dense, [2.0; 3]), row(Variant::Csr, [1.0; 3])];
-        assert_eq!(
-            verdicts(&fast),
-            ["Batch 1, sparse rows: 2.00 times faster than in full."]
-        );
-        assert!(table(&rows).contains("1.000 to 1.200"), "{}", table(&rows));
+        let fast = [row(Variant::Csr, [0.4, 0.5, 0.6])];
+        let expected = "Batch 1, sparse rows: faster, 0.50 times the time in full (0.40 to 0.60).";
+        assert_eq!(verdicts(&fast), [expected]);
+        assert!(table(&rows).contains("2.400 to 3.200"), "{}", table(&rows));
     }
 
     #[test]
     fn a_variant_that_cannot_be_computed_has_its_reason() {
-        let mut rows = [row(Variant::Dense, [2.0; 3]), row(Variant::Csr, [1.0; 3])];
-        rows[1].quartiles_ms = None;
+        let mut rows = [row(Variant::Dense, [1.0; 3]), row(Variant::Csr, [1.0; 3])];
+        (rows[1].quartiles_ms, rows[1].of_dense) = (None, None);
         rows[1].unavailable = Some("no MKL".to_owned());
         let expected = "Batch 1, sparse rows: cannot be computed: no MKL.";
         assert_eq!(verdicts(&rows), [expected]);

@@ -38,6 +38,9 @@ pub struct Latency {
     /// Time of a pass in milliseconds that a quarter, half and three quarters of them stay below; none
     /// if it cannot be computed.
     pub quartiles_ms: Option<[f64; 3]>,
+    /// Its time as a share of the dense one's in the same turn, in quartiles as well: what else went on in
+    /// the machine fell on both.
+    pub of_dense: Option<[f64; 3]>,
     /// Largest difference of an output from the dense one's, as a share of the largest output.
     pub difference: Option<f64>,
     /// Why it cannot be computed.
@@ -122,12 +125,22 @@ fn time_in_turn(
         }
     }
     let dense = outputs.first().and_then(|it| it.as_ref().ok());
+    let base = times.first().cloned().unwrap_or_default();
+    let shares = |times: &[f64]| {
+        let mut shares: Vec<f64> = times
+            .iter()
+            .zip(&base)
+            .map(|(it, base)| it / base)
+            .collect();
+        quartiles(&mut shares)
+    };
     (variants.iter().zip(&outputs).zip(&mut times))
         .map(|((&(variant, bytes, _), output), times)| Latency {
             variant,
             batch: input.size()[0],
             bytes,
             passes: times.len(),
+            of_dense: shares(times),
             quartiles_ms: quartiles(times),
             difference: output
                 .as_ref()
