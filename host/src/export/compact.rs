@@ -41,10 +41,7 @@ pub fn compact(model: &mut Model) -> Vec<Compacted> {
     };
     let before = units(tensors);
     // A unit that goes may be the last one that another read, or was read by.
-    while links
-        .iter()
-        .fold(false, |any, link| link.shrink(tensors) || any)
-    {}
+    while links.iter().any(|link| link.shrink(tensors)) {}
     let counts = before.into_iter().zip(units(tensors));
     let compacted: Vec<Compacted> = (links.iter().zip(counts))
         .map(|(link, (units, kept))| Compacted {

@@ -123,7 +123,7 @@ fn convolve_rows(
         .view([shape[0], size[0], side(0), side(1)])
         .transpose(0, 1);
     if let Some(bias) = bias {
-        output = output + bias.view([1, -1, 1, 1]);
+        output += bias.view([1, -1, 1, 1]);
     }
     Ok(if one_dimension {
         output.squeeze_dim(2)
