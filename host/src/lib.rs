@@ -40,6 +40,8 @@ pub mod tensorboard;
 
 pub mod verify;
 
+pub mod export;
+
 // The theory that the experiments test, simulated by itself.
 pub mod neuron;
 

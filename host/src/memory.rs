@@ -1,4 +1,21 @@
-//! Memory that was not to be had, as those say it who ask for it.
+//! Memory: kept for reuse, and what those say who did not get it.
+
+/// Keeps what is freed for what is asked for next. A training step frees as much as the next one needs;
+/// glibc would give it back to the system each time, and the system clear every page of it again.
+pub fn keep_freed() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        // The largest that glibc accepts: larger pieces are the system's, and returned, as ever.
+        const LARGEST_KEPT: libc::c_int = 32 << 20;
+        const FREE_AT_THE_END: libc::c_int = 1 << 30;
+        // SAFETY: it changes settings of the allocator, which takes its own lock.
+        #[allow(unsafe_code)]
+        unsafe {
+            libc::mallopt(libc::M_MMAP_THRESHOLD, LARGEST_KEPT);
+            libc::mallopt(libc::M_TRIM_THRESHOLD, FREE_AT_THE_END);
+        }
+    }
+}
 
 /// What says that memory ran out: libtorch on the CPU and on a GPU, C++, the system, and this module.
 /// oneDNN tells nothing more of a primitive whose memory it does not get; one that it does not have at

@@ -370,6 +370,15 @@ pub struct Kept {
     width: i64,
 }
 
+/// What a step must not move.
+#[derive(Clone, Copy, Debug)]
+pub struct Pruning<'a> {
+    /// `[lanes, elements]`: 0 where an element is pruned.
+    pub mask: &'a Tensor,
+    /// The other elements, if nothing else needs to be looked at: all that is pruned is 0 already.
+    pub kept: Option<&'a Kept>,
+}
+
 impl Kept {
     /// Where `mask`, `[lanes, elements]` f32 on the CPU, is not 0; none if these are more than this
     /// share of it, or there is another reason to look at everything.
@@ -441,20 +450,19 @@ pub fn masked_sgd_step(
     weights: &mut Tensor,
     gradients: &Tensor,
     momentum: Option<&mut Tensor>,
-    mask: &Tensor,
-    kept: Option<&Kept>,
+    pruning: Pruning<'_>,
     lr: &[f64],
     step: SgdStep,
 ) -> Result<(), ShimError> {
     expect_lanes(weights, lr.len())?;
-    let (places, starts) = Kept::pointers(kept, weights)?;
+    let (places, starts) = Kept::pointers(pruning.kept, weights)?;
     // SAFETY: the tensors outlive the call, and `lr` has one number for each lane.
     check(unsafe {
         rewind_masked_sgd_step(
             weights.as_ptr(),
             gradients.as_ptr(),
             momentum.map_or(null(), |tensor| tensor.as_ptr()),
-            mask.as_ptr(),
+            pruning.mask.as_ptr(),
             places,
             starts,
             lr.as_ptr(),
@@ -487,13 +495,12 @@ pub fn masked_adamw_step(
     weights: &mut Tensor,
     gradients: &Tensor,
     [exp_avg, exp_avg_sq]: [&mut Tensor; 2],
-    mask: &Tensor,
-    kept: Option<&Kept>,
+    pruning: Pruning<'_>,
     lr: &[f64],
     steps: &[i64],
     step: AdamwStep,
 ) -> Result<(), ShimError> {
-    let (places, starts) = Kept::pointers(kept, weights)?;
+    let (places, starts) = Kept::pointers(pruning.kept, weights)?;
     expect_lanes(weights, lr.len())?;
     expect_lanes(weights, steps.len())?;
     // SAFETY: the tensors outlive the call, and `lr` and `steps` have one number for each lane.
@@ -503,7 +510,7 @@ pub fn masked_adamw_step(
             gradients.as_ptr(),
             exp_avg.as_ptr(),
             exp_avg_sq.as_ptr(),
-            mask.as_ptr(),
+            pruning.mask.as_ptr(),
             places,
             starts,
             lr.as_ptr(),

@@ -83,6 +83,8 @@ fn the_help_lists_commands_and_exit_codes_and_a_usage_error_exits_with_2() {
         "overlap",
         "barrier",
         "tensorboard",
+        "export",
+        "bench-export",
         "plugin",
         "data",
         "completions",
@@ -470,6 +472,130 @@ fn a_run_is_planned_run_and_shown() {
     assert!(
         shown.contains("seed 0 was given up at level 2: the loss is no"),
         "{shown}"
+    );
+}
+
+#[test]
+fn a_level_is_exported_in_every_format_and_timed() {
+    let desk = Desk::new();
+    let file = experiment("lrr.toml");
+    let short = [
+        "--set",
+        "train.epochs=1",
+        "--set",
+        "prune.levels=2",
+        "--seeds",
+        "3,4",
+    ];
+    let ran = desk.host(&[&["run", &file, "--threads", "1", "--quiet"], &short[..]].concat());
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let run = ran.out.lines().last().unwrap();
+    let name = Path::new(run).file_name().unwrap().to_str().unwrap();
+    for (format, ending) in [
+        ("safetensors", "safetensors"),
+        ("csr", "csr.safetensors"),
+        ("onnx", "onnx"),
+    ] {
+        let export = ["export", name, "--format", format, "--compact"];
+        let told = desk.json(&export);
+        let expected = format!("{name}-seed-3-level-02.{ending}");
+        assert_eq!(told["file"], expected);
+        let path = desk.folder.path().join(&expected);
+        let bytes = fs::read(&path).unwrap();
+        assert_eq!(told["bytes"], bytes.len());
+        assert_eq!((&told["seed"], &told["level"]), (&3.into(), &2.into()));
+        // The same again, and elsewhere.
+        let again = [
+            &export[..],
+            &["-o", "deeper/model", "--seed", "3", "--level", "2"],
+        ]
+        .concat();
+        let said = desk.host(&again);
+        assert_eq!(said.code, Some(0), "{}", said.err);
+        assert!(
+            said.out
+                .starts_with("deeper/model: level 2 of seed 3, 14582 of 22784 weights, ")
+        );
+        assert_eq!(
+            fs::read(desk.folder.path().join("deeper/model")).unwrap(),
+            bytes
+        );
+    }
+    let inside = format!("{run}/seed-3/level-02/new/end.safetensors");
+    for (args, code, text) in [
+        (
+            &["--format", "onnx", "--normalise"][..],
+            2,
+            "`mnist1d` are no pixels",
+        ),
+        (
+            &["--format", "csr", "--fold"],
+            2,
+            "--fold changes what is computed",
+        ),
+        (
+            &["--format", "onnx", "-o", &inside],
+            2,
+            "name a file elsewhere with -o",
+        ),
+        (
+            &["--format", "onnx", "-o", "deeper"],
+            2,
+            "deeper is a folder",
+        ),
+        (
+            &["--format", "onnx", "--level", "3"],
+            2,
+            "no seed has level 3 finished",
+        ),
+        (
+            &["--format", "onnx", "--seed", "9"],
+            2,
+            "is not a finished level",
+        ),
+        (&[], 2, "--format"),
+    ] {
+        let said = desk.host(&[&["export", name], args].concat());
+        assert_eq!(said.code, Some(code), "{args:?}");
+        assert!(said.err.contains(text), "{}", said.err);
+    }
+    let timed = desk.json(&[
+        "bench-export",
+        name,
+        "--seconds",
+        "0.01",
+        "--threads",
+        "1",
+        "--batch",
+        "1,8",
+    ]);
+    let rows = timed["latencies"].as_array().unwrap();
+    assert_eq!(rows.len(), 6);
+    for row in rows.iter().filter(|row| row["unavailable"].is_null()) {
+        assert!(row["difference"].as_f64().unwrap() < 1e-5, "{row}");
+        let quartile = |i: usize| row["quartiles_ms"][i].as_f64().unwrap();
+        assert!(0.0 < quartile(0) && quartile(0) <= quartile(1) && quartile(1) <= quartile(2));
+    }
+    let table = desk
+        .host(&["bench-export", name, "--seconds", "0.01", "--threads", "1"])
+        .out;
+    assert!(
+        table.contains("sparse rows") && table.contains("Batch 128, "),
+        "{table}"
+    );
+    let end = format!("{run}/seed-3/level-02/end.safetensors");
+    let end = desk.folder.path().join(end);
+    let mut damaged = fs::read(&end).unwrap();
+    *damaged.last_mut().unwrap() ^= 1;
+    fs::remove_file(&end).unwrap();
+    fs::write(&end, damaged).unwrap();
+    let said = desk.host(&["export", name, "--format", "onnx", "--seed", "3"]);
+    assert_eq!(said.code, Some(5));
+    assert!(
+        said.err
+            .contains("end.safetensors is damaged: its BLAKE3 digest"),
+        "{}",
+        said.err
     );
 }
 

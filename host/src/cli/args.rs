@@ -17,8 +17,10 @@ use crate::strategy::Trust;
 use crate::strategy::guard::Limits;
 
 mod compare;
+mod export;
 
 pub use compare::{BarrierArgs, Between, CompareArgs, OverlapArgs, ReportArgs, TensorboardArgs};
+pub use export::{BenchExportArgs, ExportArgs, Format, ModelArgs};
 
 /// Trains networks and prunes them level by level with strategies that are plugins.
 #[derive(Parser, Debug)]
@@ -112,6 +114,10 @@ pub enum Command {
     Report(ReportArgs),
     /// Compare two runs seed by seed.
     Compare(CompareArgs),
+    /// Write a level's model for use elsewhere: safetensors, sparse rows or ONNX.
+    Export(ExportArgs),
+    /// Time a level's forward pass in full, without dead units, and in sparse rows.
+    BenchExport(BenchExportArgs),
     /// Look at plugins.
     #[command(subcommand)]
     Plugin(PluginCommand),

@@ -3,6 +3,7 @@
 mod args;
 mod assemble;
 mod barrier;
+mod bench_export;
 mod catalog;
 mod compare;
 mod data;
@@ -10,6 +11,7 @@ mod describe;
 mod disk;
 mod estimate;
 mod exit;
+mod export;
 mod locate;
 mod man;
 mod neuron;
@@ -51,6 +53,7 @@ pub(crate) fn seeds(text: &str) -> Result<Vec<u64>, String> {
 
 /// Parses the command line, does what it says and maps the result to an exit code.
 pub fn main() -> ExitCode {
+    crate::memory::keep_freed();
     let matches = program::command().get_matches();
     let args = match Args::from_arg_matches(&matches) {
         Ok(args) => args,
@@ -84,6 +87,8 @@ fn obey(args: &Args, bars: &MultiProgress) -> Result<Exit, Failure> {
         Command::Overlap(overlap) => overlap::overlap(overlap, output),
         Command::Barrier(barrier) => barrier::barrier(barrier, output),
         Command::Tensorboard(args) => tensorboard::tensorboard(args, output),
+        Command::Export(args) => export::export(args, output),
+        Command::BenchExport(args) => bench_export::bench(args, output),
         Command::Plugin(command) => plugin::plugin(command, output),
         Command::Data(command) => data::data(command, output, bars),
         Command::Completions { shell } => man::completions(*shell),

@@ -6,7 +6,7 @@ use super::{Augment, DATASETS, DataError, Dataset, Split};
 use crate::registry::{Options, find};
 
 /// What is known about a dataset: it was published, or the experiment file says it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Declared {
     /// Name in the experiment file.
     pub name: &'static str,
@@ -20,6 +20,17 @@ pub struct Declared {
     pub test: i64,
     /// Random changes of the training images that the options ask for.
     pub augment: Option<Augment>,
+    /// How bytes become the model's inputs; none for data that are no images.
+    pub pixels: Option<PixelStatistics>,
+}
+
+/// Mean and standard deviation of each channel on the scale 0 to 1; pixels are normalised by them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PixelStatistics {
+    /// Subtracted.
+    pub mean: Vec<f64>,
+    /// Divided by.
+    pub std: Vec<f64>,
 }
 
 /// What is known about the dataset called `name` with these options.
@@ -79,7 +90,12 @@ mod tests {
                 _ => json!({}),
             };
             let declared = declared(entry.name, options.as_object().unwrap());
-            assert_eq!(declared.unwrap().name, entry.name);
+            let declared = declared.unwrap();
+            assert_eq!(declared.name, entry.name);
+            let channels = declared.pixels.map(|it| [it.mean.len(), it.std.len()]);
+            let images =
+                (declared.input_shape.len() == 3).then(|| declared.input_shape[0] as usize);
+            assert_eq!(channels, images.map(|it| [it; 2]), "{}", entry.name);
         }
         let unknown = declared("cifar", &Options::new());
         assert!(matches!(unknown, Err(DataError::Unknown { .. })));

@@ -54,6 +54,7 @@ fn declared(options: &Options) -> Result<Declared, DataError> {
         train: options.samples as i64,
         test: options.samples as i64,
         augment: None,
+        pixels: None,
     })
 }
 

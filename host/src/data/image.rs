@@ -1,7 +1,10 @@
 //! What the image datasets have in common: their options and how bytes become a dataset.
 
 use super::augment::{Augment, MAX_CROP};
-use super::{DataContext, DataError, Dataset, Declared, Normalisation, Split, checksum, labels};
+use super::{
+    DataContext, DataError, Dataset, Declared, Normalisation, PixelStatistics, Split, checksum,
+    labels,
+};
 use crate::registry::{Options, parse};
 use plugin_api::schemars::{self, JsonSchema};
 use serde::{Deserialize, Serialize};
@@ -66,6 +69,10 @@ impl Images {
             train: self.train as i64,
             test: self.test as i64,
             augment: ImageOptions::read(self.name, options)?.augment,
+            pixels: Some(PixelStatistics {
+                mean: self.mean.to_vec(),
+                std: self.std.to_vec(),
+            }),
         })
     }
 

@@ -4,7 +4,8 @@ use super::crop::ResizedCrop;
 use super::image_files::{ImageFiles, Shared, View};
 use super::image_index::{Listing, list};
 use super::{
-    DataContext, DataError, Dataset, Declared, Definition, Inputs, Normalisation, Source, Split,
+    DataContext, DataError, Dataset, Declared, Definition, Inputs, Normalisation, PixelStatistics,
+    Source, Split,
 };
 use crate::registry::{Entry, Options, parse};
 use plugin_api::schemars::{self, JsonSchema, schema_for};
@@ -135,6 +136,10 @@ fn declared(options: &Options) -> Result<Declared, DataError> {
         train: expected.train.into(),
         test: expected.test.into(),
         augment: None,
+        pixels: Some(PixelStatistics {
+            mean: options.mean.to_vec(),
+            std: options.std.to_vec(),
+        }),
     })
 }
 

@@ -39,6 +39,7 @@ fn declared() -> Declared {
         train: 4000,
         test: 1000,
         augment: None,
+        pixels: None,
     }
 }
 

@@ -35,7 +35,7 @@ use tch::{Device, Kind, Tensor};
 
 pub use augment::Augment;
 pub use crop::ResizedCrop;
-pub use declared::{Declared, declared};
+pub use declared::{Declared, PixelStatistics, declared};
 pub use error::DataError;
 use fetch::Origin;
 use folder::Files;

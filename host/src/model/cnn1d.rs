@@ -8,7 +8,9 @@ use tch::Tensor;
 
 use super::dropout::Dropout;
 use super::parts::{Assembly, Convolution, Initialisation, Linear, Norm, Pass, parse, relu};
-use super::{Buffer, Build, Connections, InputSpec, Mode, ModelError, Network, Parameter};
+use super::{
+    Buffer, Build, Connections, Graph, InputSpec, Mode, ModelError, Network, Operation, Parameter,
+};
 use crate::registry::{Entry, Options};
 
 pub(super) const ENTRY: Entry<Build> = Entry {
@@ -103,6 +105,19 @@ impl Network for Cnn1d {
         }
         self.last.connect(&mut connections, at);
         connections
+    }
+
+    fn graph(&self) -> Option<Graph> {
+        let (mut graph, input) = Graph::of_input();
+        let mut at = graph.add(Operation::AddChannel(input));
+        for (conv, norm) in &self.blocks {
+            at = conv.describe(&self.assembly, &mut graph, at);
+            at = norm.describe(&self.assembly, &mut graph, at);
+            at = graph.add(Operation::Relu(at));
+        }
+        at = graph.add(Operation::Flatten(at));
+        self.last.describe(&self.assembly, &mut graph, at);
+        Some(graph)
     }
 
     fn forward(

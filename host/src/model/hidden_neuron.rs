@@ -10,7 +10,8 @@ use tch::Tensor;
 
 use super::parts::relu;
 use super::{
-    Buffer, Build, Connections, Init, InputSpec, Mode, ModelError, Network, Parameter, Role,
+    Buffer, Build, Connections, Graph, Init, InputSpec, Mode, ModelError, Network, Operation,
+    Parameter, Role,
 };
 use crate::registry::{self, Entry, Options};
 use crate::rng::{Moment, Purpose, Stream};
@@ -116,6 +117,19 @@ impl Network for HiddenNeuron {
         let hidden = connections.through(0, input);
         connections.through(1, hidden);
         connections
+    }
+
+    fn graph(&self) -> Option<Graph> {
+        let (mut graph, from) = Graph::of_input();
+        let linear = |layer: &str, from| Operation::Linear {
+            layer: layer.to_owned(),
+            bias: false,
+            from,
+        };
+        let hidden = graph.add(linear("fc1", from));
+        let open = graph.add(Operation::Relu(hidden));
+        graph.add(linear("fc2", open));
+        Some(graph)
     }
 
     fn forward(

@@ -9,7 +9,8 @@ use tch::Tensor;
 use super::dropout::Dropout;
 use super::parts::{Assembly, Initialisation, Linear, Norm, Pass, parse, relu};
 use super::{
-    Buffer, Build, Connections, InputSpec, Mode, ModelError, Network, Parameter, PerceptronLayer,
+    Buffer, Build, Connections, Graph, InputSpec, Mode, ModelError, Network, Operation, Parameter,
+    PerceptronLayer,
 };
 use crate::registry::{Entry, Options};
 
@@ -125,6 +126,20 @@ impl Network for Mlp {
         }
         self.last.connect(&mut connections, at);
         connections
+    }
+
+    fn graph(&self) -> Option<Graph> {
+        let (mut graph, input) = Graph::of_input();
+        let mut at = graph.add(Operation::Flatten(input));
+        for (linear, norm, _) in &self.hidden {
+            at = linear.describe(&self.assembly, &mut graph, at);
+            if let Some(norm) = norm {
+                at = norm.describe(&self.assembly, &mut graph, at);
+            }
+            at = graph.add(Operation::Relu(at));
+        }
+        self.last.describe(&self.assembly, &mut graph, at);
+        Some(graph)
     }
 
     fn lanes(&self) -> bool {

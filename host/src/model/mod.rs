@@ -10,6 +10,7 @@ use crate::rng::Stream;
 mod cnn1d;
 mod connections;
 mod dropout;
+mod graph;
 pub mod hidden_neuron;
 mod lenet;
 mod mlp;
@@ -21,9 +22,10 @@ mod vgg;
 pub use cnn1d::Cnn1dOptions;
 pub use connections::{Connections, Units};
 pub use dropout::StepKey;
+pub use graph::{Graph, Operation, Value};
 pub use lenet::LenetOptions;
 pub use mlp::MlpOptions;
-pub use parts::{Initialisation, NORM_MOMENTUM};
+pub use parts::{Initialisation, NORM_EPSILON, NORM_MOMENTUM};
 pub use resnet::{CifarResnetOptions, Resnet50Options, ResnetOptions, Stem};
 pub use vgg::VggOptions;
 
@@ -225,6 +227,11 @@ pub trait Network: Send + Sync {
     /// How weights connect the network's units, from input to output: decides which survivors are
     /// effective.
     fn connections(&self) -> Connections;
+
+    /// What the network computes in evaluation, for other programs; none if it does not say.
+    fn graph(&self) -> Option<Graph> {
+        None
+    }
 
     /// Whether several seeds can be trained as lanes of one computation.
     fn lanes(&self) -> bool {

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use super::{
-    Buffer, Connections, ConvolutionPlace, Init, InputSpec, Mode, ModelError, Parameter,
-    PerceptronLayer, Role, Units,
+    Buffer, Connections, ConvolutionPlace, Graph, Init, InputSpec, Mode, ModelError, Operation,
+    Parameter, PerceptronLayer, Role, Units, Value,
 };
 use crate::kernels::Taps;
 use crate::registry::{self, Options};
@@ -16,7 +16,7 @@ use crate::shim;
 /// PyTorch's default weight of a new batch in the running statistics.
 pub const NORM_MOMENTUM: f64 = 0.1;
 /// PyTorch's default addend to the variance.
-const NORM_EPSILON: f64 = 1e-5;
+pub const NORM_EPSILON: f64 = 1e-5;
 
 /// How the weights of linear and convolution layers start. Biases start uniform on
 /// ±1/√fan_in, batch norms as the identity, with either.
@@ -134,6 +134,13 @@ impl Assembly {
         (connections, input)
     }
 
+    /// The name of the layer that has this parameter, such as `fc1` for that called `fc1.weight`.
+    fn layer(&self, parameter: usize) -> String {
+        let name = &self.parameters[parameter].name;
+        let layer = name.rsplit_once('.').map_or(&name[..], |(layer, _)| layer);
+        layer.to_owned()
+    }
+
     /// Starts the scale of this batch norm at 0.
     pub(super) fn silence(&mut self, norm: &Norm) {
         self.parameters[norm.affine[0]].init = Init::Constant(0.0);
@@ -199,6 +206,15 @@ impl Linear {
         connections.through(self.weight, from)
     }
 
+    /// Its part in the description of what the network computes.
+    pub(super) fn describe(&self, assembly: &Assembly, graph: &mut Graph, from: Value) -> Value {
+        graph.add(Operation::Linear {
+            layer: assembly.layer(self.weight),
+            bias: true,
+            from,
+        })
+    }
+
     /// Itself as a layer of a perceptron, with the batch norm that follows.
     pub(super) fn described(&self, norm: Option<&Norm>) -> PerceptronLayer {
         PerceptronLayer {
@@ -239,6 +255,17 @@ impl Convolution {
     /// The channels that it makes of others.
     pub(super) fn connect(&self, connections: &mut Connections, from: Units) -> Units {
         connections.through(self.weight, from)
+    }
+
+    /// Its part in the description of what the network computes.
+    pub(super) fn describe(&self, assembly: &Assembly, graph: &mut Graph, from: Value) -> Value {
+        graph.add(Operation::Convolution {
+            layer: assembly.layer(self.weight),
+            bias: false,
+            stride: self.stride,
+            padding: self.padding,
+            from,
+        })
     }
 
     /// The same with this stride.
@@ -301,6 +328,14 @@ pub(super) struct Norm {
 }
 
 impl Norm {
+    /// Its part in the description of what the network computes.
+    pub(super) fn describe(&self, assembly: &Assembly, graph: &mut Graph, from: Value) -> Value {
+        graph.add(Operation::Norm {
+            layer: assembly.layer(self.affine[0]),
+            from,
+        })
+    }
+
     /// `[batch, features, ...]` to the same; with taps `[features, ..., batch]` to the same.
     pub(super) fn forward(&self, pass: Pass<'_>, input: &Tensor) -> Tensor {
         let affine = self.affine.map(|i| pass.parameters[i].shallow_clone());

@@ -3,7 +3,7 @@
 use tch::Tensor;
 
 use super::parts::{Assembly, Convolution, Norm, Pass, relu};
-use super::{Connections, ConvolutionPlace, Units};
+use super::{Connections, ConvolutionPlace, Graph, Operation, Units, Value};
 
 /// A kind of block.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +51,12 @@ impl Unit {
     /// Its part in the description of the network's connections.
     pub(super) fn connect(&self, connections: &mut Connections, from: Units) -> Units {
         self.convolution.connect(connections, from)
+    }
+
+    /// Its part in the description of what the network computes.
+    pub(super) fn describe(&self, assembly: &Assembly, graph: &mut Graph, from: Value) -> Value {
+        let convolved = self.convolution.describe(assembly, graph, from);
+        self.norm.describe(assembly, graph, convolved)
     }
 
     /// `[batch, in, height, width]` to `[batch, out, ...]`.
@@ -135,6 +141,22 @@ impl Block {
             None => input,
         };
         connections.sum(branch, shortcut)
+    }
+
+    /// Its part in the description of what the network computes.
+    pub(super) fn describe(&self, assembly: &Assembly, graph: &mut Graph, input: Value) -> Value {
+        let mut branch = input;
+        for unit in &self.first {
+            branch = unit.describe(assembly, graph, branch);
+            branch = graph.add(Operation::Relu(branch));
+        }
+        branch = self.last.describe(assembly, graph, branch);
+        let shortcut = match &self.projection {
+            Some(projection) => projection.describe(assembly, graph, input),
+            None => input,
+        };
+        let sum = graph.add(Operation::Sum([branch, shortcut]));
+        graph.add(Operation::Relu(sum))
     }
 
     /// `[batch, in, height, width]` to `[batch, out, ...]`.

@@ -10,7 +10,8 @@ use super::dropout::Dropout;
 use super::parts::{Assembly, Initialisation, Linear, Pass, image_channels, parse, relu};
 use super::residual::{BASIC, BOTTLENECK, Block, Kind, Unit};
 use super::{
-    Buffer, Build, Connections, ConvolutionPlace, InputSpec, Mode, ModelError, Network, Parameter,
+    Buffer, Build, Connections, ConvolutionPlace, Graph, InputSpec, Mode, ModelError, Network,
+    Operation, Parameter,
 };
 use crate::kernels::Taps;
 use crate::registry::{Entry, Options};
@@ -303,6 +304,26 @@ impl Network for Resnet {
         }
         self.last.connect(&mut connections, at);
         connections
+    }
+
+    fn graph(&self) -> Option<Graph> {
+        let (mut graph, input) = Graph::of_input();
+        let mut at = self.stem.describe(&self.assembly, &mut graph, input);
+        at = graph.add(Operation::Relu(at));
+        if self.pools {
+            at = graph.add(Operation::MaxPool {
+                kernel: 3,
+                stride: 2,
+                padding: 1,
+                from: at,
+            });
+        }
+        for block in &self.blocks {
+            at = block.describe(&self.assembly, &mut graph, at);
+        }
+        at = graph.add(Operation::Mean(at));
+        self.last.describe(&self.assembly, &mut graph, at);
+        Some(graph)
     }
 
     fn channels_last(&self) -> bool {

@@ -10,7 +10,9 @@ use super::dropout::Dropout;
 use super::parts::{
     Assembly, Convolution, Initialisation, Linear, Norm, Pass, image_channels, parse, relu,
 };
-use super::{Buffer, Build, Connections, InputSpec, Mode, ModelError, Network, Parameter};
+use super::{
+    Buffer, Build, Connections, Graph, InputSpec, Mode, ModelError, Network, Operation, Parameter,
+};
 use crate::registry::{Entry, Options};
 
 pub(super) const ENTRY: Entry<Build> = Entry {
@@ -110,6 +112,28 @@ impl Network for Vgg {
         }
         self.last.connect(&mut connections, at);
         connections
+    }
+
+    fn graph(&self) -> Option<Graph> {
+        let (mut graph, mut at) = Graph::of_input();
+        for (i, stage) in self.stages.iter().enumerate() {
+            if i > 0 {
+                at = graph.add(Operation::MaxPool {
+                    kernel: 2,
+                    stride: 2,
+                    padding: 0,
+                    from: at,
+                });
+            }
+            for (conv, norm) in stage {
+                at = conv.describe(&self.assembly, &mut graph, at);
+                at = norm.describe(&self.assembly, &mut graph, at);
+                at = graph.add(Operation::Relu(at));
+            }
+        }
+        at = graph.add(Operation::Mean(at));
+        self.last.describe(&self.assembly, &mut graph, at);
+        Some(graph)
     }
 
     fn channels_last(&self) -> bool {

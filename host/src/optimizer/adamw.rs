@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Buffers, Build, Optimizer};
 use crate::registry::{Entry, parse};
-use crate::shim::{self, AdamwStep, ShimError};
+use crate::shim::{self, AdamwStep, Pruning, ShimError};
 
 pub(super) const ENTRY: Entry<Build> = Entry {
     name: "adamw",
@@ -73,8 +73,10 @@ impl Optimizer for Adamw {
             &mut buffers.weights,
             &buffers.gradients,
             [exp_avg, exp_avg_sq],
-            &buffers.mask,
-            buffers.kept.as_ref(),
+            Pruning {
+                mask: &buffers.mask,
+                kept: buffers.kept.as_ref(),
+            },
             lr,
             steps,
             AdamwStep {

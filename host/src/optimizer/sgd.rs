@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Buffers, Build, Optimizer};
 use crate::registry::{Entry, parse};
-use crate::shim::{self, SgdStep, ShimError};
+use crate::shim::{self, Pruning, SgdStep, ShimError};
 
 pub(super) const ENTRY: Entry<Build> = Entry {
     name: "sgd",
@@ -70,8 +70,10 @@ impl Optimizer for Sgd {
             &mut buffers.weights,
             &buffers.gradients,
             buffers.state.first_mut(),
-            &buffers.mask,
-            buffers.kept.as_ref(),
+            Pruning {
+                mask: &buffers.mask,
+                kept: buffers.kept.as_ref(),
+            },
             lr,
             SgdStep {
                 momentum: self.0.momentum,

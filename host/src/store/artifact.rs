@@ -96,7 +96,9 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
         bytes: bytes.len(),
         source,
     };
-    let folder = path.parent().unwrap_or(Path::new("."));
+    // The parent of a bare name is the empty path, which no system call knows.
+    let parent = path.parent().filter(|it| !it.as_os_str().is_empty());
+    let folder = parent.unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(error)?;
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".tmp");

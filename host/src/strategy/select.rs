@@ -2,7 +2,8 @@
 //! first among equals.
 //!
 //! On the CPU by a histogram over the floats' bits: two passes find the threshold, a third writes
-//! the masks, and nothing is sorted. On other devices by one stable sort there.
+//! the masks, several threads share each, and nothing is sorted. On other devices by one stable sort
+//! there.
 
 use plugin_api::{Among, Counts, Layer};
 use tch::{Kind, Tensor};
@@ -160,76 +161,189 @@ fn key(score: f32) -> u32 {
     }
 }
 
+/// Candidates below which a second thread is not worth starting.
+const GRAIN: usize = 1 << 18;
+
+/// A piece of one layer: scores, eligibility and, once it is written, the mask.
+struct Piece<'a> {
+    layer: usize,
+    /// Index of the first element in its layer.
+    first: usize,
+    scores: &'a [f32],
+    eligible: &'a [f32],
+    mask: &'a mut [f32],
+}
+
+/// The layers cut into pieces for `threads` threads, each with about as many elements.
+fn cut<'a>(
+    slices: &[(&'a [f32], &'a [f32])],
+    masks: &'a mut [Vec<f32>],
+    threads: usize,
+) -> Vec<Vec<Piece<'a>>> {
+    let all: usize = slices.iter().map(|(scores, _)| scores.len()).sum();
+    let share = all.div_ceil(threads).max(1);
+    let mut shares: Vec<Vec<Piece<'a>>> = (0..threads).map(|_| Vec::new()).collect();
+    let mut at = 0;
+    for (layer, ((scores, eligible), mask)) in slices.iter().zip(masks).enumerate() {
+        let (mut first, mut rest) = (0, mask.as_mut_slice());
+        while first < scores.len() {
+            let len = (share - at % share).min(scores.len() - first);
+            let (mask, after) = rest.split_at_mut(len);
+            shares[at / share].push(Piece {
+                layer,
+                first,
+                scores: &scores[first..first + len],
+                eligible: &eligible[first..first + len],
+                mask,
+            });
+            (first, rest, at) = (first + len, after, at + len);
+        }
+    }
+    shares
+}
+
+/// What `work` makes of each share, on a thread of its own where there are several.
+fn each<'a, T: Send>(
+    shares: &mut [Vec<Piece<'a>>],
+    work: impl Fn(&mut [Piece<'a>]) -> T + Sync,
+) -> Vec<T> {
+    let (own, others) = match shares {
+        [] => return Vec::new(),
+        [own, others @ ..] => (own, others),
+    };
+    std::thread::scope(|scope| {
+        let work = &work;
+        let spawn = |share| scope.spawn(move || work(share));
+        let others: Vec<_> = others
+            .iter_mut()
+            .map(|share: &mut Vec<Piece<'a>>| spawn(share.as_mut_slice()))
+            .collect();
+        let mut made = vec![work(own)];
+        made.extend(others.into_iter().map(|it| match it.join() {
+            Ok(it) => it,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }));
+        made
+    })
+}
+
+/// How many candidates have each value of some 16 bits of their keys.
+type Histogram = Vec<u32>;
+
+fn add(histograms: &[Histogram]) -> Vec<u64> {
+    let mut sum = vec![0; 1 << 16];
+    for histogram in histograms {
+        for (sum, &count) in sum.iter_mut().zip(histogram) {
+            *sum += u64::from(count);
+        }
+    }
+    sum
+}
+
 fn choose_on_cpu(
     candidates: &[Candidates<'_>],
     slices: &[(&[f32], &[f32])],
     total: u64,
 ) -> Result<Vec<Tensor>, SelectError> {
-    let mut high = vec![0u64; 1 << 16];
-    let mut available = 0;
-    for (candidate, (scores, eligible)) in candidates.iter().zip(slices) {
+    let mut masks: Vec<Vec<f32>> = slices.iter().map(|(it, _)| vec![0.0; it.len()]).collect();
+    let all: usize = masks.iter().map(Vec::len).sum();
+    let threads = (all / GRAIN).clamp(1, tch::get_num_threads().max(1) as usize);
+    let mut shares = cut(slices, &mut masks, threads);
+    let counted = each(&mut shares, |share| {
+        let mut bins: Histogram = vec![0; 1 << 16];
         let mut nan = None;
-        for (index, (&score, &eligible)) in scores.iter().zip(*eligible).enumerate() {
-            if eligible != 0.0 {
-                high[(key(score) >> 16) as usize] += 1;
-                available += 1;
-                if score.is_nan() {
-                    nan.get_or_insert(index);
+        for piece in share {
+            let pairs = piece.scores.iter().zip(piece.eligible);
+            for (index, (&score, &eligible)) in pairs.enumerate() {
+                if eligible != 0.0 {
+                    bins[(key(score) >> 16) as usize] += 1;
+                    if score.is_nan() {
+                        nan.get_or_insert((piece.layer, piece.first + index));
+                    }
                 }
             }
         }
-        if let Some(index) = nan {
-            return Err(SelectError::NotANumber {
-                layer: candidate.layer.name.clone(),
-                index,
-            });
-        }
+        (bins, nan)
+    });
+    if let Some((layer, index)) = counted.iter().find_map(|(_, nan)| *nan) {
+        return Err(SelectError::NotANumber {
+            layer: candidates[layer].layer.name.clone(),
+            index,
+        });
     }
+    let bins: Vec<Histogram> = counted.into_iter().map(|(bins, _)| bins).collect();
+    let high = add(&bins);
+    let available = high.iter().sum();
     if total > available {
         return Err(too_few(candidates, total, available));
     }
-    let (threshold, mut ties) = threshold(slices, &high, total);
-    let masks = slices
-        .iter()
-        .zip(candidates)
-        .map(|((scores, eligible), candidate)| {
-            let mask: Vec<f32> = scores
-                .iter()
-                .zip(*eligible)
-                .map(|(&score, &eligible)| {
-                    let key = u64::from(key(score));
-                    let kept =
-                        eligible != 0.0 && (key > threshold || (key == threshold && ties > 0));
-                    if kept && key == threshold {
-                        ties -= 1;
-                    }
-                    f32::from(u8::from(kept))
-                })
-                .collect();
-            Tensor::from_slice(&mask).view(candidate.layer.shape.as_slice())
+    if let Some(Threshold {
+        key: least,
+        ties,
+        of,
+    }) = threshold(&mut shares, &high, total)
+    {
+        each(&mut shares, |share| {
+            for piece in share {
+                let pairs = piece.scores.iter().zip(piece.eligible);
+                for (mask, (&score, &eligible)) in piece.mask.iter_mut().zip(pairs) {
+                    let kept = eligible != 0.0 && key(score) >= least;
+                    *mask = f32::from(u8::from(kept));
+                }
+            }
         });
-    Ok(masks.collect())
-}
-
-/// The smallest key that is chosen, and how many candidates with exactly this key are. For a total
-/// of 0 it is larger than every key.
-fn threshold(slices: &[(&[f32], &[f32])], high: &[u64], total: u64) -> (u64, u64) {
-    let Some((upper, left)) = descend(high, total) else {
-        return (u64::MAX, 0);
-    };
-    let mut low = vec![0u64; 1 << 16];
-    for (scores, eligible) in slices {
-        for (&score, &eligible) in scores.iter().zip(*eligible) {
-            let key = key(score);
-            if eligible != 0.0 && (key >> 16) as usize == upper {
-                low[(key & 0xffff) as usize] += 1;
+        let mut surplus = of - ties;
+        // The last of those that are equal to the threshold are too many.
+        for piece in shares.iter_mut().flatten().rev() {
+            if surplus == 0 {
+                break;
+            }
+            for (mask, &score) in piece.mask.iter_mut().zip(piece.scores).rev() {
+                if surplus > 0 && *mask != 0.0 && key(score) == least {
+                    *mask = 0.0;
+                    surplus -= 1;
+                }
             }
         }
     }
-    match descend(&low, left) {
-        Some((lower, ties)) => (((upper as u64) << 16) | lower as u64, ties),
-        None => (u64::MAX, 0),
-    }
+    drop(shares);
+    let tensor = |(mask, candidate): (&Vec<f32>, &Candidates<'_>)| {
+        Tensor::from_slice(mask).view(candidate.layer.shape.as_slice())
+    };
+    Ok(masks.iter().zip(candidates).map(tensor).collect())
+}
+
+/// The smallest key that is chosen.
+struct Threshold {
+    key: u32,
+    /// How many candidates with exactly this key are chosen.
+    ties: u64,
+    /// How many there are.
+    of: u64,
+}
+
+/// The threshold; none where nothing is chosen.
+fn threshold(shares: &mut [Vec<Piece<'_>>], high: &[u64], total: u64) -> Option<Threshold> {
+    let (upper, left) = descend(high, total)?;
+    let bins = each(shares, |share| {
+        let mut bins: Histogram = vec![0; 1 << 16];
+        for piece in share {
+            for (&score, &eligible) in piece.scores.iter().zip(piece.eligible) {
+                let key = key(score);
+                if (key >> 16) as usize == upper && eligible != 0.0 {
+                    bins[(key & 0xffff) as usize] += 1;
+                }
+            }
+        }
+        bins
+    });
+    let low = add(&bins);
+    let (lower, ties) = descend(&low, left)?;
+    Some(Threshold {
+        key: ((upper as u32) << 16) | lower as u32,
+        ties,
+        of: low[lower],
+    })
 }
 
 /// The bin in which the `total`-th largest lies, and how many of that bin are needed.

@@ -38,6 +38,7 @@ fn run() -> Result<(), BenchError> {
     let settings = Settings::from_environment()?;
     // Before any thread exists: threads and children inherit both.
     affinity::pin(settings.threads)?;
+    host::memory::keep_freed();
     host::cli::spin::sleep_soon(settings.threads);
     tch::set_num_threads(settings.threads as i32);
     match settings.task.clone() {

@@ -21,15 +21,10 @@ pub fn python(settings: &Settings, script: &str) -> Command {
         .env("BENCH_THREADS", settings.threads.to_string())
         // Processes that compile ahead would stay, and wait, beside the measurements.
         .env("TORCHINDUCTOR_COMPILE_THREADS", "1")
-        // The host asks MKL for results that do not depend on memory addresses; users of PyTorch do not.
-        .env_remove("MKL_CBWR");
-    command
-}
-
-/// A command of a whole script, which runs alone: even its idle threads wait as they do by default.
-pub fn script(settings: &Settings, script: &str) -> Command {
-    let mut command = python(settings, script);
-    command.env_remove("GOMP_SPINCOUNT");
+        // The host asks MKL for results that do not depend on memory addresses, and its idle threads
+        // sleep soon; users of PyTorch do neither.
+        .env_remove("MKL_CBWR")
+        .env_remove("GOMP_SPINCOUNT");
     command
 }
 

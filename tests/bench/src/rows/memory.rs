@@ -8,7 +8,7 @@ use crate::bench::Bench;
 use crate::error::BenchError;
 use crate::measure::{Measured, Side, Whole, in_turn};
 use crate::ours::{Data, Stepping, Work, random_masks};
-use crate::peer::script as python_script;
+use crate::peer::python;
 use crate::results::Unit;
 use crate::settings::Settings;
 
@@ -54,7 +54,7 @@ fn measure(bench: &mut Bench, model: &'static str, steps: u64) -> Result<Measure
     let mut sides: Vec<Box<dyn Side>> = vec![Box::new(Whole::new("host", ours))];
     for name in ["eager", "eager-cl"] {
         let theirs = || {
-            let mut command = python_script(&settings, "peer.py");
+            let mut command = python(&settings, "peer.py");
             size(command.args(["--memory", name, &task, &steps]))
         };
         sides.push(Box::new(Whole::new(name, theirs)));

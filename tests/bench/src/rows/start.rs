@@ -10,7 +10,7 @@ use super::{FILES, Row};
 use crate::bench::Bench;
 use crate::error::BenchError;
 use crate::measure::{Measured, Side, Whole, in_turn};
-use crate::peer::script as python_script;
+use crate::peer::python;
 use crate::results::Unit;
 use crate::settings::root;
 
@@ -45,7 +45,7 @@ pub(super) fn rows() -> Vec<Row> {
 fn version(bench: &mut Bench) -> Result<Measured, BenchError> {
     let settings = &bench.settings;
     let ours = || time(host(settings).arg("--version"));
-    let theirs = || time(python_script(settings, "import_torch.py").arg(""));
+    let theirs = || time(python(settings, "import_torch.py").arg(""));
     let sides: Vec<Box<dyn Side>> = vec![
         Box::new(Whole::new("host", ours)),
         Box::new(Whole::new("import torch", theirs)),

@@ -13,7 +13,7 @@ use crate::error::BenchError;
 use crate::files;
 use crate::measure::{Measured, Side, Whole, in_turn};
 use crate::ours::{BATCH, Data, SPARSE_BELOW, has_sparse_kernels};
-use crate::peer::script as python_script;
+use crate::peer::python;
 use crate::results::Unit;
 use crate::settings::Settings;
 
@@ -145,7 +145,7 @@ fn measure(
     for &(name, script) in scripts {
         let theirs = || {
             files::empty(&out)?;
-            time(python_script(settings, script).arg(run.task(&out).to_string()))
+            time(python(settings, script).arg(run.task(&out).to_string()))
         };
         sides.push(Box::new(Whole::new(name, theirs)));
     }

@@ -1,0 +1,85 @@
+//! Arguments of the commands that export a level's model.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, ValueHint};
+
+use super::{positive, threads};
+
+/// Which model.
+#[derive(ClapArgs, Debug)]
+pub struct ModelArgs {
+    /// The run's folder, or its name among the runs.
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub run: PathBuf,
+    /// The level at whose end the model stands; the last that is finished if not given.
+    #[arg(long, value_name = "N")]
+    pub level: Option<u64>,
+    /// The seed; the first that finished the level if not given.
+    #[arg(long, value_name = "SEED")]
+    pub seed: Option<u64>,
+    /// Folder in which runs are kept.
+    #[arg(long, value_name = "DIR", default_value = "runs", value_hint = ValueHint::DirPath)]
+    pub runs: PathBuf,
+}
+
+/// Which model to export, and how.
+#[derive(ClapArgs, Debug)]
+pub struct ExportArgs {
+    /// Which.
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// What to write.
+    #[arg(long, value_enum)]
+    pub format: Format,
+    /// The file; RUN-seed-S-level-L in this folder, with the format's ending, if not given.
+    #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub out: Option<PathBuf>,
+    /// Leave out units that nothing reads or that read nothing: layers get smaller, outputs stay.
+    #[arg(long)]
+    pub compact: bool,
+    /// Make batch norms part of the layers before them (onnx).
+    #[arg(long)]
+    pub fold: bool,
+    /// Let the model take bytes, 0 to 255, and normalise them itself (onnx).
+    #[arg(long)]
+    pub normalise: bool,
+}
+
+/// A form in which other programs read a model.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Weights in full, zeros too, under PyTorch's names.
+    Safetensors,
+    /// The same file format, with pruned weights in compressed sparse rows.
+    Csr,
+    /// Operations and weights, for ONNX runtimes.
+    Onnx,
+}
+
+/// Which model to time, and how.
+#[derive(ClapArgs, Debug)]
+pub struct BenchExportArgs {
+    /// Which.
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Samples of a forward pass.
+    #[arg(
+        long, value_name = "N,...", value_delimiter = ',', default_values_t = [1, 128],
+        value_parser = clap::value_parser!(i64).range(1..=1_000_000),
+    )]
+    pub batch: Vec<i64>,
+    /// Seconds to time each variant with each batch.
+    #[arg(long, value_name = "SECONDS", default_value_t = 2.0, value_parser = positive)]
+    pub seconds: f64,
+    /// Threads to compute with; the cores of this machine if not given.
+    #[arg(long, value_name = "N")]
+    pub threads: Option<std::num::NonZeroU16>,
+}
+
+impl BenchExportArgs {
+    /// Threads to compute with.
+    pub fn threads(&self) -> usize {
+        threads(self.threads)
+    }
+}

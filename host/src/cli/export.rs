@@ -1,0 +1,141 @@
+//! `host export`.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::args::{ExportArgs, Format, ModelArgs, Output};
+use super::exit::{Exit, Failure};
+use super::{locate, stdout};
+use crate::data::PixelStatistics;
+use crate::export::{self, Compacted, ExportError, Model, Source};
+use crate::statistics::StatisticsError;
+use crate::store::{self, RunDir};
+
+/// Writes a level's model in a form that other programs read.
+///
+/// # Errors
+/// What is no run or no finished level, a damaged file, options that the format does not have.
+pub fn export(args: &ExportArgs, output: &Output) -> Result<Exit, Failure> {
+    for (given, option) in [(args.fold, "--fold"), (args.normalise, "--normalise")] {
+        if given && args.format != Format::Onnx {
+            return Err(Failure::bad_input(format!(
+                "{option} changes what is computed, which only an ONNX file says: leave it out or use --format onnx"
+            )));
+        }
+    }
+    let run = RunDir::new(locate::find(&args.model.run, &args.model.runs)?);
+    let mut source = read(&run, &args.model)?;
+    let path = target(args, &run, &source)?;
+    let compacted = match args.compact {
+        true => export::compact(&mut source.model),
+        false => Vec::new(),
+    };
+    let pixels = pixels(args, &source).map_err(failed)?;
+    if args.fold {
+        export::fold(&mut source.model);
+    }
+    let (bytes, left) = encode(args.format, &source.model, pixels.as_ref());
+    store::write(&path, &bytes).map_err(|error| Failure::new(Exit::Failed, error))?;
+    if output.json {
+        stdout::line(json!({
+            "event": "exported", "file": path, "bytes": bytes.len(), "run": run.path(),
+            "seed": source.seed, "level": source.level, "density": source.density(),
+            "compact": compacted, "left_dense": left,
+        }))?;
+        return Ok(Exit::Success);
+    }
+    let mut lines = vec![format!(
+        "{}: level {} of seed {}, {} of {} weights, {} bytes",
+        path.display(),
+        source.level,
+        source.seed,
+        source.survivors,
+        source.weights,
+        bytes.len()
+    )];
+    let smaller = |it: &&Compacted| it.kept < it.units;
+    lines.extend(compacted.iter().filter(smaller).map(removed));
+    if args.compact && lines.len() == 1 {
+        lines.push("no unit is dead".to_owned());
+    }
+    if !left.is_empty() {
+        let layers = left.join(", ");
+        lines.push(format!(
+            "in full, because sparse rows are no smaller: {layers}"
+        ));
+    }
+    stdout::line(lines.join("\n"))?;
+    Ok(Exit::Success)
+}
+
+/// The model that the arguments name.
+///
+/// # Errors
+/// What is no finished level, a file that cannot be read.
+pub fn read(run: &RunDir, args: &ModelArgs) -> Result<Source, Failure> {
+    export::read(run, args.seed, args.level).map_err(failed)
+}
+
+fn failed(error: ExportError) -> Failure {
+    let exit = match error {
+        ExportError::Store(_) | ExportError::Statistics(StatisticsError::Store(_)) => Exit::Failed,
+        _ => Exit::BadInput,
+    };
+    Failure::new(exit, error)
+}
+
+fn encode(
+    format: Format,
+    model: &Model,
+    pixels: Option<&PixelStatistics>,
+) -> (Vec<u8>, Vec<String>) {
+    match format {
+        Format::Safetensors => (export::dense(model), Vec::new()),
+        Format::Csr => export::csr(model),
+        Format::Onnx => (export::onnx(model, pixels), Vec::new()),
+    }
+}
+
+/// How the file normalises bytes, if it does.
+fn pixels(args: &ExportArgs, source: &Source) -> Result<Option<PixelStatistics>, ExportError> {
+    match (args.normalise, &source.data.pixels) {
+        (false, _) => Ok(None),
+        (true, Some(pixels)) => Ok(Some(pixels.clone())),
+        (true, None) => Err(ExportError::NoPixels(source.data.name.to_owned())),
+    }
+}
+
+/// Where the file goes: never into the run, whose files it could take the place of.
+fn target(args: &ExportArgs, run: &RunDir, source: &Source) -> Result<PathBuf, Failure> {
+    let ending = match args.format {
+        Format::Safetensors => "safetensors",
+        Format::Csr => "csr.safetensors",
+        Format::Onnx => "onnx",
+    };
+    let (seed, level) = (source.seed, source.level);
+    let name = format!("{}-seed-{seed}-level-{level:02}.{ending}", run.name());
+    let path = args.out.clone().unwrap_or_else(|| PathBuf::from(name));
+    if path.is_dir() {
+        return Err(Failure::bad_input(format!(
+            "{} is a folder: name a file with -o",
+            path.display()
+        )));
+    }
+    let real = |path: &Path| path.canonicalize().ok();
+    // The nearest folder that is there: the others are made.
+    let folder = std::path::absolute(&path).ok();
+    let folder = folder.and_then(|it| it.ancestors().skip(1).find_map(real));
+    match (folder, real(run.path())) {
+        (Some(folder), Some(own)) if folder.starts_with(&own) => {
+            let run = run.path().to_owned();
+            Err(failed(ExportError::InRun { path, run }))
+        }
+        _ => Ok(path),
+    }
+}
+
+fn removed(compacted: &Compacted) -> String {
+    let Compacted { layer, units, kept } = compacted;
+    format!("{layer}: {kept} of {units} units are left")
+}

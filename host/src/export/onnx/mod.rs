@@ -1,0 +1,270 @@
+//! A model as ONNX.
+
+mod message;
+#[cfg(test)]
+mod tests;
+
+use prost::Message;
+
+use super::Model;
+use super::safetensors::values;
+use crate::data::PixelStatistics;
+use crate::model::{NORM_EPSILON, Operation, Value};
+use message::{
+    Attribute, Dimension, Graph, Node, OperatorSet, Property, Shape, Tensor, TensorType, Type,
+    ValueInfo,
+};
+
+/// Version of the operators.
+const OPSET: i64 = 17;
+/// Version of the format in which those were published.
+const IR_VERSION: i64 = 8;
+/// Name of what is fed.
+const INPUT: &str = "input";
+/// Name of what comes out.
+const OUTPUT: &str = "logits";
+/// Name of the dimension that is open.
+const BATCH: &str = "batch";
+
+/// The bytes of an ONNX file with a model's operations and tensors. With `pixels` its input is bytes,
+/// which it normalises itself.
+///
+/// # Shapes
+/// `input`: `[batch, ...input_shape]`, f32, or u8 with `pixels`; `logits`: `[batch, outputs]`, f32.
+pub fn onnx(model: &Model, pixels: Option<&PixelStatistics>) -> Vec<u8> {
+    let mut writer = Writer::default();
+    let first = match pixels {
+        Some(pixels) => writer.normalise(pixels),
+        None => INPUT.to_owned(),
+    };
+    let mut names: Vec<(Value, String)> = Vec::new();
+    for (value, operation) in model.graph.operations() {
+        let reads: Vec<String> = (operation.reads().iter())
+            .filter_map(|from| names.iter().find(|(value, _)| value == from))
+            .map(|(_, name)| name.clone())
+            .collect();
+        let is_last = value == model.graph.output();
+        let name = match operation {
+            Operation::Input => first.clone(),
+            operation => writer.operation(model, operation, reads, is_last),
+        };
+        names.push((value, name));
+    }
+    let tensors = (model.tensors.iter()).map(|(name, it)| tensor(name, it.size(), &values(it)));
+    writer.graph.initializer.splice(0..0, tensors);
+    let kind = if pixels.is_some() {
+        Tensor::UINT8
+    } else {
+        Tensor::FLOAT
+    };
+    let graph = Graph {
+        name: model.metadata.get("model").cloned().unwrap_or_default(),
+        input: vec![batch_of(INPUT, kind, &model.input_shape)],
+        output: vec![batch_of(OUTPUT, Tensor::FLOAT, &[model.outputs])],
+        ..writer.graph
+    };
+    let property = |(key, value): (&String, &String)| Property {
+        key: key.clone(),
+        value: value.clone(),
+    };
+    let message = message::Model {
+        ir_version: IR_VERSION,
+        producer_name: "rewind".to_owned(),
+        producer_version: env!("CARGO_PKG_VERSION").to_owned(),
+        graph: Some(graph),
+        opset_import: vec![OperatorSet {
+            domain: String::new(),
+            version: OPSET,
+        }],
+        metadata_props: model.metadata.iter().map(property).collect(),
+    };
+    message.encode_to_vec()
+}
+
+/// Collects operations and what they need to know besides the model's tensors.
+#[derive(Default)]
+struct Writer {
+    graph: Graph,
+}
+
+impl Writer {
+    /// Bytes to the network's inputs, as one product and one sum a channel.
+    fn normalise(&mut self, PixelStatistics { mean, std }: &PixelStatistics) -> String {
+        let shape = vec![1, mean.len() as i64, 1, 1];
+        let pairs = || mean.iter().zip(std);
+        let scale: Vec<f32> = pairs().map(|(_, s)| (1.0 / (255.0 * s)) as f32).collect();
+        let shift: Vec<f32> = pairs().map(|(m, s)| (-m / s) as f32).collect();
+        for (name, values) in [("pixels.scale", scale), ("pixels.shift", shift)] {
+            self.graph
+                .initializer
+                .push(tensor(name, shape.clone(), &values));
+        }
+        let to_float = vec![Attribute::int("to", i64::from(Tensor::FLOAT))];
+        let pixels = self.node("Cast", "pixels", &[INPUT], to_float);
+        let scaled = self.node("Mul", "pixels.scaled", &[&pixels, "pixels.scale"], vec![]);
+        self.node(
+            "Add",
+            "pixels.normalised",
+            &[&scaled, "pixels.shift"],
+            vec![],
+        )
+    }
+
+    /// Adds what one operation of a model is in ONNX; the name of what it makes.
+    fn operation(
+        &mut self,
+        model: &Model,
+        operation: &Operation,
+        mut reads: Vec<String>,
+        is_last: bool,
+    ) -> String {
+        let number = self.graph.node.len();
+        let numbered = |what: &str| match is_last {
+            true => OUTPUT.to_owned(),
+            false => format!("{what}.{number}"),
+        };
+        let named = |layer: &str| match is_last {
+            true => OUTPUT.to_owned(),
+            false => format!("{layer}.output"),
+        };
+        let mut own = |layer: &str, parts: &[&str]| {
+            reads.extend(parts.iter().map(|part| format!("{layer}.{part}")));
+        };
+        let (operator, name, attributes) = match operation {
+            Operation::Input => return INPUT.to_owned(),
+            Operation::AddChannel(_) => {
+                let axes = "add_channel.axes";
+                self.graph.initializer.push(Tensor {
+                    dims: vec![1],
+                    data_type: Tensor::INT64,
+                    name: axes.to_owned(),
+                    raw_data: 1i64.to_le_bytes().to_vec(),
+                });
+                reads.push(axes.to_owned());
+                ("Unsqueeze", numbered("add_channel"), vec![])
+            }
+            Operation::Flatten(_) => ("Flatten", numbered("flatten"), flat()),
+            Operation::Relu(_) => ("Relu", numbered("relu"), vec![]),
+            Operation::Sum(_) => ("Add", numbered("sum"), vec![]),
+            Operation::Mean(_) => {
+                let pooled = format!("mean.{number}");
+                let reads: Vec<&str> = reads.iter().map(String::as_str).collect();
+                let pooled = self.node("GlobalAveragePool", &pooled, &reads, vec![]);
+                let name = if is_last {
+                    OUTPUT.to_owned()
+                } else {
+                    format!("flatten.{number}")
+                };
+                return self.node("Flatten", &name, &[&pooled], flat());
+            }
+            Operation::MaxPool {
+                kernel,
+                stride,
+                padding,
+                ..
+            } => {
+                let attributes = window([*kernel; 2].to_vec(), *stride, *padding);
+                ("MaxPool", numbered("max_pool"), attributes)
+            }
+            Operation::Linear { layer, bias, .. } => {
+                own(
+                    layer,
+                    if *bias {
+                        &["weight", "bias"]
+                    } else {
+                        &["weight"]
+                    },
+                );
+                ("Gemm", named(layer), vec![Attribute::int("transB", 1)])
+            }
+            Operation::Convolution {
+                layer,
+                bias,
+                stride,
+                padding,
+                ..
+            } => {
+                own(
+                    layer,
+                    if *bias {
+                        &["weight", "bias"]
+                    } else {
+                        &["weight"]
+                    },
+                );
+                let kernel = model.tensors[&format!("{layer}.weight")].size()[2..].to_vec();
+                ("Conv", named(layer), window(kernel, *stride, *padding))
+            }
+            Operation::Norm { layer, .. } => {
+                own(layer, &["weight", "bias", "running_mean", "running_var"]);
+                let epsilon = Attribute::float("epsilon", NORM_EPSILON as f32);
+                ("BatchNormalization", named(layer), vec![epsilon])
+            }
+        };
+        let reads: Vec<&str> = reads.iter().map(String::as_str).collect();
+        self.node(operator, &name, &reads, attributes)
+    }
+
+    /// Adds an operation with one result, whose name is its own.
+    fn node(
+        &mut self,
+        operator: &str,
+        name: &str,
+        reads: &[&str],
+        attribute: Vec<Attribute>,
+    ) -> String {
+        self.graph.node.push(Node {
+            input: reads.iter().map(|&it| it.to_owned()).collect(),
+            output: vec![name.to_owned()],
+            name: name.to_owned(),
+            op_type: operator.to_owned(),
+            attribute,
+        });
+        name.to_owned()
+    }
+}
+
+/// Everything but the batch in one dimension.
+fn flat() -> Vec<Attribute> {
+    vec![Attribute::int("axis", 1)]
+}
+
+fn window(kernel: Vec<i64>, stride: i64, padding: i64) -> Vec<Attribute> {
+    let dimensions = kernel.len();
+    vec![
+        Attribute::ints("kernel_shape", kernel),
+        Attribute::ints("strides", vec![stride; dimensions]),
+        Attribute::ints("pads", vec![padding; 2 * dimensions]),
+    ]
+}
+
+fn tensor(name: &str, dims: Vec<i64>, values: &[f32]) -> Tensor {
+    Tensor {
+        dims,
+        data_type: Tensor::FLOAT,
+        name: name.to_owned(),
+        raw_data: values.iter().flat_map(|it| it.to_le_bytes()).collect(),
+    }
+}
+
+/// A batch of any size.
+fn batch_of(name: &str, elem_type: i32, shape: &[i64]) -> ValueInfo {
+    let batch = Dimension {
+        dim_param: Some(BATCH.to_owned()),
+        ..Dimension::default()
+    };
+    let size = |&size: &i64| Dimension {
+        dim_value: Some(size),
+        ..Dimension::default()
+    };
+    let dim = std::iter::once(batch).chain(shape.iter().map(size));
+    ValueInfo {
+        name: name.to_owned(),
+        r#type: Some(Type {
+            tensor_type: Some(TensorType {
+                elem_type,
+                shape: Some(Shape { dim: dim.collect() }),
+            }),
+        }),
+    }
+}

@@ -1,0 +1,205 @@
+//! What a network computes in evaluation, operation by operation: what other programs need to be told.
+
+/// A value of a graph, by the place of the operation that makes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Value(usize);
+
+/// The operations of a network from its input on, each after those whose values it reads; the last
+/// one's value is the output.
+///
+/// A layer is named as its parameters are without their last part: `fc1` has `fc1.weight`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Graph {
+    operations: Vec<Operation>,
+}
+
+/// One operation, with the value that it reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// The network's input: `[batch, features]` or `[batch, channels, height, width]`.
+    Input,
+    /// `[batch, features]` to `[batch, 1, features]`.
+    AddChannel(Value),
+    /// `[batch, ...]` to `[batch, features]`, row-major.
+    Flatten(Value),
+    /// `[batch, in]` to `[batch, out]` by `weight` `[out, in]`.
+    Linear {
+        /// Name of the layer.
+        layer: String,
+        /// Whether it has `bias` `[out]`.
+        bias: bool,
+        /// What it reads.
+        from: Value,
+    },
+    /// `[batch, in, ...]` to `[batch, out, ...]` by `weight` `[out, in, ...kernel]`.
+    Convolution {
+        /// Name of the layer.
+        layer: String,
+        /// Whether it has `bias` `[out]`.
+        bias: bool,
+        /// Stride in each dimension.
+        stride: i64,
+        /// Zeros around the input, on each side.
+        padding: i64,
+        /// What it reads.
+        from: Value,
+    },
+    /// `[batch, features, ...]` to the same by `weight`, `bias`, `running_mean` and `running_var`
+    /// `[features]`; [`NORM_EPSILON`](super::NORM_EPSILON) is added to the variance.
+    Norm {
+        /// Name of the batch norm.
+        layer: String,
+        /// What it reads.
+        from: Value,
+    },
+    /// The greater one of each value and 0.
+    Relu(Value),
+    /// `[batch, channels, height, width]` to the greatest value in each window, rounded downwards in
+    /// number.
+    MaxPool {
+        /// Height and width of a window.
+        kernel: i64,
+        /// From a window to the next.
+        stride: i64,
+        /// Pixels around the input that no window chooses.
+        padding: i64,
+        /// What it reads.
+        from: Value,
+    },
+    /// `[batch, channels, height, width]` to the means over the image, `[batch, channels]`.
+    Mean(Value),
+    /// The sum of two values of the same shape.
+    Sum([Value; 2]),
+}
+
+impl Graph {
+    /// A graph that only has its input.
+    pub fn of_input() -> (Self, Value) {
+        let operations = vec![Operation::Input];
+        (Self { operations }, Value(0))
+    }
+
+    /// Adds an operation on values of this graph, which becomes the output.
+    pub fn add(&mut self, operation: Operation) -> Value {
+        self.operations.push(operation);
+        Value(self.operations.len() - 1)
+    }
+
+    /// The operations, each with the value that it makes.
+    pub fn operations(&self) -> impl Iterator<Item = (Value, &Operation)> {
+        let places = (0..self.operations.len()).map(Value);
+        places.zip(&self.operations)
+    }
+
+    /// The operation that makes a value.
+    pub fn operation(&self, value: Value) -> &Operation {
+        &self.operations[value.0]
+    }
+
+    /// The operation that alone reads a value; none if there are several, or if it is the output.
+    pub fn reader(&self, value: Value) -> Option<Value> {
+        let mut readers = (self.operations()).filter(|(_, it)| it.reads().contains(&value));
+        let first = readers.next().map(|(reader, _)| reader);
+        first.filter(|_| readers.next().is_none())
+    }
+
+    /// The value that is the output.
+    pub fn output(&self) -> Value {
+        Value(self.operations.len() - 1)
+    }
+}
+
+impl Operation {
+    /// The values that it reads.
+    pub fn reads(&self) -> Vec<Value> {
+        match self {
+            Self::Input => Vec::new(),
+            Self::Sum(both) => both.to_vec(),
+            Self::AddChannel(from)
+            | Self::Flatten(from)
+            | Self::Relu(from)
+            | Self::Mean(from)
+            | Self::Linear { from, .. }
+            | Self::Convolution { from, .. }
+            | Self::Norm { from, .. }
+            | Self::MaxPool { from, .. } => vec![*from],
+        }
+    }
+
+    /// The same operation on other values.
+    pub fn map(&self, mut to: impl FnMut(Value) -> Value) -> Self {
+        let mut own = self.clone();
+        match &mut own {
+            Self::Input => {}
+            Self::Sum(both) => both.iter_mut().for_each(|from| *from = to(*from)),
+            Self::AddChannel(from)
+            | Self::Flatten(from)
+            | Self::Relu(from)
+            | Self::Mean(from)
+            | Self::Linear { from, .. }
+            | Self::Convolution { from, .. }
+            | Self::Norm { from, .. }
+            | Self::MaxPool { from, .. } => *from = to(*from),
+        }
+        own
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::model::{Connections, InputSpec, MODELS, Network};
+
+    /// What a graph says of the connections, which networks also say themselves.
+    fn connections(graph: &Graph, network: &dyn Network) -> Connections {
+        let parameters = network.parameters();
+        let mut connections = Connections::default();
+        let mut units = Vec::new();
+        for (_, operation) in graph.operations() {
+            let own = match operation {
+                Operation::Input => connections.input(parameters[0].shape[1]),
+                Operation::Linear { layer, from, .. }
+                | Operation::Convolution { layer, from, .. } => {
+                    let weight = format!("{layer}.weight");
+                    let place = parameters.iter().position(|it| it.name == weight).unwrap();
+                    connections.through(place, units[from.0])
+                }
+                Operation::Sum([one, other]) => connections.sum(units[one.0], units[other.0]),
+                other => units[other.reads()[0].0],
+            };
+            units.push(own);
+        }
+        connections
+    }
+
+    #[test]
+    fn every_model_describes_the_connections_that_it_has() {
+        for entry in MODELS {
+            let (shape, classes) = match entry.name {
+                "cnn1d" => (vec![40], 10),
+                "hidden-neuron" => (vec![40], 1),
+                _ => (vec![3, 32, 32], 10),
+            };
+            let spec = InputSpec { shape, classes };
+            let network = (entry.build)(json!({}).as_object().unwrap(), &spec).unwrap();
+            let graph = network.graph().unwrap();
+            let own = network.connections();
+            assert_eq!(connections(&graph, &*network), own, "{}", entry.name);
+        }
+    }
+
+    #[test]
+    fn a_value_has_a_reader_if_exactly_one_operation_reads_it() {
+        let (mut graph, input) = Graph::of_input();
+        let one = graph.add(Operation::Relu(input));
+        let other = graph.add(Operation::Flatten(one));
+        let sum = graph.add(Operation::Sum([one, other]));
+        assert_eq!(graph.reader(input), Some(one));
+        assert_eq!(graph.reader(one), None);
+        assert_eq!(graph.reader(other), Some(sum));
+        assert_eq!(graph.reader(sum), None);
+        assert_eq!(graph.output(), sum);
+    }
+}
