@@ -42,8 +42,13 @@ impl Levels<'_> {
             1 => "",
             _ => ", run fewer seeds at a time (--seeds)",
         };
+        // A strategy that asked for more than there is is named: it may be its fault.
+        let what = match &error {
+            RunError::Strategy { .. } => &text,
+            _ => &shortage,
+        };
         let reason = format!(
-            "{shortage}; make memory free{fewer} or raise the limit, then run the same command again: it goes \
+            "{what}; make memory free{fewer} or raise the limit, then run the same command again: it goes \
              on from the last checkpoint"
         );
         for &index in group {

@@ -68,6 +68,16 @@ pub fn elements(tensor: &Tensor) -> Option<&[f32]> {
     Some(unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast::<f32>(), tensor.numel()) })
 }
 
+/// The elements of a contiguous f32 tensor on the CPU that nobody else refers to, to be written.
+pub fn elements_mut(tensor: &mut Tensor) -> Option<&mut [f32]> {
+    let len = elements(tensor)?.len();
+    if len == 0 {
+        return Some(&mut []);
+    }
+    // SAFETY: see `elements`; the exclusive handle is the only way to the memory, by the caller's promise.
+    Some(unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast::<f32>(), len) })
+}
+
 /// libtorch's message without its backtrace.
 pub fn message(error: &TchError) -> String {
     let text = error.to_string();

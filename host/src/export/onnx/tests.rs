@@ -119,7 +119,7 @@ fn check_structure(model: &message::Model, batch: &ValueInfo) {
     }
     known.remove(OUTPUT);
     assert_eq!(known, read, "everything is read but the output");
-    assert_eq!(graph.input, std::slice::from_ref(&batch));
+    assert_eq!(graph.input, std::slice::from_ref(batch));
     let first = &graph.output[0]
         .r#type
         .as_ref()

@@ -1,14 +1,14 @@
 //! Exact selection: masks with exactly so many ones, at the weights of highest score, lower index
 //! first among equals.
 //!
-//! On the CPU by a histogram over the floats' bits: two passes find the threshold, a third writes
-//! the masks, several threads share each, and nothing is sorted. On other devices by one stable sort
-//! there.
+//! On the CPU nothing is sorted: see `on_cpu`. On other devices by one stable sort there.
 
 use plugin_api::{Among, Counts, Layer};
 use tch::{Kind, Tensor};
 
 use super::tensor::elements;
+
+mod on_cpu;
 
 /// Why nothing could be selected.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -141,224 +141,7 @@ impl<'a> Candidates<'a> {
 
 /// Chooses `total` among all candidates together.
 fn choose(candidates: &[Candidates<'_>], total: u64) -> Result<Vec<Tensor>, SelectError> {
-    let slices: Option<Vec<(&[f32], &[f32])>> = candidates
-        .iter()
-        .map(|candidate| Some((elements(&candidate.scores)?, elements(&candidate.eligible)?)))
-        .collect();
-    match slices {
-        Some(slices) => choose_on_cpu(candidates, &slices, total),
-        None => choose_on_device(candidates, total),
-    }
-}
-
-/// A number with the order of the float's: larger floats have larger keys, -0 and 0 the same.
-fn key(score: f32) -> u32 {
-    let bits = (score + 0.0).to_bits();
-    if bits >> 31 == 1 {
-        !bits
-    } else {
-        bits | 0x8000_0000
-    }
-}
-
-/// Candidates below which a second thread is not worth starting.
-const GRAIN: usize = 1 << 18;
-
-/// A piece of one layer: scores, eligibility and, once it is written, the mask.
-struct Piece<'a> {
-    layer: usize,
-    /// Index of the first element in its layer.
-    first: usize,
-    scores: &'a [f32],
-    eligible: &'a [f32],
-    mask: &'a mut [f32],
-}
-
-/// The layers cut into pieces for `threads` threads, each with about as many elements.
-fn cut<'a>(
-    slices: &[(&'a [f32], &'a [f32])],
-    masks: &'a mut [Vec<f32>],
-    threads: usize,
-) -> Vec<Vec<Piece<'a>>> {
-    let all: usize = slices.iter().map(|(scores, _)| scores.len()).sum();
-    let share = all.div_ceil(threads).max(1);
-    let mut shares: Vec<Vec<Piece<'a>>> = (0..threads).map(|_| Vec::new()).collect();
-    let mut at = 0;
-    for (layer, ((scores, eligible), mask)) in slices.iter().zip(masks).enumerate() {
-        let (mut first, mut rest) = (0, mask.as_mut_slice());
-        while first < scores.len() {
-            let len = (share - at % share).min(scores.len() - first);
-            let (mask, after) = rest.split_at_mut(len);
-            shares[at / share].push(Piece {
-                layer,
-                first,
-                scores: &scores[first..first + len],
-                eligible: &eligible[first..first + len],
-                mask,
-            });
-            (first, rest, at) = (first + len, after, at + len);
-        }
-    }
-    shares
-}
-
-/// What `work` makes of each share, on a thread of its own where there are several.
-fn each<'a, T: Send>(
-    shares: &mut [Vec<Piece<'a>>],
-    work: impl Fn(&mut [Piece<'a>]) -> T + Sync,
-) -> Vec<T> {
-    let (own, others) = match shares {
-        [] => return Vec::new(),
-        [own, others @ ..] => (own, others),
-    };
-    std::thread::scope(|scope| {
-        let work = &work;
-        let spawn = |share| scope.spawn(move || work(share));
-        let others: Vec<_> = others
-            .iter_mut()
-            .map(|share: &mut Vec<Piece<'a>>| spawn(share.as_mut_slice()))
-            .collect();
-        let mut made = vec![work(own)];
-        made.extend(others.into_iter().map(|it| match it.join() {
-            Ok(it) => it,
-            Err(panic) => std::panic::resume_unwind(panic),
-        }));
-        made
-    })
-}
-
-/// How many candidates have each value of some 16 bits of their keys.
-type Histogram = Vec<u32>;
-
-fn add(histograms: &[Histogram]) -> Vec<u64> {
-    let mut sum = vec![0; 1 << 16];
-    for histogram in histograms {
-        for (sum, &count) in sum.iter_mut().zip(histogram) {
-            *sum += u64::from(count);
-        }
-    }
-    sum
-}
-
-fn choose_on_cpu(
-    candidates: &[Candidates<'_>],
-    slices: &[(&[f32], &[f32])],
-    total: u64,
-) -> Result<Vec<Tensor>, SelectError> {
-    let mut masks: Vec<Vec<f32>> = slices.iter().map(|(it, _)| vec![0.0; it.len()]).collect();
-    let all: usize = masks.iter().map(Vec::len).sum();
-    let threads = (all / GRAIN).clamp(1, tch::get_num_threads().max(1) as usize);
-    let mut shares = cut(slices, &mut masks, threads);
-    let counted = each(&mut shares, |share| {
-        let mut bins: Histogram = vec![0; 1 << 16];
-        let mut nan = None;
-        for piece in share {
-            let pairs = piece.scores.iter().zip(piece.eligible);
-            for (index, (&score, &eligible)) in pairs.enumerate() {
-                if eligible != 0.0 {
-                    bins[(key(score) >> 16) as usize] += 1;
-                    if score.is_nan() {
-                        nan.get_or_insert((piece.layer, piece.first + index));
-                    }
-                }
-            }
-        }
-        (bins, nan)
-    });
-    if let Some((layer, index)) = counted.iter().find_map(|(_, nan)| *nan) {
-        return Err(SelectError::NotANumber {
-            layer: candidates[layer].layer.name.clone(),
-            index,
-        });
-    }
-    let bins: Vec<Histogram> = counted.into_iter().map(|(bins, _)| bins).collect();
-    let high = add(&bins);
-    let available = high.iter().sum();
-    if total > available {
-        return Err(too_few(candidates, total, available));
-    }
-    if let Some(Threshold {
-        key: least,
-        ties,
-        of,
-    }) = threshold(&mut shares, &high, total)
-    {
-        each(&mut shares, |share| {
-            for piece in share {
-                let pairs = piece.scores.iter().zip(piece.eligible);
-                for (mask, (&score, &eligible)) in piece.mask.iter_mut().zip(pairs) {
-                    let kept = eligible != 0.0 && key(score) >= least;
-                    *mask = f32::from(u8::from(kept));
-                }
-            }
-        });
-        let mut surplus = of - ties;
-        // The last of those that are equal to the threshold are too many.
-        for piece in shares.iter_mut().flatten().rev() {
-            if surplus == 0 {
-                break;
-            }
-            for (mask, &score) in piece.mask.iter_mut().zip(piece.scores).rev() {
-                if surplus > 0 && *mask != 0.0 && key(score) == least {
-                    *mask = 0.0;
-                    surplus -= 1;
-                }
-            }
-        }
-    }
-    drop(shares);
-    let tensor = |(mask, candidate): (&Vec<f32>, &Candidates<'_>)| {
-        Tensor::from_slice(mask).view(candidate.layer.shape.as_slice())
-    };
-    Ok(masks.iter().zip(candidates).map(tensor).collect())
-}
-
-/// The smallest key that is chosen.
-struct Threshold {
-    key: u32,
-    /// How many candidates with exactly this key are chosen.
-    ties: u64,
-    /// How many there are.
-    of: u64,
-}
-
-/// The threshold; none where nothing is chosen.
-fn threshold(shares: &mut [Vec<Piece<'_>>], high: &[u64], total: u64) -> Option<Threshold> {
-    let (upper, left) = descend(high, total)?;
-    let bins = each(shares, |share| {
-        let mut bins: Histogram = vec![0; 1 << 16];
-        for piece in share {
-            for (&score, &eligible) in piece.scores.iter().zip(piece.eligible) {
-                let key = key(score);
-                if (key >> 16) as usize == upper && eligible != 0.0 {
-                    bins[(key & 0xffff) as usize] += 1;
-                }
-            }
-        }
-        bins
-    });
-    let low = add(&bins);
-    let (lower, ties) = descend(&low, left)?;
-    Some(Threshold {
-        key: ((upper as u32) << 16) | lower as u32,
-        ties,
-        of: low[lower],
-    })
-}
-
-/// The bin in which the `total`-th largest lies, and how many of that bin are needed.
-fn descend(bins: &[u64], total: u64) -> Option<(usize, u64)> {
-    let mut left = total;
-    for (bin, &count) in bins.iter().enumerate().rev() {
-        if left == 0 {
-            return None;
-        }
-        if count >= left {
-            return Some((bin, left));
-        }
-        left -= count;
-    }
-    None
+    on_cpu::choose(candidates, total).unwrap_or_else(|| choose_on_device(candidates, total))
 }
 
 fn choose_on_device(candidates: &[Candidates<'_>], total: u64) -> Result<Vec<Tensor>, SelectError> {
@@ -422,6 +205,7 @@ pub fn survivors(masks: &[Tensor]) -> Vec<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rng::{Moment, Purpose, Stream};
     use plugin_api::LayerKind;
     use proptest::prelude::*;
 
@@ -496,6 +280,66 @@ mod tests {
             let candidates: Vec<_> = layers.iter().zip(&score_tensors).zip(&mask_tensors)
                 .map(|((l, s), m)| Candidates::new(l, s, m, Among::Survivors)).collect();
             prop_assert_eq!(flat(&choose_on_device(&candidates, total as u64).unwrap()), expected);
+        }
+    }
+
+    /// Enough of them for a sample to say where the threshold is.
+    #[test]
+    fn of_many_scores_it_chooses_what_a_plain_sort_chooses_too() {
+        let layers = layers(&[90_000, 1, 250_003]);
+        let all = 340_004;
+        let mut stream = Stream::new(3, Purpose::Strategy("scores"), Moment::default());
+        type Draw = fn(&mut Stream, usize) -> f32;
+        let draws: [Draw; 6] = [
+            |stream, _| stream.normal(),
+            |stream, _| stream.normal().abs(),
+            // Ties everywhere, at two values, and among zeros of both signs.
+            |stream, _| (stream.normal() * 4.0).round(),
+            |stream, _| f32::from(u8::from(stream.uniform() < 0.3)),
+            |stream, at| {
+                if at % 2 == 0 {
+                    0.0
+                } else {
+                    stream.normal().min(-0.0)
+                }
+            },
+            // In order, so that a sample of every n-th sees each.
+            |_, at| at as f32,
+        ];
+        for (kind, draw) in draws.into_iter().enumerate() {
+            let scores: Vec<f32> = (0..all).map(|at| draw(&mut stream, at)).collect();
+            let eligible: Vec<bool> = (0..all).map(|_| stream.uniform() < 0.8).collect();
+            let mask: Vec<f32> = eligible.iter().map(|&b| f32::from(u8::from(b))).collect();
+            let available = eligible.iter().filter(|&&b| b).count();
+            let (scores_of, masks_of) = (tensors(&layers, &scores), tensors(&layers, &mask));
+            let among = |total: usize| {
+                let counts = Counts::Total(total as u64);
+                select(&layers, &scores_of, &masks_of, Among::Survivors, &counts)
+            };
+            for total in [
+                0,
+                1,
+                available / 50,
+                available / 2,
+                available * 4 / 5,
+                available,
+            ] {
+                let expected = sorted_reference(&scores, &eligible, total);
+                assert!(flat(&among(total).unwrap()) == expected, "{kind}, {total}");
+            }
+            assert!(matches!(
+                among(available + 1),
+                Err(SelectError::TooFew { .. })
+            ));
+            let mut broken = scores.clone();
+            let at = eligible.iter().rposition(|&it| it).unwrap();
+            broken[at] = f32::NAN;
+            let counts = Counts::Total(5);
+            let broken = tensors(&layers, &broken);
+            let error = select(&layers, &broken, &masks_of, Among::Survivors, &counts);
+            let index = at - 90_001;
+            let layer = "fc2.weight".to_owned();
+            assert_eq!(error.unwrap_err(), SelectError::NotANumber { layer, index });
         }
     }
 
