@@ -370,15 +370,14 @@ template <typename Body> double seconds(const Body &body) {
   return least;
 }
 
-// Runs `body` for every lane, each on one thread where there are lanes enough.
+// Runs `body` for every lane: as many as can be shared out evenly on a thread each, which then wait for
+// nobody, and all threads together on each that is left.
 template <typename Body> void each_lane(int64_t lanes, const Body &body) {
-  const int64_t threads = at::get_num_threads();
-  if (threads > 1 && lanes >= threads && (lanes % threads == 0 || lanes >= 2 * threads))
-    at::parallel_for(0, lanes, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t lane = begin; lane < end; ++lane) body(lane);
-    });
-  else
-    for (int64_t lane = 0; lane < lanes; ++lane) body(lane);
+  const int64_t threads = at::get_num_threads(), even = threads > 1 ? lanes / threads * threads : 0;
+  at::parallel_for(0, even, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t lane = begin; lane < end; ++lane) body(lane);
+  });
+  for (int64_t lane = even; lane < lanes; ++lane) body(lane);
 }
 
 } // namespace
