@@ -91,6 +91,19 @@ impl Graph {
         places.zip(&self.operations)
     }
 
+    /// The convolutions: their names, strides and paddings.
+    pub fn convolutions(&self) -> impl Iterator<Item = (&str, i64, i64)> {
+        self.operations.iter().filter_map(|it| match it {
+            Operation::Convolution {
+                layer,
+                stride,
+                padding,
+                ..
+            } => Some((layer.as_str(), *stride, *padding)),
+            _ => None,
+        })
+    }
+
     /// The operation that makes a value.
     pub fn operation(&self, value: Value) -> &Operation {
         &self.operations[value.0]

@@ -10,7 +10,6 @@ use super::dropout::Dropout;
 use super::parts::{Assembly, Initialisation, Linear, Norm, Pass, parse, relu};
 use super::{
     Buffer, Build, Connections, Graph, InputSpec, Mode, ModelError, Network, Operation, Parameter,
-    PerceptronLayer,
 };
 use crate::registry::{Entry, Options};
 
@@ -144,12 +143,6 @@ impl Network for Mlp {
 
     fn lanes(&self) -> bool {
         true
-    }
-
-    fn perceptron(&self) -> Option<Vec<PerceptronLayer>> {
-        let hidden = self.hidden.iter();
-        let layers = hidden.map(|(linear, norm, _)| linear.described(norm.as_ref()));
-        Some(layers.chain([self.last.described(None)]).collect())
     }
 
     fn drops_out(&self) -> bool {

@@ -189,28 +189,6 @@ pub enum Mode<'a> {
     Eval,
 }
 
-/// One linear layer of a perceptron: positions of its parameters and buffers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PerceptronLayer {
-    /// The weight, `[out, in]`.
-    pub weight: usize,
-    /// The bias, `[out]`.
-    pub bias: usize,
-    /// Scale and shift of the batch norm that follows, and its running mean and variance, if there is one.
-    pub norm: Option<([usize; 2], [usize; 2])>,
-}
-
-/// One two-dimensional convolution: the position of its weight, its stride and its padding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ConvolutionPlace {
-    /// The weight, `[out, in, height, width]`.
-    pub weight: usize,
-    /// Pixels between what neighbouring outputs read.
-    pub stride: i64,
-    /// Zeros around the image.
-    pub padding: i64,
-}
-
 /// A network. It owns no tensor: the trainer hands it the parameters of every lane as views of one flat buffer.
 ///
 /// # Lanes
@@ -238,16 +216,9 @@ pub trait Network: Send + Sync {
         false
     }
 
-    /// The layers, if this network is nothing but linear layers of the flattened input, each but the
-    /// last followed by its batch norm, if it has one, a ReLU and, in training, dropout. Without
-    /// dropout the trainer then needs no autograd.
-    fn perceptron(&self) -> Option<Vec<PerceptronLayer>> {
-        None
-    }
-
-    /// Every convolution, if [`forward_at_survivors`](Network::forward_at_survivors) exists.
-    fn convolutions(&self) -> Option<Vec<ConvolutionPlace>> {
-        None
+    /// Whether [`forward_at_survivors`](Network::forward_at_survivors) exists.
+    fn computes_at_survivors(&self) -> bool {
+        false
     }
 
     /// The logits, with every convolution computed at its surviving weights; activations in between
@@ -258,7 +229,7 @@ pub trait Network: Send + Sync {
     /// As [`forward`](Network::forward); `taps`: one for each convolution's weight, none elsewhere.
     ///
     /// # Panics
-    /// As [`forward`](Network::forward), and for networks without [`convolutions`](Network::convolutions).
+    /// As [`forward`](Network::forward), and for networks without [`computes_at_survivors`](Network::computes_at_survivors).
     fn forward_at_survivors(
         &self,
         _parameters: &[Tensor],
@@ -270,7 +241,7 @@ pub trait Network: Send + Sync {
         unimplemented!("this network is computed with all its weights")
     }
 
-    /// Whether a perceptron has dropout.
+    /// Whether activations are dropped in training.
     fn drops_out(&self) -> bool {
         false
     }

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use super::{
-    Buffer, Connections, ConvolutionPlace, Graph, Init, InputSpec, Mode, ModelError, Operation,
-    Parameter, PerceptronLayer, Role, Units, Value,
+    Buffer, Connections, Graph, Init, InputSpec, Mode, ModelError, Operation, Parameter, Role,
+    Units, Value,
 };
 use crate::kernels::Taps;
 use crate::registry::{self, Options};
@@ -215,15 +215,6 @@ impl Linear {
         })
     }
 
-    /// Itself as a layer of a perceptron, with the batch norm that follows.
-    pub(super) fn described(&self, norm: Option<&Norm>) -> PerceptronLayer {
-        PerceptronLayer {
-            weight: self.weight,
-            bias: self.bias,
-            norm: norm.map(|norm| (norm.affine, norm.running)),
-        }
-    }
-
     /// `[batch, in]` to `[batch, out]`.
     pub(super) fn forward(&self, pass: Pass<'_>, input: &Tensor) -> Tensor {
         let Pass { parameters, .. } = pass;
@@ -271,15 +262,6 @@ impl Convolution {
     /// The same with this stride.
     pub(super) fn stride(self, stride: i64) -> Self {
         Self { stride, ..self }
-    }
-
-    /// Its place, stride and padding.
-    pub(super) fn place(&self) -> ConvolutionPlace {
-        ConvolutionPlace {
-            weight: self.weight,
-            stride: self.stride,
-            padding: self.padding,
-        }
     }
 
     /// `[batch, in, ...]` to `[batch, out, ...]`; with taps `[in, ..., batch]` to `[out, ..., batch]`.

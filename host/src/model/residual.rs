@@ -3,7 +3,7 @@
 use tch::Tensor;
 
 use super::parts::{Assembly, Convolution, Norm, Pass, relu};
-use super::{Connections, ConvolutionPlace, Graph, Operation, Units, Value};
+use super::{Connections, Graph, Operation, Units, Value};
 
 /// A kind of block.
 #[derive(Clone, Copy, Debug)]
@@ -41,11 +41,6 @@ impl Unit {
     /// The two in this order.
     pub(super) fn new(convolution: Convolution, norm: Norm) -> Self {
         Self { convolution, norm }
-    }
-
-    /// The convolution's place, stride and padding.
-    pub(super) fn place(&self) -> ConvolutionPlace {
-        self.convolution.place()
     }
 
     /// Its part in the description of the network's connections.
@@ -115,14 +110,6 @@ impl Block {
             last,
             projection,
         }
-    }
-
-    /// Everything with weights.
-    pub(super) fn units(&self) -> impl Iterator<Item = &Unit> {
-        self.first
-            .iter()
-            .chain([&self.last])
-            .chain(&self.projection)
     }
 
     /// The batch norm at the end of the residual branch.

@@ -10,8 +10,7 @@ use super::dropout::Dropout;
 use super::parts::{Assembly, Initialisation, Linear, Pass, image_channels, parse, relu};
 use super::residual::{BASIC, BOTTLENECK, Block, Kind, Unit};
 use super::{
-    Buffer, Build, Connections, ConvolutionPlace, Graph, InputSpec, Mode, ModelError, Network,
-    Operation, Parameter,
+    Buffer, Build, Connections, Graph, InputSpec, Mode, ModelError, Network, Operation, Parameter,
 };
 use crate::kernels::Taps;
 use crate::registry::{Entry, Options};
@@ -330,10 +329,8 @@ impl Network for Resnet {
         true
     }
 
-    fn convolutions(&self) -> Option<Vec<ConvolutionPlace>> {
-        let blocks = self.blocks.iter().flat_map(Block::units);
-        let places = [&self.stem].into_iter().chain(blocks).map(Unit::place);
-        (!self.pools).then(|| places.collect())
+    fn computes_at_survivors(&self) -> bool {
+        !self.pools
     }
 
     fn forward_at_survivors(

@@ -7,7 +7,7 @@ use super::{Layout, On, TrainError, Trainer};
 use crate::data::{Dataset, Split};
 use crate::experiment::{Precision, TrainLoss};
 use crate::kernels::{Lanes, Layer, Loss, Norm, Perceptron, Rows, Samples, Survivors, break_even};
-use crate::model::Network;
+use crate::model::{Network, Operation};
 use crate::shim::ShimError;
 
 /// Density from which on a layer is computed dense without measuring what is faster.
@@ -36,25 +36,8 @@ impl Plan {
         if device != Device::Cpu || precision != Precision::Fp32 {
             return None;
         }
-        let described = network.perceptron()?;
-        let parameters = network.parameters();
-        let layer = |layer: &crate::model::PerceptronLayer| {
-            let shape = &parameters[layer.weight].shape;
-            Layer {
-                inputs: shape[1],
-                outputs: shape[0],
-                weight: layout.offset(layer.weight),
-                bias: layout.offset(layer.bias),
-                norm: layer.norm.map(|(affine, running)| Norm {
-                    weight: layout.offset(affine[0]),
-                    bias: layout.offset(affine[1]),
-                    mean: running[0],
-                    variance: running[1],
-                }),
-            }
-        };
         Some(Self {
-            layers: described.iter().map(layer).collect(),
+            layers: layers(network, layout)?,
             table: data.train.byte_table(data.input_shape[0]),
             trains: !network.drops_out(),
             sparse: true,
@@ -86,6 +69,59 @@ impl Plan {
             rows,
         })
     }
+}
+
+/// The layers of a network that is nothing but linear layers of the flattened input, each but the last
+/// followed by a batch norm, or none, and a ReLU.
+fn layers(network: &dyn Network, layout: &Layout) -> Option<Vec<Layer>> {
+    let parameter = |layer: &str, part: &str| {
+        let name = format!("{layer}.{part}");
+        network.parameters().iter().position(|it| it.name == name)
+    };
+    let place = |layer: &str, part: &str| Some(layout.offset(parameter(layer, part)?));
+    let statistic = |layer: &str, part: &str| {
+        let name = format!("{layer}.{part}");
+        network.buffers().iter().position(|it| it.name == name)
+    };
+    let graph = network.graph()?;
+    let mut layers: Vec<Layer> = Vec::new();
+    let (mut before, mut at) = (&Operation::Input, None);
+    for (value, operation) in graph.operations() {
+        if operation.reads().into_iter().next() != at {
+            return None;
+        }
+        match (before, operation) {
+            (_, Operation::Input) | (Operation::Input, Operation::Flatten(_)) => {}
+            (
+                Operation::Input | Operation::Flatten(_) | Operation::Relu(_),
+                Operation::Linear {
+                    layer, bias: true, ..
+                },
+            ) => {
+                let shape = &network.parameters()[parameter(layer, "weight")?].shape;
+                layers.push(Layer {
+                    inputs: shape[1],
+                    outputs: shape[0],
+                    weight: place(layer, "weight")?,
+                    bias: place(layer, "bias")?,
+                    norm: None,
+                });
+            }
+            (Operation::Linear { .. }, Operation::Norm { layer, .. }) => {
+                layers.last_mut()?.norm = Some(Norm {
+                    weight: place(layer, "weight")?,
+                    bias: place(layer, "bias")?,
+                    mean: statistic(layer, "running_mean")?,
+                    variance: statistic(layer, "running_var")?,
+                });
+            }
+            (Operation::Linear { .. } | Operation::Norm { .. }, Operation::Relu(_)) => {}
+            _ => return None,
+        }
+        (before, at) = (operation, Some(value));
+    }
+    let ends_linear = matches!(before, Operation::Linear { .. });
+    (ends_linear && network.lanes()).then_some(layers)
 }
 
 /// What a session of a perceptron keeps from step to step.

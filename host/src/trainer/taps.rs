@@ -20,7 +20,10 @@ impl Trainer {
         {
             return Ok(None);
         }
-        let Some(convolutions) = self.network.convolutions() else {
+        if !self.network.computes_at_survivors() {
+            return Ok(None);
+        }
+        let Some(graph) = self.network.graph() else {
             return Ok(None);
         };
         let kept = |view: &Tensor| view.count_nonzero(None).int64_value(&[]);
@@ -32,10 +35,12 @@ impl Trainer {
         }
         let views = self.layout.lane(flat);
         let mut taps: Vec<Option<Taps>> = views.iter().map(|_| None).collect();
-        for convolution in convolutions {
-            let mask = views[convolution.weight].ne(0.0).to_kind(Kind::Float);
-            let (stride, padding) = (convolution.stride, convolution.padding);
-            taps[convolution.weight] = Some(Taps::of(&mask, stride, padding)?);
+        for (layer, stride, padding) in graph.convolutions() {
+            let name = format!("{layer}.weight");
+            if let Some(at) = self.layout.parameters().position(|it| it.name == name) {
+                let mask = views[at].ne(0.0).to_kind(Kind::Float);
+                taps[at] = Some(Taps::of(&mask, stride, padding)?);
+            }
         }
         Ok(Some(taps))
     }
