@@ -6,4 +6,4 @@ mod work;
 
 pub use mask::random_masks;
 pub use stepping::Stepping;
-pub use work::{BATCH, Data, SPARSE_BELOW, Work, has_sparse_kernels};
+pub use work::{BATCH, Data, Work};

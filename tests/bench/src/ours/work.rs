@@ -16,9 +16,6 @@ use crate::settings::root;
 /// Samples of a batch.
 pub const BATCH: u64 = 128;
 
-/// Layers below this density use sparse kernels in rows about sparse training, in a host that has them.
-pub const SPARSE_BELOW: f64 = 0.2;
-
 /// More epochs than are ever trained here.
 const ENDLESS: u64 = 1_000_000;
 
@@ -44,7 +41,7 @@ pub struct Work {
     pub data: Data,
     /// Whether products are computed in bfloat16.
     pub bf16: bool,
-    /// Whether sparse layers use sparse kernels, where the host has them.
+    /// Whether convolutions are computed at their survivors.
     pub sparse: bool,
     /// Share of the weights that masks keep.
     pub density: f64,
@@ -103,28 +100,14 @@ impl Work {
     }
 
     fn train(&self) -> Result<Train, serde_json::Error> {
-        let sparse = self.sparse.then_some(SPARSE_BELOW);
-        table(self.lr(), self.bf16, sparse)
-            .or_else(|error| sparse.map_or(Err(error), |_| table(self.lr(), self.bf16, None)))
+        let optimizer =
+            json!({"name": "sgd", "lr": self.lr(), "momentum": 0.9, "weight_decay": 5e-4});
+        serde_json::from_value(json!({
+            "epochs": ENDLESS, "batch_size": BATCH, "optimizer": optimizer,
+            "precision": if self.bf16 { "bf16" } else { "fp32" },
+            "sparse_below": if self.sparse { 1.0 } else { 0.0 },
+        }))
     }
-}
-
-/// Whether the host knows sparse kernels.
-pub fn has_sparse_kernels() -> bool {
-    table(0.1, false, Some(SPARSE_BELOW)).is_ok()
-}
-
-/// The `[train]` table.
-fn table(lr: f64, bf16: bool, sparse_below: Option<f64>) -> Result<Train, serde_json::Error> {
-    let optimizer = json!({"name": "sgd", "lr": lr, "momentum": 0.9, "weight_decay": 5e-4});
-    let mut train = json!({
-        "epochs": ENDLESS, "batch_size": BATCH, "optimizer": optimizer,
-        "precision": if bf16 { "bf16" } else { "fp32" },
-    });
-    if let Some(density) = sparse_below {
-        train["sparse_below"] = json!(density);
-    }
-    serde_json::from_value(train)
 }
 
 impl Data {

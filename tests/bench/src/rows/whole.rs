@@ -12,7 +12,7 @@ use crate::bench::Bench;
 use crate::error::BenchError;
 use crate::files;
 use crate::measure::{Measured, Side, Whole, in_turn};
-use crate::ours::{BATCH, Data, SPARSE_BELOW, has_sparse_kernels};
+use crate::ours::{BATCH, Data};
 use crate::peer::python;
 use crate::results::Unit;
 use crate::settings::Settings;
@@ -95,9 +95,6 @@ impl Run {
         let mut train = String::new();
         if self.tests_epochs {
             train += "evaluate_every = \"1ep\"\n";
-        }
-        if has_sparse_kernels() {
-            train += &format!("sparse_below = {SPARSE_BELOW}\n");
         }
         format!(
             "name = \"{name}\"\nseeds = {:?}\n\n[data]\n{data}\n\n\
