@@ -52,7 +52,7 @@ impl Draw {
 /// How many kills an experiment has to stand: `ATTACK_KILLS`, else a few.
 pub fn kills() -> usize {
     let asked = std::env::var("ATTACK_KILLS").ok();
-    asked.and_then(|text| text.parse().ok()).unwrap_or(4)
+    asked.and_then(|text| text.parse().ok()).unwrap_or(2)
 }
 
 /// The uninterrupted run that all are compared with.

@@ -55,7 +55,7 @@ fn large(name: &'static str) -> Experiment {
 
 fn limits() -> usize {
     let asked = std::env::var("ATTACK_FAULTS").ok();
-    asked.and_then(|text| text.parse().ok()).unwrap_or(2)
+    asked.and_then(|text| text.parse().ok()).unwrap_or(1)
 }
 
 fn stands_every_limit(name: &'static str) {
