@@ -224,7 +224,12 @@ impl Perceptron {
         // SAFETY: the layers are as `Raw::new` checked.
         let room = unsafe { rewind_perceptron_room(raw.layers.as_ptr(), depth, raw.samples.count) };
         let room = room as usize * raw.lanes as usize;
-        if self.memory.len() < room {
+        if let Some(more) = room.checked_sub(self.memory.len()) {
+            if self.memory.try_reserve_exact(more).is_err() {
+                let bytes = more * size_of::<f32>();
+                let text = format!("out of memory: you tried to allocate {bytes} bytes");
+                return Err(ShimError::new(text));
+            }
             self.memory.resize(room, 0.0);
         }
         // SAFETY: all that the pointers lead to has the checked size and outlives the call, and the
