@@ -6,9 +6,17 @@
 
 #define ALWAYS inline __attribute__((always_inline))
 
+// The numbers of two vectors at these places. GCC has Clang's word for it only from version 12 on.
+#if defined(__clang__)
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, VI{__VA_ARGS__})
+#endif
+
 namespace {
 
 typedef float V __attribute__((vector_size(32)));
+typedef int32_t VI __attribute__((vector_size(32)));
 typedef float V4 __attribute__((vector_size(16)));
 
 constexpr int64_t VECTOR = 8;
@@ -31,8 +39,8 @@ ALWAYS V where_positive(V v, V of) { return of > spread(0.0f) ? v : spread(0.0f)
 
 // Sums of the even-odd neighbours of two vectors, within halves.
 ALWAYS V add_neighbours(V a, V b) {
-  return __builtin_shufflevector(a, b, 0, 2, 8, 10, 4, 6, 12, 14) +
-         __builtin_shufflevector(a, b, 1, 3, 9, 11, 5, 7, 13, 15);
+  return SHUFFLE(a, b, 0, 2, 8, 10, 4, 6, 12, 14) +
+         SHUFFLE(a, b, 1, 3, 9, 11, 5, 7, 13, 15);
 }
 
 // The sums of four vectors, each ((0+1)+(2+3))+((4+5)+(6+7)).
