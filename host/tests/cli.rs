@@ -487,7 +487,7 @@ fn a_level_is_exported_in_every_format_and_timed() {
         "--seeds",
         "3,4",
     ];
-    let ran = desk.host(&[&["run", &file, "--threads", "1", "--quiet"], &short[..]].concat());
+    let ran = desk.host(&[&["run", &file, "--threads", "1"], &short[..]].concat());
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     let run = ran.out.lines().last().unwrap();
     let name = Path::new(run).file_name().unwrap().to_str().unwrap();
