@@ -386,11 +386,11 @@ impl Kept {
         let [lanes, width] = mask.size()[..] else {
             return None;
         };
+        if mask.device() != Device::Cpu || i32::try_from(width).is_err() {
+            return None;
+        }
         let kept = mask.count_nonzero(None).int64_value(&[]);
-        if mask.device() != Device::Cpu
-            || kept as f64 > most * mask.numel() as f64
-            || i32::try_from(width).is_err()
-        {
+        if kept as f64 > most * mask.numel() as f64 {
             return None;
         }
         let mut places = Vec::with_capacity(kept as usize);

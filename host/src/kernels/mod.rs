@@ -196,11 +196,6 @@ impl Perceptron {
         }
     }
 
-    /// The layers, from input to output.
-    pub fn layers(&self) -> &[Layer] {
-        &self.layers
-    }
-
     /// One training step up to the gradients: writes those of the sum of the lanes' mean losses to
     /// `slopes` (of layers computed at their survivors, those of the survivors), updates the running
     /// statistics, and writes the sums of the samples' losses and the number of right answers.

@@ -49,11 +49,12 @@ impl Plan {
     fn survivors(&self, flat: &Tensor) -> Vec<Option<Survivors>> {
         let of_layer = |layer: &Layer| {
             let count = layer.inputs * layer.outputs;
-            let values = Vec::<f32>::try_from(flat.narrow(0, layer.weight, count)).ok()?;
-            let kept = values.iter().filter(|&&it| it != 0.0).count();
-            if !self.sparse || kept as f64 >= DENSE * count as f64 {
+            let weights = flat.narrow(0, layer.weight, count);
+            let kept = || weights.count_nonzero(None).int64_value(&[]);
+            if !self.sparse || kept() as f64 >= DENSE * count as f64 {
                 return None;
             }
+            let values = Vec::<f32>::try_from(&weights).ok()?;
             let most = break_even(layer.outputs, layer.inputs) * count as f64;
             Survivors::of(&values, layer.inputs as usize, most as usize)
         };

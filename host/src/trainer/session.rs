@@ -43,7 +43,7 @@ pub struct Session<'t> {
     leaves: Vec<Tensor>,
     /// Views of the gradients, laid out like the leaves.
     slopes: Vec<Tensor>,
-    /// What takes the place of autograd, where it is not needed.
+    /// What takes the place of autograd from the first step on, where it is not needed.
     pub(super) hand: Option<Hand>,
     /// The survivors of convolutions that are computed at them.
     taps: Option<Vec<Option<Taps>>>,
@@ -79,9 +79,7 @@ impl Trainer {
             slopes: Vec::new(),
             taps: None,
             kept_known: false,
-            hand: (self.perceptron.as_ref())
-                .filter(|plan| plan.trains)
-                .map(|plan| Hand::new(plan, starts.len())),
+            hand: None,
             order: None,
             feed: None,
             losses,
@@ -157,14 +155,14 @@ impl Session<'_> {
         let index = self.next_index();
         let row = self.position.step_in_epoch as i64;
         let results = [self.losses.select(0, row), self.correct.select(0, row)];
-        match (&trainer.perceptron, self.hand.take()) {
-            (Some(plan), Some(mut hand)) => {
+        match &trainer.perceptron {
+            Some(plan) if plan.trains => {
                 let batch = self.batch_by_hand(&index)?;
-                let (buffers, statistics) = (&mut self.buffers, &self.statistics);
+                let (hand, buffers) = (&mut self.hand, &mut self.buffers);
+                let hand = hand.get_or_insert_with(|| Hand::new(plan, self.lanes.len()));
                 let [losses, right] = &results;
                 let results = [losses, right];
-                trainer.step_by_hand(plan, &mut hand, buffers, statistics, batch, results)?;
-                self.hand = Some(hand);
+                trainer.step_by_hand(plan, hand, buffers, &self.statistics, batch, results)?;
             }
             _ => self.differentiate(&index, &results)?,
         }
