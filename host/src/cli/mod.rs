@@ -45,6 +45,7 @@ use crate::strategy::trial;
 
 use args::{Args, Command, PluginCommand};
 pub use exit::{Exit, Failure};
+pub use plan::grouped;
 
 /// Reads the value of `--seeds`, for [`crate::fuzzing`].
 pub(crate) fn seeds(text: &str) -> Result<Vec<u64>, String> {

@@ -64,15 +64,7 @@ fn short(value: f64) -> String {
 
 /// Whole, with a comma between thousands.
 pub fn grouped(value: f64) -> String {
-    let digits = format!("{value:.0}");
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    host::cli::grouped(value.round() as u64)
 }
 
 /// One row.
