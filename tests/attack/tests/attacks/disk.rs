@@ -45,10 +45,13 @@ fn uninterrupted() -> &'static (PathBuf, Vec<Call>) {
 fn is_told(said: &str, call: &Call) -> bool {
     let path = call.path.to_string_lossy();
     let path = path.strip_suffix(".tmp").unwrap_or(&path);
-    // A folder is made, and a folder is synced, for the sake of a file.
+    // A folder is made, and a folder is synced, for the sake of a file; and removed with its files.
     let of_a_file = said.contains(path);
+    let folder = call.path.parent().map(Path::to_string_lossy);
+    let of_its_folder = folder.is_some_and(|it| said.contains(&format!("failed to remove {it}: ")));
     let what = ["failed to write ", "failed to remove "];
-    of_a_file && what.iter().any(|what| said.contains(what)) && said.contains("the same command")
+    let is_said = of_a_file && what.iter().any(|what| said.contains(what));
+    (is_said || call.kind == "unlink" && of_its_folder) && said.contains("the same command")
 }
 
 fn has_bytes(said: &str) -> bool {
