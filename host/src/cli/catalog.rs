@@ -209,6 +209,10 @@ impl Catalog for HostCatalog {
         self.loader.borrow().names()
     }
 
+    fn knows_plugin(&self, name: &str) -> bool {
+        self.loader.borrow().has(name)
+    }
+
     fn run(&self, name: &str, folder: &Path) -> Result<RunTarget, String> {
         if name.ends_with(".toml") {
             return self.run_of_file(name, &folder.join(name));

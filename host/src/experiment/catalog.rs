@@ -111,6 +111,11 @@ pub trait Catalog {
     /// The names of the plugins that the host finds without being told where they are.
     fn known_plugins(&self) -> Vec<String>;
 
+    /// Whether a plugin is among them, without looking at the others.
+    fn knows_plugin(&self, name: &str) -> bool {
+        self.known_plugins().iter().any(|known| known == name)
+    }
+
     /// Finds the run that an experiment names; `folder` is that of the file that names it.
     ///
     /// # Errors

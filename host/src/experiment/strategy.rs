@@ -85,10 +85,7 @@ impl<'a> Plugins<'a> {
             Some(Some((source, named_at))) => (Some(source), named_at),
             None => (None, place),
         };
-        if source.is_none()
-            && !self.loaded.contains_key(name)
-            && !self.catalog.known_plugins().iter().any(|it| it == name)
-        {
+        if source.is_none() && !self.loaded.contains_key(name) && !self.catalog.knows_plugin(name) {
             let problem = Diagnostic::new(Some(place), format!("unknown plugin `{name}`"))
                 .known(name, self.known())
                 .note("a plugin that is not shipped is named in `[plugins]`: mine = { path = \"libmine.so\" }");

@@ -185,9 +185,16 @@ impl Loader {
         names
     }
 
+    /// Whether a plugin is among the [names](Loader::names); reads no other's file.
+    pub fn has(&self, name: &str) -> bool {
+        let is_here = |folder: &Path| {
+            plugin_name(&folder.join(file_name(name))).is_some_and(|found| found == name)
+        };
+        is_name(name) && self.folders().any(is_here)
+    }
+
     fn find(&self, name: &str, source: Option<&PluginSource>) -> Result<Found, LoadError> {
-        let leads_away = |c: char| matches!(c, '/' | '\\') || c.is_control();
-        if name.is_empty() || name.contains(leads_away) {
+        if !is_name(name) {
             let name = name.to_owned();
             return Err(LoadError::Name { name });
         }
@@ -234,6 +241,12 @@ impl Loader {
                 || folder.canonicalize().is_ok_and(is_here)
         })
     }
+}
+
+/// Whether a plugin may be called so: no path, nothing that a terminal obeys.
+fn is_name(name: &str) -> bool {
+    let leads_away = |c: char| matches!(c, '/' | '\\') || c.is_control();
+    !name.is_empty() && !name.contains(leads_away)
 }
 
 /// A plugin's file, without links in its path.

@@ -219,6 +219,10 @@ impl Catalog for Within<'_> {
         self.resolver.catalog.known_plugins()
     }
 
+    fn knows_plugin(&self, name: &str) -> bool {
+        self.resolver.catalog.knows_plugin(name)
+    }
+
     fn run_of(&self, loaded: &Loaded) -> Result<RunTarget, String> {
         self.resolver.catalog.run_of(loaded)
     }
