@@ -310,7 +310,8 @@ char *rewind_lane_linear(const at::Tensor *bias, const at::Tensor *weight, const
   });
 }
 
-// Algorithms whose bits do not depend on timing; memory stays uninitialised where it may.
+// Algorithms whose bits do not depend on timing, and fp32 in all its bits: convolutions of newer GPUs
+// would otherwise round their inputs to 10. Memory stays uninitialised where it may.
 char *rewind_set_deterministic(bool on) {
   return guarded([&] {
     // cuBLAS reads it when its first handle is made; a fixed workspace fixes its order of summation.
@@ -319,6 +320,7 @@ char *rewind_set_deterministic(bool on) {
     context.setDeterministicAlgorithms(on, false);
     context.setDeterministicFillUninitializedMemory(false);
     context.setDeterministicCuDNN(on);
+    context.setAllowTF32CuDNN(!on);
     context.setBenchmarkCuDNN(false);
     context.setDeterministicMkldnn(on);
   });

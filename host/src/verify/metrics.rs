@@ -3,15 +3,21 @@
 use super::levels::Level;
 use super::masks::Stored;
 use super::{Means, Verdict};
+use crate::experiment::Precision;
 use crate::records::Summary;
 use crate::store;
 use crate::trainer::{Evaluation, On, Snapshot};
 
-/// By how much a loss may differ, as a share of it, where another processor, another libtorch or
-/// another number of threads rounds differently.
-const LOSS: f64 = 1e-4;
-/// Share of the test samples whose class may differ for the same reason; always at least two.
-const SAMPLES: f64 = 1e-3;
+/// What may differ where another device, another libtorch or another number of threads rounds
+/// differently: the loss, as a share of it, and the share of the test samples whose class may be
+/// another, which are always two at least.
+const fn rounding(precision: Precision) -> (f64, f64) {
+    match precision {
+        Precision::Fp32 => (1e-4, 1e-3),
+        // A bfloat16 has 8 bits, 16 fewer than an f32.
+        Precision::Bf16 => (2e-2, 1e-2),
+    }
+}
 
 pub(super) fn check(
     level: &Level<'_>,
@@ -61,13 +67,14 @@ pub(super) fn check(
     let (Ok(summary), Some(now)) = (summary, evaluated.first()) else {
         return; // Named with the records.
     };
-    match agree(&summary, now) {
+    let precision = means.experiment.map(|it| it.train.precision);
+    match agree(&summary, now, precision.unwrap_or_default()) {
         Agreement::Exact => checked.push("test metrics"),
         Agreement::Close => {
             checked.push("test metrics (rounded differently)");
             verdict.unchecked(
                 "the last bits of the test metrics",
-                "another processor, libtorch or number of threads rounds differently",
+                "another device, libtorch or number of threads rounds differently",
             );
         }
         Agreement::None => verdict.problem(
@@ -92,17 +99,18 @@ enum Agreement {
     None,
 }
 
-fn agree(written: &Summary, now: &Evaluation) -> Agreement {
+fn agree(written: &Summary, now: &Evaluation, precision: Precision) -> Agreement {
     // What is no number is written as null and read as NaN.
     let same_loss =
         written.test_loss == now.loss || (!written.test_loss.is_finite() && !now.loss.is_finite());
     if same_loss && (written.test_correct, written.test_samples) == (now.correct, now.samples) {
         return Agreement::Exact;
     }
-    let most = ((SAMPLES * now.samples as f64) as u64).max(2);
+    let (loss, samples) = rounding(precision);
+    let most = ((samples * now.samples as f64) as u64).max(2);
     let is_close = written.test_samples == now.samples
         && written.test_correct.abs_diff(now.correct) <= most
-        && (written.test_loss - now.loss).abs() <= LOSS * now.loss.abs();
+        && (written.test_loss - now.loss).abs() <= loss * now.loss.abs();
     match is_close {
         true => Agreement::Close,
         false => Agreement::None,
@@ -130,14 +138,18 @@ mod tests {
             correct: 9000,
             samples: 10_000,
         };
-        for (written, expected) in [
-            (summary(0.5, 9000), Agreement::Exact),
-            (summary(0.500_000_1, 9000), Agreement::Close),
-            (summary(0.5, 9009), Agreement::Close),
-            (summary(0.5, 9011), Agreement::None),
-            (summary(0.500_1, 9000), Agreement::None),
+        let (fp32, bf16) = (Precision::Fp32, Precision::Bf16);
+        for (written, precision, expected) in [
+            (summary(0.5, 9000), fp32, Agreement::Exact),
+            (summary(0.500_000_1, 9000), fp32, Agreement::Close),
+            (summary(0.5, 9009), fp32, Agreement::Close),
+            (summary(0.5, 9011), fp32, Agreement::None),
+            (summary(0.500_1, 9000), fp32, Agreement::None),
+            (summary(0.501, 9090), bf16, Agreement::Close),
+            (summary(0.501, 9110), bf16, Agreement::None),
+            (summary(0.52, 9000), bf16, Agreement::None),
         ] {
-            assert_eq!(agree(&written, &now), expected, "{written:?}");
+            assert_eq!(agree(&written, &now, precision), expected, "{written:?}");
         }
     }
 }
