@@ -28,7 +28,8 @@ fn main() {
         .flag("-fno-trapping-math")
         .file("src/shim.cpp")
         .file("src/kernels/perceptron.cpp")
-        .file("src/kernels/convolution.cpp");
+        .file("src/kernels/convolution.cpp")
+        .file("src/kernels/norm.cpp");
     if linux {
         // at::parallel_for is inlined and shares libtorch's threads through OpenMP.
         shim.flag("-fopenmp");

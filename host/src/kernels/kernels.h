@@ -68,6 +68,26 @@ struct Kernels {
   // Adds the products of two rows to eight sums, those of places that are the same modulo 8.
   void (*add_products)(const float *a, const float *b, int64_t length, float *sums);
 
+  // Numbers of one or more channels in `count` pieces of `length` neighbours, `step` apart: all of one
+  // channel, or each number of a piece of a channel of its own. Pointers below are to the first number,
+  // or to what belongs to the first channel.
+  struct Pieces {
+    int64_t count, length, step;
+    bool one_channel;
+  };
+  // Mean of each channel, and sum of squared distances from it.
+  void (*moments)(const Pieces &, const float *values, float *means, float *squares);
+  // out = values * factors + shifts + added, unless that is null; then a ReLU if there is one.
+  void (*activate)(const Pieces &, const float *values, const float *added, const float *factors,
+                   const float *shifts, bool relus, float *out);
+  // Sums of each channel's slopes, and of their products with the distances from the means. With `out`,
+  // slopes are 0 where that is not positive, and stored in `passed` unless that is null.
+  void (*slope_sums)(const Pieces &, const float *slopes, const float *out, const float *values,
+                     const float *means, float *passed, float *sums, float *products);
+  // of_values = slopes * factors + values * tilts + shifts, with slopes as above.
+  void (*value_slopes)(const Pieces &, const float *slopes, const float *out, const float *values,
+                       const float *factors, const float *tilts, const float *shifts, float *of_values);
+
   // Terms that are multiplied before the next are looked at, and rows of weights that are copied
   // together where the terms of a row are no neighbours.
   static constexpr int64_t TERMS = 256, PACKED = 48;

@@ -1,5 +1,5 @@
-//! Training steps of perceptrons without autograd, in C++: dense, and sparse at the surviving weights;
-//! and convolutions at theirs.
+//! What the host computes itself, in C++: training steps of perceptrons without autograd, dense, and
+//! sparse at the surviving weights; convolutions at theirs; batch norms with what follows them.
 //!
 //! In perceptrons every sum is added up in an order that neither the number of lanes, nor that of threads, nor the
 //! number of survivors decides, and a weight of 0 adds nothing: whether a layer is computed dense or
@@ -15,9 +15,11 @@ use tch::{Device, Kind, Tensor};
 
 use crate::shim::{ShimError, Text, check};
 
+mod norm;
 mod survivors;
 mod taps;
 
+pub use norm::BatchNorm;
 pub use survivors::Survivors;
 pub use taps::Taps;
 

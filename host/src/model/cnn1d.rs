@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use super::dropout::Dropout;
-use super::parts::{Assembly, Convolution, Initialisation, Linear, Norm, Pass, parse, relu};
+use super::parts::{Assembly, Convolution, Initialisation, Linear, Norm, Pass, parse};
 use super::{
     Buffer, Build, Connections, Graph, InputSpec, Mode, ModelError, Network, Operation, Parameter,
 };
@@ -135,7 +135,7 @@ impl Network for Cnn1d {
         };
         let mut x = input.unsqueeze(1);
         for (conv, norm) in &self.blocks {
-            x = relu(norm.forward(pass, &conv.forward(pass, &x)));
+            x = norm.forward_relu(pass, conv.forward(pass, &x));
         }
         let features = self.dropout.forward(pass, x.flatten(1, -1));
         self.last.forward(pass, &features)

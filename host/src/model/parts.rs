@@ -9,7 +9,7 @@ use super::{
     Buffer, Connections, Graph, Init, InputSpec, Mode, ModelError, Operation, Parameter, Role,
     Units, Value,
 };
-use crate::kernels::Taps;
+use crate::kernels::{BatchNorm, Taps};
 use crate::registry::{self, Options};
 use crate::shim;
 
@@ -319,14 +319,51 @@ impl Norm {
     }
 
     /// `[batch, features, ...]` to the same; with taps `[features, ..., batch]` to the same.
-    pub(super) fn forward(&self, pass: Pass<'_>, input: &Tensor) -> Tensor {
-        let affine = self.affine.map(|i| pass.parameters[i].shallow_clone());
-        let running = self.running.map(|i| pass.buffers[i].shallow_clone());
-        if pass.taps.is_empty() {
-            return normalise(input, affine, running, pass.mode, true);
+    pub(super) fn forward(&self, pass: Pass<'_>, input: Tensor) -> Tensor {
+        self.apply(pass, input, None, false)
+    }
+
+    /// [`forward`](Norm::forward) and then a ReLU.
+    pub(super) fn forward_relu(&self, pass: Pass<'_>, input: Tensor) -> Tensor {
+        self.apply(pass, input, None, true)
+    }
+
+    /// [`forward`](Norm::forward), the addition of `shortcut`, and then a ReLU.
+    pub(super) fn join(&self, pass: Pass<'_>, input: Tensor, shortcut: &Tensor) -> Tensor {
+        self.apply(pass, input, Some(shortcut), true)
+    }
+
+    fn apply(&self, pass: Pass<'_>, input: Tensor, added: Option<&Tensor>, relus: bool) -> Tensor {
+        let [scale, shift] = self.affine.map(|i| &pass.parameters[i]);
+        let running = self.running.map(|i| &pass.buffers[i]);
+        let dimension = if pass.taps.is_empty() { 1 } else { 0 };
+        let trains = matches!(pass.mode, Mode::Train(_));
+        check_count(&input, running[0], trains);
+        let whole = BatchNorm {
+            scale,
+            shift,
+            running,
+            trains,
+            epsilon: NORM_EPSILON,
+            momentum: NORM_MOMENTUM,
+        };
+        if whole.fits(&input, dimension) {
+            return whole
+                .apply(&input, dimension, added, relus)
+                .unwrap_or_else(|error| panic!("{error}"));
         }
-        let rows = input.view([1, input.size()[0], -1]);
-        normalise(&rows, affine, running, pass.mode, false).view_as(input)
+        let [affine, running] = [[scale, shift], running].map(|it| it.map(Tensor::shallow_clone));
+        let mut output = match dimension {
+            0 => {
+                let rows = input.view([1, input.size()[0], -1]);
+                normalise(&rows, affine, running, trains, false).view_as(&input)
+            }
+            _ => normalise(&input, affine, running, trains, true),
+        };
+        if let Some(added) = added {
+            output += added;
+        }
+        if relus { relu(output) } else { output }
     }
 
     /// `[lanes, features, batch]` to the same: every feature of every lane is a channel of one batch
@@ -337,31 +374,28 @@ impl Norm {
         let affine = self.affine.map(|i| pass.parameters[i].reshape([channels]));
         // A view, not a reshape: a copy would swallow the update.
         let running = self.running.map(|i| pass.buffers[i].view([channels]));
+        let trains = matches!(pass.mode, Mode::Train(_));
+        check_count(input, &running[0], trains);
         // cuDNN chooses among algorithms by the number of channels; libtorch's own kernels do not.
-        normalise(
-            &input.view([1, channels, batch]),
-            affine,
-            running,
-            pass.mode,
-            false,
-        )
-        .view([lanes, features, batch])
+        let rows = input.view([1, channels, batch]);
+        normalise(&rows, affine, running, trains, false).view([lanes, features, batch])
     }
+}
+
+fn check_count(input: &Tensor, running: &Tensor, trains: bool) {
+    assert!(
+        !trains || input.numel() > running.numel(),
+        "batch norm cannot be trained on one value per feature, which has no variance: train on batches of two samples or more"
+    );
 }
 
 fn normalise(
     input: &Tensor,
     affine: [Tensor; 2],
     running: [Tensor; 2],
-    mode: Mode<'_>,
+    trains: bool,
     cudnn: bool,
 ) -> Tensor {
-    let train = matches!(mode, Mode::Train(_));
-    let values = input.numel() as i64 / running[0].numel() as i64;
-    assert!(
-        !train || values > 1,
-        "batch norm cannot be trained on one value per feature, which has no variance: train on batches of two samples or more"
-    );
     let [weight, bias] = affine;
     let [mean, variance] = running;
     input.batch_norm(
@@ -369,7 +403,7 @@ fn normalise(
         Some(bias),
         Some(mean),
         Some(variance),
-        train,
+        trains,
         NORM_MOMENTUM,
         NORM_EPSILON,
         cudnn,
@@ -409,7 +443,7 @@ mod tests {
             mode: Mode::Train(&[]),
             taps: &[],
         };
-        let output = relu(norm.forward(pass, &conv.forward(pass, &channels_last([2, 8, 6, 6]))));
+        let output = norm.forward_relu(pass, conv.forward(pass, &channels_last([2, 8, 6, 6])));
         assert_eq!(output.size(), [2, 16, 3, 3]);
         assert_eq!(output.stride(), [144, 1, 48, 16]);
     }

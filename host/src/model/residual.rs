@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-use super::parts::{Assembly, Convolution, Norm, Pass, relu};
+use super::parts::{Assembly, Convolution, Norm, Pass};
 use super::{Connections, Graph, Operation, Units, Value};
 
 /// A kind of block.
@@ -57,7 +57,19 @@ impl Unit {
     /// `[batch, in, height, width]` to `[batch, out, ...]`.
     pub(super) fn forward(&self, pass: Pass<'_>, input: &Tensor) -> Tensor {
         self.norm
-            .forward(pass, &self.convolution.forward(pass, input))
+            .forward(pass, self.convolution.forward(pass, input))
+    }
+
+    /// [`forward`](Unit::forward) and then a ReLU.
+    pub(super) fn forward_relu(&self, pass: Pass<'_>, input: &Tensor) -> Tensor {
+        self.norm
+            .forward_relu(pass, self.convolution.forward(pass, input))
+    }
+
+    /// [`forward`](Unit::forward), the addition of `shortcut`, and then a ReLU.
+    fn join(&self, pass: Pass<'_>, input: &Tensor, shortcut: &Tensor) -> Tensor {
+        let convolved = self.convolution.forward(pass, input);
+        self.norm.join(pass, convolved, shortcut)
     }
 }
 
@@ -150,13 +162,11 @@ impl Block {
     pub(super) fn forward(&self, pass: Pass<'_>, input: &Tensor) -> Tensor {
         let mut x = input.shallow_clone();
         for unit in &self.first {
-            x = relu(unit.forward(pass, &x));
+            x = unit.forward_relu(pass, &x);
         }
-        x = self.last.forward(pass, &x);
         match &self.projection {
-            Some(projection) => x += projection.forward(pass, input),
-            None => x += input,
+            Some(projection) => self.last.join(pass, &x, &projection.forward(pass, input)),
+            None => self.last.join(pass, &x, input),
         }
-        relu(x)
     }
 }

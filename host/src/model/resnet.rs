@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use super::dropout::Dropout;
-use super::parts::{Assembly, Initialisation, Linear, Pass, image_channels, parse, relu};
+use super::parts::{Assembly, Initialisation, Linear, Pass, image_channels, parse};
 use super::residual::{BASIC, BOTTLENECK, Block, Kind, Unit};
 use super::{
     Buffer, Build, Connections, Graph, InputSpec, Mode, ModelError, Network, Operation, Parameter,
@@ -374,7 +374,7 @@ impl Network for Resnet {
 impl Resnet {
     /// What the last block gives.
     fn features(&self, pass: Pass<'_>, input: &Tensor) -> Tensor {
-        let mut x = relu(self.stem.forward(pass, input));
+        let mut x = self.stem.forward_relu(pass, input);
         if self.pools {
             x = x.max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false);
         }

@@ -8,7 +8,7 @@ use tch::{Kind, Tensor};
 
 use super::dropout::Dropout;
 use super::parts::{
-    Assembly, Convolution, Initialisation, Linear, Norm, Pass, image_channels, parse, relu,
+    Assembly, Convolution, Initialisation, Linear, Norm, Pass, image_channels, parse,
 };
 use super::{
     Buffer, Build, Connections, Graph, InputSpec, Mode, ModelError, Network, Operation, Parameter,
@@ -159,7 +159,7 @@ impl Network for Vgg {
                 x = x.max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false);
             }
             for (conv, norm) in stage {
-                x = relu(norm.forward(pass, &conv.forward(pass, &x)));
+                x = norm.forward_relu(pass, conv.forward(pass, &x));
             }
         }
         let mean = x.mean_dim([2i64, 3].as_slice(), false, None::<Kind>);

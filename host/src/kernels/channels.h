@@ -1,0 +1,168 @@
+// Batch norm of channels that lie anywhere in memory, and what stands around it. Part of kernels.cpp.
+#pragma once
+
+#include "kernels.h"
+#include "vector.h"
+
+namespace {
+
+using Pieces = Kernels::Pieces;
+
+// Up to a vector of numbers, and zeros behind them.
+ALWAYS V load_some(const float *from, int64_t count) {
+  if (count >= VECTOR) return load(from);
+  V v = spread(0.0f);
+  std::memcpy(&v, from, count * sizeof(float));
+  return v;
+}
+
+ALWAYS void store_some(float *to, V v, int64_t count) {
+  if (count >= VECTOR)
+    store(to, v);
+  else
+    std::memcpy(to, &v, count * sizeof(float));
+}
+
+// What belongs to the channels of the numbers from `at` on.
+template <bool one> ALWAYS V of_channels(const float *numbers, int64_t at, int64_t count) {
+  return one ? spread(numbers[0]) : load_some(numbers + at, count);
+}
+
+// Adds up `term(place)` of all vectors of the pieces into `out`, for each channel in one order. The
+// numbers that fill up a vector must give 0: `term` takes how many are there.
+template <bool one, int results, typename Term>
+ALWAYS void add_up(const Pieces &p, const Term &term, float *const (&out)[results]) {
+  constexpr int CHAINS = 4;
+  V total[CHAINS][results];
+  const auto clear = [&] {
+    for (int c = 0; c < CHAINS; ++c)
+      for (int r = 0; r < results; ++r) total[c][r] = spread(0.0f);
+  };
+  const auto add = [&](int chain, int64_t place, int64_t at, int64_t count) {
+    V terms[results];
+    term(place, at, count, terms);
+    for (int r = 0; r < results; ++r) total[chain][r] += terms[r];
+  };
+  const auto all = [&](int r) { return (total[0][r] + total[1][r]) + (total[2][r] + total[3][r]); };
+  if (one) {
+    clear();
+    for (int64_t piece = 0; piece < p.count; ++piece) {
+      const int64_t start = piece * p.step;
+      int64_t j = 0;
+      for (; j + CHAINS * VECTOR <= p.length; j += CHAINS * VECTOR)
+        for (int c = 0; c < CHAINS; ++c) add(c, start + j + c * VECTOR, 0, VECTOR);
+      for (; j < p.length; j += VECTOR) add(0, start + j, 0, least(VECTOR, p.length - j));
+    }
+    for (int r = 0; r < results; ++r) out[r][0] = sum(all(r));
+    return;
+  }
+  for (int64_t j = 0; j < p.length; j += VECTOR) {
+    const int64_t count = least(VECTOR, p.length - j);
+    clear();
+    int64_t piece = 0;
+    for (; piece + CHAINS <= p.count; piece += CHAINS)
+      for (int c = 0; c < CHAINS; ++c) add(c, (piece + c) * p.step + j, j, count);
+    for (; piece < p.count; ++piece) add(0, piece * p.step + j, j, count);
+    for (int r = 0; r < results; ++r) store_some(out[r] + j, all(r), count);
+  }
+}
+
+template <bool one> ALWAYS void moments_of(const Pieces &p, const float *values, float *means, float *squares) {
+  const auto itself = [&](int64_t place, int64_t, int64_t count, V *terms) {
+    terms[0] = load_some(values + place, count);
+  };
+  add_up<one, 1>(p, itself, {means});
+  const float numbers = one ? float(p.count * p.length) : float(p.count);
+  for (int64_t channel = 0; channel < (one ? 1 : p.length); ++channel) means[channel] /= numbers;
+  const auto square = [&](int64_t place, int64_t at, int64_t count, V *terms) {
+    V distance = load_some(values + place, count) - of_channels<one>(means, at, count);
+    if (one && count < VECTOR) distance *= which(0, count);
+    terms[0] = distance * distance;
+  };
+  add_up<one, 1>(p, square, {squares});
+}
+
+void moments(const Pieces &p, const float *values, float *means, float *squares) {
+  p.one_channel ? moments_of<true>(p, values, means, squares) : moments_of<false>(p, values, means, squares);
+}
+
+// Calls `body(place, place within the piece, count)` for all vectors of the pieces.
+template <typename Body> ALWAYS void for_vectors(const Pieces &p, const Body &body) {
+  for (int64_t piece = 0; piece < p.count; ++piece) {
+    const int64_t start = piece * p.step;
+    int64_t j = 0;
+    for (; j + VECTOR <= p.length; j += VECTOR) body(start + j, j, VECTOR);
+    if (j < p.length) body(start + j, j, p.length - j);
+  }
+}
+
+template <bool one, bool adds>
+ALWAYS void activate_as(const Pieces &p, const float *values, const float *added, const float *factors,
+                        const float *shifts, bool relus, float *out) {
+  // NaN stays, so that it reaches the loss.
+  const V least_value = spread(relus ? 0.0f : -__builtin_inff());
+  for_vectors(p, [&](int64_t place, int64_t at, int64_t count) {
+    V v = load_some(values + place, count) * of_channels<one>(factors, at, count) +
+          of_channels<one>(shifts, at, count);
+    if (adds) v += load_some(added + place, count);
+    store_some(out + place, v < least_value ? least_value : v, count);
+  });
+}
+
+void activate(const Pieces &p, const float *values, const float *added, const float *factors, const float *shifts,
+              bool relus, float *out) {
+  if (p.one_channel)
+    added ? activate_as<true, true>(p, values, added, factors, shifts, relus, out)
+          : activate_as<true, false>(p, values, added, factors, shifts, relus, out);
+  else
+    added ? activate_as<false, true>(p, values, added, factors, shifts, relus, out)
+          : activate_as<false, false>(p, values, added, factors, shifts, relus, out);
+}
+
+template <bool one, bool relus, bool passes>
+ALWAYS void slope_sums_as(const Pieces &p, const float *slopes, const float *out, const float *values,
+                          const float *means, float *passed, float *sums, float *products) {
+  const auto both = [&](int64_t place, int64_t at, int64_t count, V *terms) {
+    V slope = load_some(slopes + place, count);
+    if (relus) slope = where_positive(slope, load_some(out + place, count));
+    if (passes) store_some(passed + place, slope, count);
+    terms[0] = slope;
+    terms[1] = slope * (load_some(values + place, count) - of_channels<one>(means, at, count));
+  };
+  add_up<one, 2>(p, both, {sums, products});
+}
+
+void slope_sums(const Pieces &p, const float *slopes, const float *out, const float *values, const float *means,
+                float *passed, float *sums, float *products) {
+  const auto run = [&](const auto &with) { with(p, slopes, out, values, means, passed, sums, products); };
+  if (p.one_channel)
+    out ? passed ? run(slope_sums_as<true, true, true>) : run(slope_sums_as<true, true, false>)
+        : run(slope_sums_as<true, false, false>);
+  else
+    out ? passed ? run(slope_sums_as<false, true, true>) : run(slope_sums_as<false, true, false>)
+        : run(slope_sums_as<false, false, false>);
+}
+
+template <bool one, bool relus>
+ALWAYS void value_slopes_as(const Pieces &p, const float *slopes, const float *out, const float *values,
+                            const float *factors, const float *tilts, const float *shifts, float *of_values) {
+  for_vectors(p, [&](int64_t place, int64_t at, int64_t count) {
+    V slope = load_some(slopes + place, count);
+    if (relus) slope = where_positive(slope, load_some(out + place, count));
+    const V moved = slope * of_channels<one>(factors, at, count) +
+                    (load_some(values + place, count) * of_channels<one>(tilts, at, count) +
+                     of_channels<one>(shifts, at, count));
+    store_some(of_values + place, moved, count);
+  });
+}
+
+void value_slopes(const Pieces &p, const float *slopes, const float *out, const float *values, const float *factors,
+                  const float *tilts, const float *shifts, float *of_values) {
+  const auto run = [&](const auto &with) { with(p, slopes, out, values, factors, tilts, shifts, of_values); };
+  if (p.one_channel)
+    out ? run(value_slopes_as<true, true>) : run(value_slopes_as<true, false>);
+  else
+    out ? run(value_slopes_as<false, true>) : run(value_slopes_as<false, false>);
+}
+
+} // namespace

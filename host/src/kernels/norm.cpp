@@ -1,0 +1,350 @@
+// Batch norm, an addition and a ReLU in one, of any activations on the CPU: what lies between two
+// convolutions reads and writes memory as seldom as it can.
+//
+// Sums are added up by blocks, whose extent follows from the shape alone, and the blocks in order: the
+// bits depend on the memory order, not on the threads.
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+#include <vector>
+
+#include "../guarded.h"
+#include "chosen.h"
+
+namespace {
+
+using Pieces = Kernels::Pieces;
+
+// Numbers of a block: three tensors' worth stays in the first cache.
+constexpr int64_t BLOCK = 2048;
+// Numbers that are worth a thread.
+constexpr int64_t GRAIN = 16384;
+
+// How channels lie in memory, [outer, channels, inner], and the blocks in which they are computed.
+struct Channels {
+  int64_t outer, channels, inner;
+  int64_t blocks;      // of each channel
+  int64_t pieces;      // pieces of a block
+  int64_t parts, part; // blocks of a piece longer than a block, and their length
+
+  Channels(int64_t outer, int64_t channels, int64_t inner) : outer(outer), channels(channels), inner(inner) {
+    part = std::min(inner, BLOCK);
+    parts = (inner + part - 1) / part;
+    // Of interleaved channels at least sixteen numbers each, as there are sums of every block and channel.
+    pieces = interleaved() ? std::max<int64_t>(16, BLOCK / channels) : BLOCK / part;
+    blocks = (outer + pieces - 1) / pieces * parts;
+  }
+
+  // Of a tensor whose channels are this dimension; none if they lie in another way.
+  static std::optional<Channels> of(const at::Tensor &tensor, int64_t dimension) {
+    int64_t outer = 1, inner = 1;
+    for (int64_t d = 0; d < tensor.dim(); ++d) (d < dimension ? outer : inner) *= d == dimension ? 1 : tensor.size(d);
+    const int64_t channels = tensor.size(dimension);
+    if (tensor.is_contiguous()) return Channels(outer, channels, inner);
+    if (dimension == 1 && tensor.dim() == 4 && tensor.is_contiguous(at::MemoryFormat::ChannelsLast))
+      return Channels(outer * inner, channels, 1);
+    return {};
+  }
+
+  // Whether neighbours in memory are of different channels: a block is then one of all channels.
+  bool interleaved() const { return inner == 1; }
+
+  int64_t numbers() const { return outer * inner; }
+
+  // The numbers of a block, and where they start.
+  std::pair<int64_t, Pieces> block(int64_t index, int64_t channel) const {
+    const int64_t first = index / parts * pieces, count = std::min(pieces, outer - first);
+    if (interleaved()) return {first * channels, {count, channels, channels, false}};
+    const int64_t from = index % parts * part;
+    return {(first * channels + channel) * inner + from,
+            {count, std::min(part, inner - from), channels * inner, true}};
+  }
+
+  // Numbers of one channel in a block.
+  int64_t size(int64_t index) const {
+    const Pieces of = block(index, 0).second;
+    return of.one_channel ? of.count * of.length : of.count;
+  }
+
+  // `first(block, channel)` of all blocks of a channel, then `settle(channel)`, then `second(block, channel)`:
+  // channel after channel, so that a channel is still in the cache, or all interleaved channels at once.
+  template <typename First, typename Settle, typename Second>
+  void in_turn(const First &first, const Settle &settle, const Second &second) const {
+    const int64_t of_block = std::max<int64_t>(1, numbers() * (interleaved() ? channels : 1) / blocks);
+    const int64_t worth = std::max<int64_t>(1, GRAIN / of_block);
+    if (interleaved()) {
+      const auto each = [&](const auto &body) {
+        at::parallel_for(0, blocks, worth, [&](int64_t begin, int64_t end) {
+          for (int64_t index = begin; index < end; ++index) body(index, 0);
+        });
+      };
+      each(first);
+      for (int64_t channel = 0; channel < channels; ++channel) settle(channel);
+      each(second);
+      return;
+    }
+    at::parallel_for(0, channels, std::max<int64_t>(1, worth / blocks), [&](int64_t begin, int64_t end) {
+      for (int64_t channel = begin; channel < end; ++channel) {
+        for (int64_t index = 0; index < blocks; ++index) first(index, channel);
+        settle(channel);
+        for (int64_t index = 0; index < blocks; ++index) second(index, channel);
+      }
+    });
+  }
+};
+
+// Two sums of every block and channel.
+struct Sums {
+  const Channels &at;
+  std::vector<float> first, second; // [blocks, channels]
+
+  explicit Sums(const Channels &at)
+      : at(at), first(at.blocks * at.channels), second(at.blocks * at.channels) {}
+
+  float *first_of(int64_t index, int64_t channel) { return first.data() + index * at.channels + channel; }
+  float *second_of(int64_t index, int64_t channel) { return second.data() + index * at.channels + channel; }
+};
+
+// Mean and biased variance of a channel from those of its blocks.
+//
+// Chan, Golub & LeVeque 1983, "Algorithms for computing the sample variance", equation 2.1.
+std::pair<double, double> merge(Sums &sums, int64_t channel) {
+  double mean = 0, square = 0, count = 0;
+  for (int64_t index = 0; index < sums.at.blocks; ++index) {
+    const double more = double(sums.at.size(index)), all = count + more;
+    const double distance = *sums.first_of(index, channel) - mean;
+    square += *sums.second_of(index, channel) + distance * distance * count * more / all;
+    mean += distance * more / all;
+    count = all;
+  }
+  return {mean, square / count};
+}
+
+// In memory like `like`.
+at::Tensor arranged(const at::Tensor &tensor, const at::Tensor &like) {
+  if (tensor.strides() == like.strides()) return tensor;
+  return at::empty_like(like).copy_(tensor);
+}
+
+const float *numbers(const std::optional<at::Tensor> &tensor) {
+  return tensor ? tensor->const_data_ptr<float>() : nullptr;
+}
+
+// How a batch norm and what follows it are computed.
+struct Task {
+  int64_t dimension; // of the channels
+  bool relus;
+  double epsilon, momentum;
+};
+
+// By the batch's statistics; `means` and `inverses` of the standard deviations, [channels], are written.
+at::Tensor by_batch(const Task &task, const at::Tensor &input, const std::optional<at::Tensor> &added,
+                    const at::Tensor &scale, const at::Tensor &shift, const at::Tensor &running_mean,
+                    const at::Tensor &running_variance, at::Tensor &means, at::Tensor &inverses) {
+  const Channels at = *Channels::of(input, task.dimension);
+  at::Tensor out = at::empty_like(input);
+  Sums sums(at);
+  std::vector<float> factors(at.channels), shifts(at.channels);
+  const float *values = input.const_data_ptr<float>(), *more = numbers(added);
+  const float *scales = scale.const_data_ptr<float>(), *moves = shift.const_data_ptr<float>();
+  float *mean = means.data_ptr<float>(), *inverse = inverses.data_ptr<float>(), *to = out.data_ptr<float>();
+  float *known_mean = running_mean.data_ptr<float>(), *known_variance = running_variance.data_ptr<float>();
+  const double count = double(at.numbers());
+  at.in_turn(
+      [&](int64_t index, int64_t channel) {
+        const auto [start, pieces] = at.block(index, channel);
+        kernels().moments(pieces, values + start, sums.first_of(index, channel), sums.second_of(index, channel));
+      },
+      [&](int64_t channel) {
+        const auto [center, variance] = merge(sums, channel);
+        const double root = 1.0 / std::sqrt(variance + task.epsilon);
+        mean[channel] = float(center);
+        inverse[channel] = float(root);
+        factors[channel] = float(scales[channel] * root);
+        shifts[channel] = float(moves[channel] - center * scales[channel] * root);
+        const auto follow = [&](float &known, double seen) {
+          known = float((1.0 - task.momentum) * known + task.momentum * seen);
+        };
+        follow(known_mean[channel], center);
+        follow(known_variance[channel], variance * count / (count - 1.0));
+      },
+      [&](int64_t index, int64_t channel) {
+        const auto [start, pieces] = at.block(index, channel);
+        kernels().activate(pieces, values + start, more ? more + start : nullptr, factors.data() + channel,
+                           shifts.data() + channel, task.relus, to + start);
+      });
+  return out;
+}
+
+// By the running statistics.
+at::Tensor by_running(const Task &task, const at::Tensor &input, const std::optional<at::Tensor> &added,
+                      const at::Tensor &scale, const at::Tensor &shift, const at::Tensor &mean,
+                      const at::Tensor &variance) {
+  const Channels at = *Channels::of(input, task.dimension);
+  at::Tensor out = at::empty_like(input);
+  std::vector<float> factors(at.channels), shifts(at.channels);
+  const float *scales = scale.const_data_ptr<float>(), *moves = shift.const_data_ptr<float>();
+  const float *means = mean.const_data_ptr<float>(), *variances = variance.const_data_ptr<float>();
+  for (int64_t channel = 0; channel < at.channels; ++channel) {
+    const double factor = scales[channel] / std::sqrt(variances[channel] + task.epsilon);
+    factors[channel] = float(factor);
+    shifts[channel] = float(moves[channel] - means[channel] * factor);
+  }
+  const float *values = input.const_data_ptr<float>(), *more = numbers(added);
+  float *to = out.data_ptr<float>();
+  const auto nothing = [](auto...) {};
+  at.in_turn(nothing, nothing, [&](int64_t index, int64_t channel) {
+    const auto [start, pieces] = at.block(index, channel);
+    kernels().activate(pieces, values + start, more ? more + start : nullptr, factors.data() + channel,
+                       shifts.data() + channel, task.relus, to + start);
+  });
+  return out;
+}
+
+// Gradients of input, added, scale and shift; with `out` where a ReLU made it.
+torch::autograd::variable_list slopes_of(const Task &task, const at::Tensor &slope, const at::Tensor &input,
+                                         const std::optional<at::Tensor> &out, const at::Tensor &scale,
+                                         const at::Tensor &means, const at::Tensor &inverses, bool of_added) {
+  const Channels at = *Channels::of(input, task.dimension);
+  at::Tensor of_input = at::empty_like(input), of_scale = at::empty_like(scale), of_shift = at::empty_like(scale);
+  // Without a ReLU the sum's gradient is that of what was added.
+  at::Tensor passed = !of_added ? at::Tensor() : out ? at::empty_like(input) : slope;
+  Sums sums(at);
+  std::vector<float> factors(at.channels), tilts(at.channels), shifts(at.channels);
+  const float *slopes = slope.const_data_ptr<float>(), *values = input.const_data_ptr<float>(), *made = numbers(out);
+  const float *scales = scale.const_data_ptr<float>(), *mean = means.const_data_ptr<float>();
+  const float *inverse = inverses.const_data_ptr<float>();
+  float *scale_slopes = of_scale.data_ptr<float>(), *shift_slopes = of_shift.data_ptr<float>();
+  float *to = of_input.data_ptr<float>(), *through = of_added && out ? passed.data_ptr<float>() : nullptr;
+  const double count = double(at.numbers());
+  at.in_turn(
+      [&](int64_t index, int64_t channel) {
+        const auto [start, pieces] = at.block(index, channel);
+        kernels().slope_sums(pieces, slopes + start, made ? made + start : nullptr, values + start, mean + channel,
+                             through ? through + start : nullptr, sums.first_of(index, channel),
+                             sums.second_of(index, channel));
+      },
+      [&](int64_t channel) {
+        double all = 0, along = 0;
+        for (int64_t index = 0; index < at.blocks; ++index) {
+          all += *sums.first_of(index, channel);
+          along += *sums.second_of(index, channel);
+        }
+        along *= inverse[channel];
+        shift_slopes[channel] = float(all);
+        scale_slopes[channel] = float(along);
+        // Ioffe & Szegedy 2015, arXiv:1502.03167, section 3, with the normalised values put in.
+        const double factor = double(scales[channel]) * inverse[channel];
+        const double tilt = -factor * inverse[channel] * along / count;
+        factors[channel] = float(factor);
+        tilts[channel] = float(tilt);
+        shifts[channel] = float(-factor * all / count - tilt * mean[channel]);
+      },
+      [&](int64_t index, int64_t channel) {
+        const auto [start, pieces] = at.block(index, channel);
+        const bool known = through != nullptr;
+        kernels().value_slopes(pieces, (known ? through : slopes) + start, made && !known ? made + start : nullptr,
+                               values + start, factors.data() + channel, tilts.data() + channel,
+                               shifts.data() + channel, to + start);
+      });
+  return {of_input, passed, of_scale, of_shift};
+}
+
+// The same by operations that can be differentiated once more.
+torch::autograd::variable_list differentiable_slopes(const Task &task, const at::Tensor &slope,
+                                                     const at::Tensor &input, const std::optional<at::Tensor> &out,
+                                                     const at::Tensor &scale) {
+  std::vector<int64_t> others, shape(input.dim(), 1);
+  for (int64_t d = 0; d < input.dim(); ++d)
+    if (d != task.dimension) others.push_back(d);
+  shape[task.dimension] = scale.numel();
+  const at::Tensor centred = input - input.mean(others, true);
+  const at::Tensor inverse = ((centred * centred).mean(others, true) + task.epsilon).rsqrt();
+  const at::Tensor normalised = centred * inverse;
+  const at::Tensor passed = out ? slope * (*out > 0) : slope;
+  const at::Tensor along = passed * normalised;
+  const at::Tensor of_input = scale.view(shape) * inverse *
+                              (passed - passed.mean(others, true) - normalised * along.mean(others, true));
+  return {of_input, passed, along.sum(others), passed.sum(others)};
+}
+
+struct TrainedNorm : torch::autograd::Function<TrainedNorm> {
+  static at::Tensor forward(torch::autograd::AutogradContext *context, const at::Tensor &input,
+                            const std::optional<at::Tensor> &added, const at::Tensor &scale,
+                            const at::Tensor &shift, const at::Tensor &running_mean,
+                            const at::Tensor &running_variance, int64_t dimension, bool relus, double epsilon,
+                            double momentum) {
+    const Task task = {dimension, relus, epsilon, momentum};
+    at::Tensor means = at::empty_like(scale), inverses = at::empty_like(scale);
+    const at::Tensor out =
+        by_batch(task, input, added, scale, shift, running_mean, running_variance, means, inverses);
+    context->save_for_backward({input, scale, means, inverses, relus ? out : at::Tensor()});
+    context->saved_data["dimension"] = dimension;
+    context->saved_data["epsilon"] = epsilon;
+    context->saved_data["adds"] = added.has_value();
+    return out;
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext *context,
+                                                 torch::autograd::variable_list slopes) {
+    const auto saved = context->get_saved_variables();
+    const at::Tensor &input = saved[0];
+    const std::optional<at::Tensor> out = saved[4].defined() ? std::optional(saved[4]) : std::nullopt;
+    const Task task = {context->saved_data["dimension"].toInt(), out.has_value(),
+                       context->saved_data["epsilon"].toDouble(), 0.0};
+    const bool adds = context->saved_data["adds"].toBool();
+    // Grad mode is on in a backward pass whose result is to be differentiated.
+    auto found = at::GradMode::is_enabled()
+                     ? differentiable_slopes(task, slopes[0], input, out, saved[1])
+                     : slopes_of(task, arranged(slopes[0], input), input, out, saved[1], saved[2], saved[3], adds);
+    found.resize(10);
+    if (!adds) found[1] = at::Tensor();
+    return found;
+  }
+};
+
+} // namespace
+
+extern "C" {
+
+// Whether the channels of an input lie so that it can be computed here.
+bool rewind_norm_fits(const at::Tensor *input, int64_t dimension) {
+  return input->is_cpu() && input->scalar_type() == at::kFloat && input->layout() == at::kStrided &&
+         dimension < input->dim() && input->numel() > 0 && Channels::of(*input, dimension).has_value();
+}
+
+// Batch norm of the channels along `dimension`, plus `added` unless it is null, and then a ReLU if `relus`.
+// In training by the batch's statistics, which move the running ones; differentiable twice. Else by
+// the running ones, and not differentiable.
+char *rewind_norm(const at::Tensor *input, int64_t dimension, const at::Tensor *added, const at::Tensor *scale,
+                  const at::Tensor *shift, const at::Tensor *running_mean, const at::Tensor *running_variance,
+                  bool trains, bool relus, double epsilon, double momentum, at::Tensor **out) {
+  return guarded([&] {
+    TORCH_CHECK(rewind_norm_fits(input, dimension), "a batch norm's input lies in no known order");
+    const int64_t channels = input->size(dimension);
+    for (const at::Tensor *tensor : {scale, shift, running_mean, running_variance})
+      TORCH_CHECK(tensor->is_cpu() && tensor->scalar_type() == at::kFloat && tensor->is_contiguous() &&
+                      tensor->sizes() == at::IntArrayRef({channels}),
+                  "a batch norm of ", channels, " channels has parameters of ", tensor->sizes());
+    std::optional<at::Tensor> more;
+    if (added) {
+      TORCH_CHECK(added->sizes() == input->sizes() && added->is_cpu() && added->scalar_type() == at::kFloat,
+                  "what is added to a batch norm is not of its shape: ", added->sizes());
+      more = arranged(*added, *input);
+    }
+    if (trains) {
+      *out = new at::Tensor(TrainedNorm::apply(*input, more, *scale, *shift, *running_mean, *running_variance,
+                                               dimension, relus, epsilon, momentum));
+      return;
+    }
+    const Task task = {dimension, relus, epsilon, momentum};
+    *out = new at::Tensor(by_running(task, *input, more, *scale, *shift, *running_mean, *running_variance));
+  });
+}
+
+} // extern "C"
