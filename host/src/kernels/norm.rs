@@ -189,18 +189,8 @@ mod tests {
         let squares = again[..2].iter().map(|it| (it * it).sum(it.kind()));
         let squares = squares.reduce(|a, b| a + b).unwrap();
         let second = Tensor::run_backward(&[squares], &[input, scale], false, false);
-        let out = out.detach();
-        [vec![out], plain, again, second].concat_detached()
-    }
-
-    trait Detached {
-        fn concat_detached(self) -> Vec<Tensor>;
-    }
-
-    impl<const N: usize> Detached for [Vec<Tensor>; N] {
-        fn concat_detached(self) -> Vec<Tensor> {
-            self.into_iter().flatten().map(|it| it.detach()).collect()
-        }
+        let found = [vec![out.shallow_clone()], plain, again, second].into_iter();
+        found.flatten().map(|it| it.detach()).collect()
     }
 
     #[test]
