@@ -20,7 +20,8 @@ pub fn keep_freed() {
 /// What says that memory ran out: libtorch on the CPU and on a GPU, C++, the system, and this module.
 /// oneDNN tells nothing more of a primitive whose memory it does not get; one that it does not have at
 /// all would fail at a network's first step.
-const SIGNS: [&str; 8] = [
+const SIGNS: [&str; 9] = [
+    NO_THREADS,
     "could not create a primitive",
     "can't allocate memory",
     "not enough memory",
@@ -30,6 +31,9 @@ const SIGNS: [&str; 8] = [
     "could not create a memory object",
     "memory allocation failed",
 ];
+
+/// What rayon says where the system gives it no threads, which need memory for their stacks.
+const NO_THREADS: &str = "thread pool has not been initialized";
 
 /// How libtorch introduces the size of what it asked for.
 const TRIED: &str = "you tried to allocate ";
@@ -43,6 +47,7 @@ pub fn shortage(text: &str) -> Option<String> {
         rest[..end].parse::<u64>().ok()
     });
     Some(match bytes {
+        None if text.contains(NO_THREADS) => "out of memory, or of threads".to_owned(),
         Some(bytes) => format!("out of memory, when {bytes} bytes more were asked for"),
         None => "out of memory".to_owned(),
     })
@@ -69,6 +74,9 @@ mod tests {
         assert_eq!(shortage(said).as_deref(), Some(expected));
         // What was found once is found again where it is passed on in a longer message.
         assert!(shortage(&format!("gradients: {expected}")).is_some());
+        let pool = "The global thread pool has not been initialized.: ThreadPoolBuildError { .. }";
+        let expected = "out of memory, or of threads";
+        assert_eq!(shortage(pool).as_deref(), Some(expected));
         assert_eq!(shortage("mat1 and mat2 shapes cannot be multiplied"), None);
     }
 }
