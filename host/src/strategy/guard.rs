@@ -40,8 +40,8 @@ pub struct Farewell {
     pub line: fn(&str) -> String,
     /// The exit code.
     pub exit: c_int,
-    /// What is said when something else in the process aborts it or exits, and does not return: memory
-    /// or threads that a library cannot do without.
+    /// What is said when something else in the process aborts it or exits, and does not return, or
+    /// reads nowhere while memory is limited: memory or threads that a library cannot do without.
     pub own: String,
     /// The exit code then.
     pub own_exit: c_int,
@@ -281,7 +281,8 @@ extern "C" fn on_signal(signal: c_int, _info: *mut libc::siginfo_t, _context: *m
             libc::_exit(exit_code());
         }
     }
-    if signal == libc::SIGABRT {
+    // Without memory for the code of a convolution oneDNN calls it all the same, at address 0.
+    if signal == libc::SIGABRT || (signal == libc::SIGSEGV && is_limited()) {
         own_end();
     }
     // Back to what was there: the fault comes again as soon as this returns.
@@ -300,6 +301,15 @@ extern "C" fn at_exit() {
     }
     if !LEAVES.load(Ordering::Acquire) {
         own_end();
+    }
+}
+
+/// Whether the process may have only so much memory.
+fn is_limited() -> bool {
+    // SAFETY: a question that signal handlers may ask; an all-zero limit is one.
+    unsafe {
+        let mut limit: libc::rlimit = std::mem::zeroed();
+        libc::getrlimit(libc::RLIMIT_AS, &mut limit) == 0 && limit.rlim_cur != libc::RLIM_INFINITY
     }
 }
 
