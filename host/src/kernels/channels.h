@@ -68,12 +68,15 @@ ALWAYS void add_up(const Pieces &p, const Term &term, float *const (&out)[result
 }
 
 template <bool one> ALWAYS void moments_of(const Pieces &p, const float *values, float *means, float *squares) {
-  const auto itself = [&](int64_t place, int64_t, int64_t count, V *terms) {
-    terms[0] = load_some(values + place, count);
+  // As distances from the first, which are 0 where all are the same: so is the variance then.
+  const auto from_first = [&](int64_t place, int64_t at, int64_t count, V *terms) {
+    terms[0] = load_some(values + place, count) - of_channels<one>(values, at, count);
+    if (one && count < VECTOR) terms[0] *= which(0, count);
   };
-  add_up<one, 1>(p, itself, {means});
+  add_up<one, 1>(p, from_first, {means});
   const float numbers = one ? float(p.count * p.length) : float(p.count);
-  for (int64_t channel = 0; channel < (one ? 1 : p.length); ++channel) means[channel] /= numbers;
+  for (int64_t channel = 0; channel < (one ? 1 : p.length); ++channel)
+    means[channel] = values[channel] + means[channel] / numbers;
   const auto square = [&](int64_t place, int64_t at, int64_t count, V *terms) {
     V distance = load_some(values + place, count) - of_channels<one>(means, at, count);
     if (one && count < VECTOR) distance *= which(0, count);
@@ -97,26 +100,25 @@ template <typename Body> ALWAYS void for_vectors(const Pieces &p, const Body &bo
 }
 
 template <bool one, bool adds>
-ALWAYS void activate_as(const Pieces &p, const float *values, const float *added, const float *factors,
-                        const float *shifts, bool relus, float *out) {
+ALWAYS void activate_as(const Pieces &p, const float *values, const float *added, const float *means,
+                        const float *factors, const float *shifts, bool relus, float *out) {
   // NaN stays, so that it reaches the loss.
   const V least_value = spread(relus ? 0.0f : -__builtin_inff());
   for_vectors(p, [&](int64_t place, int64_t at, int64_t count) {
-    V v = load_some(values + place, count) * of_channels<one>(factors, at, count) +
-          of_channels<one>(shifts, at, count);
+    const V distance = load_some(values + place, count) - of_channels<one>(means, at, count);
+    V v = distance * of_channels<one>(factors, at, count) + of_channels<one>(shifts, at, count);
     if (adds) v += load_some(added + place, count);
     store_some(out + place, v < least_value ? least_value : v, count);
   });
 }
 
-void activate(const Pieces &p, const float *values, const float *added, const float *factors, const float *shifts,
-              bool relus, float *out) {
+void activate(const Pieces &p, const float *values, const float *added, const float *means, const float *factors,
+              const float *shifts, bool relus, float *out) {
+  const auto run = [&](const auto &with) { with(p, values, added, means, factors, shifts, relus, out); };
   if (p.one_channel)
-    added ? activate_as<true, true>(p, values, added, factors, shifts, relus, out)
-          : activate_as<true, false>(p, values, added, factors, shifts, relus, out);
+    added ? run(activate_as<true, true>) : run(activate_as<true, false>);
   else
-    added ? activate_as<false, true>(p, values, added, factors, shifts, relus, out)
-          : activate_as<false, false>(p, values, added, factors, shifts, relus, out);
+    added ? run(activate_as<false, true>) : run(activate_as<false, false>);
 }
 
 template <bool one, bool relus, bool passes>
@@ -145,20 +147,21 @@ void slope_sums(const Pieces &p, const float *slopes, const float *out, const fl
 
 template <bool one, bool relus>
 ALWAYS void value_slopes_as(const Pieces &p, const float *slopes, const float *out, const float *values,
-                            const float *factors, const float *tilts, const float *shifts, float *of_values) {
+                            const float *means, const float *factors, const float *tilts, const float *shifts,
+                            float *of_values) {
   for_vectors(p, [&](int64_t place, int64_t at, int64_t count) {
     V slope = load_some(slopes + place, count);
     if (relus) slope = where_positive(slope, load_some(out + place, count));
+    const V distance = load_some(values + place, count) - of_channels<one>(means, at, count);
     const V moved = slope * of_channels<one>(factors, at, count) +
-                    (load_some(values + place, count) * of_channels<one>(tilts, at, count) +
-                     of_channels<one>(shifts, at, count));
+                    (distance * of_channels<one>(tilts, at, count) + of_channels<one>(shifts, at, count));
     store_some(of_values + place, moved, count);
   });
 }
 
-void value_slopes(const Pieces &p, const float *slopes, const float *out, const float *values, const float *factors,
-                  const float *tilts, const float *shifts, float *of_values) {
-  const auto run = [&](const auto &with) { with(p, slopes, out, values, factors, tilts, shifts, of_values); };
+void value_slopes(const Pieces &p, const float *slopes, const float *out, const float *values, const float *means,
+                  const float *factors, const float *tilts, const float *shifts, float *of_values) {
+  const auto run = [&](const auto &with) { with(p, slopes, out, values, means, factors, tilts, shifts, of_values); };
   if (p.one_channel)
     out ? run(value_slopes_as<true, true>) : run(value_slopes_as<true, false>);
   else

@@ -77,16 +77,17 @@ struct Kernels {
   };
   // Mean of each channel, and sum of squared distances from it.
   void (*moments)(const Pieces &, const float *values, float *means, float *squares);
-  // out = values * factors + shifts + added, unless that is null; then a ReLU if there is one.
-  void (*activate)(const Pieces &, const float *values, const float *added, const float *factors,
-                   const float *shifts, bool relus, float *out);
+  // out = (values - means) * factors + shifts + added, unless that is null; then a ReLU if there is one.
+  void (*activate)(const Pieces &, const float *values, const float *added, const float *means,
+                   const float *factors, const float *shifts, bool relus, float *out);
   // Sums of each channel's slopes, and of their products with the distances from the means. With `out`,
   // slopes are 0 where that is not positive, and stored in `passed` unless that is null.
   void (*slope_sums)(const Pieces &, const float *slopes, const float *out, const float *values,
                      const float *means, float *passed, float *sums, float *products);
-  // of_values = slopes * factors + values * tilts + shifts, with slopes as above.
+  // of_values = slopes * factors + (values - means) * tilts + shifts, with slopes as above.
   void (*value_slopes)(const Pieces &, const float *slopes, const float *out, const float *values,
-                       const float *factors, const float *tilts, const float *shifts, float *of_values);
+                       const float *means, const float *factors, const float *tilts, const float *shifts,
+                       float *of_values);
 
   // Terms that are multiplied before the next are looked at, and rows of weights that are copied
   // together where the terms of a row are no neighbours.

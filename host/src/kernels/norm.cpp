@@ -149,9 +149,9 @@ at::Tensor by_batch(const Task &task, const at::Tensor &input, const std::option
   const Channels at = *Channels::of(input, task.dimension);
   at::Tensor out = at::empty_like(input);
   Sums sums(at);
-  std::vector<float> factors(at.channels), shifts(at.channels);
+  std::vector<float> factors(at.channels);
   const float *values = input.const_data_ptr<float>(), *more = numbers(added);
-  const float *scales = scale.const_data_ptr<float>(), *moves = shift.const_data_ptr<float>();
+  const float *scales = scale.const_data_ptr<float>(), *shifts = shift.const_data_ptr<float>();
   float *mean = means.data_ptr<float>(), *inverse = inverses.data_ptr<float>(), *to = out.data_ptr<float>();
   float *known_mean = running_mean.data_ptr<float>(), *known_variance = running_variance.data_ptr<float>();
   const double count = double(at.numbers());
@@ -166,7 +166,6 @@ at::Tensor by_batch(const Task &task, const at::Tensor &input, const std::option
         mean[channel] = float(center);
         inverse[channel] = float(root);
         factors[channel] = float(scales[channel] * root);
-        shifts[channel] = float(moves[channel] - center * scales[channel] * root);
         const auto follow = [&](float &known, double seen) {
           known = float((1.0 - task.momentum) * known + task.momentum * seen);
         };
@@ -175,8 +174,8 @@ at::Tensor by_batch(const Task &task, const at::Tensor &input, const std::option
       },
       [&](int64_t index, int64_t channel) {
         const auto [start, pieces] = at.block(index, channel);
-        kernels().activate(pieces, values + start, more ? more + start : nullptr, factors.data() + channel,
-                           shifts.data() + channel, task.relus, to + start);
+        kernels().activate(pieces, values + start, more ? more + start : nullptr, mean + channel,
+                           factors.data() + channel, shifts + channel, task.relus, to + start);
       });
   return out;
 }
@@ -187,21 +186,18 @@ at::Tensor by_running(const Task &task, const at::Tensor &input, const std::opti
                       const at::Tensor &variance) {
   const Channels at = *Channels::of(input, task.dimension);
   at::Tensor out = at::empty_like(input);
-  std::vector<float> factors(at.channels), shifts(at.channels);
-  const float *scales = scale.const_data_ptr<float>(), *moves = shift.const_data_ptr<float>();
+  std::vector<float> factors(at.channels);
+  const float *scales = scale.const_data_ptr<float>(), *shifts = shift.const_data_ptr<float>();
   const float *means = mean.const_data_ptr<float>(), *variances = variance.const_data_ptr<float>();
-  for (int64_t channel = 0; channel < at.channels; ++channel) {
-    const double factor = scales[channel] / std::sqrt(variances[channel] + task.epsilon);
-    factors[channel] = float(factor);
-    shifts[channel] = float(moves[channel] - means[channel] * factor);
-  }
+  for (int64_t channel = 0; channel < at.channels; ++channel)
+    factors[channel] = float(scales[channel] / std::sqrt(variances[channel] + task.epsilon));
   const float *values = input.const_data_ptr<float>(), *more = numbers(added);
   float *to = out.data_ptr<float>();
   const auto nothing = [](auto...) {};
   at.in_turn(nothing, nothing, [&](int64_t index, int64_t channel) {
     const auto [start, pieces] = at.block(index, channel);
-    kernels().activate(pieces, values + start, more ? more + start : nullptr, factors.data() + channel,
-                       shifts.data() + channel, task.relus, to + start);
+    kernels().activate(pieces, values + start, more ? more + start : nullptr, means + channel,
+                       factors.data() + channel, shifts + channel, task.relus, to + start);
   });
   return out;
 }
@@ -240,17 +236,16 @@ torch::autograd::variable_list slopes_of(const Task &task, const at::Tensor &slo
         scale_slopes[channel] = float(along);
         // Ioffe & Szegedy 2015, arXiv:1502.03167, section 3, with the normalised values put in.
         const double factor = double(scales[channel]) * inverse[channel];
-        const double tilt = -factor * inverse[channel] * along / count;
         factors[channel] = float(factor);
-        tilts[channel] = float(tilt);
-        shifts[channel] = float(-factor * all / count - tilt * mean[channel]);
+        tilts[channel] = float(-factor * inverse[channel] * along / count);
+        shifts[channel] = float(-factor * all / count);
       },
       [&](int64_t index, int64_t channel) {
         const auto [start, pieces] = at.block(index, channel);
         const bool known = through != nullptr;
         kernels().value_slopes(pieces, (known ? through : slopes) + start, made && !known ? made + start : nullptr,
-                               values + start, factors.data() + channel, tilts.data() + channel,
-                               shifts.data() + channel, to + start);
+                               values + start, mean + channel, factors.data() + channel,
+                               tilts.data() + channel, shifts.data() + channel, to + start);
       });
   return {of_input, passed, of_scale, of_shift};
 }
