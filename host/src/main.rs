@@ -1,7 +1,5 @@
 //! `host`: trains and prunes networks as experiment files say.
 
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
+fn main() {
     host::cli::main()
 }

@@ -1,7 +1,6 @@
 //! Exit codes, and failures on their way to the user.
 
 use std::fmt;
-use std::process::ExitCode;
 
 use serde_json::json;
 
@@ -24,12 +23,6 @@ pub enum Exit {
     Interrupted = 4,
     /// Something failed while running; the same command goes on from the last checkpoint.
     Failed = 5,
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
-    }
 }
 
 /// What went wrong, and how the program ends.

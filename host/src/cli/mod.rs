@@ -32,7 +32,7 @@ mod tensorboard;
 mod verify;
 mod watch;
 
-use std::process::ExitCode;
+use std::io::{self, Write};
 use std::sync::Mutex;
 
 use clap::FromArgMatches;
@@ -52,27 +52,31 @@ pub(crate) fn seeds(text: &str) -> Result<Vec<u64>, String> {
     args::parse_seeds(text).map(|list| list.0)
 }
 
-/// Parses the command line, does what it says and maps the result to an exit code.
-pub fn main() -> ExitCode {
+/// Parses the command line, does what it says and ends the process with an exit code.
+pub fn main() -> ! {
     crate::memory::keep_freed();
-    let matches = program::command().get_matches();
-    let args = match Args::from_arg_matches(&matches) {
-        Ok(args) => args,
-        Err(error) => error.exit(),
-    };
+    let parsed = program::command().try_get_matches();
+    match parsed.and_then(|matches| Args::from_arg_matches(&matches)) {
+        Ok(args) => guard::leave(follow(&args) as i32),
+        // Help and the version come as errors too, with an exit code of 0.
+        Err(error) => {
+            let _ = error.print().and_then(|()| io::stdout().flush());
+            guard::leave(error.exit_code())
+        }
+    }
+}
+
+fn follow(args: &Args) -> Exit {
     let bars = MultiProgress::new();
     args.output.start_logging(&bars);
-    guard::watch(limits(&args.command), farewell(&args));
-    let result = catch(|| obey(&args, &bars));
-    let exit = match result {
+    guard::watch(limits(&args.command), farewell(args));
+    match catch(|| obey(args, &bars)) {
         Ok(exit) => exit,
         Err(failure) => {
             failure.report(&args.output);
             failure.exit
         }
-    };
-    guard::leave();
-    exit.into()
+    }
 }
 
 fn obey(args: &Args, bars: &MultiProgress) -> Result<Exit, Failure> {

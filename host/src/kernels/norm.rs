@@ -100,6 +100,21 @@ mod tests {
 
     const EPSILON: f64 = 1e-5;
 
+    fn norm<'a>(
+        [scale, shift]: [&'a Tensor; 2],
+        [mean, variance]: [&'a Tensor; 2],
+        trains: bool,
+    ) -> BatchNorm<'a> {
+        BatchNorm {
+            scale,
+            shift,
+            running: [mean, variance],
+            trains,
+            epsilon: EPSILON,
+            momentum: 0.1,
+        }
+    }
+
     /// Where the channels are, and in which order they lie in memory.
     #[derive(Clone, Copy, Debug)]
     enum Order {
@@ -209,14 +224,7 @@ mod tests {
                     let slope = order.random(shape) - 3.0;
                     let running =
                         [Tensor::zeros, Tensor::ones].map(|of| of(shape[0], kind::FLOAT_CPU));
-                    let norm = BatchNorm {
-                        scale,
-                        shift,
-                        running: [&running[0], &running[1]],
-                        trains: true,
-                        epsilon: EPSILON,
-                        momentum: 0.1,
-                    };
+                    let norm = norm([scale, shift], [&running[0], &running[1]], true);
                     let dimension = order.dimension();
                     assert!(norm.fits(input, dimension));
                     let added = adds.then_some(added);
@@ -246,14 +254,7 @@ mod tests {
             let input = order.random([19, 30]);
             let [scale, shift, mean] = [(); 3].map(|()| Tensor::randn([19], kind::FLOAT_CPU));
             let variance = Tensor::rand([19], kind::FLOAT_CPU) + 0.5;
-            let norm = BatchNorm {
-                scale: &scale,
-                shift: &shift,
-                running: [&mean, &variance],
-                trains: false,
-                epsilon: EPSILON,
-                momentum: 0.1,
-            };
+            let norm = norm([&scale, &shift], [&mean, &variance], false);
             let got = norm.apply(&input, order.dimension(), Some(&input), true);
             let along = |tensor: &Tensor| match order {
                 Order::First => tensor.view([19, 1, 1, 1]),
@@ -276,14 +277,7 @@ mod tests {
             let ones = Tensor::ones([24], kind::FLOAT_CPU);
             let run = |input: &Tensor| {
                 let running = [(); 2].map(|()| Tensor::zeros([24], kind::FLOAT_CPU));
-                let norm = BatchNorm {
-                    scale: &ones,
-                    shift: &ones,
-                    running: [&running[0], &running[1]],
-                    trains: true,
-                    epsilon: EPSILON,
-                    momentum: 0.1,
-                };
+                let norm = norm([&ones, &ones], [&running[0], &running[1]], true);
                 norm.apply(input, order.dimension(), Some(input), true)
                     .unwrap()
             };
@@ -304,14 +298,7 @@ mod tests {
     #[test]
     fn refuses_what_it_cannot_compute() {
         let ones = Tensor::ones([4], kind::FLOAT_CPU);
-        let norm = BatchNorm {
-            scale: &ones,
-            shift: &ones,
-            running: [&ones, &ones],
-            trains: true,
-            epsilon: EPSILON,
-            momentum: 0.1,
-        };
+        let norm = norm([&ones, &ones], [&ones, &ones], true);
         let double = Tensor::ones([2, 4, 3], (Kind::Double, Device::Cpu));
         let strided = Tensor::ones([2, 4, 6], kind::FLOAT_CPU).slice(2, None, None, 2);
         for input in [&double, &strided] {
