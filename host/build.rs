@@ -29,6 +29,7 @@ fn main() {
         .file("src/shim.cpp")
         .file("src/kernels/perceptron.cpp")
         .file("src/kernels/convolution.cpp")
+        .file("src/kernels/taps.cpp")
         .file("src/kernels/norm.cpp");
     if linux {
         // at::parallel_for is inlined and shares libtorch's threads through OpenMP.

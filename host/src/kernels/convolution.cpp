@@ -1,12 +1,18 @@
-// Convolutions at their surviving weights, of activations [channels, height, width, samples]: a weight
-// moves a row of its input plane, whole vectors of neighbouring pixels and samples, to its output plane.
+// Convolutions of images whose channels lie last in memory, [samples, height, width, channels], and
+// their gradients. A pixel of the result is a sum over a window of the source, which is copied with room
+// around it, so that a row of the window is one piece of memory.
+//
+// Every sum has an order that follows from the shape alone: the bits do not depend on the threads.
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <ATen/autocast_mode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
 #include <atomic>
+#include <cstring>
+#include <memory>
 #include <vector>
 
 #include "../guarded.h"
@@ -14,263 +20,341 @@
 
 namespace {
 
-constexpr int64_t VECTOR = 8;
-// Planes of a task.
-constexpr int64_t PLANES = 4;
+using Windows = Kernels::Windows;
+constexpr int64_t STRIP = Kernels::STRIP;
 
-// How positions along one axis of the result read positions of the source. All positions of one kind
-// read the same offsets from their base: edges, and the phases of a stride, are kinds of their own.
+// Pixels whose windows stay in the first cache while all strips are computed.
+constexpr int64_t PIXELS = 96;
+// Images are computed together until they have so many pixels: each time all weights are read once.
+constexpr int64_t WORTH = 64;
+// A weight's gradient is a sum of sums, for the threads' sake: at most so many, and so many numbers in all.
+constexpr int64_t MOST_SUMS = 64, SUMMED = 1 << 19;
+
+struct Shape {
+  int64_t outputs, inputs, height, width; // of the weight
+  int64_t stride, padding;
+};
+
+// How positions along one axis of the result read those of the source.
 struct Axis {
-  struct Run {
-    int64_t kind, first, length, base; // neighbours that read neighbours
+  // Result positions first, first + step, ... read the source from start, start + source_step, ... on, at
+  // these places in the kernel one after another.
+  struct Phase {
+    int64_t first, step, count, start, source_step;
+    std::vector<int64_t> taps;
   };
-  std::vector<Run> runs;
-  std::vector<std::vector<int64_t>> offsets; // [kind][place in the kernel], or NONE
-  static constexpr int64_t NONE = INT64_MIN;
+  std::vector<Phase> phases;
+  int64_t before = 0, after = 0; // room that is needed around the source
 
-  template <typename Read> Axis(int64_t positions, int64_t kernel, const Read &read) {
-    for (int64_t position = 0; position < positions; ++position) {
-      int64_t base = 0;
-      std::vector<int64_t> found;
-      for (int64_t k = 0; k < kernel; ++k) found.push_back(read(position, k, &base));
-      const auto known = std::find(offsets.begin(), offsets.end(), found);
-      const int64_t kind = known - offsets.begin();
-      if (known == offsets.end()) offsets.push_back(found);
-      if (!runs.empty() && runs.back().kind == kind && base == runs.back().base + runs.back().length)
-        ++runs.back().length;
-      else
-        runs.push_back({kind, position, 1, base});
+  Axis(int64_t source, std::vector<Phase> all) : phases(std::move(all)) {
+    for (const Phase &phase : phases) {
+      if (phase.taps.empty() || phase.count == 0) continue;
+      const int64_t end = phase.start + (phase.count - 1) * phase.source_step + int64_t(phase.taps.size());
+      before = std::max(before, -phase.start);
+      after = std::max(after, end - source);
     }
   }
-
-  int64_t kinds() const { return offsets.size(); }
 
   // What the outputs of a convolution read.
   static Axis forward(int64_t outputs, int64_t inputs, int64_t kernel, int64_t stride, int64_t padding) {
-    return Axis(outputs, kernel, [=](int64_t at, int64_t k, int64_t *base) {
-      *base = at * stride;
-      const int64_t seen = *base + k - padding;
-      return seen >= 0 && seen < inputs ? k - padding : NONE;
-    });
+    Phase all = {0, 1, outputs, -padding, stride, {}};
+    for (int64_t tap = 0; tap < kernel; ++tap) all.taps.push_back(tap);
+    return Axis(inputs, {all});
   }
 
-  // What the gradients of its inputs read.
+  // What the gradients of its inputs read: those that differ by the stride, the same places of the kernel.
   static Axis backward(int64_t outputs, int64_t inputs, int64_t kernel, int64_t stride, int64_t padding) {
-    return Axis(inputs, kernel, [=](int64_t at, int64_t k, int64_t *base) {
-      *base = at / stride;
-      const int64_t seen = at + padding - k;
-      if (seen < 0 || seen % stride != 0 || seen / stride >= outputs) return NONE;
-      return seen / stride - *base;
-    });
-  }
-};
-
-struct Weight {
-  int32_t out, in, row, column; // place in the kernel
-  int32_t at;                   // place in the tensor's memory
-};
-
-// The survivors by the planes of the result and the kinds of its rows and columns.
-struct Table {
-  Axis rows, columns;
-  int64_t planes, width;             // of the result, and of a row of the source
-  std::vector<int64_t> starts;       // [kinds of rows, kinds of columns, planes] and the end
-  std::vector<int32_t> at, sources;  // place of the weight, and of what it reads, in pixels
-
-  template <typename Planes>
-  Table(Axis of_rows, Axis of_columns, int64_t planes, int64_t plane_size, int64_t width,
-        const std::vector<Weight> &weights, const Planes &planes_of)
-      : rows(std::move(of_rows)), columns(std::move(of_columns)), planes(planes), width(width) {
-    std::vector<std::vector<const Weight *>> of_plane(planes);
-    for (const Weight &weight : weights) of_plane[planes_of(weight).first].push_back(&weight);
-    for (int64_t r = 0; r < rows.kinds(); ++r)
-      for (int64_t c = 0; c < columns.kinds(); ++c)
-        for (int64_t plane = 0; plane < planes; ++plane) {
-          starts.push_back(at.size());
-          for (const Weight *weight : of_plane[plane]) {
-            const int64_t down = rows.offsets[r][weight->row], right = columns.offsets[c][weight->column];
-            if (down == Axis::NONE || right == Axis::NONE) continue;
-            at.push_back(weight->at);
-            sources.push_back(planes_of(*weight).second * plane_size + down * width + right);
-          }
-        }
-    starts.push_back(at.size());
-  }
-
-  // Writes the result [planes, rows, columns, samples].
-  void apply(const float *weights, const float *source, int64_t samples, int64_t out_height,
-             int64_t out_width, float *out) const {
-    struct Row {
-      int64_t kind, position, base;
-    };
-    std::vector<Row> all;
-    for (const Axis::Run &run : rows.runs)
-      for (int64_t i = 0; i < run.length; ++i) all.push_back({run.kind, run.first + i, run.base + i});
-    const int64_t parts = (planes + PLANES - 1) / PLANES;
-    at::parallel_for(0, int64_t(all.size()) * parts, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t task = begin; task < end; ++task) {
-        const Row &row = all[task / parts];
-        const int64_t first = task % parts * PLANES, last = std::min(first + PLANES, planes);
-        for (int64_t plane = first; plane < last; ++plane)
-          for (const Axis::Run &run : columns.runs) {
-            const int64_t list = (row.kind * columns.kinds() + run.kind) * planes + plane;
-            const int64_t from = starts[list], count = starts[list + 1] - from;
-            kernels().taps(weights, at.data() + from, sources.data() + from, count,
-                           source + (row.base * width + run.base) * samples, samples, run.length * samples,
-                           out + ((plane * out_height + row.position) * out_width + run.first) * samples);
-          }
+    std::vector<Phase> all;
+    for (int64_t first = 0; first < std::min(stride, inputs); ++first) {
+      Phase phase = {first, stride, (inputs - first + stride - 1) / stride, 0, 1, {}};
+      for (int64_t tap = kernel - 1; tap >= 0; --tap) {
+        if ((first + padding - tap) % stride != 0) continue;
+        if (phase.taps.empty()) phase.start = (first + padding - tap) / stride;
+        phase.taps.push_back(tap);
       }
-    });
-  }
-};
-
-// The survivors of one layer, and what is known of them for images of one size.
-struct Taps {
-  int64_t outputs, inputs, height, width; // of the weight
-  int64_t stride, padding;
-  std::vector<int64_t> strides; // of the weight in memory
-  std::vector<Weight> weights;  // by outputs
-  struct Image {
-    int64_t height, width, out_height, out_width;
-    Table forward, backward;
-  };
-  std::vector<Image> images;
-
-  const Image &image(int64_t image_height, int64_t image_width) {
-    for (const Image &image : images)
-      if (image.height == image_height && image.width == image_width) return image;
-    const int64_t out_height = (image_height + 2 * padding - height) / stride + 1;
-    const int64_t out_width = (image_width + 2 * padding - width) / stride + 1;
-    TORCH_CHECK(out_height > 0 && out_width > 0, "an image of ", image_height, " x ", image_width,
-                " pixels is smaller than the kernel");
-    images.push_back({image_height, image_width, out_height, out_width,
-                      Table(Axis::forward(out_height, image_height, height, stride, padding),
-                            Axis::forward(out_width, image_width, width, stride, padding), outputs,
-                            image_height * image_width, image_width, weights,
-                            [](const Weight &w) { return std::pair<int64_t, int64_t>(w.out, w.in); }),
-                      Table(Axis::backward(out_height, image_height, height, stride, padding),
-                            Axis::backward(out_width, image_width, width, stride, padding), inputs,
-                            out_height * out_width, out_width, weights,
-                            [](const Weight &w) { return std::pair<int64_t, int64_t>(w.in, w.out); })});
-    return images.back();
-  }
-};
-
-// Gradients of the surviving weights.
-void weight_slopes(Taps &taps, const Taps::Image &image, const float *slopes, const float *seen, int64_t samples,
-                   float *out) {
-  const int64_t count = taps.weights.size();
-  std::vector<float> sums(count * VECTOR, 0.0f);
-  std::atomic<int64_t> next{0};
-  // A survivor is added up by one thread, row by row, so that rows are near when they are needed again.
-  const int64_t part = std::max<int64_t>(1, count / (8 * at::get_num_threads()));
-  at::parallel_for(0, at::get_num_threads(), 1, [&](int64_t, int64_t) {
-    for (int64_t first; (first = next.fetch_add(part)) < count;) {
-      const int64_t last = std::min(first + part, count);
-      for (int64_t row = 0; row < image.out_height; ++row)
-        for (int64_t i = first; i < last; ++i) {
-          const Weight &weight = taps.weights[i];
-          const int64_t seen_row = row * taps.stride + weight.row - taps.padding;
-          if (seen_row < 0 || seen_row >= image.height) continue;
-          const int64_t shift = weight.column - taps.padding;
-          // Columns of the result whose source is inside the image.
-          const int64_t begin = std::max<int64_t>(0, (-shift + taps.stride - 1) / taps.stride);
-          const int64_t room = image.width - 1 - shift;
-          const int64_t end = room < 0 ? 0 : std::min(image.out_width, room / taps.stride + 1);
-          const float *slope = slopes + (weight.out * image.out_height + row) * image.out_width * samples;
-          const float *source = seen + (weight.in * image.height + seen_row) * image.width * samples;
-          float *sum = sums.data() + i * VECTOR;
-          if (taps.stride == 1)
-            kernels().add_products(slope + begin * samples, source + (begin + shift) * samples,
-                                   (end - begin) * samples, sum);
-          else
-            for (int64_t column = begin; column < end; ++column)
-              kernels().add_products(slope + column * samples, source + (column * taps.stride + shift) * samples,
-                                     samples, sum);
-        }
+      all.push_back(phase);
     }
-  });
-  for (int64_t i = 0; i < count; ++i) out[taps.weights[i].at] = kernels().row_sum(sums.data() + i * VECTOR, VECTOR);
+    return Axis(outputs, all);
+  }
+};
+
+// The windows of all pixels of a few images that read the same places of the kernel.
+struct Part {
+  std::vector<int64_t> from, to; // image after image
+  std::vector<int64_t> rows, columns;
+};
+
+// How images of one size are made of images of another.
+struct View {
+  struct Size {
+    int64_t height, width, channels;
+    int64_t numbers() const { return height * width * channels; }
+  };
+  Axis rows, columns;
+  Size source, result;
+  Size roomy;    // the source with room around it
+  int64_t group; // images that are computed together
+  std::vector<Part> parts;
+
+  View(Axis of_rows, Axis of_columns, Size of_source, Size of_result)
+      : rows(std::move(of_rows)), columns(std::move(of_columns)), source(of_source), result(of_result),
+        roomy{source.height + rows.before + rows.after, source.width + columns.before + columns.after,
+              source.channels} {
+    const int64_t pixels = std::max<int64_t>(1, result.height * result.width);
+    group = (WORTH + pixels - 1) / pixels;
+    for (const Axis::Phase &row : rows.phases)
+      for (const Axis::Phase &column : columns.phases) {
+        Part part = {{}, {}, row.taps, column.taps};
+        // Where nothing is read the place does not matter, but it must exist.
+        const int64_t top = row.taps.empty() ? 0 : rows.before + row.start;
+        const int64_t left = column.taps.empty() ? 0 : columns.before + column.start;
+        for (int64_t image = 0; image < group; ++image)
+          for (int64_t y = 0; y < row.count; ++y)
+            for (int64_t x = 0; x < column.count; ++x) {
+              const int64_t seen = (top + y * row.source_step) * roomy.width + left + x * column.source_step;
+              const int64_t made = (row.first + y * row.step) * result.width + column.first + x * column.step;
+              part.from.push_back(image * roomy.numbers() + seen * source.channels);
+              part.to.push_back(image * result.numbers() + made * result.channels);
+            }
+        parts.push_back(std::move(part));
+      }
+  }
+
+  static View forward(const Shape &of, int64_t height, int64_t width) {
+    const int64_t down = (height + 2 * of.padding - of.height) / of.stride + 1;
+    const int64_t right = (width + 2 * of.padding - of.width) / of.stride + 1;
+    return View(Axis::forward(down, height, of.height, of.stride, of.padding),
+                Axis::forward(right, width, of.width, of.stride, of.padding), {height, width, of.inputs},
+                {down, right, of.outputs});
+  }
+
+  static View backward(const Shape &of, const View &forward) {
+    const Size &from = forward.result, &to = forward.source;
+    return View(Axis::backward(from.height, to.height, of.height, of.stride, of.padding),
+                Axis::backward(from.width, to.width, of.width, of.stride, of.padding), from, to);
+  }
+
+  int64_t strips() const { return (result.channels + STRIP - 1) / STRIP; }
+  int64_t outputs_of(int64_t strip) const { return std::min(STRIP, result.channels - strip * STRIP); }
+
+  // Calls `body(windows)` for the pixels of the first `images` of a group, up to `most` at a time.
+  template <typename Body> void for_windows(const Part &part, int64_t images, int64_t most, const Body &body) const {
+    const int64_t pixels = int64_t(part.to.size()) / group * images;
+    for (int64_t first = 0; first < pixels; first += most)
+      body(Windows{std::min(most, pixels - first), part.from.data() + first, part.to.data() + first,
+                   int64_t(part.rows.size()), roomy.width * source.channels,
+                   int64_t(part.columns.size()) * source.channels});
+  }
+};
+
+// Images of the source with room around them, one group after another.
+struct Room {
+  const View &view;
+  std::unique_ptr<float[]> numbers;
+
+  explicit Room(const View &view) : view(view) {
+    if (view.roomy.numbers() == view.source.numbers()) return;
+    const int64_t count = view.group * view.roomy.numbers();
+    numbers.reset(new float[count]);
+    std::memset(numbers.get(), 0, count * sizeof(float));
+  }
+
+  // These many images; the room around them is 0 from the start.
+  const float *copy(const float *images, int64_t count) {
+    if (!numbers) return images;
+    const int64_t row = view.source.width * view.source.channels, step = view.roomy.width * view.source.channels;
+    for (int64_t image = 0; image < count; ++image) {
+      float *to = numbers.get() + image * view.roomy.numbers() + view.rows.before * step +
+                  view.columns.before * view.source.channels;
+      for (int64_t y = 0; y < view.source.height; ++y)
+        std::memcpy(to + y * step, images + image * view.source.numbers() + y * row, row * sizeof(float));
+    }
+    return numbers.get();
+  }
+};
+
+// Runs `work(next)` on several threads: `next()` gives each number below `count` to one of them, and then
+// `count`.
+template <typename Work> void share_out(int64_t count, const Work &work) {
+  std::atomic<int64_t> taken{0};
+  const auto next = [&] { return std::min(taken.fetch_add(1), count); };
+  at::parallel_for(0, std::min<int64_t>(count, at::get_num_threads()), 1, [&](int64_t, int64_t) { work(next); });
 }
 
-struct TapConvolution : torch::autograd::Function<TapConvolution> {
+// The steps in memory between the weights of neighbouring results, sources, rows and columns.
+struct Steps {
+  int64_t result, source, row, column;
+};
+
+// Weights of a part in the order of the windows' terms, strip by strip, and zeros behind the last output.
+std::vector<float> packed(const View &view, const Part &part, const float *weight, const Steps &step) {
+  std::vector<float> out(view.strips() * part.rows.size() * part.columns.size() * view.source.channels * STRIP);
+  float *to = out.data();
+  for (int64_t strip = 0; strip < view.strips(); ++strip)
+    for (const int64_t row : part.rows)
+      for (const int64_t column : part.columns)
+        for (int64_t channel = 0; channel < view.source.channels; ++channel, to += STRIP) {
+          const float *from = weight + row * step.row + column * step.column + channel * step.source;
+          for (int64_t k = 0; k < view.outputs_of(strip); ++k) to[k] = from[(strip * STRIP + k) * step.result];
+        }
+  return out;
+}
+
+// Writes the results of all images.
+void see_images(const View &view, const float *weight, const Steps &steps, const float *images, int64_t count,
+                float *out) {
+  std::vector<std::vector<float>> weights;
+  for (const Part &part : view.parts) weights.push_back(packed(view, part, weight, steps));
+  const int64_t groups = (count + view.group - 1) / view.group;
+  share_out(groups, [&](const auto &next) {
+    Room room(view);
+    for (int64_t number; (number = next()) < groups;) {
+      const int64_t first = number * view.group, here = std::min(view.group, count - first);
+      const float *seen = room.copy(images + first * view.source.numbers(), here);
+      float *made = out + first * view.result.numbers();
+      for (size_t p = 0; p < view.parts.size(); ++p)
+        view.for_windows(view.parts[p], here, PIXELS, [&](const Windows &windows) {
+          const int64_t strip_size = windows.rows * windows.terms * STRIP;
+          for (int64_t strip = 0; strip < view.strips(); ++strip)
+            kernels().see(windows, seen, weights[p].data() + strip * strip_size, view.outputs_of(strip),
+                          made + strip * STRIP);
+        });
+    }
+  });
+}
+
+// Writes the gradient of the weight.
+void weight_slopes(const View &view, const float *images, const float *slopes, int64_t count, float *of_weight,
+                   const Steps &step) {
+  const Part &part = view.parts[0];
+  const int64_t terms = int64_t(part.rows.size() * part.columns.size()) * view.source.channels;
+  const int64_t strip_size = terms * STRIP, size = view.strips() * strip_size;
+  // Sums of several images each, in number by the shape alone.
+  const int64_t groups = (count + view.group - 1) / view.group;
+  const int64_t wanted = std::max<int64_t>(1, std::min(MOST_SUMS, SUMMED / size));
+  const int64_t of_sum = (groups + wanted - 1) / wanted * view.group, sums = (count + of_sum - 1) / of_sum;
+  const std::unique_ptr<float[]> found(new float[sums * size]);
+  const int64_t tasks = sums * view.strips();
+  share_out(tasks, [&](const auto &next) {
+    Room room(view);
+    for (int64_t task; (task = next()) < tasks;) {
+      const int64_t number = task / view.strips(), strip = task % view.strips();
+      float *sum = found.get() + number * size + strip * strip_size;
+      std::fill_n(sum, strip_size, 0.0f);
+      const int64_t last = std::min(count, (number + 1) * of_sum);
+      for (int64_t first = number * of_sum; first < last; first += view.group) {
+        const int64_t here = std::min(view.group, last - first);
+        const float *seen = room.copy(images + first * view.source.numbers(), here);
+        const float *slope = slopes + first * view.result.numbers() + strip * STRIP;
+        view.for_windows(part, here, PIXELS, [&](const Windows &windows) {
+          kernels().add_seen(windows, seen, slope, view.outputs_of(strip), sum);
+        });
+      }
+    }
+  });
+  share_out(view.strips(), [&](const auto &next) {
+    for (int64_t strip; (strip = next()) < view.strips();) {
+      float *total = found.get() + strip * strip_size;
+      for (int64_t number = 1; number < sums; ++number)
+        for (int64_t i = 0; i < strip_size; ++i) total[i] += total[number * size + i];
+      for (const int64_t row : part.rows)
+        for (const int64_t column : part.columns)
+          for (int64_t channel = 0; channel < view.source.channels; ++channel, total += STRIP) {
+            float *to = of_weight + row * step.row + column * step.column + channel * step.source;
+            for (int64_t k = 0; k < view.outputs_of(strip); ++k) to[(strip * STRIP + k) * step.result] = total[k];
+          }
+    }
+  });
+}
+
+struct ImageConvolution : torch::autograd::Function<ImageConvolution> {
+  static Shape shape_of(const at::Tensor &weight, int64_t stride, int64_t padding) {
+    return {weight.size(0), weight.size(1), weight.size(2), weight.size(3), stride, padding};
+  }
+
   static at::Tensor forward(torch::autograd::AutogradContext *context, const at::Tensor &input,
-                            const at::Tensor &weight, int64_t address) {
-    Taps &taps = *reinterpret_cast<Taps *>(address);
+                            const at::Tensor &weight, int64_t stride, int64_t padding) {
     context->save_for_backward({input, weight});
-    context->saved_data["taps"] = address;
-    const Taps::Image &image = taps.image(input.size(1), input.size(2));
-    const int64_t samples = input.size(3);
-    at::Tensor out = at::empty({taps.outputs, image.out_height, image.out_width, samples}, input.options());
-    image.forward.apply(weight.const_data_ptr<float>(), input.const_data_ptr<float>(), samples, image.out_height,
-                        image.out_width, out.data_ptr<float>());
+    context->saved_data["stride"] = stride;
+    context->saved_data["padding"] = padding;
+    const View view = View::forward(shape_of(weight, stride, padding), input.size(2), input.size(3));
+    at::Tensor out = at::empty({input.size(0), view.result.channels, view.result.height, view.result.width},
+                               input.options(), at::MemoryFormat::ChannelsLast);
+    see_images(view, weight.const_data_ptr<float>(),
+               {weight.stride(0), weight.stride(1), weight.stride(2), weight.stride(3)},
+               input.const_data_ptr<float>(), input.size(0), out.data_ptr<float>());
     return out;
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext *context,
                                                  torch::autograd::variable_list slopes) {
     const auto saved = context->get_saved_variables();
-    Taps &taps = *reinterpret_cast<Taps *>(context->saved_data["taps"].toInt());
-    const at::Tensor slope = slopes[0].contiguous(), &input = saved[0], &weight = saved[1];
-    const Taps::Image &image = taps.image(input.size(1), input.size(2));
-    const int64_t samples = input.size(3);
+    const at::Tensor &input = saved[0], &weight = saved[1];
+    const int64_t stride = context->saved_data["stride"].toInt(), padding = context->saved_data["padding"].toInt();
+    const bool wants_input = context->needs_input_grad(0), wants_weight = context->needs_input_grad(1);
     at::Tensor of_input, of_weight;
-    if (context->needs_input_grad(0)) {
+    if (at::GradMode::is_enabled()) {
+      // The result is to be differentiated, which libtorch's operation can be.
+      std::tie(of_input, of_weight, std::ignore) = at::convolution_backward(
+          slopes[0], input, weight, at::OptionalIntArrayRef(), {stride, stride}, {padding, padding}, {1, 1}, false,
+          {0, 0}, 1, {wants_input, wants_weight, false});
+      return {of_input, of_weight, at::Tensor(), at::Tensor()};
+    }
+    const at::Tensor slope = slopes[0].contiguous(at::MemoryFormat::ChannelsLast);
+    const Shape shape = shape_of(weight, stride, padding);
+    const View view = View::forward(shape, input.size(2), input.size(3));
+    const int64_t rows = weight.stride(2), columns = weight.stride(3);
+    if (wants_input) {
       of_input = at::empty_like(input);
-      image.backward.apply(weight.const_data_ptr<float>(), slope.const_data_ptr<float>(), samples, image.height,
-                           image.width, of_input.data_ptr<float>());
+      see_images(View::backward(shape, view), weight.const_data_ptr<float>(),
+                 {weight.stride(1), weight.stride(0), rows, columns}, slope.const_data_ptr<float>(), input.size(0),
+                 of_input.data_ptr<float>());
     }
-    if (context->needs_input_grad(1)) {
-      of_weight = at::zeros_like(weight);
-      TORCH_CHECK(of_weight.strides() == weight.strides(), "the weight is not dense in memory");
-      weight_slopes(taps, image, slope.const_data_ptr<float>(), input.const_data_ptr<float>(), samples,
-                    of_weight.data_ptr<float>());
+    if (wants_weight) {
+      of_weight = at::empty_like(weight);
+      weight_slopes(view, input.const_data_ptr<float>(), slope.const_data_ptr<float>(), input.size(0),
+                    of_weight.data_ptr<float>(),
+                    {of_weight.stride(0), of_weight.stride(1), of_weight.stride(2), of_weight.stride(3)});
     }
-    return {of_input, of_weight, at::Tensor()};
+    return {of_input, of_weight, at::Tensor(), at::Tensor()};
   }
 };
+
+// Whether this processor has vectors of eight numbers and none that are longer, which oneDNN would use.
+bool is_ours() {
+#if defined(__x86_64__)
+  static const bool longer = __builtin_cpu_supports("avx512f");
+  return kernels().see && !longer;
+#else
+  return false;
+#endif
+}
 
 } // namespace
 
 extern "C" {
 
-// The places of `mask`, [outputs, inputs, height, width], that are not 0, for `rewind_taps_free`.
-char *rewind_taps_new(const at::Tensor *mask, int64_t stride, int64_t padding, void **out) {
-  return guarded([&] {
-    TORCH_CHECK(mask->dim() == 4 && mask->is_cpu() && mask->scalar_type() == at::kFloat &&
-                    mask->numel() < INT32_MAX && stride > 0 && padding >= 0,
-                "a mask must be f32 [outputs, inputs, height, width] on the CPU, not ", mask->sizes());
-    auto taps = std::make_unique<Taps>(
-        Taps{mask->size(0), mask->size(1), mask->size(2), mask->size(3), stride, padding, mask->strides().vec(), {}, {}});
-    const float *values = mask->const_data_ptr<float>();
-    for (int32_t o = 0; o < taps->outputs; ++o)
-      for (int32_t i = 0; i < taps->inputs; ++i)
-        for (int32_t r = 0; r < taps->height; ++r)
-          for (int32_t c = 0; c < taps->width; ++c) {
-            const int64_t at =
-                o * mask->stride(0) + i * mask->stride(1) + r * mask->stride(2) + c * mask->stride(3);
-            if (values[at] != 0) taps->weights.push_back({o, i, r, c, int32_t(at)});
-          }
-    *out = taps.release();
-  });
+// Whether a convolution without bias is computed here, and faster than by libtorch.
+bool rewind_convolution_fits(const at::Tensor *input, const at::Tensor *weight) {
+  const auto is_float = [](const at::Tensor *tensor) {
+    return tensor->is_cpu() && tensor->scalar_type() == at::kFloat && tensor->layout() == at::kStrided &&
+           tensor->dim() == 4 && tensor->numel() > 0;
+  };
+  return is_ours() && is_float(input) && is_float(weight) && input->size(1) == weight->size(1) &&
+         input->is_contiguous(at::MemoryFormat::ChannelsLast) && weight->size(0) % 8 == 0 &&
+         (weight->size(1) % 8 == 0 || !input->requires_grad()) && !at::autocast::is_autocast_enabled(at::kCPU);
 }
 
-void rewind_taps_free(void *taps) { delete static_cast<Taps *>(taps); }
-
-// The convolution of [inputs, height, width, samples] with a weight of the mask's shape and memory order,
-// whose pruned elements are 0; differentiable once, and while the taps live.
-char *rewind_taps_convolve(void *taps, const at::Tensor *weight, const at::Tensor *input, at::Tensor **out) {
+// The convolution of [samples, inputs, height, width] with [outputs, inputs, height, width]; differentiable
+// twice.
+char *rewind_convolve(const at::Tensor *input, const at::Tensor *weight, int64_t stride, int64_t padding,
+                      at::Tensor **out) {
   return guarded([&] {
-    const Taps &of = *static_cast<Taps *>(taps);
-    TORCH_CHECK(weight->is_cpu() && weight->scalar_type() == at::kFloat &&
-                    weight->sizes() == at::IntArrayRef({of.outputs, of.inputs, of.height, of.width}) &&
-                    weight->strides() == at::IntArrayRef(of.strides),
-                "the weight is not that of the mask: ", weight->sizes());
-    TORCH_CHECK(input->is_cpu() && input->scalar_type() == at::kFloat && input->dim() == 4 &&
-                    input->size(0) == of.inputs && input->is_contiguous() && input->size(3) > 0,
-                "the input must be contiguous f32 [", of.inputs, ", height, width, samples], not ",
-                input->sizes());
-    *out = new at::Tensor(TapConvolution::apply(*input, *weight, reinterpret_cast<int64_t>(taps)));
+    TORCH_CHECK(rewind_convolution_fits(input, weight) && stride > 0 && padding >= 0, "a convolution of ",
+                input->sizes(), " with ", weight->sizes(), " is not computed here");
+    TORCH_CHECK(input->size(2) + 2 * padding >= weight->size(2) && input->size(3) + 2 * padding >= weight->size(3),
+                "an image of ", input->size(2), " x ", input->size(3), " pixels is smaller than the kernel");
+    *out = new at::Tensor(ImageConvolution::apply(*input, *weight, stride, padding));
   });
 }
 

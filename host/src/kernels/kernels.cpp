@@ -363,7 +363,9 @@ void add_products(const float *a, const float *b, int64_t length, float *sums) {
 } // namespace
 
 #include "channels.h"
+#include "windows.h"
 
 extern "C" const Kernels KERNELS = {product,  sparse_product, weight_slopes,   sparse_weight_slopes, row_sum,
                                     norm_row, norm_row_by,    norm_row_slopes, taps,                 add_products,
-                                    moments,  activate,       slope_sums,      value_slopes};
+                                    see,      add_seen,       moments,         activate,             slope_sums,
+                                    value_slopes};

@@ -68,6 +68,23 @@ struct Kernels {
   // Adds the products of two rows to eight sums, those of places that are the same modulo 8.
   void (*add_products)(const float *a, const float *b, int64_t length, float *sums);
 
+  // What the pixels of an image see of another through a kernel: a window of `rows` pieces of `terms`
+  // neighbours, `row_step` apart, of images with their channels last and room around them.
+  struct Windows {
+    int64_t count;       // of the pixels
+    const int64_t *from; // place of each one's window
+    const int64_t *to;   // place of the pixel itself
+    int64_t rows, row_step, terms;
+  };
+  // Numbers of a pixel, neighbours in memory, that are computed together.
+  static constexpr int64_t STRIP = 16;
+  // out[to + k] = sum over the window's terms t of weights[t * STRIP + k] * source[from + t], term by term,
+  // for k up to `outputs`, 8 or 16. Null where libtorch's convolutions are not to be replaced.
+  void (*see)(const Windows &, const float *source, const float *weights, int64_t outputs, float *out);
+  // Adds slopes[to + k] * source[from + t] of all pixels, one after another, to sums[t * STRIP + k]. Null
+  // where `see` is.
+  void (*add_seen)(const Windows &, const float *source, const float *slopes, int64_t outputs, float *sums);
+
   // Numbers of one or more channels in `count` pieces of `length` neighbours, `step` apart: all of one
   // channel, or each number of a piece of a channel of its own. Pointers below are to the first number,
   // or to what belongs to the first channel.

@@ -15,10 +15,12 @@ use tch::{Device, Kind, Tensor};
 
 use crate::shim::{ShimError, Text, check};
 
+mod convolution;
 mod norm;
 mod survivors;
 mod taps;
 
+pub use convolution::{convolve, convolves};
 pub use norm::BatchNorm;
 pub use survivors::Survivors;
 pub use taps::Taps;

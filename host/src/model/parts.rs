@@ -9,7 +9,7 @@ use super::{
     Buffer, Connections, Graph, Init, InputSpec, Mode, ModelError, Operation, Parameter, Role,
     Units, Value,
 };
-use crate::kernels::{BatchNorm, Taps};
+use crate::kernels::{self, BatchNorm, Taps};
 use crate::registry::{self, Options};
 use crate::shim;
 
@@ -273,6 +273,10 @@ impl Convolution {
                 .unwrap_or_else(|error| panic!("{error}"));
         }
         let (stride, padding) = (self.stride, self.padding);
+        if kernels::convolves(input, weight) {
+            return kernels::convolve(input, weight, stride, padding)
+                .unwrap_or_else(|error| panic!("{error}"));
+        }
         let conv2d = |input: &Tensor, stride| {
             input.conv2d(
                 weight,
