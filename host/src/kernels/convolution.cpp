@@ -5,36 +5,25 @@
 // Every sum has an order that follows from the shape alone: the bits do not depend on the threads.
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <ATen/autocast_mode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
-#include <atomic>
-#include <cstring>
-#include <memory>
 #include <vector>
 
 #include "../guarded.h"
 #include "chosen.h"
+#include "images.h"
+#include "winograd.h"
 
 namespace {
 
 using Windows = Kernels::Windows;
-constexpr int64_t STRIP = Kernels::STRIP;
 
 // Pixels whose windows stay in the first cache while all strips are computed.
 constexpr int64_t PIXELS = 96;
 // Images are computed together until they have so many pixels: each time all weights are read once.
 constexpr int64_t WORTH = 64;
-// A weight's gradient is a sum of sums, for the threads' sake: at most so many, and so many numbers in all.
-constexpr int64_t MOST_SUMS = 64, SUMMED = 1 << 19;
-
-struct Shape {
-  int64_t outputs, inputs, height, width; // of the weight
-  int64_t stride, padding;
-};
-
 // How positions along one axis of the result read those of the source.
 struct Axis {
   // Result positions first, first + step, ... read the source from start, start + source_step, ... on, at
@@ -86,10 +75,6 @@ struct Part {
 
 // How images of one size are made of images of another.
 struct View {
-  struct Size {
-    int64_t height, width, channels;
-    int64_t numbers() const { return height * width * channels; }
-  };
   Axis rows, columns;
   Size source, result;
   Size roomy;    // the source with room around it
@@ -120,103 +105,62 @@ struct View {
       }
   }
 
-  static View forward(const Shape &of, int64_t height, int64_t width) {
-    const int64_t down = (height + 2 * of.padding - of.height) / of.stride + 1;
-    const int64_t right = (width + 2 * of.padding - of.width) / of.stride + 1;
-    return View(Axis::forward(down, height, of.height, of.stride, of.padding),
-                Axis::forward(right, width, of.width, of.stride, of.padding), {height, width, of.inputs},
-                {down, right, of.outputs});
+  static View forward(const Shape &of, const Size &source) {
+    const Size result = result_of(of, source);
+    return View(Axis::forward(result.height, source.height, of.height, of.stride, of.padding),
+                Axis::forward(result.width, source.width, of.width, of.stride, of.padding), source, result);
   }
 
-  static View backward(const Shape &of, const View &forward) {
-    const Size &from = forward.result, &to = forward.source;
-    return View(Axis::backward(from.height, to.height, of.height, of.stride, of.padding),
-                Axis::backward(from.width, to.width, of.width, of.stride, of.padding), from, to);
+  // The gradients of the images `source` from those of the result.
+  static View backward(const Shape &of, const Size &source) {
+    const Size result = result_of(of, source);
+    return View(Axis::backward(result.height, source.height, of.height, of.stride, of.padding),
+                Axis::backward(result.width, source.width, of.width, of.stride, of.padding), result, source);
   }
 
-  int64_t strips() const { return (result.channels + STRIP - 1) / STRIP; }
-  int64_t outputs_of(int64_t strip) const { return std::min(STRIP, result.channels - strip * STRIP); }
+  Room room() const { return Room(source, roomy, {rows.before, columns.before}, group); }
 
-  // Calls `body(windows)` for the pixels of the first `images` of a group, up to `most` at a time.
-  template <typename Body> void for_windows(const Part &part, int64_t images, int64_t most, const Body &body) const {
+  // Calls `body(windows)` for the pixels of the first `images` of a group, `PIXELS` at a time.
+  template <typename Body> void for_windows(const Part &part, int64_t images, const Body &body) const {
     const int64_t pixels = int64_t(part.to.size()) / group * images;
-    for (int64_t first = 0; first < pixels; first += most)
-      body(Windows{std::min(most, pixels - first), part.from.data() + first, part.to.data() + first,
+    for (int64_t first = 0; first < pixels; first += PIXELS)
+      body(Windows{std::min(PIXELS, pixels - first), part.from.data() + first, part.to.data() + first,
                    int64_t(part.rows.size()), roomy.width * source.channels,
                    int64_t(part.columns.size()) * source.channels});
   }
 };
 
-// Images of the source with room around them, one group after another.
-struct Room {
-  const View &view;
-  std::unique_ptr<float[]> numbers;
-
-  explicit Room(const View &view) : view(view) {
-    if (view.roomy.numbers() == view.source.numbers()) return;
-    const int64_t count = view.group * view.roomy.numbers();
-    numbers.reset(new float[count]);
-    std::memset(numbers.get(), 0, count * sizeof(float));
-  }
-
-  // These many images; the room around them is 0 from the start.
-  const float *copy(const float *images, int64_t count) {
-    if (!numbers) return images;
-    const int64_t row = view.source.width * view.source.channels, step = view.roomy.width * view.source.channels;
-    for (int64_t image = 0; image < count; ++image) {
-      float *to = numbers.get() + image * view.roomy.numbers() + view.rows.before * step +
-                  view.columns.before * view.source.channels;
-      for (int64_t y = 0; y < view.source.height; ++y)
-        std::memcpy(to + y * step, images + image * view.source.numbers() + y * row, row * sizeof(float));
-    }
-    return numbers.get();
-  }
-};
-
-// Runs `work(next)` on several threads: `next()` gives each number below `count` to one of them, and then
-// `count`.
-template <typename Work> void share_out(int64_t count, const Work &work) {
-  std::atomic<int64_t> taken{0};
-  const auto next = [&] { return std::min(taken.fetch_add(1), count); };
-  at::parallel_for(0, std::min<int64_t>(count, at::get_num_threads()), 1, [&](int64_t, int64_t) { work(next); });
-}
-
-// The steps in memory between the weights of neighbouring results, sources, rows and columns.
-struct Steps {
-  int64_t result, source, row, column;
-};
-
 // Weights of a part in the order of the windows' terms, strip by strip, and zeros behind the last output.
 std::vector<float> packed(const View &view, const Part &part, const float *weight, const Steps &step) {
-  std::vector<float> out(view.strips() * part.rows.size() * part.columns.size() * view.source.channels * STRIP);
+  std::vector<float> out(view.result.strips() * part.rows.size() * part.columns.size() * view.source.channels * STRIP);
   float *to = out.data();
-  for (int64_t strip = 0; strip < view.strips(); ++strip)
+  for (int64_t strip = 0; strip < view.result.strips(); ++strip)
     for (const int64_t row : part.rows)
       for (const int64_t column : part.columns)
         for (int64_t channel = 0; channel < view.source.channels; ++channel, to += STRIP) {
           const float *from = weight + row * step.row + column * step.column + channel * step.source;
-          for (int64_t k = 0; k < view.outputs_of(strip); ++k) to[k] = from[(strip * STRIP + k) * step.result];
+          for (int64_t k = 0; k < view.result.of_strip(strip); ++k) to[k] = from[(strip * STRIP + k) * step.result];
         }
   return out;
 }
 
 // Writes the results of all images.
-void see_images(const View &view, const float *weight, const Steps &steps, const float *images, int64_t count,
-                float *out) {
+void see_windows(const View &view, const float *weight, const Steps &steps, const float *images, int64_t count,
+                 float *out) {
   std::vector<std::vector<float>> weights;
   for (const Part &part : view.parts) weights.push_back(packed(view, part, weight, steps));
   const int64_t groups = (count + view.group - 1) / view.group;
   share_out(groups, [&](const auto &next) {
-    Room room(view);
+    Room room = view.room();
     for (int64_t number; (number = next()) < groups;) {
       const int64_t first = number * view.group, here = std::min(view.group, count - first);
       const float *seen = room.copy(images + first * view.source.numbers(), here);
       float *made = out + first * view.result.numbers();
       for (size_t p = 0; p < view.parts.size(); ++p)
-        view.for_windows(view.parts[p], here, PIXELS, [&](const Windows &windows) {
+        view.for_windows(view.parts[p], here, [&](const Windows &windows) {
           const int64_t strip_size = windows.rows * windows.terms * STRIP;
-          for (int64_t strip = 0; strip < view.strips(); ++strip)
-            kernels().see(windows, seen, weights[p].data() + strip * strip_size, view.outputs_of(strip),
+          for (int64_t strip = 0; strip < view.result.strips(); ++strip)
+            kernels().see(windows, seen, weights[p].data() + strip * strip_size, view.result.of_strip(strip),
                           made + strip * STRIP);
         });
     }
@@ -224,65 +168,83 @@ void see_images(const View &view, const float *weight, const Steps &steps, const
 }
 
 // Writes the gradient of the weight.
-void weight_slopes(const View &view, const float *images, const float *slopes, int64_t count, float *of_weight,
-                   const Steps &step) {
+void window_weight_slopes(const View &view, const float *images, const float *slopes, int64_t count,
+                          float *of_weight, const Steps &step) {
   const Part &part = view.parts[0];
-  const int64_t terms = int64_t(part.rows.size() * part.columns.size()) * view.source.channels;
-  const int64_t strip_size = terms * STRIP, size = view.strips() * strip_size;
-  // Sums of several images each, in number by the shape alone.
-  const int64_t groups = (count + view.group - 1) / view.group;
-  const int64_t wanted = std::max<int64_t>(1, std::min(MOST_SUMS, SUMMED / size));
-  const int64_t of_sum = (groups + wanted - 1) / wanted * view.group, sums = (count + of_sum - 1) / of_sum;
-  const std::unique_ptr<float[]> found(new float[sums * size]);
-  const int64_t tasks = sums * view.strips();
-  share_out(tasks, [&](const auto &next) {
-    Room room(view);
-    for (int64_t task; (task = next()) < tasks;) {
-      const int64_t number = task / view.strips(), strip = task % view.strips();
-      float *sum = found.get() + number * size + strip * strip_size;
-      std::fill_n(sum, strip_size, 0.0f);
-      const int64_t last = std::min(count, (number + 1) * of_sum);
-      for (int64_t first = number * of_sum; first < last; first += view.group) {
-        const int64_t here = std::min(view.group, last - first);
-        const float *seen = room.copy(images + first * view.source.numbers(), here);
-        const float *slope = slopes + first * view.result.numbers() + strip * STRIP;
-        view.for_windows(part, here, PIXELS, [&](const Windows &windows) {
-          kernels().add_seen(windows, seen, slope, view.outputs_of(strip), sum);
-        });
-      }
-    }
-  });
-  share_out(view.strips(), [&](const auto &next) {
-    for (int64_t strip; (strip = next()) < view.strips();) {
-      float *total = found.get() + strip * strip_size;
-      for (int64_t number = 1; number < sums; ++number)
-        for (int64_t i = 0; i < strip_size; ++i) total[i] += total[number * size + i];
-      for (const int64_t row : part.rows)
-        for (const int64_t column : part.columns)
-          for (int64_t channel = 0; channel < view.source.channels; ++channel, total += STRIP) {
-            float *to = of_weight + row * step.row + column * step.column + channel * step.source;
-            for (int64_t k = 0; k < view.outputs_of(strip); ++k) to[(strip * STRIP + k) * step.result] = total[k];
-          }
-    }
-  });
+  const int64_t strip_size = int64_t(part.rows.size() * part.columns.size()) * view.source.channels * STRIP;
+  const auto add = [&](Room &room, int64_t first, int64_t here, int64_t begin, int64_t end, float *sums) {
+    const float *seen = room.copy(images + first * view.source.numbers(), here);
+    const float *slope = slopes + first * view.result.numbers();
+    view.for_windows(part, here, [&](const Windows &windows) {
+      for (int64_t strip = begin; strip < end; ++strip)
+        kernels().add_seen(windows, seen, slope + strip * STRIP, view.result.of_strip(strip),
+                           sums + strip * strip_size);
+    });
+  };
+  const auto settle = [&](int64_t strip, const float *total) {
+    for (const int64_t row : part.rows)
+      for (const int64_t column : part.columns)
+        for (int64_t channel = 0; channel < view.source.channels; ++channel, total += STRIP) {
+          float *to = of_weight + row * step.row + column * step.column + channel * step.source;
+          for (int64_t k = 0; k < view.result.of_strip(strip); ++k) to[(strip * STRIP + k) * step.result] = total[k];
+        }
+  };
+  sum_up(strip_size, view.result.strips(), count, view.group, [&] { return view.room(); }, add, settle);
 }
 
-struct ImageConvolution : torch::autograd::Function<ImageConvolution> {
-  static Shape shape_of(const at::Tensor &weight, int64_t stride, int64_t padding) {
-    return {weight.size(0), weight.size(1), weight.size(2), weight.size(3), stride, padding};
+// A convolution of images of one size with a weight, by the faster way for their sizes.
+struct Task {
+  Shape shape;
+  Size source;
+  Steps steps; // of the weight
+
+  Task(const at::Tensor &input, const at::Tensor &weight, int64_t stride, int64_t padding)
+      : shape{weight.size(0), weight.size(1), weight.size(2), weight.size(3), stride, padding},
+        source{input.size(2), input.size(3), input.size(1)},
+        steps{weight.stride(0), weight.stride(1), weight.stride(2), weight.stride(3)} {}
+
+  Size result() const { return result_of(shape, source); }
+  bool by_tiles() const { return Tiling::is_faster(shape, source); }
+
+  void write_result(const float *weight, const float *images, int64_t count, float *out) const {
+    if (by_tiles())
+      see_tiles(Tiling(source, result(), shape.padding), weight, steps, images, count, out);
+    else
+      see_windows(View::forward(shape, source), weight, steps, images, count, out);
   }
 
+  void write_image_slopes(const float *weight, const float *slopes, int64_t count, float *out) const {
+    const Steps turned = {steps.source, steps.result, steps.row, steps.column};
+    if (by_tiles()) {
+      // A convolution with the kernels from their last weight to the first.
+      const Steps back = {turned.result, turned.source, -turned.row, -turned.column};
+      see_tiles(Tiling(result(), source, shape.height - 1 - shape.padding),
+                weight + (shape.height - 1) * turned.row + (shape.width - 1) * turned.column, back, slopes, count, out);
+    } else {
+      see_windows(View::backward(shape, source), weight, turned, slopes, count, out);
+    }
+  }
+
+  void write_weight_slopes(const float *images, const float *slopes, int64_t count, float *out) const {
+    if (by_tiles())
+      tile_weight_slopes(Tiling(source, result(), shape.padding), images, slopes, count, out, steps);
+    else
+      window_weight_slopes(View::forward(shape, source), images, slopes, count, out, steps);
+  }
+};
+
+struct ImageConvolution : torch::autograd::Function<ImageConvolution> {
   static at::Tensor forward(torch::autograd::AutogradContext *context, const at::Tensor &input,
                             const at::Tensor &weight, int64_t stride, int64_t padding) {
     context->save_for_backward({input, weight});
     context->saved_data["stride"] = stride;
     context->saved_data["padding"] = padding;
-    const View view = View::forward(shape_of(weight, stride, padding), input.size(2), input.size(3));
-    at::Tensor out = at::empty({input.size(0), view.result.channels, view.result.height, view.result.width},
-                               input.options(), at::MemoryFormat::ChannelsLast);
-    see_images(view, weight.const_data_ptr<float>(),
-               {weight.stride(0), weight.stride(1), weight.stride(2), weight.stride(3)},
-               input.const_data_ptr<float>(), input.size(0), out.data_ptr<float>());
+    const Task task(input, weight, stride, padding);
+    const Size result = task.result();
+    at::Tensor out = at::empty({input.size(0), result.channels, result.height, result.width}, input.options(),
+                               at::MemoryFormat::ChannelsLast);
+    task.write_result(weight.const_data_ptr<float>(), input.const_data_ptr<float>(), input.size(0),
+                      out.data_ptr<float>());
     return out;
   }
 
@@ -300,21 +262,17 @@ struct ImageConvolution : torch::autograd::Function<ImageConvolution> {
           {0, 0}, 1, {wants_input, wants_weight, false});
       return {of_input, of_weight, at::Tensor(), at::Tensor()};
     }
+    const Task task(input, weight, stride, padding);
     const at::Tensor slope = slopes[0].contiguous(at::MemoryFormat::ChannelsLast);
-    const Shape shape = shape_of(weight, stride, padding);
-    const View view = View::forward(shape, input.size(2), input.size(3));
-    const int64_t rows = weight.stride(2), columns = weight.stride(3);
+    const float *known = slope.const_data_ptr<float>();
     if (wants_input) {
       of_input = at::empty_like(input);
-      see_images(View::backward(shape, view), weight.const_data_ptr<float>(),
-                 {weight.stride(1), weight.stride(0), rows, columns}, slope.const_data_ptr<float>(), input.size(0),
-                 of_input.data_ptr<float>());
+      task.write_image_slopes(weight.const_data_ptr<float>(), known, input.size(0), of_input.data_ptr<float>());
     }
     if (wants_weight) {
       of_weight = at::empty_like(weight);
-      weight_slopes(view, input.const_data_ptr<float>(), slope.const_data_ptr<float>(), input.size(0),
-                    of_weight.data_ptr<float>(),
-                    {of_weight.stride(0), of_weight.stride(1), of_weight.stride(2), of_weight.stride(3)});
+      TORCH_CHECK(of_weight.strides() == weight.strides(), "the weight is not dense in memory");
+      task.write_weight_slopes(input.const_data_ptr<float>(), known, input.size(0), of_weight.data_ptr<float>());
     }
     return {of_input, of_weight, at::Tensor(), at::Tensor()};
   }

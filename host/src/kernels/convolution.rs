@@ -135,6 +135,12 @@ mod tests {
             ([8, 8, 2], [2, 5, 6], [1, 0]),
             ([8, 8, 3], [3, 1, 2], [1, 1]),
             ([144, 16, 3], [130, 5, 5], [1, 1]),
+            // Large enough for minimal filtering.
+            ([32, 32, 3], [3, 12, 13], [1, 1]),
+            ([64, 40, 3], [9, 7, 7], [1, 1]),
+            ([32, 48, 3], [2, 9, 8], [1, 0]),
+            ([40, 64, 3], [5, 4, 4], [1, 2]),
+            ([128, 256, 3], [37, 2, 2], [1, 1]),
         ] {
             for weight_last in [false, true] {
                 let error = error(shape, image, way, weight_last);
@@ -148,18 +154,21 @@ mod tests {
         if !is_ours() {
             return;
         }
-        let input = channels_last([37, 16, 11, 12]).set_requires_grad(true);
-        let weight = channels_last([24, 16, 3, 3]).set_requires_grad(true);
-        let run = |threads| {
-            tch::set_num_threads(threads);
-            let out = convolve(&input, &weight, 2, 1).unwrap();
-            let loss = (&out * &out).sum(Kind::Float);
-            let found = Tensor::run_backward(&[loss], &[&input, &weight], false, false);
-            [&out.detach(), &found[0], &found[1]].map(|it| it.contiguous().view_dtype(Kind::Int))
-        };
-        let expected = run(1);
-        for threads in [2, 3, 5] {
-            assert_eq!(run(threads), expected, "{threads} threads");
+        for (channels, stride) in [(16, 2), (48, 1)] {
+            let input = channels_last([37, channels, 11, 12]).set_requires_grad(true);
+            let weight = channels_last([72, channels, 3, 3]).set_requires_grad(true);
+            let run = |threads| {
+                tch::set_num_threads(threads);
+                let out = convolve(&input, &weight, stride, 1).unwrap();
+                let loss = (&out * &out).sum(Kind::Float);
+                let found = Tensor::run_backward(&[loss], &[&input, &weight], false, false);
+                let all = [&out.detach(), &found[0], &found[1]];
+                all.map(|it| it.contiguous().view_dtype(Kind::Int))
+            };
+            let expected = run(1);
+            for threads in [2, 3, 5] {
+                assert_eq!(run(threads), expected, "{threads} threads");
+            }
         }
     }
 

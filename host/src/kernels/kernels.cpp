@@ -363,9 +363,10 @@ void add_products(const float *a, const float *b, int64_t length, float *sums) {
 } // namespace
 
 #include "channels.h"
+#include "tiles.h"
 #include "windows.h"
 
-extern "C" const Kernels KERNELS = {product,  sparse_product, weight_slopes,   sparse_weight_slopes, row_sum,
-                                    norm_row, norm_row_by,    norm_row_slopes, taps,                 add_products,
-                                    see,      add_seen,       moments,         activate,             slope_sums,
-                                    value_slopes};
+extern "C" const Kernels KERNELS = {product,        sparse_product, weight_slopes,   sparse_weight_slopes, row_sum,
+                                    norm_row,       norm_row_by,    norm_row_slopes, taps,                 add_products,
+                                    see,            add_seen,       spread_windows,  spread_pixels,        gather_pixels,
+                                    moments,        activate,       slope_sums,      value_slopes};

@@ -85,6 +85,20 @@ struct Kernels {
   // where `see` is.
   void (*add_seen)(const Windows &, const float *source, const float *slopes, int64_t outputs, float *sums);
 
+  // Tiles of 2x2 pixels, which see 4x4 of a source with room around it.
+  struct Tiles {
+    int64_t count;
+    const int64_t *from, *to;     // place of what each sees, and of its first pixel
+    const uint8_t *right, *below; // whether its pixels to the right and below are inside the image
+  };
+  // Winograd's transforms; what they write or read lies [4, 4, tiles, channels], for the last two with STRIP for
+  // the channels.
+  void (*spread_windows)(const Tiles &, const float *source, int64_t row_step, int64_t channels, float *out);
+  void (*spread_pixels)(const Tiles &, const float *slopes, int64_t row_step, int64_t pixel_step, int64_t outputs,
+                        float *out);
+  void (*gather_pixels)(const Tiles &, const float *products, int64_t row_step, int64_t pixel_step,
+                        int64_t outputs, float *out);
+
   // Numbers of one or more channels in `count` pieces of `length` neighbours, `step` apart: all of one
   // channel, or each number of a piece of a channel of its own. Pointers below are to the first number,
   // or to what belongs to the first channel.

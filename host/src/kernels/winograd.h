@@ -1,0 +1,198 @@
+// Convolutions of 3x3 by Winograd's minimal filtering: 2x2 pixels take 16 products a channel, not 36. The
+// products at each of a tile's 4x4 places are those of matrices. Part of convolution.cpp.
+//
+// Lavin & Gray 2015, arXiv:1509.09308, sections 4.1 and 4.3.
+#pragma once
+
+#include <array>
+#include <vector>
+
+#include "chosen.h"
+#include "images.h"
+
+namespace {
+
+// The tiles of a few images that are computed together.
+class Tiling {
+public:
+  static constexpr int64_t SIDE = 2, PLACES = 16;
+  // Tiles whose numbers stay in the second cache.
+  static constexpr int64_t MOST = 24;
+
+  Tiling(const Size &source, const Size &result, int64_t padding) : source(source), result(result), padding(padding) {
+    const int64_t down = (result.height + 1) / SIDE, right = (result.width + 1) / SIDE;
+    roomy = {SIDE * down + 2, SIDE * right + 2, source.channels};
+    group = group_of(down * right);
+    for (int64_t image = 0; image < group; ++image)
+      for (int64_t y = 0; y < result.height; y += SIDE)
+        for (int64_t x = 0; x < result.width; x += SIDE) {
+          from.push_back(image * roomy.numbers() + y * roomy.row() + x * source.channels);
+          to.push_back(image * result.numbers() + y * result.row() + x * result.channels);
+          inside_right.push_back(x + 1 < result.width);
+          inside_below.push_back(y + 1 < result.height);
+        }
+    for (int64_t tile = 0; tile < MOST; ++tile) {
+      sources.push_back(tile * source.channels);
+      strips.push_back(tile * STRIP);
+    }
+  }
+
+  // Whether this is faster than the windows of all pixels: by measurements with 16 to 512 channels.
+  static bool is_faster(const Shape &of, const Size &source) {
+    const Size result = result_of(of, source);
+    const int64_t tiles = ((result.height + 1) / SIDE) * ((result.width + 1) / SIDE);
+    const auto fits = [](int64_t channels) { return channels % 8 == 0 && channels >= 32 && channels <= 256; };
+    return of.height == 3 && of.width == 3 && of.stride == 1 && of.padding <= 2 && fits(of.inputs) &&
+           fits(of.outputs) && 3 * tiles <= result.height * result.width;
+  }
+
+  Room room() const { return Room(source, roomy, {padding, padding}, group); }
+
+  // Calls `body(tiles)` for those of the first `images` of a group.
+  template <typename Body> void for_tiles(int64_t images, const Body &body) const {
+    const int64_t all = int64_t(to.size()) / group * images;
+    for (int64_t first = 0; first < all; first += MOST)
+      body(Kernels::Tiles{std::min(MOST, all - first), from.data() + first, to.data() + first,
+                          inside_right.data() + first, inside_below.data() + first});
+  }
+
+  // The numbers of these tiles at one place.
+  Kernels::Windows at_place(const Kernels::Tiles &tiles) const {
+    return {tiles.count, sources.data(), strips.data(), 1, 0, source.channels};
+  }
+
+  Size source, result, roomy;
+  int64_t group;
+
+private:
+  // Images until there are enough tiles for whole sixes, or many.
+  static int64_t group_of(int64_t tiles) {
+    if (tiles >= 4 * MOST) return 1;
+    int64_t images = 1;
+    while (images < 6 && (images * tiles % 6 != 0 || images * tiles < MOST)) ++images;
+    return images;
+  }
+
+  int64_t padding;
+  std::vector<int64_t> from, to, sources, strips;
+  std::vector<uint8_t> inside_right, inside_below;
+};
+
+// G w G' of all kernels: [strips of results, places, sources, STRIP], zeros behind the last result.
+std::vector<float> spread_kernels(const Tiling &tiling, const float *weight, const Steps &step) {
+  const int64_t channels = tiling.source.channels, place = channels * STRIP, strip_size = Tiling::PLACES * place;
+  std::vector<float> out(tiling.result.strips() * strip_size);
+  share_out(tiling.result.strips(), [&](const auto &next) {
+    for (int64_t strip; (strip = next()) < tiling.result.strips();)
+      for (int64_t channel = 0; channel < channels; ++channel) {
+        float w[3][3][STRIP] = {}, half[4][3][STRIP];
+        for (int64_t r = 0; r < 3; ++r)
+          for (int64_t c = 0; c < 3; ++c)
+            for (int64_t k = 0; k < tiling.result.of_strip(strip); ++k)
+              w[r][c][k] = weight[r * step.row + c * step.column + channel * step.source +
+                                  (strip * STRIP + k) * step.result];
+        const auto spread = [](const float *a, const float *b, const float *c, float *const(&to)[4]) {
+          for (int64_t k = 0; k < STRIP; ++k) {
+            const float around = 0.5f * (a[k] + c[k]), middle = 0.5f * b[k];
+            to[0][k] = a[k];
+            to[1][k] = around + middle;
+            to[2][k] = around - middle;
+            to[3][k] = c[k];
+          }
+        };
+        for (int64_t c = 0; c < 3; ++c) spread(w[0][c], w[1][c], w[2][c], {half[0][c], half[1][c], half[2][c], half[3][c]});
+        float *to = out.data() + strip * strip_size + channel * STRIP;
+        for (int64_t i = 0; i < 4; ++i, to += 4 * place)
+          spread(half[i][0], half[i][1], half[i][2], {to, to + place, to + 2 * place, to + 3 * place});
+      }
+  });
+  return out;
+}
+
+// What one thread needs.
+struct Scratch {
+  Room room;
+  std::unique_ptr<float[]> windows, strip; // of the tiles at all places
+
+  explicit Scratch(const Tiling &tiling)
+      : room(tiling.room()), windows(new float[Tiling::PLACES * Tiling::MOST * tiling.source.channels]),
+        strip(new float[Tiling::PLACES * Tiling::MOST * STRIP]) {}
+};
+
+// Writes the results of all images.
+void see_tiles(const Tiling &tiling, const float *weight, const Steps &steps, const float *images, int64_t count,
+               float *out) {
+  const std::vector<float> spread = spread_kernels(tiling, weight, steps);
+  const Size &source = tiling.source, &result = tiling.result;
+  const int64_t groups = (count + tiling.group - 1) / tiling.group, place_size = source.channels * STRIP;
+  share_out(groups, [&](const auto &next) {
+    Scratch scratch(tiling);
+    for (int64_t number; (number = next()) < groups;) {
+      const int64_t first = number * tiling.group, here = std::min(tiling.group, count - first);
+      const float *seen = scratch.room.copy(images + first * source.numbers(), here);
+      tiling.for_tiles(here, [&](const Kernels::Tiles &tiles) {
+        kernels().spread_windows(tiles, seen, tiling.roomy.row(), source.channels, scratch.windows.get());
+        for (int64_t strip = 0; strip < result.strips(); ++strip) {
+          for (int64_t place = 0; place < Tiling::PLACES; ++place)
+            kernels().see(tiling.at_place(tiles), scratch.windows.get() + place * tiles.count * source.channels,
+                          spread.data() + (strip * Tiling::PLACES + place) * place_size, result.of_strip(strip),
+                          scratch.strip.get() + place * tiles.count * STRIP);
+          kernels().gather_pixels(tiles, scratch.strip.get(), result.row(), result.channels, result.of_strip(strip),
+                                  out + first * result.numbers() + strip * STRIP);
+        }
+      });
+    }
+  });
+}
+
+// Writes the gradients of the kernels of one strip: G' x G of the sums at all places.
+void gather_kernels(const Tiling &tiling, int64_t strip, const float *sums, float *of_weight, const Steps &step) {
+  const int64_t channels = tiling.source.channels, place = channels * STRIP;
+  for (int64_t channel = 0; channel < channels; ++channel) {
+    float half[3][4][STRIP], w[3][3][STRIP];
+    const auto gather = [](const float *a, const float *b, const float *c, const float *d, float *const(&to)[3]) {
+      for (int64_t k = 0; k < STRIP; ++k) {
+        const float around = 0.5f * (b[k] + c[k]);
+        to[0][k] = a[k] + around;
+        to[1][k] = 0.5f * (b[k] - c[k]);
+        to[2][k] = around + d[k];
+      }
+    };
+    for (int64_t j = 0; j < 4; ++j) {
+      const float *x = sums + j * place + channel * STRIP;
+      gather(x, x + 4 * place, x + 8 * place, x + 12 * place, {half[0][j], half[1][j], half[2][j]});
+    }
+    for (int64_t r = 0; r < 3; ++r)
+      gather(half[r][0], half[r][1], half[r][2], half[r][3], {w[r][0], w[r][1], w[r][2]});
+    for (int64_t r = 0; r < 3; ++r)
+      for (int64_t c = 0; c < 3; ++c)
+        for (int64_t k = 0; k < tiling.result.of_strip(strip); ++k)
+          of_weight[r * step.row + c * step.column + channel * step.source + (strip * STRIP + k) * step.result] =
+              w[r][c][k];
+  }
+}
+
+// Writes the gradient of the weight.
+void tile_weight_slopes(const Tiling &tiling, const float *images, const float *slopes, int64_t count,
+                        float *of_weight, const Steps &step) {
+  const Size &source = tiling.source, &result = tiling.result;
+  const int64_t place_size = source.channels * STRIP, strip_size = Tiling::PLACES * place_size;
+  const auto add = [&](Scratch &scratch, int64_t first, int64_t here, int64_t begin, int64_t end, float *sums) {
+    const float *seen = scratch.room.copy(images + first * source.numbers(), here);
+    tiling.for_tiles(here, [&](const Kernels::Tiles &tiles) {
+      kernels().spread_windows(tiles, seen, tiling.roomy.row(), source.channels, scratch.windows.get());
+      for (int64_t strip = begin; strip < end; ++strip) {
+        kernels().spread_pixels(tiles, slopes + first * result.numbers() + strip * STRIP, result.row(),
+                                result.channels, result.of_strip(strip), scratch.strip.get());
+        for (int64_t place = 0; place < Tiling::PLACES; ++place)
+          kernels().add_seen(tiling.at_place(tiles), scratch.windows.get() + place * tiles.count * source.channels,
+                             scratch.strip.get() + place * tiles.count * STRIP, result.of_strip(strip),
+                             sums + strip * strip_size + place * place_size);
+      }
+    });
+  };
+  sum_up(strip_size, result.strips(), count, tiling.group, [&] { return Scratch(tiling); }, add,
+         [&](int64_t strip, const float *total) { gather_kernels(tiling, strip, total, of_weight, step); });
+}
+
+} // namespace
