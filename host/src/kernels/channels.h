@@ -9,23 +9,23 @@ namespace {
 using Pieces = Kernels::Pieces;
 
 // Up to a vector of numbers, and zeros behind them.
-ALWAYS V load_some(const float *from, int64_t count) {
+template <typename T> ALWAYS V load_some(const T *from, int64_t count) {
   if (count >= VECTOR) return load(from);
-  V v = spread(0.0f);
-  std::memcpy(&v, from, count * sizeof(float));
-  return v;
+  T some[VECTOR] = {};
+  std::memcpy(some, from, count * sizeof(T));
+  return load(some);
 }
 
-ALWAYS void store_some(float *to, V v, int64_t count) {
-  if (count >= VECTOR)
-    store(to, v);
-  else
-    std::memcpy(to, &v, count * sizeof(float));
+template <typename T> ALWAYS void store_some(T *to, V v, int64_t count) {
+  if (count >= VECTOR) return store(to, v);
+  T some[VECTOR];
+  store(some, v);
+  std::memcpy(to, some, count * sizeof(T));
 }
 
 // What belongs to the channels of the numbers from `at` on.
-template <bool one> ALWAYS V of_channels(const float *numbers, int64_t at, int64_t count) {
-  return one ? spread(numbers[0]) : load_some(numbers + at, count);
+template <bool one, typename T> ALWAYS V of_channels(const T *numbers, int64_t at, int64_t count) {
+  return one ? spread(load_some(numbers, 1)[0]) : load_some(numbers + at, count);
 }
 
 // Adds up `term(place)` of all vectors of the pieces into `out`, for each channel in one order. The
@@ -67,7 +67,7 @@ ALWAYS void add_up(const Pieces &p, const Term &term, float *const (&out)[result
   }
 }
 
-template <bool one> ALWAYS void moments_of(const Pieces &p, const float *values, float *means, float *squares) {
+template <bool one, typename T> ALWAYS void moments_of(const Pieces &p, const T *values, float *means, float *squares) {
   // As distances from the first, which are 0 where all are the same: so is the variance then.
   const auto from_first = [&](int64_t place, int64_t at, int64_t count, V *terms) {
     terms[0] = load_some(values + place, count) - of_channels<one>(values, at, count);
@@ -76,7 +76,7 @@ template <bool one> ALWAYS void moments_of(const Pieces &p, const float *values,
   add_up<one, 1>(p, from_first, {means});
   const float numbers = one ? float(p.count * p.length) : float(p.count);
   for (int64_t channel = 0; channel < (one ? 1 : p.length); ++channel)
-    means[channel] = values[channel] + means[channel] / numbers;
+    means[channel] = load_some(values + channel, 1)[0] + means[channel] / numbers;
   const auto square = [&](int64_t place, int64_t at, int64_t count, V *terms) {
     V distance = load_some(values + place, count) - of_channels<one>(means, at, count);
     if (one && count < VECTOR) distance *= which(0, count);
@@ -85,7 +85,7 @@ template <bool one> ALWAYS void moments_of(const Pieces &p, const float *values,
   add_up<one, 1>(p, square, {squares});
 }
 
-void moments(const Pieces &p, const float *values, float *means, float *squares) {
+template <typename T> void moments(const Pieces &p, const T *values, float *means, float *squares) {
   p.one_channel ? moments_of<true>(p, values, means, squares) : moments_of<false>(p, values, means, squares);
 }
 
@@ -99,9 +99,9 @@ template <typename Body> ALWAYS void for_vectors(const Pieces &p, const Body &bo
   }
 }
 
-template <bool one, bool adds>
-ALWAYS void activate_as(const Pieces &p, const float *values, const float *added, const float *means,
-                        const float *factors, const float *shifts, bool relus, float *out) {
+template <bool one, bool adds, typename T>
+ALWAYS void activate_as(const Pieces &p, const T *values, const T *added, const float *means, const float *factors,
+                        const float *shifts, bool relus, T *out) {
   // NaN stays, so that it reaches the loss.
   const V least_value = spread(relus ? 0.0f : -__builtin_inff());
   for_vectors(p, [&](int64_t place, int64_t at, int64_t count) {
@@ -112,18 +112,19 @@ ALWAYS void activate_as(const Pieces &p, const float *values, const float *added
   });
 }
 
-void activate(const Pieces &p, const float *values, const float *added, const float *means, const float *factors,
-              const float *shifts, bool relus, float *out) {
+template <typename T>
+void activate(const Pieces &p, const T *values, const T *added, const float *means, const float *factors,
+              const float *shifts, bool relus, T *out) {
   const auto run = [&](const auto &with) { with(p, values, added, means, factors, shifts, relus, out); };
   if (p.one_channel)
-    added ? run(activate_as<true, true>) : run(activate_as<true, false>);
+    added ? run(activate_as<true, true, T>) : run(activate_as<true, false, T>);
   else
-    added ? run(activate_as<false, true>) : run(activate_as<false, false>);
+    added ? run(activate_as<false, true, T>) : run(activate_as<false, false, T>);
 }
 
-template <bool one, bool relus, bool passes>
-ALWAYS void slope_sums_as(const Pieces &p, const float *slopes, const float *out, const float *values,
-                          const float *means, float *passed, float *sums, float *products) {
+template <bool one, bool relus, bool passes, typename T>
+ALWAYS void slope_sums_as(const Pieces &p, const T *slopes, const T *out, const T *values, const float *means,
+                          T *passed, float *sums, float *products) {
   const auto both = [&](int64_t place, int64_t at, int64_t count, V *terms) {
     V slope = load_some(slopes + place, count);
     if (relus) slope = where_positive(slope, load_some(out + place, count));
@@ -134,21 +135,21 @@ ALWAYS void slope_sums_as(const Pieces &p, const float *slopes, const float *out
   add_up<one, 2>(p, both, {sums, products});
 }
 
-void slope_sums(const Pieces &p, const float *slopes, const float *out, const float *values, const float *means,
-                float *passed, float *sums, float *products) {
+template <typename T>
+void slope_sums(const Pieces &p, const T *slopes, const T *out, const T *values, const float *means, T *passed,
+                float *sums, float *products) {
   const auto run = [&](const auto &with) { with(p, slopes, out, values, means, passed, sums, products); };
   if (p.one_channel)
-    out ? passed ? run(slope_sums_as<true, true, true>) : run(slope_sums_as<true, true, false>)
-        : run(slope_sums_as<true, false, false>);
+    out ? passed ? run(slope_sums_as<true, true, true, T>) : run(slope_sums_as<true, true, false, T>)
+        : run(slope_sums_as<true, false, false, T>);
   else
-    out ? passed ? run(slope_sums_as<false, true, true>) : run(slope_sums_as<false, true, false>)
-        : run(slope_sums_as<false, false, false>);
+    out ? passed ? run(slope_sums_as<false, true, true, T>) : run(slope_sums_as<false, true, false, T>)
+        : run(slope_sums_as<false, false, false, T>);
 }
 
-template <bool one, bool relus>
-ALWAYS void value_slopes_as(const Pieces &p, const float *slopes, const float *out, const float *values,
-                            const float *means, const float *factors, const float *tilts, const float *shifts,
-                            float *of_values) {
+template <bool one, bool relus, typename T>
+ALWAYS void value_slopes_as(const Pieces &p, const T *slopes, const T *out, const T *values, const float *means,
+                            const float *factors, const float *tilts, const float *shifts, T *of_values) {
   for_vectors(p, [&](int64_t place, int64_t at, int64_t count) {
     V slope = load_some(slopes + place, count);
     if (relus) slope = where_positive(slope, load_some(out + place, count));
@@ -159,13 +160,24 @@ ALWAYS void value_slopes_as(const Pieces &p, const float *slopes, const float *o
   });
 }
 
-void value_slopes(const Pieces &p, const float *slopes, const float *out, const float *values, const float *means,
-                  const float *factors, const float *tilts, const float *shifts, float *of_values) {
+template <typename T>
+void value_slopes(const Pieces &p, const T *slopes, const T *out, const T *values, const float *means,
+                  const float *factors, const float *tilts, const float *shifts, T *of_values) {
   const auto run = [&](const auto &with) { with(p, slopes, out, values, means, factors, tilts, shifts, of_values); };
   if (p.one_channel)
-    out ? run(value_slopes_as<true, true>) : run(value_slopes_as<true, false>);
+    out ? run(value_slopes_as<true, true, T>) : run(value_slopes_as<true, false, T>);
   else
-    out ? run(value_slopes_as<false, true>) : run(value_slopes_as<false, false>);
+    out ? run(value_slopes_as<false, true, T>) : run(value_slopes_as<false, false, T>);
+}
+
+template <typename T> constexpr Kernels::Norms<T> norms_of = {moments<T>, activate<T>, slope_sums<T>, value_slopes<T>};
+
+void widen(const uint16_t *from, int64_t count, float *out) {
+  for (int64_t i = 0; i < count; i += VECTOR) store_some(out + i, load_some(from + i, count - i), count - i);
+}
+
+void narrow(const float *from, int64_t count, uint16_t *out) {
+  for (int64_t i = 0; i < count; i += VECTOR) store_some(out + i, load_some(from + i, count - i), count - i);
 }
 
 } // namespace

@@ -14,6 +14,7 @@
 #include "../guarded.h"
 #include "chosen.h"
 #include "images.h"
+#include "kinds.h"
 #include "winograd.h"
 
 namespace {
@@ -118,7 +119,9 @@ struct View {
                 Axis::backward(result.width, source.width, of.width, of.stride, of.padding), result, source);
   }
 
-  Room room() const { return Room(source, roomy, {rows.before, columns.before}, group); }
+  template <typename T> Room<T> room() const {
+    return Room<T>(source, roomy, {rows.before, columns.before}, group);
+  }
 
   // Calls `body(windows)` for the pixels of the first `images` of a group, `PIXELS` at a time.
   template <typename Body> void for_windows(const Part &part, int64_t images, const Body &body) const {
@@ -145,36 +148,40 @@ std::vector<float> packed(const View &view, const Part &part, const float *weigh
 }
 
 // Writes the results of all images.
-void see_windows(const View &view, const float *weight, const Steps &steps, const float *images, int64_t count,
-                 float *out) {
+template <typename T>
+void see_windows(const View &view, const float *weight, const Steps &steps, const T *images, int64_t count, T *out) {
   std::vector<std::vector<float>> weights;
   for (const Part &part : view.parts) weights.push_back(packed(view, part, weight, steps));
   const int64_t groups = (count + view.group - 1) / view.group;
   share_out(groups, [&](const auto &next) {
-    Room room = view.room();
+    Room<T> room = view.room<T>();
+    Results<T> results(view.result, view.group);
     for (int64_t number; (number = next()) < groups;) {
       const int64_t first = number * view.group, here = std::min(view.group, count - first);
       const float *seen = room.copy(images + first * view.source.numbers(), here);
-      float *made = out + first * view.result.numbers();
+      T *made = out + first * view.result.numbers();
       for (size_t p = 0; p < view.parts.size(); ++p)
         view.for_windows(view.parts[p], here, [&](const Windows &windows) {
           const int64_t strip_size = windows.rows * windows.terms * STRIP;
           for (int64_t strip = 0; strip < view.result.strips(); ++strip)
             kernels().see(windows, seen, weights[p].data() + strip * strip_size, view.result.of_strip(strip),
-                          made + strip * STRIP);
+                          results.place(made) + strip * STRIP);
         });
+      results.hand_over(here, made);
     }
   });
 }
 
 // Writes the gradient of the weight.
-void window_weight_slopes(const View &view, const float *images, const float *slopes, int64_t count,
-                          float *of_weight, const Steps &step) {
+template <typename T>
+void window_weight_slopes(const View &view, const T *images, const T *slopes, int64_t count, float *of_weight,
+                          const Steps &step) {
   const Part &part = view.parts[0];
   const int64_t strip_size = int64_t(part.rows.size() * part.columns.size()) * view.source.channels * STRIP;
-  const auto add = [&](Room &room, int64_t first, int64_t here, int64_t begin, int64_t end, float *sums) {
-    const float *seen = room.copy(images + first * view.source.numbers(), here);
-    const float *slope = slopes + first * view.result.numbers();
+  const auto prepare = [&] { return std::pair(view.room<T>(), Room<T>(view.result, view.group)); };
+  const auto add = [&](auto &rooms, int64_t first, int64_t here, int64_t begin, int64_t end, float *sums) {
+    const float *seen = rooms.first.copy(images + first * view.source.numbers(), here);
+    const float *slope = rooms.second.copy(slopes + first * view.result.numbers(), here);
     view.for_windows(part, here, [&](const Windows &windows) {
       for (int64_t strip = begin; strip < end; ++strip)
         kernels().add_seen(windows, seen, slope + strip * STRIP, view.result.of_strip(strip),
@@ -189,7 +196,7 @@ void window_weight_slopes(const View &view, const float *images, const float *sl
           for (int64_t k = 0; k < view.result.of_strip(strip); ++k) to[(strip * STRIP + k) * step.result] = total[k];
         }
   };
-  sum_up(strip_size, view.result.strips(), count, view.group, [&] { return view.room(); }, add, settle);
+  sum_up(strip_size, view.result.strips(), count, view.group, prepare, add, settle);
 }
 
 // A convolution of images of one size with a weight, by the faster way for their sizes.
@@ -206,14 +213,16 @@ struct Task {
   Size result() const { return result_of(shape, source); }
   bool by_tiles() const { return Tiling::is_faster(shape, source); }
 
-  void write_result(const float *weight, const float *images, int64_t count, float *out) const {
+  template <typename T>
+  void write_result(const float *weight, const T *images, int64_t count, T *out) const {
     if (by_tiles())
       see_tiles(Tiling(source, result(), shape.padding), weight, steps, images, count, out);
     else
       see_windows(View::forward(shape, source), weight, steps, images, count, out);
   }
 
-  void write_image_slopes(const float *weight, const float *slopes, int64_t count, float *out) const {
+  template <typename T>
+  void write_image_slopes(const float *weight, const T *slopes, int64_t count, T *out) const {
     const Steps turned = {steps.source, steps.result, steps.row, steps.column};
     if (by_tiles()) {
       // A convolution with the kernels from their last weight to the first.
@@ -225,7 +234,8 @@ struct Task {
     }
   }
 
-  void write_weight_slopes(const float *images, const float *slopes, int64_t count, float *out) const {
+  template <typename T>
+  void write_weight_slopes(const T *images, const T *slopes, int64_t count, float *out) const {
     if (by_tiles())
       tile_weight_slopes(Tiling(source, result(), shape.padding), images, slopes, count, out, steps);
     else
@@ -239,12 +249,15 @@ struct ImageConvolution : torch::autograd::Function<ImageConvolution> {
     context->save_for_backward({input, weight});
     context->saved_data["stride"] = stride;
     context->saved_data["padding"] = padding;
-    const Task task(input, weight, stride, padding);
+    const at::Tensor known = weight.to(at::kFloat);
+    const Task task(input, known, stride, padding);
     const Size result = task.result();
     at::Tensor out = at::empty({input.size(0), result.channels, result.height, result.width}, input.options(),
                                at::MemoryFormat::ChannelsLast);
-    task.write_result(weight.const_data_ptr<float>(), input.const_data_ptr<float>(), input.size(0),
-                      out.data_ptr<float>());
+    for_kind(input, [&](auto number) {
+      using T = decltype(number);
+      task.write_result(known.const_data_ptr<float>(), numbers<T>(input), input.size(0), writable<T>(out));
+    });
     return out;
   }
 
@@ -262,18 +275,22 @@ struct ImageConvolution : torch::autograd::Function<ImageConvolution> {
           {0, 0}, 1, {wants_input, wants_weight, false});
       return {of_input, of_weight, at::Tensor(), at::Tensor()};
     }
-    const Task task(input, weight, stride, padding);
-    const at::Tensor slope = slopes[0].contiguous(at::MemoryFormat::ChannelsLast);
-    const float *known = slope.const_data_ptr<float>();
-    if (wants_input) {
-      of_input = at::empty_like(input);
-      task.write_image_slopes(weight.const_data_ptr<float>(), known, input.size(0), of_input.data_ptr<float>());
-    }
-    if (wants_weight) {
-      of_weight = at::empty_like(weight);
-      TORCH_CHECK(of_weight.strides() == weight.strides(), "the weight is not dense in memory");
-      task.write_weight_slopes(input.const_data_ptr<float>(), known, input.size(0), of_weight.data_ptr<float>());
-    }
+    const at::Tensor slope = slopes[0].contiguous(at::MemoryFormat::ChannelsLast), known = weight.to(at::kFloat);
+    const Task task(input, known, stride, padding);
+    for_kind(input, [&](auto number) {
+      using T = decltype(number);
+      if (wants_input) {
+        of_input = at::empty_like(input);
+        task.write_image_slopes(known.const_data_ptr<float>(), numbers<T>(slope), input.size(0),
+                                writable<T>(of_input));
+      }
+      if (wants_weight) {
+        of_weight = at::empty_like(known);
+        TORCH_CHECK(of_weight.strides() == known.strides(), "the weight is not dense in memory");
+        task.write_weight_slopes(numbers<T>(input), numbers<T>(slope), input.size(0), of_weight.data_ptr<float>());
+        of_weight = of_weight.to(weight.scalar_type());
+      }
+    });
     return {of_input, of_weight, at::Tensor(), at::Tensor()};
   }
 };
@@ -292,15 +309,18 @@ bool is_ours() {
 
 extern "C" {
 
-// Whether a convolution without bias is computed here, and faster than by libtorch.
+// Whether a convolution without bias is computed here, and faster than by libtorch. Under autocast it is
+// one of numbers rounded to bfloat16.
 bool rewind_convolution_fits(const at::Tensor *input, const at::Tensor *weight) {
-  const auto is_float = [](const at::Tensor *tensor) {
-    return tensor->is_cpu() && tensor->scalar_type() == at::kFloat && tensor->layout() == at::kStrided &&
-           tensor->dim() == 4 && tensor->numel() > 0;
+  const bool rounds = at::autocast::is_autocast_enabled(at::kCPU);
+  const auto is_known = [&](const at::Tensor *tensor) {
+    const bool kind = tensor->scalar_type() == at::kFloat || (rounds && tensor->scalar_type() == at::kBFloat16);
+    return kind && tensor->is_cpu() && tensor->layout() == at::kStrided && tensor->dim() == 4 && tensor->numel() > 0;
   };
-  return is_ours() && is_float(input) && is_float(weight) && input->size(1) == weight->size(1) &&
+  return is_ours() && is_known(input) && is_known(weight) && input->size(1) == weight->size(1) &&
          input->is_contiguous(at::MemoryFormat::ChannelsLast) && weight->size(0) % 8 == 0 &&
-         (weight->size(1) % 8 == 0 || !input->requires_grad()) && !at::autocast::is_autocast_enabled(at::kCPU);
+         (weight->size(1) % 8 == 0 || !input->requires_grad()) &&
+         (!rounds || at::autocast::get_autocast_dtype(at::kCPU) == at::kBFloat16);
 }
 
 // The convolution of [samples, inputs, height, width] with [outputs, inputs, height, width]; differentiable
@@ -312,7 +332,8 @@ char *rewind_convolve(const at::Tensor *input, const at::Tensor *weight, int64_t
                 input->sizes(), " with ", weight->sizes(), " is not computed here");
     TORCH_CHECK(input->size(2) + 2 * padding >= weight->size(2) && input->size(3) + 2 * padding >= weight->size(3),
                 "an image of ", input->size(2), " x ", input->size(3), " pixels is smaller than the kernel");
-    *out = new at::Tensor(ImageConvolution::apply(*input, *weight, stride, padding));
+    const auto kind = at::autocast::is_autocast_enabled(at::kCPU) ? at::kBFloat16 : at::kFloat;
+    *out = new at::Tensor(ImageConvolution::apply(input->to(kind), weight->to(kind), stride, padding));
   });
 }
 

@@ -18,7 +18,7 @@ unsafe extern "C" {
     ) -> Text;
 }
 
-/// Whether [`convolve`] computes this: fp32 on the CPU, channels last, multiples of 8 of them where they
+/// Whether [`convolve`] computes this: fp32 on the CPU, or bf16 under autocast, channels last, multiples of 8 of them where they
 /// are written, and a processor with AVX2 but without the longer vectors that libtorch would use.
 pub fn convolves(input: &Tensor, weight: &Tensor) -> bool {
     // SAFETY: the tensors outlive the call.
@@ -26,7 +26,8 @@ pub fn convolves(input: &Tensor, weight: &Tensor) -> bool {
 }
 
 /// The convolution without bias. It can be differentiated twice, and its bits and those of its first
-/// gradients do not depend on the number of threads.
+/// gradients do not depend on the number of threads. Under autocast it is that of numbers rounded to bf16,
+/// added up in fp32 and rounded to bf16.
 ///
 /// # Shapes
 /// `input`: `[batch, in, height, width]`; `weight`: `[out, in, kernel, kernel']`; result:
@@ -169,6 +170,42 @@ mod tests {
             for threads in [2, 3, 5] {
                 assert_eq!(run(threads), expected, "{threads} threads");
             }
+        }
+    }
+
+    #[test]
+    fn in_bf16_is_the_result_in_fp32_rounded() {
+        if !is_ours() {
+            return;
+        }
+        for (shape, image, way) in [
+            ([16, 8, 3], [5, 9, 7], [2, 1]),
+            ([24, 8, 1], [70, 2, 2], [1, 0]),
+            ([40, 32, 3], [7, 8, 6], [1, 1]),
+        ] {
+            let [outputs, inputs, kernel] = shape;
+            let [samples, height, width] = image;
+            let random = |shape| channels_last(shape).to_kind(Kind::BFloat16);
+            let input = random([samples, inputs, height, width]);
+            let weight = random([outputs, inputs, kernel, kernel]).to_kind(Kind::Float);
+            let weight = weight.set_requires_grad(true);
+            let run = |kind: Kind| {
+                let input = input.to_kind(kind).set_requires_grad(true);
+                let out = {
+                    let _rounds = (kind == Kind::BFloat16)
+                        .then(|| crate::shim::Autocast::enter(Device::Cpu).unwrap());
+                    assert!(convolves(&input, &weight));
+                    convolve(&input, &weight, way[0], way[1]).unwrap()
+                };
+                assert_eq!(out.kind(), kind);
+                // Its numbers are the same in both kinds.
+                let slope = Tensor::arange(out.numel() as i64, kind::FLOAT_CPU).remainder(7.0);
+                let loss = (&out * slope.view_as(&out).to_kind(kind)).sum(Kind::Float);
+                let found = Tensor::run_backward(&[loss], &[&input, &weight], false, false);
+                let all = [&out.detach(), &found[0], &found[1]];
+                all.map(|it| it.to_kind(Kind::BFloat16).to_kind(Kind::Float))
+            };
+            assert_eq!(run(Kind::BFloat16), run(Kind::Float), "{shape:?}");
         }
     }
 

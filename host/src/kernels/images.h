@@ -8,7 +8,7 @@
 #include <cstring>
 #include <memory>
 
-#include "kernels.h"
+#include "chosen.h"
 
 namespace {
 
@@ -46,32 +46,69 @@ struct Before {
   int64_t down, right;
 };
 
-// Images of `source` size with room around them, one after another.
-class Room {
+// Images of `source` size as floats with room around them, one after another. They are given as floats or in
+// bfloat16, T then being uint16_t.
+template <typename T> class Room {
 public:
   // The images lie `before` in `roomy` ones; `most` of them at a time.
   Room(const Size &source, const Size &roomy, Before before, int64_t most)
       : source(source), roomy(roomy), before(before) {
-    if (roomy.numbers() == source.numbers()) return;
+    if (is_float && roomy.numbers() == source.numbers()) return;
     numbers.reset(new float[most * roomy.numbers()]);
     std::fill_n(numbers.get(), most * roomy.numbers(), 0.0f);
   }
 
+  // Without room.
+  Room(const Size &source, int64_t most) : Room(source, source, {0, 0}, most) {}
+
   // These many images; the room around them is 0 from the start.
-  const float *copy(const float *images, int64_t count) {
-    if (!numbers) return images;
+  const float *copy(const T *images, int64_t count) {
+    if constexpr (is_float)
+      if (!numbers) return images;
     const int64_t row = source.row(), step = roomy.row();
     for (int64_t image = 0; image < count; ++image) {
       float *to = numbers.get() + image * roomy.numbers() + before.down * step + before.right * source.channels;
-      for (int64_t y = 0; y < source.height; ++y)
-        std::memcpy(to + y * step, images + image * source.numbers() + y * row, row * sizeof(float));
+      const T *from = images + image * source.numbers();
+      for (int64_t y = 0; y < source.height; ++y, to += step, from += row) {
+        if constexpr (is_float)
+          std::memcpy(to, from, row * sizeof(float));
+        else
+          kernels().widen(from, row, to);
+      }
     }
     return numbers.get();
   }
 
 private:
+  static constexpr bool is_float = std::is_same_v<T, float>;
   Size source, roomy;
   Before before;
+  std::unique_ptr<float[]> numbers;
+};
+
+// Where results are written that become numbers of type T.
+template <typename T> class Results {
+public:
+  Results(const Size &size, int64_t most) : size(size) {
+    if (!is_float) numbers.reset(new float[most * size.numbers()]);
+  }
+
+  // Where to write those of some images, which belong to `out`.
+  float *place(T *out) {
+    if constexpr (is_float)
+      return out;
+    else
+      return numbers.get();
+  }
+
+  // To be called when these many images are written.
+  void hand_over(int64_t images, T *out) {
+    if constexpr (!is_float) kernels().narrow(numbers.get(), images * size.numbers(), out);
+  }
+
+private:
+  static constexpr bool is_float = std::is_same_v<T, float>;
+  Size size;
   std::unique_ptr<float[]> numbers;
 };
 

@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 struct Kernels {
   // What is done to an element of a product before it is stored.
@@ -106,19 +107,34 @@ struct Kernels {
     int64_t count, length, step;
     bool one_channel;
   };
-  // Mean of each channel, and sum of squared distances from it.
-  void (*moments)(const Pieces &, const float *values, float *means, float *squares);
-  // out = (values - means) * factors + shifts + added, unless that is null; then a ReLU if there is one.
-  void (*activate)(const Pieces &, const float *values, const float *added, const float *means,
-                   const float *factors, const float *shifts, bool relus, float *out);
-  // Sums of each channel's slopes, and of their products with the distances from the means. With `out`,
-  // slopes are 0 where that is not positive, and stored in `passed` unless that is null.
-  void (*slope_sums)(const Pieces &, const float *slopes, const float *out, const float *values,
-                     const float *means, float *passed, float *sums, float *products);
-  // of_values = slopes * factors + (values - means) * tilts + shifts, with slopes as above.
-  void (*value_slopes)(const Pieces &, const float *slopes, const float *out, const float *values,
-                       const float *means, const float *factors, const float *tilts, const float *shifts,
-                       float *of_values);
+  // Of numbers of type T: float, or uint16_t for bfloat16, in which results are rounded once.
+  template <typename T> struct Norms {
+    // Mean of each channel, and sum of squared distances from it.
+    void (*moments)(const Pieces &, const T *values, float *means, float *squares);
+    // out = (values - means) * factors + shifts + added, unless that is null; then a ReLU if there is one.
+    void (*activate)(const Pieces &, const T *values, const T *added, const float *means, const float *factors,
+                     const float *shifts, bool relus, T *out);
+    // Sums of each channel's slopes, and of their products with the distances from the means. With `out`,
+    // slopes are 0 where that is not positive, and stored in `passed` unless that is null.
+    void (*slope_sums)(const Pieces &, const T *slopes, const T *out, const T *values, const float *means, T *passed,
+                       float *sums, float *products);
+    // of_values = slopes * factors + (values - means) * tilts + shifts, with slopes as above.
+    void (*value_slopes)(const Pieces &, const T *slopes, const T *out, const T *values, const float *means,
+                         const float *factors, const float *tilts, const float *shifts, T *of_values);
+  };
+  Norms<float> norms;
+  Norms<uint16_t> norms_bf16;
+
+  template <typename T> const Norms<T> &norms_of() const {
+    if constexpr (std::is_same_v<T, float>)
+      return norms;
+    else
+      return norms_bf16;
+  }
+
+  // Numbers in bfloat16 as floats, and floats rounded to it.
+  void (*widen)(const uint16_t *, int64_t count, float *out);
+  void (*narrow)(const float *, int64_t count, uint16_t *out);
 
   // Terms that are multiplied before the next are looked at, and rows of weights that are copied
   // together where the terms of a row are no neighbours.

@@ -15,6 +15,7 @@
 
 #include "../guarded.h"
 #include "chosen.h"
+#include "kinds.h"
 
 namespace {
 
@@ -131,10 +132,6 @@ at::Tensor arranged(const at::Tensor &tensor, const at::Tensor &like) {
   return at::empty_like(like).copy_(tensor);
 }
 
-const float *numbers(const std::optional<at::Tensor> &tensor) {
-  return tensor ? tensor->const_data_ptr<float>() : nullptr;
-}
-
 // How a batch norm and what follows it are computed.
 struct Task {
   int64_t dimension; // of the channels
@@ -143,6 +140,7 @@ struct Task {
 };
 
 // By the batch's statistics; `means` and `inverses` of the standard deviations, [channels], are written.
+template <typename T>
 at::Tensor by_batch(const Task &task, const at::Tensor &input, const std::optional<at::Tensor> &added,
                     const at::Tensor &scale, const at::Tensor &shift, const at::Tensor &running_mean,
                     const at::Tensor &running_variance, at::Tensor &means, at::Tensor &inverses) {
@@ -150,15 +148,16 @@ at::Tensor by_batch(const Task &task, const at::Tensor &input, const std::option
   at::Tensor out = at::empty_like(input);
   Sums sums(at);
   std::vector<float> factors(at.channels);
-  const float *values = input.const_data_ptr<float>(), *more = numbers(added);
+  const T *values = numbers<T>(input), *more = numbers<T>(added);
+  T *to = writable<T>(out);
   const float *scales = scale.const_data_ptr<float>(), *shifts = shift.const_data_ptr<float>();
-  float *mean = means.data_ptr<float>(), *inverse = inverses.data_ptr<float>(), *to = out.data_ptr<float>();
+  float *mean = means.data_ptr<float>(), *inverse = inverses.data_ptr<float>();
   float *known_mean = running_mean.data_ptr<float>(), *known_variance = running_variance.data_ptr<float>();
   const double count = double(at.numbers());
   at.in_turn(
       [&](int64_t index, int64_t channel) {
         const auto [start, pieces] = at.block(index, channel);
-        kernels().moments(pieces, values + start, sums.first_of(index, channel), sums.second_of(index, channel));
+        kernels().norms_of<T>().moments(pieces, values + start, sums.first_of(index, channel), sums.second_of(index, channel));
       },
       [&](int64_t channel) {
         const auto [center, variance] = merge(sums, channel);
@@ -174,13 +173,14 @@ at::Tensor by_batch(const Task &task, const at::Tensor &input, const std::option
       },
       [&](int64_t index, int64_t channel) {
         const auto [start, pieces] = at.block(index, channel);
-        kernels().activate(pieces, values + start, more ? more + start : nullptr, mean + channel,
+        kernels().norms_of<T>().activate(pieces, values + start, more ? more + start : nullptr, mean + channel,
                            factors.data() + channel, shifts + channel, task.relus, to + start);
       });
   return out;
 }
 
 // By the running statistics.
+template <typename T>
 at::Tensor by_running(const Task &task, const at::Tensor &input, const std::optional<at::Tensor> &added,
                       const at::Tensor &scale, const at::Tensor &shift, const at::Tensor &mean,
                       const at::Tensor &variance) {
@@ -191,18 +191,19 @@ at::Tensor by_running(const Task &task, const at::Tensor &input, const std::opti
   const float *means = mean.const_data_ptr<float>(), *variances = variance.const_data_ptr<float>();
   for (int64_t channel = 0; channel < at.channels; ++channel)
     factors[channel] = float(scales[channel] / std::sqrt(variances[channel] + task.epsilon));
-  const float *values = input.const_data_ptr<float>(), *more = numbers(added);
-  float *to = out.data_ptr<float>();
+  const T *values = numbers<T>(input), *more = numbers<T>(added);
+  T *to = writable<T>(out);
   const auto nothing = [](auto...) {};
   at.in_turn(nothing, nothing, [&](int64_t index, int64_t channel) {
     const auto [start, pieces] = at.block(index, channel);
-    kernels().activate(pieces, values + start, more ? more + start : nullptr, means + channel,
+    kernels().norms_of<T>().activate(pieces, values + start, more ? more + start : nullptr, means + channel,
                        factors.data() + channel, shifts + channel, task.relus, to + start);
   });
   return out;
 }
 
 // Gradients of input, added, scale and shift; with `out` where a ReLU made it.
+template <typename T>
 torch::autograd::variable_list slopes_of(const Task &task, const at::Tensor &slope, const at::Tensor &input,
                                          const std::optional<at::Tensor> &out, const at::Tensor &scale,
                                          const at::Tensor &means, const at::Tensor &inverses, bool of_added) {
@@ -212,16 +213,16 @@ torch::autograd::variable_list slopes_of(const Task &task, const at::Tensor &slo
   at::Tensor passed = !of_added ? at::Tensor() : out ? at::empty_like(input) : slope;
   Sums sums(at);
   std::vector<float> factors(at.channels), tilts(at.channels), shifts(at.channels);
-  const float *slopes = slope.const_data_ptr<float>(), *values = input.const_data_ptr<float>(), *made = numbers(out);
+  const T *slopes = numbers<T>(slope), *values = numbers<T>(input), *made = numbers<T>(out);
   const float *scales = scale.const_data_ptr<float>(), *mean = means.const_data_ptr<float>();
   const float *inverse = inverses.const_data_ptr<float>();
   float *scale_slopes = of_scale.data_ptr<float>(), *shift_slopes = of_shift.data_ptr<float>();
-  float *to = of_input.data_ptr<float>(), *through = of_added && out ? passed.data_ptr<float>() : nullptr;
+  T *to = writable<T>(of_input), *through = of_added && out ? writable<T>(passed) : nullptr;
   const double count = double(at.numbers());
   at.in_turn(
       [&](int64_t index, int64_t channel) {
         const auto [start, pieces] = at.block(index, channel);
-        kernels().slope_sums(pieces, slopes + start, made ? made + start : nullptr, values + start, mean + channel,
+        kernels().norms_of<T>().slope_sums(pieces, slopes + start, made ? made + start : nullptr, values + start, mean + channel,
                              through ? through + start : nullptr, sums.first_of(index, channel),
                              sums.second_of(index, channel));
       },
@@ -243,7 +244,7 @@ torch::autograd::variable_list slopes_of(const Task &task, const at::Tensor &slo
       [&](int64_t index, int64_t channel) {
         const auto [start, pieces] = at.block(index, channel);
         const bool known = through != nullptr;
-        kernels().value_slopes(pieces, (known ? through : slopes) + start, made && !known ? made + start : nullptr,
+        kernels().norms_of<T>().value_slopes(pieces, (known ? through : slopes) + start, made && !known ? made + start : nullptr,
                                values + start, mean + channel, factors.data() + channel,
                                tilts.data() + channel, shifts.data() + channel, to + start);
       });
@@ -252,8 +253,9 @@ torch::autograd::variable_list slopes_of(const Task &task, const at::Tensor &slo
 
 // The same by operations that can be differentiated once more.
 torch::autograd::variable_list differentiable_slopes(const Task &task, const at::Tensor &slope,
-                                                     const at::Tensor &input, const std::optional<at::Tensor> &out,
+                                                     const at::Tensor &given, const std::optional<at::Tensor> &out,
                                                      const at::Tensor &scale) {
+  const at::Tensor input = given.to(at::kFloat);
   std::vector<int64_t> others, shape(input.dim(), 1);
   for (int64_t d = 0; d < input.dim(); ++d)
     if (d != task.dimension) others.push_back(d);
@@ -276,8 +278,10 @@ struct TrainedNorm : torch::autograd::Function<TrainedNorm> {
                             double momentum) {
     const Task task = {dimension, relus, epsilon, momentum};
     at::Tensor means = at::empty_like(scale), inverses = at::empty_like(scale);
-    const at::Tensor out =
-        by_batch(task, input, added, scale, shift, running_mean, running_variance, means, inverses);
+    const at::Tensor out = for_kind(input, [&](auto number) {
+      return by_batch<decltype(number)>(task, input, added, scale, shift, running_mean, running_variance, means,
+                                        inverses);
+    });
     context->save_for_backward({input, scale, means, inverses, relus ? out : at::Tensor()});
     context->saved_data["dimension"] = dimension;
     context->saved_data["epsilon"] = epsilon;
@@ -296,7 +300,10 @@ struct TrainedNorm : torch::autograd::Function<TrainedNorm> {
     // Grad mode is on in a backward pass whose result is to be differentiated.
     auto found = at::GradMode::is_enabled()
                      ? differentiable_slopes(task, slopes[0], input, out, saved[1])
-                     : slopes_of(task, arranged(slopes[0], input), input, out, saved[1], saved[2], saved[3], adds);
+                     : for_kind(input, [&](auto number) {
+                         return slopes_of<decltype(number)>(task, arranged(slopes[0], input), input, out, saved[1],
+                                                            saved[2], saved[3], adds);
+                       });
     found.resize(10);
     if (!adds) found[1] = at::Tensor();
     return found;
@@ -309,8 +316,8 @@ extern "C" {
 
 // Whether the channels of an input lie so that it can be computed here.
 bool rewind_norm_fits(const at::Tensor *input, int64_t dimension) {
-  return input->is_cpu() && input->scalar_type() == at::kFloat && input->layout() == at::kStrided &&
-         dimension < input->dim() && input->numel() > 0 && Channels::of(*input, dimension).has_value();
+  return input->is_cpu() && is_known_kind(*input) &&
+         input->layout() == at::kStrided && dimension < input->dim() && input->numel() > 0 && Channels::of(*input, dimension).has_value();
 }
 
 // Batch norm of the channels along `dimension`, plus `added` unless it is null, and then a ReLU if `relus`.
@@ -328,8 +335,8 @@ char *rewind_norm(const at::Tensor *input, int64_t dimension, const at::Tensor *
                   "a batch norm of ", channels, " channels has parameters of ", tensor->sizes());
     std::optional<at::Tensor> more;
     if (added) {
-      TORCH_CHECK(added->sizes() == input->sizes() && added->is_cpu() && added->scalar_type() == at::kFloat,
-                  "what is added to a batch norm is not of its shape: ", added->sizes());
+      TORCH_CHECK(added->sizes() == input->sizes() && added->is_cpu() && added->scalar_type() == input->scalar_type(),
+                  "what is added to a batch norm is not of its shape and kind: ", added->sizes());
       more = arranged(*added, *input);
     }
     if (trains) {
@@ -338,7 +345,9 @@ char *rewind_norm(const at::Tensor *input, int64_t dimension, const at::Tensor *
       return;
     }
     const Task task = {dimension, relus, epsilon, momentum};
-    *out = new at::Tensor(by_running(task, *input, more, *scale, *shift, *running_mean, *running_variance));
+    *out = new at::Tensor(for_kind(*input, [&](auto number) {
+      return by_running<decltype(number)>(task, *input, more, *scale, *shift, *running_mean, *running_variance);
+    }));
   });
 }
 

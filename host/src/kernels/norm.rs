@@ -25,7 +25,8 @@ unsafe extern "C" {
     ) -> Text;
 }
 
-/// A batch norm, an addition and a ReLU in one pass over memory, on the CPU in fp32.
+/// A batch norm, an addition and a ReLU in one pass over memory, on the CPU in fp32 or bf16, whose results
+/// are rounded once.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchNorm<'a> {
     /// `[channels]`, as the others.
@@ -43,7 +44,7 @@ pub struct BatchNorm<'a> {
 }
 
 impl BatchNorm<'_> {
-    /// Whether an input can be computed here: fp32 on the CPU, dense in memory, channels first, last
+    /// Whether an input can be computed here: fp32 or bf16 on the CPU, dense in memory, channels first, last
     /// or in the middle. Without training there is no gradient, and none may be needed.
     pub fn fits(&self, input: &Tensor, dimension: i64) -> bool {
         // SAFETY: the tensor outlives the call.
@@ -292,6 +293,54 @@ mod tests {
             let broken = input.detach().copy();
             let _ = broken.as_strided([1], [1], 0).fill_(f64::NAN);
             assert!(run(&broken).isnan().any().int64_value(&[]) == 1);
+        }
+    }
+
+    #[test]
+    fn in_bf16_is_the_result_in_fp32_rounded_once() {
+        for order in [Order::First, Order::Middle, Order::Last] {
+            for shape in [[5, 3], [19, 70], [40, 16]] {
+                let [values, added, slope] = [3.0, 0.0, 0.0].map(|mean| {
+                    let numbers: Tensor = order.random(shape) - 3.0 + mean;
+                    numbers.to_kind(Kind::BFloat16)
+                });
+                let [scale, shift] = [(); 2]
+                    .map(|()| Tensor::randn([shape[0]], kind::FLOAT_CPU).set_requires_grad(true));
+                let run = |kind: Kind, trains: bool| {
+                    let running =
+                        [Tensor::zeros, Tensor::ones].map(|of| of(shape[0], kind::FLOAT_CPU));
+                    let grad = |it: &Tensor| it.to_kind(kind).detach().set_requires_grad(trains);
+                    let [values, added] = [&values, &added].map(grad);
+                    let plain = [scale.detach(), shift.detach()];
+                    let [scale, shift] = if trains {
+                        [&scale, &shift]
+                    } else {
+                        [&plain[0], &plain[1]]
+                    };
+                    let norm = norm([scale, shift], [&running[0], &running[1]], trains);
+                    assert!(norm.fits(&values, order.dimension()));
+                    let out = norm.apply(&values, order.dimension(), Some(&added), true);
+                    let out = out.unwrap();
+                    assert_eq!(out.kind(), kind);
+                    let mut found = vec![out.detach()];
+                    if trains {
+                        let loss = (&out * slope.to_kind(kind)).sum(Kind::Float);
+                        let leaves = [&values, &added, scale, shift];
+                        found.extend(Tensor::run_backward(&[loss], &leaves, false, false));
+                    }
+                    found.extend(running);
+                    found
+                };
+                for trains in [false, true] {
+                    let wide = run(Kind::Float, trains);
+                    for (at, (got, wanted)) in
+                        run(Kind::BFloat16, trains).iter().zip(&wide).enumerate()
+                    {
+                        let case = (order, shape, trains, at);
+                        assert_eq!(got, &wanted.to_kind(got.kind()), "{case:?}");
+                    }
+                }
+            }
         }
     }
 

@@ -18,6 +18,8 @@ namespace {
 typedef float V __attribute__((vector_size(32)));
 typedef int32_t VI __attribute__((vector_size(32)));
 typedef float V4 __attribute__((vector_size(16)));
+typedef uint32_t VU __attribute__((vector_size(32)));
+typedef uint16_t Halves __attribute__((vector_size(16)));
 
 constexpr int64_t VECTOR = 8;
 
@@ -28,6 +30,20 @@ ALWAYS V load(const float *from) {
 }
 
 ALWAYS void store(float *to, V v) { std::memcpy(to, &v, sizeof v); }
+
+// Numbers in bfloat16 are the upper halves of floats.
+ALWAYS V load(const uint16_t *from) {
+  Halves h;
+  std::memcpy(&h, from, sizeof h);
+  return V(__builtin_convertvector(h, VU) << 16);
+}
+
+// Rounded to the nearest, halfway to the even one; NaN stays.
+ALWAYS void store(uint16_t *to, V v) {
+  const VU bits = VU(v), rounded = bits + 0x7fff + ((bits >> 16) & 1);
+  const Halves h = __builtin_convertvector((v == v ? rounded : (bits | 0x400000)) >> 16, Halves);
+  std::memcpy(to, &h, sizeof h);
+}
 
 ALWAYS V spread(float x) { return V{x, x, x, x, x, x, x, x}; }
 

@@ -46,7 +46,7 @@ public:
            fits(of.outputs) && 3 * tiles <= result.height * result.width;
   }
 
-  Room room() const { return Room(source, roomy, {padding, padding}, group); }
+  template <typename T> Room<T> room() const { return Room<T>(source, roomy, {padding, padding}, group); }
 
   // Calls `body(tiles)` for those of the first `images` of a group.
   template <typename Body> void for_tiles(int64_t images, const Body &body) const {
@@ -110,26 +110,29 @@ std::vector<float> spread_kernels(const Tiling &tiling, const float *weight, con
 }
 
 // What one thread needs.
-struct Scratch {
-  Room room;
+template <typename T> struct Scratch {
+  Room<T> room;
   std::unique_ptr<float[]> windows, strip; // of the tiles at all places
 
   explicit Scratch(const Tiling &tiling)
-      : room(tiling.room()), windows(new float[Tiling::PLACES * Tiling::MOST * tiling.source.channels]),
+      : room(tiling.room<T>()), windows(new float[Tiling::PLACES * Tiling::MOST * tiling.source.channels]),
         strip(new float[Tiling::PLACES * Tiling::MOST * STRIP]) {}
 };
 
 // Writes the results of all images.
-void see_tiles(const Tiling &tiling, const float *weight, const Steps &steps, const float *images, int64_t count,
-               float *out) {
+template <typename T>
+void see_tiles(const Tiling &tiling, const float *weight, const Steps &steps, const T *images, int64_t count,
+               T *out) {
   const std::vector<float> spread = spread_kernels(tiling, weight, steps);
   const Size &source = tiling.source, &result = tiling.result;
   const int64_t groups = (count + tiling.group - 1) / tiling.group, place_size = source.channels * STRIP;
   share_out(groups, [&](const auto &next) {
-    Scratch scratch(tiling);
+    Scratch<T> scratch(tiling);
+    Results<T> results(result, tiling.group);
     for (int64_t number; (number = next()) < groups;) {
       const int64_t first = number * tiling.group, here = std::min(tiling.group, count - first);
       const float *seen = scratch.room.copy(images + first * source.numbers(), here);
+      T *made = out + first * result.numbers();
       tiling.for_tiles(here, [&](const Kernels::Tiles &tiles) {
         kernels().spread_windows(tiles, seen, tiling.roomy.row(), source.channels, scratch.windows.get());
         for (int64_t strip = 0; strip < result.strips(); ++strip) {
@@ -138,9 +141,10 @@ void see_tiles(const Tiling &tiling, const float *weight, const Steps &steps, co
                           spread.data() + (strip * Tiling::PLACES + place) * place_size, result.of_strip(strip),
                           scratch.strip.get() + place * tiles.count * STRIP);
           kernels().gather_pixels(tiles, scratch.strip.get(), result.row(), result.channels, result.of_strip(strip),
-                                  out + first * result.numbers() + strip * STRIP);
+                                  results.place(made) + strip * STRIP);
         }
       });
+      results.hand_over(here, made);
     }
   });
 }
@@ -173,25 +177,30 @@ void gather_kernels(const Tiling &tiling, int64_t strip, const float *sums, floa
 }
 
 // Writes the gradient of the weight.
-void tile_weight_slopes(const Tiling &tiling, const float *images, const float *slopes, int64_t count,
-                        float *of_weight, const Steps &step) {
+template <typename T>
+void tile_weight_slopes(const Tiling &tiling, const T *images, const T *slopes, int64_t count, float *of_weight,
+                        const Steps &step) {
   const Size &source = tiling.source, &result = tiling.result;
   const int64_t place_size = source.channels * STRIP, strip_size = Tiling::PLACES * place_size;
-  const auto add = [&](Scratch &scratch, int64_t first, int64_t here, int64_t begin, int64_t end, float *sums) {
+  const auto prepare = [&] { return std::pair(Scratch<T>(tiling), Room<T>(result, tiling.group)); };
+  const auto add = [&](auto &state, int64_t first, int64_t here, int64_t begin, int64_t end, float *sums) {
+    auto &[scratch, known] = state;
     const float *seen = scratch.room.copy(images + first * source.numbers(), here);
+    const float *slope = known.copy(slopes + first * result.numbers(), here);
+    float *windows = scratch.windows.get(), *pixels = scratch.strip.get();
     tiling.for_tiles(here, [&](const Kernels::Tiles &tiles) {
-      kernels().spread_windows(tiles, seen, tiling.roomy.row(), source.channels, scratch.windows.get());
+      kernels().spread_windows(tiles, seen, tiling.roomy.row(), source.channels, windows);
       for (int64_t strip = begin; strip < end; ++strip) {
-        kernels().spread_pixels(tiles, slopes + first * result.numbers() + strip * STRIP, result.row(),
-                                result.channels, result.of_strip(strip), scratch.strip.get());
+        const int64_t outputs = result.of_strip(strip);
+        kernels().spread_pixels(tiles, slope + strip * STRIP, result.row(), result.channels, outputs, pixels);
         for (int64_t place = 0; place < Tiling::PLACES; ++place)
-          kernels().add_seen(tiling.at_place(tiles), scratch.windows.get() + place * tiles.count * source.channels,
-                             scratch.strip.get() + place * tiles.count * STRIP, result.of_strip(strip),
+          kernels().add_seen(tiling.at_place(tiles), windows + place * tiles.count * source.channels,
+                             pixels + place * tiles.count * STRIP, outputs,
                              sums + strip * strip_size + place * place_size);
       }
     });
   };
-  sum_up(strip_size, result.strips(), count, tiling.group, [&] { return Scratch(tiling); }, add,
+  sum_up(strip_size, result.strips(), count, tiling.group, prepare, add,
          [&](int64_t strip, const float *total) { gather_kernels(tiling, strip, total, of_weight, step); });
 }
 

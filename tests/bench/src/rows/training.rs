@@ -108,12 +108,8 @@ pub(super) fn rows() -> Vec<Row> {
         Row::new(spec.name, TRAINING, spec.what, Unit::Images, measure).goals(spec.goals)
     });
     let bf16 = SPECS.iter().map(|spec| {
-        let sides: &[&str] = match spec.is_convolution {
-            true => &["eager", "eager bf16", "eager-cl bf16"],
-            false => &["eager", "eager bf16"],
-        };
         let measure = |bench: &mut Bench, row: &str| {
-            let note = without_bf16(bench, spec)?;
+            let (sides, note) = spec.bf16_sides(bench);
             let mut measured = spec.measure(bench, row, true, sides)?;
             measured.notes.extend(note);
             Ok(measured)
@@ -124,20 +120,6 @@ pub(super) fn rows() -> Vec<Row> {
     fp32.chain(bf16).collect()
 }
 
-/// What must be known of bf16 on this machine.
-fn without_bf16(bench: &Bench, spec: &Spec) -> Result<Option<String>, BenchError> {
-    let machine = Machine::this(&bench.settings, &bench.about);
-    let text = "the processor has no instructions for bfloat16";
-    if machine.extensions.contains("bf16") {
-        return Ok(None);
-    }
-    if matches!(spec.model, "resnet-18" | "vgg-16") {
-        let text = format!("left out: {text}, and without them a step takes minutes");
-        return Err(BenchError::Ours(text));
-    }
-    Ok(Some(text.to_owned()))
-}
-
 impl Spec {
     fn work(&self, bench: &mut Bench) -> Result<Work, BenchError> {
         let data = match self.on {
@@ -146,6 +128,23 @@ impl Spec {
             On::Images(shape) => Data::Random(IMAGES, shape),
         };
         Ok(Work::new(self.model, data))
+    }
+
+    /// Beside what bf16 is measured, and what must be known of it on this machine.
+    fn bf16_sides(&self, bench: &Bench) -> (&'static [&'static str], Option<String>) {
+        let has = Machine::this(&bench.settings, &bench.about)
+            .extensions
+            .contains("bf16");
+        let text = "the processor has no instructions for bfloat16";
+        let note = (!has).then(|| text.to_owned());
+        match (self.is_convolution, self.model) {
+            (_, "resnet-18" | "vgg-16") if !has => {
+                let note = format!("{text}, and without them a step of PyTorch takes minutes");
+                (&["eager"], Some(note))
+            }
+            (true, _) => (&["eager", "eager bf16", "eager-cl bf16"], note),
+            (false, _) => (&["eager", "eager bf16"], note),
+        }
     }
 
     fn measure(
