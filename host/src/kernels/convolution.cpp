@@ -25,6 +25,7 @@ using Windows = Kernels::Windows;
 constexpr int64_t PIXELS = 96;
 // Images are computed together until they have so many pixels: each time all weights are read once.
 constexpr int64_t WORTH = 64;
+
 // How positions along one axis of the result read those of the source.
 struct Axis {
   // Result positions first, first + step, ... read the source from start, start + source_step, ... on, at
@@ -211,11 +212,11 @@ struct Task {
         steps{weight.stride(0), weight.stride(1), weight.stride(2), weight.stride(3)} {}
 
   Size result() const { return result_of(shape, source); }
-  bool by_tiles() const { return Tiling::is_faster(shape, source); }
+  bool by_tiles(int64_t fewest) const { return Tiling::is_faster(shape, source, fewest); }
 
   template <typename T>
   void write_result(const float *weight, const T *images, int64_t count, T *out) const {
-    if (by_tiles())
+    if (by_tiles(Tiling::FOR_RESULTS))
       see_tiles(Tiling(source, result(), shape.padding), weight, steps, images, count, out);
     else
       see_windows(View::forward(shape, source), weight, steps, images, count, out);
@@ -224,7 +225,7 @@ struct Task {
   template <typename T>
   void write_image_slopes(const float *weight, const T *slopes, int64_t count, T *out) const {
     const Steps turned = {steps.source, steps.result, steps.row, steps.column};
-    if (by_tiles()) {
+    if (by_tiles(Tiling::FOR_RESULTS)) {
       // A convolution with the kernels from their last weight to the first.
       const Steps back = {turned.result, turned.source, -turned.row, -turned.column};
       see_tiles(Tiling(result(), source, shape.height - 1 - shape.padding),
@@ -236,7 +237,7 @@ struct Task {
 
   template <typename T>
   void write_weight_slopes(const T *images, const T *slopes, int64_t count, float *out) const {
-    if (by_tiles())
+    if (by_tiles(Tiling::FOR_WEIGHT_SLOPES))
       tile_weight_slopes(Tiling(source, result(), shape.padding), images, slopes, count, out, steps);
     else
       window_weight_slopes(View::forward(shape, source), images, slopes, count, out, steps);

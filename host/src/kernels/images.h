@@ -128,7 +128,7 @@ template <typename Prepare, typename Add, typename Settle>
 void sum_up(int64_t strip_size, int64_t strips, int64_t images, int64_t group, const Prepare &prepare, const Add &add,
             const Settle &settle) {
   // All numbers together, sums, and what is worth sharing out.
-  constexpr int64_t NUMBERS = 1 << 20, SUMS = 32, TASKS = 16;
+  constexpr int64_t NUMBERS = 1 << 19, SUMS = 32, TASKS = 16;
   const int64_t size = strips * strip_size, groups = (images + group - 1) / group;
   const int64_t wanted = std::max<int64_t>(1, std::min(SUMS, NUMBERS / size));
   const int64_t of_sum = (groups + wanted - 1) / wanted * group, count = (images + of_sum - 1) / of_sum;

@@ -23,8 +23,8 @@ using Pieces = Kernels::Pieces;
 
 // Numbers of a block: three tensors' worth stays in the first cache.
 constexpr int64_t BLOCK = 2048;
-// Numbers that are worth a thread.
-constexpr int64_t GRAIN = 16384;
+// Numbers, and sums of blocks, that are worth a thread.
+constexpr int64_t GRAIN = 16384, MERGES = 1024;
 
 // How channels lie in memory, [outer, channels, inner], and the blocks in which they are computed.
 struct Channels {
@@ -85,7 +85,9 @@ struct Channels {
         });
       };
       each(first);
-      for (int64_t channel = 0; channel < channels; ++channel) settle(channel);
+      at::parallel_for(0, channels, std::max<int64_t>(1, MERGES / blocks), [&](int64_t begin, int64_t end) {
+        for (; begin < end; ++begin) settle(begin);
+      });
       each(second);
       return;
     }

@@ -4,7 +4,6 @@
 // Lavin & Gray 2015, arXiv:1509.09308, sections 4.1 and 4.3.
 #pragma once
 
-#include <array>
 #include <vector>
 
 #include "chosen.h"
@@ -16,12 +15,11 @@ namespace {
 class Tiling {
 public:
   static constexpr int64_t SIDE = 2, PLACES = 16;
-  // Tiles whose numbers stay in the second cache.
-  static constexpr int64_t MOST = 24;
 
   Tiling(const Size &source, const Size &result, int64_t padding) : source(source), result(result), padding(padding) {
     const int64_t down = (result.height + 1) / SIDE, right = (result.width + 1) / SIDE;
     roomy = {SIDE * down + 2, SIDE * right + 2, source.channels};
+    most = source.channels <= 128 ? 36 : 18;
     group = group_of(down * right);
     for (int64_t image = 0; image < group; ++image)
       for (int64_t y = 0; y < result.height; y += SIDE)
@@ -31,17 +29,19 @@ public:
           inside_right.push_back(x + 1 < result.width);
           inside_below.push_back(y + 1 < result.height);
         }
-    for (int64_t tile = 0; tile < MOST; ++tile) {
+    for (int64_t tile = 0; tile < most; ++tile) {
       sources.push_back(tile * source.channels);
       strips.push_back(tile * STRIP);
     }
   }
 
-  // Whether this is faster than the windows of all pixels: by measurements with 16 to 512 channels.
-  static bool is_faster(const Shape &of, const Size &source) {
+  // Whether this is faster than the windows of all pixels, of at least so many channels: by measurements with
+  // 16 to 256, on images of 7x7 to 32x32. The transforms cost as much as they save with fewer.
+  static constexpr int64_t FOR_RESULTS = 16, FOR_WEIGHT_SLOPES = 32;
+  static bool is_faster(const Shape &of, const Size &source, int64_t fewest) {
     const Size result = result_of(of, source);
     const int64_t tiles = ((result.height + 1) / SIDE) * ((result.width + 1) / SIDE);
-    const auto fits = [](int64_t channels) { return channels % 8 == 0 && channels >= 32 && channels <= 256; };
+    const auto fits = [&](int64_t channels) { return channels % 8 == 0 && channels >= fewest && channels <= 256; };
     return of.height == 3 && of.width == 3 && of.stride == 1 && of.padding <= 2 && fits(of.inputs) &&
            fits(of.outputs) && 3 * tiles <= result.height * result.width;
   }
@@ -51,8 +51,8 @@ public:
   // Calls `body(tiles)` for those of the first `images` of a group.
   template <typename Body> void for_tiles(int64_t images, const Body &body) const {
     const int64_t all = int64_t(to.size()) / group * images;
-    for (int64_t first = 0; first < all; first += MOST)
-      body(Kernels::Tiles{std::min(MOST, all - first), from.data() + first, to.data() + first,
+    for (int64_t first = 0; first < all; first += most)
+      body(Kernels::Tiles{std::min(most, all - first), from.data() + first, to.data() + first,
                           inside_right.data() + first, inside_below.data() + first});
   }
 
@@ -63,13 +63,14 @@ public:
 
   Size source, result, roomy;
   int64_t group;
+  int64_t most; // tiles whose numbers stay in the second cache
 
 private:
   // Images until there are enough tiles for whole sixes, or many.
-  static int64_t group_of(int64_t tiles) {
-    if (tiles >= 4 * MOST) return 1;
+  int64_t group_of(int64_t tiles) const {
+    if (tiles >= 4 * most) return 1;
     int64_t images = 1;
-    while (images < 6 && (images * tiles % 6 != 0 || images * tiles < MOST)) ++images;
+    while (images < 6 && (images * tiles % 6 != 0 || images * tiles < most)) ++images;
     return images;
   }
 
@@ -115,8 +116,8 @@ template <typename T> struct Scratch {
   std::unique_ptr<float[]> windows, strip; // of the tiles at all places
 
   explicit Scratch(const Tiling &tiling)
-      : room(tiling.room<T>()), windows(new float[Tiling::PLACES * Tiling::MOST * tiling.source.channels]),
-        strip(new float[Tiling::PLACES * Tiling::MOST * STRIP]) {}
+      : room(tiling.room<T>()), windows(new float[Tiling::PLACES * tiling.most * tiling.source.channels]),
+        strip(new float[Tiling::PLACES * tiling.most * STRIP]) {}
 };
 
 // Writes the results of all images.
