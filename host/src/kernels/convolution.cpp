@@ -318,8 +318,12 @@ bool rewind_convolution_fits(const at::Tensor *input, const at::Tensor *weight) 
     const bool kind = tensor->scalar_type() == at::kFloat || (rounds && tensor->scalar_type() == at::kBFloat16);
     return kind && tensor->is_cpu() && tensor->layout() == at::kStrided && tensor->dim() == 4 && tensor->numel() > 0;
   };
+  // Images of one channel lie in both orders at once: the weight's says which one is wanted.
+  const auto is_last = [](const at::Tensor *tensor) {
+    return tensor->suggest_memory_format() == at::MemoryFormat::ChannelsLast;
+  };
   return is_ours() && is_known(input) && is_known(weight) && input->size(1) == weight->size(1) &&
-         input->is_contiguous(at::MemoryFormat::ChannelsLast) && weight->size(0) % 8 == 0 &&
+         input->is_contiguous(at::MemoryFormat::ChannelsLast) && (is_last(input) || is_last(weight)) && weight->size(0) % 8 == 0 &&
          (weight->size(1) % 8 == 0 || !input->requires_grad()) &&
          (!rounds || at::autocast::get_autocast_dtype(at::kCPU) == at::kBFloat16);
 }

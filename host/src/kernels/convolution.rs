@@ -56,8 +56,8 @@ mod tests {
 
     const NO_BIAS: Option<&Tensor> = None;
 
-    fn channels_last(shape: [i64; 4]) -> Tensor {
-        crate::shim::channels_last(&Tensor::randn(shape, kind::FLOAT_CPU)).unwrap()
+    fn channels_last([n, c, h, w]: [i64; 4]) -> Tensor {
+        Tensor::randn([n, h, w, c], kind::FLOAT_CPU).permute([0, 3, 1, 2])
     }
 
     /// Whether this processor has kernels of ours, which there is nothing to test of else.
@@ -244,6 +244,9 @@ mod tests {
             assert!(error.contains("not computed here"), "{error}");
         };
         none(&input.contiguous(), &weight);
+        let [one, of_one] = [[2, 1, 5, 5], [8, 1, 3, 3]]
+            .map(|shape: [i64; 4]| Tensor::ones(shape, kind::FLOAT_CPU));
+        none(&one, &of_one);
         none(&double(&input), &double(&weight));
         none(&input, &channels_last([6, 8, 3, 3]));
         none(&input, &channels_last([8, 4, 3, 3]));
