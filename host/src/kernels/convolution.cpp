@@ -323,7 +323,8 @@ bool rewind_convolution_fits(const at::Tensor *input, const at::Tensor *weight) 
     return tensor->suggest_memory_format() == at::MemoryFormat::ChannelsLast;
   };
   return is_ours() && is_known(input) && is_known(weight) && input->size(1) == weight->size(1) &&
-         input->is_contiguous(at::MemoryFormat::ChannelsLast) && (is_last(input) || is_last(weight)) && weight->size(0) % 8 == 0 &&
+         input->is_contiguous(at::MemoryFormat::ChannelsLast) && (is_last(input) || is_last(weight)) &&
+         weight->size(0) % 8 == 0 &&
          (weight->size(1) % 8 == 0 || !input->requires_grad()) &&
          (!rounds || at::autocast::get_autocast_dtype(at::kCPU) == at::kBFloat16);
 }

@@ -146,6 +146,7 @@ template <typename T>
 at::Tensor by_batch(const Task &task, const at::Tensor &input, const std::optional<at::Tensor> &added,
                     const at::Tensor &scale, const at::Tensor &shift, const at::Tensor &running_mean,
                     const at::Tensor &running_variance, at::Tensor &means, at::Tensor &inverses) {
+  const auto &norms = kernels().norms_of<T>();
   const Channels at = *Channels::of(input, task.dimension);
   at::Tensor out = at::empty_like(input);
   Sums sums(at);
@@ -159,7 +160,7 @@ at::Tensor by_batch(const Task &task, const at::Tensor &input, const std::option
   at.in_turn(
       [&](int64_t index, int64_t channel) {
         const auto [start, pieces] = at.block(index, channel);
-        kernels().norms_of<T>().moments(pieces, values + start, sums.first_of(index, channel), sums.second_of(index, channel));
+        norms.moments(pieces, values + start, sums.first_of(index, channel), sums.second_of(index, channel));
       },
       [&](int64_t channel) {
         const auto [center, variance] = merge(sums, channel);
@@ -175,8 +176,8 @@ at::Tensor by_batch(const Task &task, const at::Tensor &input, const std::option
       },
       [&](int64_t index, int64_t channel) {
         const auto [start, pieces] = at.block(index, channel);
-        kernels().norms_of<T>().activate(pieces, values + start, more ? more + start : nullptr, mean + channel,
-                           factors.data() + channel, shifts + channel, task.relus, to + start);
+        norms.activate(pieces, values + start, more ? more + start : nullptr, mean + channel,
+                       factors.data() + channel, shifts + channel, task.relus, to + start);
       });
   return out;
 }
@@ -186,6 +187,7 @@ template <typename T>
 at::Tensor by_running(const Task &task, const at::Tensor &input, const std::optional<at::Tensor> &added,
                       const at::Tensor &scale, const at::Tensor &shift, const at::Tensor &mean,
                       const at::Tensor &variance) {
+  const auto &norms = kernels().norms_of<T>();
   const Channels at = *Channels::of(input, task.dimension);
   at::Tensor out = at::empty_like(input);
   std::vector<float> factors(at.channels);
@@ -198,8 +200,8 @@ at::Tensor by_running(const Task &task, const at::Tensor &input, const std::opti
   const auto nothing = [](auto...) {};
   at.in_turn(nothing, nothing, [&](int64_t index, int64_t channel) {
     const auto [start, pieces] = at.block(index, channel);
-    kernels().norms_of<T>().activate(pieces, values + start, more ? more + start : nullptr, means + channel,
-                       factors.data() + channel, shifts + channel, task.relus, to + start);
+    norms.activate(pieces, values + start, more ? more + start : nullptr, means + channel,
+                   factors.data() + channel, shifts + channel, task.relus, to + start);
   });
   return out;
 }
@@ -209,6 +211,7 @@ template <typename T>
 torch::autograd::variable_list slopes_of(const Task &task, const at::Tensor &slope, const at::Tensor &input,
                                          const std::optional<at::Tensor> &out, const at::Tensor &scale,
                                          const at::Tensor &means, const at::Tensor &inverses, bool of_added) {
+  const auto &norms = kernels().norms_of<T>();
   const Channels at = *Channels::of(input, task.dimension);
   at::Tensor of_input = at::empty_like(input), of_scale = at::empty_like(scale), of_shift = at::empty_like(scale);
   // Without a ReLU the sum's gradient is that of what was added.
@@ -224,9 +227,9 @@ torch::autograd::variable_list slopes_of(const Task &task, const at::Tensor &slo
   at.in_turn(
       [&](int64_t index, int64_t channel) {
         const auto [start, pieces] = at.block(index, channel);
-        kernels().norms_of<T>().slope_sums(pieces, slopes + start, made ? made + start : nullptr, values + start, mean + channel,
-                             through ? through + start : nullptr, sums.first_of(index, channel),
-                             sums.second_of(index, channel));
+        norms.slope_sums(pieces, slopes + start, made ? made + start : nullptr, values + start, mean + channel,
+                         through ? through + start : nullptr, sums.first_of(index, channel),
+                         sums.second_of(index, channel));
       },
       [&](int64_t channel) {
         double all = 0, along = 0;
@@ -246,9 +249,9 @@ torch::autograd::variable_list slopes_of(const Task &task, const at::Tensor &slo
       [&](int64_t index, int64_t channel) {
         const auto [start, pieces] = at.block(index, channel);
         const bool known = through != nullptr;
-        kernels().norms_of<T>().value_slopes(pieces, (known ? through : slopes) + start, made && !known ? made + start : nullptr,
-                               values + start, mean + channel, factors.data() + channel,
-                               tilts.data() + channel, shifts.data() + channel, to + start);
+        norms.value_slopes(pieces, (known ? through : slopes) + start, made && !known ? made + start : nullptr,
+                           values + start, mean + channel, factors.data() + channel, tilts.data() + channel,
+                           shifts.data() + channel, to + start);
       });
   return {of_input, passed, of_scale, of_shift};
 }
@@ -337,7 +340,8 @@ char *rewind_norm(const at::Tensor *input, int64_t dimension, const at::Tensor *
                   "a batch norm of ", channels, " channels has parameters of ", tensor->sizes());
     std::optional<at::Tensor> more;
     if (added) {
-      TORCH_CHECK(added->sizes() == input->sizes() && added->is_cpu() && added->scalar_type() == input->scalar_type(),
+      TORCH_CHECK(added->sizes() == input->sizes() && added->is_cpu() &&
+                      added->scalar_type() == input->scalar_type(),
                   "what is added to a batch norm is not of its shape and kind: ", added->sizes());
       more = arranged(*added, *input);
     }

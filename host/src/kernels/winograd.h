@@ -101,7 +101,8 @@ std::vector<float> spread_kernels(const Tiling &tiling, const float *weight, con
             to[3][k] = c[k];
           }
         };
-        for (int64_t c = 0; c < 3; ++c) spread(w[0][c], w[1][c], w[2][c], {half[0][c], half[1][c], half[2][c], half[3][c]});
+        for (int64_t c = 0; c < 3; ++c)
+          spread(w[0][c], w[1][c], w[2][c], {half[0][c], half[1][c], half[2][c], half[3][c]});
         float *to = out.data() + strip * strip_size + channel * STRIP;
         for (int64_t i = 0; i < 4; ++i, to += 4 * place)
           spread(half[i][0], half[i][1], half[i][2], {to, to + place, to + 2 * place, to + 3 * place});
