@@ -367,9 +367,10 @@ void add_products(const float *a, const float *b, int64_t length, float *sums) {
 #include "windows.h"
 
 extern "C" const Kernels KERNELS = {
-    product,         sparse_product,  weight_slopes,       sparse_weight_slopes,
-    row_sum,         norm_row,        norm_row_by,         norm_row_slopes,
-    taps,            add_products,    see,                 add_seen,
-    spread_windows,  spread_pixels,   gather_pixels,       norms_of<float>,
-    norms_of<uint16_t>, widen,        narrow,
+    product,  sparse_product, weight_slopes, sparse_weight_slopes, row_sum,
+    norm_row, norm_row_by,    norm_row_slopes,
+    taps,     add_products,
+    see,      add_seen,       spread_windows, spread_pixels, gather_pixels,
+    norms_of<float>, norms_of<uint16_t>,
+    widen,    narrow,
 };
