@@ -321,8 +321,8 @@ extern "C" {
 
 // Whether the channels of an input lie so that it can be computed here.
 bool rewind_norm_fits(const at::Tensor *input, int64_t dimension) {
-  return input->is_cpu() && is_known_kind(*input) &&
-         input->layout() == at::kStrided && dimension < input->dim() && input->numel() > 0 && Channels::of(*input, dimension).has_value();
+  return input->is_cpu() && is_known_kind(*input) && input->layout() == at::kStrided && dimension < input->dim() &&
+         input->numel() > 0 && Channels::of(*input, dimension).has_value();
 }
 
 // Batch norm of the channels along `dimension`, plus `added` unless it is null, and then a ReLU if `relus`.
