@@ -25,7 +25,7 @@ template <typename T> ALWAYS void store_some(T *to, V v, int64_t count) {
 
 // What belongs to the channels of the numbers from `at` on.
 template <bool one, typename T> ALWAYS V of_channels(const T *numbers, int64_t at, int64_t count) {
-  return one ? spread(load_some(numbers, 1)[0]) : load_some(numbers + at, count);
+  return one ? spread(single(numbers)) : load_some(numbers + at, count);
 }
 
 // Adds up `term(place)` of all vectors of the pieces into `out`, for each channel in one order. The
@@ -76,7 +76,7 @@ template <bool one, typename T> ALWAYS void moments_of(const Pieces &p, const T 
   add_up<one, 1>(p, from_first, {means});
   const float numbers = one ? float(p.count * p.length) : float(p.count);
   for (int64_t channel = 0; channel < (one ? 1 : p.length); ++channel)
-    means[channel] = load_some(values + channel, 1)[0] + means[channel] / numbers;
+    means[channel] = single(values + channel) + means[channel] / numbers;
   const auto square = [&](int64_t place, int64_t at, int64_t count, V *terms) {
     V distance = load_some(values + place, count) - of_channels<one>(means, at, count);
     if (one && count < VECTOR) distance *= which(0, count);

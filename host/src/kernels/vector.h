@@ -45,6 +45,16 @@ ALWAYS void store(uint16_t *to, V v) {
   std::memcpy(to, &h, sizeof h);
 }
 
+// One number.
+ALWAYS float single(const float *from) { return *from; }
+
+ALWAYS float single(const uint16_t *from) {
+  const uint32_t bits = uint32_t(*from) << 16;
+  float x;
+  std::memcpy(&x, &bits, sizeof x);
+  return x;
+}
+
 ALWAYS V spread(float x) { return V{x, x, x, x, x, x, x, x}; }
 
 // What is negative becomes 0; NaN stays, so that it reaches the loss.
