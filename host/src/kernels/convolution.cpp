@@ -73,20 +73,20 @@ struct Axis {
 struct Part {
   std::vector<int64_t> from, to; // image after image
   std::vector<int64_t> rows, columns;
+  int64_t places() const { return int64_t(rows.size() * columns.size()); }
 };
 
-// How images of one size are made of images of another.
-struct View {
-  Axis rows, columns;
-  Size source, result;
-  Size roomy;    // the source with room around it
-  int64_t group; // images that are computed together
+// The windows through which images are seen.
+struct View : Layout {
   std::vector<Part> parts;
 
-  View(Axis of_rows, Axis of_columns, Size of_source, Size of_result)
-      : rows(std::move(of_rows)), columns(std::move(of_columns)), source(of_source), result(of_result),
-        roomy{source.height + rows.before + rows.after, source.width + columns.before + columns.after,
-              source.channels} {
+  View(const Axis &rows, const Axis &columns, const Size &of_source, const Size &of_result)
+      : Layout{of_source,
+               of_result,
+               {of_source.height + rows.before + rows.after, of_source.width + columns.before + columns.after,
+                of_source.channels},
+               {rows.before, columns.before},
+               1} {
     const int64_t pixels = std::max<int64_t>(1, result.height * result.width);
     group = (WORTH + pixels - 1) / pixels;
     for (const Axis::Phase &row : rows.phases)
@@ -120,10 +120,6 @@ struct View {
                 Axis::backward(result.width, source.width, of.width, of.stride, of.padding), result, source);
   }
 
-  template <typename T> Room<T> room() const {
-    return Room<T>(source, roomy, {rows.before, columns.before}, group);
-  }
-
   // Calls `body(windows)` for the pixels of the first `images` of a group, `PIXELS` at a time.
   template <typename Body> void for_windows(const Part &part, int64_t images, const Body &body) const {
     const int64_t pixels = int64_t(part.to.size()) / group * images;
@@ -134,55 +130,50 @@ struct View {
   }
 };
 
-// Weights of a part in the order of the windows' terms, strip by strip, and zeros behind the last output.
-std::vector<float> packed(const View &view, const Part &part, const float *weight, const Steps &step) {
-  std::vector<float> out(view.result.strips() * part.rows.size() * part.columns.size() * view.source.channels * STRIP);
+// Calls `body(row, column, source)` for the weights of a part in the order of its windows' terms.
+template <typename Body> void for_terms(const Part &part, int64_t sources, const Body &body) {
+  for (const int64_t row : part.rows)
+    for (const int64_t column : part.columns)
+      for (int64_t source = 0; source < sources; ++source) body(row, column, source);
+}
+
+// Weights of a part as its windows take them, strip by strip, and zeros behind the last output.
+std::vector<float> packed(const View &view, const Part &part, const Weights<const float> &weights) {
+  std::vector<float> out(view.result.strips() * part.places() * view.source.channels * STRIP);
   float *to = out.data();
   for (int64_t strip = 0; strip < view.result.strips(); ++strip)
-    for (const int64_t row : part.rows)
-      for (const int64_t column : part.columns)
-        for (int64_t channel = 0; channel < view.source.channels; ++channel, to += STRIP) {
-          const float *from = weight + row * step.row + column * step.column + channel * step.source;
-          for (int64_t k = 0; k < view.result.of_strip(strip); ++k) to[k] = from[(strip * STRIP + k) * step.result];
-        }
+    for_terms(part, view.source.channels, [&](int64_t row, int64_t column, int64_t source) {
+      weights.read(row, column, source, strip, view.result.of_strip(strip), to);
+      to += STRIP;
+    });
   return out;
 }
 
 // Writes the results of all images.
 template <typename T>
-void see_windows(const View &view, const float *weight, const Steps &steps, const T *images, int64_t count, T *out) {
-  std::vector<std::vector<float>> weights;
-  for (const Part &part : view.parts) weights.push_back(packed(view, part, weight, steps));
-  const int64_t groups = (count + view.group - 1) / view.group;
-  share_out(groups, [&](const auto &next) {
-    Room<T> room = view.room<T>();
-    Results<T> results(view.result, view.group);
-    for (int64_t number; (number = next()) < groups;) {
-      const int64_t first = number * view.group, here = std::min(view.group, count - first);
-      const float *seen = room.copy(images + first * view.source.numbers(), here);
-      T *made = out + first * view.result.numbers();
-      for (size_t p = 0; p < view.parts.size(); ++p)
-        view.for_windows(view.parts[p], here, [&](const Windows &windows) {
-          const int64_t strip_size = windows.rows * windows.terms * STRIP;
-          for (int64_t strip = 0; strip < view.result.strips(); ++strip)
-            kernels().see(windows, seen, weights[p].data() + strip * strip_size, view.result.of_strip(strip),
-                          results.place(made) + strip * STRIP);
-        });
-      results.hand_over(here, made);
-    }
-  });
+void see_windows(const View &view, const Weights<const float> &weights, const T *images, int64_t count, T *out) {
+  std::vector<std::vector<float>> of_parts;
+  for (const Part &part : view.parts) of_parts.push_back(packed(view, part, weights));
+  const auto make = [&](const float *seen, int64_t here, float *made) {
+    for (size_t p = 0; p < view.parts.size(); ++p)
+      view.for_windows(view.parts[p], here, [&](const Windows &windows) {
+        const int64_t strip_size = windows.rows * windows.terms * STRIP;
+        for (int64_t strip = 0; strip < view.result.strips(); ++strip)
+          kernels().see(windows, seen, of_parts[p].data() + strip * strip_size, view.result.of_strip(strip),
+                        made + strip * STRIP);
+      });
+  };
+  make_images(view, images, count, out, [&] { return make; });
 }
 
 // Writes the gradient of the weight.
 template <typename T>
-void window_weight_slopes(const View &view, const T *images, const T *slopes, int64_t count, float *of_weight,
-                          const Steps &step) {
+void window_weight_slopes(const View &view, const T *images, const T *slopes, int64_t count,
+                          const Weights<float> &of_weight) {
   const Part &part = view.parts[0];
-  const int64_t strip_size = int64_t(part.rows.size() * part.columns.size()) * view.source.channels * STRIP;
-  const auto prepare = [&] { return std::pair(view.room<T>(), Room<T>(view.result, view.group)); };
-  const auto add = [&](auto &rooms, int64_t first, int64_t here, int64_t begin, int64_t end, float *sums) {
-    const float *seen = rooms.first.copy(images + first * view.source.numbers(), here);
-    const float *slope = rooms.second.copy(slopes + first * view.result.numbers(), here);
+  const int64_t strip_size = part.places() * view.source.channels * STRIP;
+  const auto add = [&](const float *seen, const float *slope, int64_t here, int64_t begin, int64_t end,
+                       float *sums) {
     view.for_windows(part, here, [&](const Windows &windows) {
       for (int64_t strip = begin; strip < end; ++strip)
         kernels().add_seen(windows, seen, slope + strip * STRIP, view.result.of_strip(strip),
@@ -190,14 +181,12 @@ void window_weight_slopes(const View &view, const T *images, const T *slopes, in
     });
   };
   const auto settle = [&](int64_t strip, const float *total) {
-    for (const int64_t row : part.rows)
-      for (const int64_t column : part.columns)
-        for (int64_t channel = 0; channel < view.source.channels; ++channel, total += STRIP) {
-          float *to = of_weight + row * step.row + column * step.column + channel * step.source;
-          for (int64_t k = 0; k < view.result.of_strip(strip); ++k) to[(strip * STRIP + k) * step.result] = total[k];
-        }
+    for_terms(part, view.source.channels, [&](int64_t row, int64_t column, int64_t source) {
+      of_weight.write(row, column, source, strip, view.result.of_strip(strip), total);
+      total += STRIP;
+    });
   };
-  sum_up(strip_size, view.result.strips(), count, view.group, prepare, add, settle);
+  sum_up(view, strip_size, images, slopes, count, [&] { return add; }, settle);
 }
 
 // A convolution of images of one size with a weight, by the faster way for their sizes.
@@ -216,31 +205,30 @@ struct Task {
 
   template <typename T>
   void write_result(const float *weight, const T *images, int64_t count, T *out) const {
+    const Weights<const float> weights = {weight, steps};
     if (by_tiles(Tiling::FOR_RESULTS))
-      see_tiles(Tiling(source, result(), shape.padding), weight, steps, images, count, out);
+      see_tiles(Tiling(source, result(), shape.padding), weights, images, count, out);
     else
-      see_windows(View::forward(shape, source), weight, steps, images, count, out);
+      see_windows(View::forward(shape, source), weights, images, count, out);
   }
 
   template <typename T>
   void write_image_slopes(const float *weight, const T *slopes, int64_t count, T *out) const {
-    const Steps turned = {steps.source, steps.result, steps.row, steps.column};
-    if (by_tiles(Tiling::FOR_RESULTS)) {
-      // A convolution with the kernels from their last weight to the first.
-      const Steps back = {turned.result, turned.source, -turned.row, -turned.column};
+    const Weights<const float> turned = Weights<const float>{weight, steps}.turned();
+    if (by_tiles(Tiling::FOR_RESULTS))
       see_tiles(Tiling(result(), source, shape.height - 1 - shape.padding),
-                weight + (shape.height - 1) * turned.row + (shape.width - 1) * turned.column, back, slopes, count, out);
-    } else {
-      see_windows(View::backward(shape, source), weight, turned, slopes, count, out);
-    }
+                turned.reversed(shape.height, shape.width), slopes, count, out);
+    else
+      see_windows(View::backward(shape, source), turned, slopes, count, out);
   }
 
   template <typename T>
   void write_weight_slopes(const T *images, const T *slopes, int64_t count, float *out) const {
+    const Weights<float> of_weight = {out, steps};
     if (by_tiles(Tiling::FOR_WEIGHT_SLOPES))
-      tile_weight_slopes(Tiling(source, result(), shape.padding), images, slopes, count, out, steps);
+      tile_weight_slopes(Tiling(source, result(), shape.padding), images, slopes, count, of_weight);
     else
-      window_weight_slopes(View::forward(shape, source), images, slopes, count, out, steps);
+      window_weight_slopes(View::forward(shape, source), images, slopes, count, of_weight);
   }
 };
 
@@ -314,18 +302,18 @@ extern "C" {
 // one of numbers rounded to bfloat16.
 bool rewind_convolution_fits(const at::Tensor *input, const at::Tensor *weight) {
   const bool rounds = at::autocast::is_autocast_enabled(at::kCPU);
-  const auto is_known = [&](const at::Tensor *tensor) {
-    const bool kind = tensor->scalar_type() == at::kFloat || (rounds && tensor->scalar_type() == at::kBFloat16);
-    return kind && tensor->is_cpu() && tensor->layout() == at::kStrided && tensor->dim() == 4 && tensor->numel() > 0;
+  const auto fits = [&](const at::Tensor *tensor) {
+    return is_known_kind(*tensor) && (rounds || tensor->scalar_type() == at::kFloat) && tensor->is_cpu() &&
+           tensor->layout() == at::kStrided && tensor->dim() == 4 && tensor->numel() > 0;
   };
   // Images of one channel lie in both orders at once: the weight's says which one is wanted.
   const auto is_last = [](const at::Tensor *tensor) {
     return tensor->suggest_memory_format() == at::MemoryFormat::ChannelsLast;
   };
-  return is_ours() && is_known(input) && is_known(weight) && input->size(1) == weight->size(1) &&
+  return is_ours() && fits(input) && fits(weight) && input->size(1) == weight->size(1) &&
          input->is_contiguous(at::MemoryFormat::ChannelsLast) && (is_last(input) || is_last(weight)) &&
-         weight->size(0) % 8 == 0 &&
-         (weight->size(1) % 8 == 0 || !input->requires_grad()) &&
+         weight->size(0) % VECTOR == 0 &&
+         (weight->size(1) % VECTOR == 0 || !input->requires_grad()) &&
          (!rounds || at::autocast::get_autocast_dtype(at::kCPU) == at::kBFloat16);
 }
 

@@ -14,6 +14,9 @@
 #include <cstdint>
 #include <type_traits>
 
+// Numbers that are computed at a time.
+constexpr int64_t VECTOR = 8;
+
 struct Kernels {
   // What is done to an element of a product before it is stored.
   enum Finish { PLAIN, BIAS, BIAS_RELU, WHERE_POSITIVE };

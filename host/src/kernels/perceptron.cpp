@@ -18,7 +18,6 @@
 
 namespace {
 
-constexpr int64_t VECTOR = 8;
 // Rows and columns of a task: enough to be worth handing to another thread.
 constexpr int64_t COLUMNS = 32, ROWS = 192, SLOPE_ROWS = 24, SPARSE_ROWS = 32, NORM_ROWS = 16;
 // Products of two numbers below which a second thread is not worth waking.

@@ -14,7 +14,6 @@
 
 namespace {
 
-constexpr int64_t VECTOR = 8;
 // Planes of a task.
 constexpr int64_t PLANES = 4;
 

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "kernels.h"
+
 #define ALWAYS inline __attribute__((always_inline))
 
 // The numbers of two vectors at these places. GCC has Clang's word for it only from version 12 on.
@@ -20,8 +22,6 @@ typedef int32_t VI __attribute__((vector_size(32)));
 typedef float V4 __attribute__((vector_size(16)));
 typedef uint32_t VU __attribute__((vector_size(32)));
 typedef uint16_t Halves __attribute__((vector_size(16)));
-
-constexpr int64_t VECTOR = 8;
 
 ALWAYS V load(const float *from) {
   V v;

@@ -12,11 +12,12 @@
 namespace {
 
 // The tiles of a few images that are computed together.
-class Tiling {
+class Tiling : public Layout {
 public:
   static constexpr int64_t SIDE = 2, PLACES = 16;
 
-  Tiling(const Size &source, const Size &result, int64_t padding) : source(source), result(result), padding(padding) {
+  Tiling(const Size &of_source, const Size &of_result, int64_t padding)
+      : Layout{of_source, of_result, {}, {padding, padding}, 1} {
     const int64_t down = (result.height + 1) / SIDE, right = (result.width + 1) / SIDE;
     roomy = {SIDE * down + 2, SIDE * right + 2, source.channels};
     most = source.channels <= 128 ? 36 : 18;
@@ -41,12 +42,12 @@ public:
   static bool is_faster(const Shape &of, const Size &source, int64_t fewest) {
     const Size result = result_of(of, source);
     const int64_t tiles = ((result.height + 1) / SIDE) * ((result.width + 1) / SIDE);
-    const auto fits = [&](int64_t channels) { return channels % 8 == 0 && channels >= fewest && channels <= 256; };
+    const auto fits = [&](int64_t channels) {
+      return channels % VECTOR == 0 && channels >= fewest && channels <= 256;
+    };
     return of.height == 3 && of.width == 3 && of.stride == 1 && of.padding <= 2 && fits(of.inputs) &&
            fits(of.outputs) && 3 * tiles <= result.height * result.width;
   }
-
-  template <typename T> Room<T> room() const { return Room<T>(source, roomy, {padding, padding}, group); }
 
   // Calls `body(tiles)` for those of the first `images` of a group.
   template <typename Body> void for_tiles(int64_t images, const Body &body) const {
@@ -61,8 +62,6 @@ public:
     return {tiles.count, sources.data(), strips.data(), 1, 0, source.channels};
   }
 
-  Size source, result, roomy;
-  int64_t group;
   int64_t most; // tiles whose numbers stay in the second cache
 
 private:
@@ -74,13 +73,12 @@ private:
     return images;
   }
 
-  int64_t padding;
   std::vector<int64_t> from, to, sources, strips;
   std::vector<uint8_t> inside_right, inside_below;
 };
 
 // G w G' of all kernels: [strips of results, places, sources, STRIP], zeros behind the last result.
-std::vector<float> spread_kernels(const Tiling &tiling, const float *weight, const Steps &step) {
+std::vector<float> spread_kernels(const Tiling &tiling, const Weights<const float> &weights) {
   const int64_t channels = tiling.source.channels, place = channels * STRIP, strip_size = Tiling::PLACES * place;
   std::vector<float> out(tiling.result.strips() * strip_size);
   share_out(tiling.result.strips(), [&](const auto &next) {
@@ -89,9 +87,7 @@ std::vector<float> spread_kernels(const Tiling &tiling, const float *weight, con
         float w[3][3][STRIP] = {}, half[4][3][STRIP];
         for (int64_t r = 0; r < 3; ++r)
           for (int64_t c = 0; c < 3; ++c)
-            for (int64_t k = 0; k < tiling.result.of_strip(strip); ++k)
-              w[r][c][k] = weight[r * step.row + c * step.column + channel * step.source +
-                                  (strip * STRIP + k) * step.result];
+            weights.read(r, c, channel, strip, tiling.result.of_strip(strip), w[r][c]);
         const auto spread = [](const float *a, const float *b, const float *c, float *const(&to)[4]) {
           for (int64_t k = 0; k < STRIP; ++k) {
             const float around = 0.5f * (a[k] + c[k]), middle = 0.5f * b[k];
@@ -111,30 +107,23 @@ std::vector<float> spread_kernels(const Tiling &tiling, const float *weight, con
   return out;
 }
 
-// What one thread needs.
-template <typename T> struct Scratch {
-  Room<T> room;
-  std::unique_ptr<float[]> windows, strip; // of the tiles at all places
+// A thread's numbers of some tiles at all places.
+struct Scratch {
+  std::unique_ptr<float[]> windows, strip;
 
   explicit Scratch(const Tiling &tiling)
-      : room(tiling.room<T>()), windows(new float[Tiling::PLACES * tiling.most * tiling.source.channels]),
+      : windows(new float[Tiling::PLACES * tiling.most * tiling.source.channels]),
         strip(new float[Tiling::PLACES * tiling.most * STRIP]) {}
 };
 
 // Writes the results of all images.
 template <typename T>
-void see_tiles(const Tiling &tiling, const float *weight, const Steps &steps, const T *images, int64_t count,
-               T *out) {
-  const std::vector<float> spread = spread_kernels(tiling, weight, steps);
+void see_tiles(const Tiling &tiling, const Weights<const float> &weights, const T *images, int64_t count, T *out) {
+  const std::vector<float> spread = spread_kernels(tiling, weights);
   const Size &source = tiling.source, &result = tiling.result;
-  const int64_t groups = (count + tiling.group - 1) / tiling.group, place_size = source.channels * STRIP;
-  share_out(groups, [&](const auto &next) {
-    Scratch<T> scratch(tiling);
-    Results<T> results(result, tiling.group);
-    for (int64_t number; (number = next()) < groups;) {
-      const int64_t first = number * tiling.group, here = std::min(tiling.group, count - first);
-      const float *seen = scratch.room.copy(images + first * source.numbers(), here);
-      T *made = out + first * result.numbers();
+  const int64_t place_size = source.channels * STRIP;
+  make_images(tiling, images, count, out, [&] {
+    return [&, scratch = Scratch(tiling)](const float *seen, int64_t here, float *made) {
       tiling.for_tiles(here, [&](const Kernels::Tiles &tiles) {
         kernels().spread_windows(tiles, seen, tiling.roomy.row(), source.channels, scratch.windows.get());
         for (int64_t strip = 0; strip < result.strips(); ++strip) {
@@ -143,16 +132,15 @@ void see_tiles(const Tiling &tiling, const float *weight, const Steps &steps, co
                           spread.data() + (strip * Tiling::PLACES + place) * place_size, result.of_strip(strip),
                           scratch.strip.get() + place * tiles.count * STRIP);
           kernels().gather_pixels(tiles, scratch.strip.get(), result.row(), result.channels, result.of_strip(strip),
-                                  results.place(made) + strip * STRIP);
+                                  made + strip * STRIP);
         }
       });
-      results.hand_over(here, made);
-    }
+    };
   });
 }
 
 // Writes the gradients of the kernels of one strip: G' x G of the sums at all places.
-void gather_kernels(const Tiling &tiling, int64_t strip, const float *sums, float *of_weight, const Steps &step) {
+void gather_kernels(const Tiling &tiling, int64_t strip, const float *sums, const Weights<float> &slopes) {
   const int64_t channels = tiling.source.channels, place = channels * STRIP;
   for (int64_t channel = 0; channel < channels; ++channel) {
     float half[3][4][STRIP], w[3][3][STRIP];
@@ -172,38 +160,35 @@ void gather_kernels(const Tiling &tiling, int64_t strip, const float *sums, floa
       gather(half[r][0], half[r][1], half[r][2], half[r][3], {w[r][0], w[r][1], w[r][2]});
     for (int64_t r = 0; r < 3; ++r)
       for (int64_t c = 0; c < 3; ++c)
-        for (int64_t k = 0; k < tiling.result.of_strip(strip); ++k)
-          of_weight[r * step.row + c * step.column + channel * step.source + (strip * STRIP + k) * step.result] =
-              w[r][c][k];
+        slopes.write(r, c, channel, strip, tiling.result.of_strip(strip), w[r][c]);
   }
 }
 
 // Writes the gradient of the weight.
 template <typename T>
-void tile_weight_slopes(const Tiling &tiling, const T *images, const T *slopes, int64_t count, float *of_weight,
-                        const Steps &step) {
+void tile_weight_slopes(const Tiling &tiling, const T *images, const T *slopes, int64_t count,
+                        const Weights<float> &of_weight) {
   const Size &source = tiling.source, &result = tiling.result;
   const int64_t place_size = source.channels * STRIP, strip_size = Tiling::PLACES * place_size;
-  const auto prepare = [&] { return std::pair(Scratch<T>(tiling), Room<T>(result, tiling.group)); };
-  const auto add = [&](auto &state, int64_t first, int64_t here, int64_t begin, int64_t end, float *sums) {
-    auto &[scratch, known] = state;
-    const float *seen = scratch.room.copy(images + first * source.numbers(), here);
-    const float *slope = known.copy(slopes + first * result.numbers(), here);
-    float *windows = scratch.windows.get(), *pixels = scratch.strip.get();
-    tiling.for_tiles(here, [&](const Kernels::Tiles &tiles) {
-      kernels().spread_windows(tiles, seen, tiling.roomy.row(), source.channels, windows);
-      for (int64_t strip = begin; strip < end; ++strip) {
-        const int64_t outputs = result.of_strip(strip);
-        kernels().spread_pixels(tiles, slope + strip * STRIP, result.row(), result.channels, outputs, pixels);
-        for (int64_t place = 0; place < Tiling::PLACES; ++place)
-          kernels().add_seen(tiling.at_place(tiles), windows + place * tiles.count * source.channels,
-                             pixels + place * tiles.count * STRIP, outputs,
-                             sums + strip * strip_size + place * place_size);
-      }
-    });
+  const auto prepare = [&] {
+    return [&, scratch = Scratch(tiling)](const float *seen, const float *slope, int64_t here, int64_t begin,
+                                          int64_t end, float *sums) {
+      float *windows = scratch.windows.get(), *pixels = scratch.strip.get();
+      tiling.for_tiles(here, [&](const Kernels::Tiles &tiles) {
+        kernels().spread_windows(tiles, seen, tiling.roomy.row(), source.channels, windows);
+        for (int64_t strip = begin; strip < end; ++strip) {
+          const int64_t outputs = result.of_strip(strip);
+          kernels().spread_pixels(tiles, slope + strip * STRIP, result.row(), result.channels, outputs, pixels);
+          for (int64_t place = 0; place < Tiling::PLACES; ++place)
+            kernels().add_seen(tiling.at_place(tiles), windows + place * tiles.count * source.channels,
+                               pixels + place * tiles.count * STRIP, outputs,
+                               sums + strip * strip_size + place * place_size);
+        }
+      });
+    };
   };
-  sum_up(strip_size, result.strips(), count, tiling.group, prepare, add,
-         [&](int64_t strip, const float *total) { gather_kernels(tiling, strip, total, of_weight, step); });
+  sum_up(tiling, strip_size, images, slopes, count, prepare,
+         [&](int64_t strip, const float *total) { gather_kernels(tiling, strip, total, of_weight); });
 }
 
 } // namespace
