@@ -72,18 +72,18 @@ struct Channels {
     return of.one_channel ? of.count * of.length : of.count;
   }
 
+  // `body(block, channel)` of all blocks.
+  template <typename Body> void each(const Body &body) const {
+    at::parallel_for(0, interleaved() ? blocks : channels * blocks, worth(), [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) body(i % blocks, i / blocks);
+    });
+  }
+
   // `first(block, channel)` of all blocks of a channel, then `settle(channel)`, then `second(block, channel)`:
   // channel after channel, so that a channel is still in the cache, or all interleaved channels at once.
   template <typename First, typename Settle, typename Second>
   void in_turn(const First &first, const Settle &settle, const Second &second) const {
-    const int64_t of_block = std::max<int64_t>(1, numbers() * (interleaved() ? channels : 1) / blocks);
-    const int64_t worth = std::max<int64_t>(1, GRAIN / of_block);
     if (interleaved()) {
-      const auto each = [&](const auto &body) {
-        at::parallel_for(0, blocks, worth, [&](int64_t begin, int64_t end) {
-          for (int64_t index = begin; index < end; ++index) body(index, 0);
-        });
-      };
       each(first);
       at::parallel_for(0, channels, std::max<int64_t>(1, MERGES / blocks), [&](int64_t begin, int64_t end) {
         for (; begin < end; ++begin) settle(begin);
@@ -91,13 +91,20 @@ struct Channels {
       each(second);
       return;
     }
-    at::parallel_for(0, channels, std::max<int64_t>(1, worth / blocks), [&](int64_t begin, int64_t end) {
+    at::parallel_for(0, channels, std::max<int64_t>(1, worth() / blocks), [&](int64_t begin, int64_t end) {
       for (int64_t channel = begin; channel < end; ++channel) {
         for (int64_t index = 0; index < blocks; ++index) first(index, channel);
         settle(channel);
         for (int64_t index = 0; index < blocks; ++index) second(index, channel);
       }
     });
+  }
+
+private:
+  // Blocks that are worth a thread.
+  int64_t worth() const {
+    const int64_t of_block = std::max<int64_t>(1, numbers() * (interleaved() ? channels : 1) / blocks);
+    return std::max<int64_t>(1, GRAIN / of_block);
   }
 };
 
@@ -141,6 +148,21 @@ struct Task {
   double epsilon, momentum;
 };
 
+// Writes a block's normalised values, with what follows.
+template <typename T> struct Activation {
+  const Channels &at;
+  bool relus;
+  const T *values, *added; // the latter null where nothing is
+  const float *means, *factors, *shifts;
+  T *out;
+
+  void operator()(int64_t index, int64_t channel) const {
+    const auto [start, pieces] = at.block(index, channel);
+    kernels().norms_of<T>().activate(pieces, values + start, added ? added + start : nullptr, means + channel,
+                                     factors + channel, shifts + channel, relus, out + start);
+  }
+};
+
 // By the batch's statistics; `means` and `inverses` of the standard deviations, [channels], are written.
 template <typename T>
 at::Tensor by_batch(const Task &task, const at::Tensor &input, const std::optional<at::Tensor> &added,
@@ -151,8 +173,7 @@ at::Tensor by_batch(const Task &task, const at::Tensor &input, const std::option
   at::Tensor out = at::empty_like(input);
   Sums sums(at);
   std::vector<float> factors(at.channels);
-  const T *values = numbers<T>(input), *more = numbers<T>(added);
-  T *to = writable<T>(out);
+  const T *values = numbers<T>(input);
   const float *scales = scale.const_data_ptr<float>(), *shifts = shift.const_data_ptr<float>();
   float *mean = means.data_ptr<float>(), *inverse = inverses.data_ptr<float>();
   float *known_mean = running_mean.data_ptr<float>(), *known_variance = running_variance.data_ptr<float>();
@@ -174,11 +195,7 @@ at::Tensor by_batch(const Task &task, const at::Tensor &input, const std::option
         follow(known_mean[channel], center);
         follow(known_variance[channel], variance * count / (count - 1.0));
       },
-      [&](int64_t index, int64_t channel) {
-        const auto [start, pieces] = at.block(index, channel);
-        norms.activate(pieces, values + start, more ? more + start : nullptr, mean + channel,
-                       factors.data() + channel, shifts + channel, task.relus, to + start);
-      });
+      Activation<T>{at, task.relus, values, numbers<T>(added), mean, factors.data(), shifts, writable<T>(out)});
   return out;
 }
 
@@ -187,7 +204,6 @@ template <typename T>
 at::Tensor by_running(const Task &task, const at::Tensor &input, const std::optional<at::Tensor> &added,
                       const at::Tensor &scale, const at::Tensor &shift, const at::Tensor &mean,
                       const at::Tensor &variance) {
-  const auto &norms = kernels().norms_of<T>();
   const Channels at = *Channels::of(input, task.dimension);
   at::Tensor out = at::empty_like(input);
   std::vector<float> factors(at.channels);
@@ -195,14 +211,8 @@ at::Tensor by_running(const Task &task, const at::Tensor &input, const std::opti
   const float *means = mean.const_data_ptr<float>(), *variances = variance.const_data_ptr<float>();
   for (int64_t channel = 0; channel < at.channels; ++channel)
     factors[channel] = float(scales[channel] / std::sqrt(variances[channel] + task.epsilon));
-  const T *values = numbers<T>(input), *more = numbers<T>(added);
-  T *to = writable<T>(out);
-  const auto nothing = [](auto...) {};
-  at.in_turn(nothing, nothing, [&](int64_t index, int64_t channel) {
-    const auto [start, pieces] = at.block(index, channel);
-    norms.activate(pieces, values + start, more ? more + start : nullptr, means + channel,
-                   factors.data() + channel, shifts + channel, task.relus, to + start);
-  });
+  at.each(Activation<T>{at, task.relus, numbers<T>(input), numbers<T>(added), means, factors.data(), shifts,
+                        writable<T>(out)});
   return out;
 }
 

@@ -46,12 +46,13 @@ pub struct BatchNorm<'a> {
 impl BatchNorm<'_> {
     /// Whether an input can be computed here: fp32 or bf16 on the CPU, dense in memory, channels first, last
     /// or in the middle. Without training there is no gradient, and none may be needed.
-    pub fn fits(&self, input: &Tensor, dimension: i64) -> bool {
+    pub fn fits(&self, input: &Tensor, dimension: i64, added: Option<&Tensor>) -> bool {
         // SAFETY: the tensor outlives the call.
         let fits = unsafe { rewind_norm_fits(input.as_ptr(), dimension) };
-        let needs = |tensor: &Tensor| tensor.requires_grad();
-        let gradient = || needs(input) || needs(self.scale) || needs(self.shift);
-        fits && (self.trains || !gradient())
+        let mut read = [Some(input), added, Some(self.scale), Some(self.shift)]
+            .into_iter()
+            .flatten();
+        fits && (self.trains || !read.any(Tensor::requires_grad))
     }
 
     /// The normalised input, plus `added`, and then a ReLU if `relu`. In training it can be
@@ -227,8 +228,8 @@ mod tests {
                         [Tensor::zeros, Tensor::ones].map(|of| of(shape[0], kind::FLOAT_CPU));
                     let norm = norm([scale, shift], [&running[0], &running[1]], true);
                     let dimension = order.dimension();
-                    assert!(norm.fits(input, dimension));
                     let added = adds.then_some(added);
+                    assert!(norm.fits(input, dimension, added));
                     let out = norm.apply(input, dimension, added, relu).unwrap();
                     assert_eq!(out.stride(), input.stride());
                     let mut found = differentiate(&out, &leaves, adds, &slope);
@@ -266,7 +267,8 @@ mod tests {
             let error = (got.unwrap() - wanted).abs().max().double_value(&[]);
             assert!(error < 1e-4, "{order:?}: {error}");
             let needs = input.detach().set_requires_grad(true);
-            assert!(!norm.fits(&needs, order.dimension()));
+            assert!(!norm.fits(&needs, order.dimension(), None));
+            assert!(!norm.fits(&input, order.dimension(), Some(&needs)));
         }
     }
 
@@ -318,7 +320,7 @@ mod tests {
                         [&plain[0], &plain[1]]
                     };
                     let norm = norm([scale, shift], [&running[0], &running[1]], trains);
-                    assert!(norm.fits(&values, order.dimension()));
+                    assert!(norm.fits(&values, order.dimension(), Some(&added)));
                     let out = norm.apply(&values, order.dimension(), Some(&added), true);
                     let out = out.unwrap();
                     assert_eq!(out.kind(), kind);
@@ -351,7 +353,7 @@ mod tests {
         let double = Tensor::ones([2, 4, 3], (Kind::Double, Device::Cpu));
         let strided = Tensor::ones([2, 4, 6], kind::FLOAT_CPU).slice(2, None, None, 2);
         for input in [&double, &strided] {
-            assert!(!norm.fits(input, 1));
+            assert!(!norm.fits(input, 1, None));
             let error = norm.apply(input, 1, None, true).unwrap_err().to_string();
             assert!(error.contains("in no known order"), "{error}");
         }

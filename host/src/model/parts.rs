@@ -351,7 +351,7 @@ impl Norm {
             epsilon: NORM_EPSILON,
             momentum: NORM_MOMENTUM,
         };
-        if whole.fits(&input, dimension) {
+        if whole.fits(&input, dimension, added) {
             return whole
                 .apply(&input, dimension, added, relus)
                 .unwrap_or_else(|error| panic!("{error}"));
