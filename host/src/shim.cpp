@@ -15,6 +15,7 @@
 #include <cstring>
 
 #include "guarded.h"
+#include "kernels/chosen.h"
 #include "kernels/losses.h"
 
 // The BLAS inside libtorch, and its threads if it is MKL; absent symbols are null.
@@ -326,26 +327,32 @@ char *rewind_set_deterministic(bool on) {
   });
 }
 
-// Starts bf16 autocast on this thread; `before` receives what `rewind_autocast_leave` restores.
-char *rewind_autocast_enter(bool cuda, int32_t before[2]) {
+// Turns bf16 autocast on or off on this thread; `before` receives what `rewind_autocast_restore` restores.
+char *rewind_autocast_set(bool cuda, bool on, int32_t before[2]) {
   return guarded([&] {
     const auto device = cuda ? at::kCUDA : at::kCPU;
     before[0] = at::autocast::is_autocast_enabled(device);
     before[1] = static_cast<int32_t>(at::autocast::get_autocast_dtype(device));
     at::autocast::increment_nesting();
-    at::autocast::set_autocast_enabled(device, true);
+    at::autocast::set_autocast_enabled(device, on);
     at::autocast::set_autocast_dtype(device, at::kBFloat16);
   });
 }
 
-// Ends bf16 autocast on this thread.
-char *rewind_autocast_leave(bool cuda, const int32_t before[2]) {
+// Turns it back.
+char *rewind_autocast_restore(bool cuda, const int32_t before[2]) {
   return guarded([&] {
     const auto device = cuda ? at::kCUDA : at::kCPU;
     if (at::autocast::decrement_nesting() == 0) at::autocast::clear_cache();
     at::autocast::set_autocast_enabled(device, before[0] != 0);
     at::autocast::set_autocast_dtype(device, static_cast<at::ScalarType>(before[1]));
   });
+}
+
+// Whether bf16 autocast is on for the CPU and libtorch would emulate its products.
+bool rewind_emulates_bf16() {
+  return at::autocast::is_autocast_enabled(at::kCPU) &&
+         at::autocast::get_autocast_dtype(at::kCPU) == at::kBFloat16 && has_vectors_of_eight();
 }
 
 // The tensor as a DLManagedTensor, whose deleter the receiver calls.

@@ -36,8 +36,9 @@ unsafe extern "C" {
         out: *mut *mut C_tensor,
     ) -> Text;
     fn rewind_set_deterministic(on: bool) -> Text;
-    fn rewind_autocast_enter(cuda: bool, before: *mut [i32; 2]) -> Text;
-    fn rewind_autocast_leave(cuda: bool, before: *const [i32; 2]) -> Text;
+    fn rewind_autocast_set(cuda: bool, on: bool, before: *mut [i32; 2]) -> Text;
+    fn rewind_autocast_restore(cuda: bool, before: *const [i32; 2]) -> Text;
+    fn rewind_emulates_bf16() -> bool;
     fn rewind_to_dlpack(tensor: *const C_tensor, out: *mut *mut c_void) -> Text;
     fn rewind_from_dlpack(managed: *mut c_void, out: *mut *mut C_tensor) -> Text;
     fn rewind_cross_entropy(
@@ -162,9 +163,27 @@ impl Autocast {
     /// # Errors
     /// Libtorch's message.
     pub fn enter(device: Device) -> Result<Self, ShimError> {
+        Self::set(device, true)
+    }
+
+    /// Stops it for a device: products are computed in the precision of their numbers.
+    ///
+    /// # Errors
+    /// Libtorch's message.
+    pub fn pause(device: Device) -> Result<Self, ShimError> {
+        Self::set(device, false)
+    }
+
+    /// Whether it is on for the CPU, and libtorch would emulate bfloat16 there.
+    pub fn is_emulated() -> bool {
+        // SAFETY: no pointer is passed.
+        unsafe { rewind_emulates_bf16() }
+    }
+
+    fn set(device: Device, on: bool) -> Result<Self, ShimError> {
         let (cuda, mut before) = (device.is_cuda(), [0; 2]);
         // SAFETY: `before` is written during the call only.
-        check(unsafe { rewind_autocast_enter(cuda, &mut before) })?;
+        check(unsafe { rewind_autocast_set(cuda, on, &mut before) })?;
         Ok(Self {
             cuda,
             before,
@@ -176,7 +195,7 @@ impl Autocast {
 impl Drop for Autocast {
     fn drop(&mut self) {
         // SAFETY: `before` is read during the call only.
-        if let Err(error) = check(unsafe { rewind_autocast_leave(self.cuda, &self.before) }) {
+        if let Err(error) = check(unsafe { rewind_autocast_restore(self.cuda, &self.before) }) {
             log::error!("failed to leave autocast: {error}");
         }
     }
@@ -628,6 +647,10 @@ mod tests {
         {
             let _outer = Autocast::enter(Device::Cpu).unwrap();
             let _inner = Autocast::enter(Device::Cpu).unwrap();
+            assert_eq!(tensor.matmul(&tensor).kind(), tch::Kind::BFloat16);
+            let pause = Autocast::pause(Device::Cpu).unwrap();
+            assert_eq!(tensor.matmul(&tensor).kind(), tch::Kind::Float);
+            drop(pause);
             assert_eq!(tensor.matmul(&tensor).kind(), tch::Kind::BFloat16);
         }
         assert_eq!(tensor.matmul(&tensor).kind(), tch::Kind::Float);

@@ -284,16 +284,6 @@ struct ImageConvolution : torch::autograd::Function<ImageConvolution> {
   }
 };
 
-// Whether this processor has vectors of eight numbers and none that are longer, which oneDNN would use.
-bool is_ours() {
-#if defined(__x86_64__)
-  static const bool longer = __builtin_cpu_supports("avx512f");
-  return kernels().see && !longer;
-#else
-  return false;
-#endif
-}
-
 } // namespace
 
 extern "C" {
@@ -310,7 +300,7 @@ bool rewind_convolution_fits(const at::Tensor *input, const at::Tensor *weight) 
   const auto is_last = [](const at::Tensor *tensor) {
     return tensor->suggest_memory_format() == at::MemoryFormat::ChannelsLast;
   };
-  return is_ours() && fits(input) && fits(weight) && input->size(1) == weight->size(1) &&
+  return has_vectors_of_eight() && fits(input) && fits(weight) && input->size(1) == weight->size(1) &&
          input->is_contiguous(at::MemoryFormat::ChannelsLast) && (is_last(input) || is_last(weight)) &&
          weight->size(0) % VECTOR == 0 &&
          (weight->size(1) % VECTOR == 0 || !input->requires_grad()) &&

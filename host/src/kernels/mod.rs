@@ -17,11 +17,13 @@ use crate::shim::{ShimError, Text, check};
 
 mod convolution;
 mod norm;
+mod rounded;
 mod survivors;
 mod taps;
 
 pub use convolution::{convolve, convolves};
 pub use norm::BatchNorm;
+pub use rounded::rounded;
 pub use survivors::Survivors;
 pub use taps::Taps;
 

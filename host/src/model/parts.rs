@@ -217,15 +217,26 @@ impl Linear {
 
     /// `[batch, in]` to `[batch, out]`.
     pub(super) fn forward(&self, pass: Pass<'_>, input: &Tensor) -> Tensor {
-        let Pass { parameters, .. } = pass;
-        input.linear(&parameters[self.weight], Some(&parameters[self.bias]))
+        let operands = [
+            &pass.parameters[self.bias],
+            &pass.parameters[self.weight],
+            input,
+        ];
+        kernels::rounded(operands, |[bias, weight, input]| {
+            input.linear(weight, Some(bias))
+        })
     }
 
     /// `[lanes, in, batch]` to `[lanes, out, batch]`.
     pub(super) fn forward_lanes(&self, pass: Pass<'_>, input: &Tensor) -> Tensor {
-        let Pass { parameters, .. } = pass;
-        let (bias, weight) = (&parameters[self.bias], &parameters[self.weight]);
-        shim::lane_linear(bias, weight, input).unwrap_or_else(|error| panic!("{error}"))
+        let operands = [
+            &pass.parameters[self.bias],
+            &pass.parameters[self.weight],
+            input,
+        ];
+        kernels::rounded(operands, |[bias, weight, input]| {
+            shim::lane_linear(bias, weight, input).unwrap_or_else(|error| panic!("{error}"))
+        })
     }
 }
 
@@ -277,18 +288,18 @@ impl Convolution {
             return kernels::convolve(input, weight, stride, padding)
                 .unwrap_or_else(|error| panic!("{error}"));
         }
+        kernels::rounded([input, weight], |[input, weight]| {
+            self.by_libtorch(input, weight)
+        })
+    }
+
+    fn by_libtorch(&self, input: &Tensor, weight: &Tensor) -> Tensor {
+        let (stride, padding, none) = (self.stride, self.padding, None::<&Tensor>);
         let conv2d = |input: &Tensor, stride| {
-            input.conv2d(
-                weight,
-                None::<&Tensor>,
-                [stride; 2],
-                [padding; 2],
-                [1; 2],
-                1,
-            )
+            input.conv2d(weight, none, [stride; 2], [padding; 2], [1; 2], 1)
         };
         match self.kind {
-            LayerKind::Conv1d => input.conv1d(weight, None::<&Tensor>, [stride], [padding], [1], 1),
+            LayerKind::Conv1d => input.conv1d(weight, none, [stride], [padding], [1], 1),
             _ if self.skips() => {
                 let skipped = input.slice(2, None, None, stride);
                 conv2d(&skipped.slice(3, None, None, stride), 1)
