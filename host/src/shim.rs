@@ -148,7 +148,8 @@ pub fn set_deterministic(on: bool) -> Result<(), ShimError> {
     check(unsafe { rewind_set_deterministic(on) })
 }
 
-/// While it lives, products and convolutions on this thread compute in bfloat16.
+/// While it lives, products and convolutions on this thread compute in bfloat16, or, where it
+/// [pauses](Autocast::pause) that, in the precision of their numbers.
 #[derive(Debug)]
 pub struct Autocast {
     cuda: bool,

@@ -4,9 +4,10 @@ use tch::{Device, Kind, Tensor};
 
 use crate::shim::Autocast;
 
-/// A product or a convolution of these operands, on the CPU or a GPU. Where [bf16 is
-/// emulated](Autocast::is_emulated) it is one in fp32 of operands rounded to bf16, then rounded itself, and so are its
-/// gradients: the emulation computes the same, but for the order of its sums, in several times as long.
+/// A product or a convolution of these operands, on the CPU or a GPU. Where
+/// [bf16 is emulated](Autocast::is_emulated) it is one in fp32 of operands rounded to bf16, then rounded
+/// itself, and so are its gradients: the emulation computes the same, but for the order of its sums, in
+/// several times as long.
 pub fn rounded<const N: usize>(
     operands: [&Tensor; N],
     product: impl FnOnce([&Tensor; N]) -> Tensor,

@@ -217,26 +217,22 @@ impl Linear {
 
     /// `[batch, in]` to `[batch, out]`.
     pub(super) fn forward(&self, pass: Pass<'_>, input: &Tensor) -> Tensor {
-        let operands = [
-            &pass.parameters[self.bias],
-            &pass.parameters[self.weight],
-            input,
-        ];
-        kernels::rounded(operands, |[bias, weight, input]| {
+        kernels::rounded(self.operands(pass, input), |[bias, weight, input]| {
             input.linear(weight, Some(bias))
         })
     }
 
     /// `[lanes, in, batch]` to `[lanes, out, batch]`.
     pub(super) fn forward_lanes(&self, pass: Pass<'_>, input: &Tensor) -> Tensor {
-        let operands = [
-            &pass.parameters[self.bias],
-            &pass.parameters[self.weight],
-            input,
-        ];
-        kernels::rounded(operands, |[bias, weight, input]| {
+        kernels::rounded(self.operands(pass, input), |[bias, weight, input]| {
             shim::lane_linear(bias, weight, input).unwrap_or_else(|error| panic!("{error}"))
         })
+    }
+
+    /// Bias, weight and input.
+    fn operands<'a>(&self, pass: Pass<'a>, input: &'a Tensor) -> [&'a Tensor; 3] {
+        let Pass { parameters, .. } = pass;
+        [&parameters[self.bias], &parameters[self.weight], input]
     }
 }
 
