@@ -80,11 +80,12 @@ attack: build ## kill runs 50 times each, fail their calls, take their memory: m
 	ATTACK_KILLS=$${ATTACK_KILLS:-50} cargo test --release -p attack kills:: -- --nocapture
 	ATTACK_FAULTS=$${ATTACK_FAULTS:-40} cargo test --release -p attack -- --nocapture --skip kills::
 
-lint: libtorch ## check formatting, clippy and the documentation
+lint: libtorch ## check formatting, clippy, the documentation and the imports between modules
 	@cargo fmt --version >/dev/null && cargo clippy --version >/dev/null || { echo "make: cargo fmt and cargo clippy are needed: rustup component add rustfmt clippy" >&2; exit 1; }
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps
+	python3 host/setup/imports.py
 
 # Runs the installed program from another folder, as a user does.
 smoke: build ## install into a temporary folder and run that

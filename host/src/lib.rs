@@ -27,6 +27,9 @@ pub mod strategy;
 
 pub mod levels;
 
+// All of it together: a run, from its file to its folder.
+pub mod run;
+
 // What is left of it: files, records, tables.
 pub mod store;
 
@@ -50,6 +53,8 @@ pub mod neuron;
 pub mod rng;
 
 pub mod printable;
+
+pub mod program;
 
 pub mod shim;
 

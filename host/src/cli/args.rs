@@ -1,7 +1,7 @@
 //! What the command line may say.
 
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueHint};
@@ -13,6 +13,7 @@ use tch::Device;
 
 use crate::neuron::Settings;
 use crate::printable::printable;
+use crate::run::Setting;
 use crate::strategy::Trust;
 use crate::strategy::guard::Limits;
 
@@ -155,12 +156,41 @@ pub struct ExperimentArgs {
 }
 
 impl ExperimentArgs {
-    /// Whose plugins may be loaded.
-    pub fn trust(&self) -> Trust {
-        match self.allow_plugins {
-            true => Trust::Everything,
-            false => Trust::Own,
+    /// What the command line changes in the experiment file.
+    pub fn overrides(&self) -> Vec<String> {
+        let mut set = self.set.clone();
+        if let Some(seeds) = &self.seeds {
+            set.push(format!("seeds={:?}", seeds.0));
         }
+        set
+    }
+
+    /// Where the experiment is found and computed, with runs kept in this folder.
+    pub fn setting(&self, runs: &Path) -> Setting {
+        Setting {
+            overrides: self.overrides(),
+            trust: trust(self.allow_plugins),
+            data_dir: self.data.data_dir.clone(),
+            runs: runs.to_owned(),
+            ..Setting::default()
+        }
+    }
+
+    /// As [`setting`](Self::setting), on the device and with the threads of a command.
+    pub fn setting_at(&self, place: &PlaceArgs) -> Setting {
+        Setting {
+            device: place.device,
+            threads: place.threads(),
+            ..self.setting(&place.runs)
+        }
+    }
+}
+
+/// Whose plugins may be loaded, if the user allows all of them for once or not.
+pub fn trust(allow_plugins: bool) -> Trust {
+    match allow_plugins {
+        true => Trust::Everything,
+        false => Trust::Own,
     }
 }
 
@@ -171,7 +201,7 @@ pub struct DataArgs {
     #[arg(
         long, value_name = "DIR", value_hint = ValueHint::DirPath,
         env = "HOST_DATA_DIR", hide_env_values = true,
-        default_value_os_t = default_data_dir(), hide_default_value = true,
+        default_value_os_t = crate::data::default_dir(), hide_default_value = true,
     )]
     pub data_dir: PathBuf,
 }
@@ -558,14 +588,6 @@ fn parse_device(text: &str) -> Result<Device, String> {
         ));
     }
     Ok(device)
-}
-
-fn default_data_dir() -> PathBuf {
-    let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/share"));
-    let share = std::env::var_os("XDG_DATA_HOME")
-        .map(PathBuf::from)
-        .or_else(home);
-    share.unwrap_or_else(|| PathBuf::from(".")).join("rewind")
 }
 
 #[cfg(test)]

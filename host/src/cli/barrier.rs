@@ -5,10 +5,10 @@ use std::path::Path;
 use plugin_api::Point;
 
 use super::args::{BarrierArgs, Output};
-use super::assemble::data_failure;
 use super::exit::{Exit, Failure};
 use super::{locate, spin, stdout};
 use crate::report::{Interval, columns};
+use crate::run::data_failure;
 use crate::shim;
 use crate::statistics::{self, Barrier, Line, Settings, StatisticsError, Stored};
 use crate::store::RunDir;

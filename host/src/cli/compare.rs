@@ -9,8 +9,8 @@ use super::exit::{Exit, Failure};
 use super::locate::locate;
 use super::stdout;
 use crate::experiment::Measure;
+use crate::records::{SweepRecord, name_in_sweep};
 use crate::report::{PAIRED_COLUMNS, PairedLevel, Results, Subject, columns, measured, paired};
-use crate::store::{SweepRecord, name_in_sweep};
 
 /// A run that was named, and how it is shown.
 struct Named {

@@ -5,9 +5,10 @@ use serde_json::json;
 
 use super::args::{DataCommand, Output};
 use super::exit::{Exit, Failure};
-use super::{program, stdout};
+use super::stdout;
 use crate::data::fetch::{FetchMode, Outcome, Progress, fetch};
 use crate::data::{DataError, Status, inventory};
+use crate::program;
 use crate::report::plain_table;
 
 /// Lists or fetches datasets.

@@ -4,7 +4,7 @@ use plugin_api::Layer;
 use serde::Serialize;
 
 use super::exit::Failure;
-use crate::levels::Levels;
+use crate::levels::Course;
 use crate::optimizer::OPTIMIZERS;
 use crate::registry::find;
 
@@ -23,8 +23,8 @@ pub struct FileOutline {
 ///
 /// # Errors
 /// If the optimizer cannot be made.
-pub fn files(levels: &Levels<'_>, stored: &[u64]) -> Result<Vec<FileOutline>, Failure> {
-    let (trainer, optimizer) = (levels.trainer, &levels.experiment.train.optimizer);
+pub fn files(course: &Course<'_>, stored: &[u64]) -> Result<Vec<FileOutline>, Failure> {
+    let (trainer, optimizer) = (course.trainer, &course.experiment.train.optimizer);
     let wrong =
         |reason: String| Failure::bad_input(format!("optimizer `{}` {reason}", optimizer.name));
     let entry =

@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde::Serialize;
 use tch::{Cuda, Device};
 
-use crate::levels::Levels;
+use crate::levels::Course;
 use crate::trainer::{LaneStart, OptimizerState, TrainError, Trainer};
 
 /// Steps that are not timed: the first ones set things up.
@@ -34,11 +34,11 @@ impl Estimate {
     ///
     /// # Errors
     /// If a step fails.
-    pub fn new(levels: &Levels<'_>, left: u64) -> Result<Option<Self>, TrainError> {
-        let trainer = levels.trainer;
-        let seeds = &levels.experiment.seeds;
+    pub fn new(course: &Course<'_>, threads: usize, left: u64) -> Result<Option<Self>, TrainError> {
+        let trainer = course.trainer;
+        let seeds = &course.experiment.seeds;
         let lanes = if trainer.lanes() { seeds.len() } else { 1 };
-        tch::set_num_threads(levels.threads as i32);
+        tch::set_num_threads(threads as i32);
         let starts = seeds[..lanes].iter().map(|&seed| start(trainer, seed));
         let mut session = trainer.session(starts.collect())?;
         let (mut times, mut seconds) = (Vec::new(), 0.0);

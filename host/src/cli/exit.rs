@@ -8,6 +8,7 @@ use super::args::Output;
 use super::stdout;
 use crate::experiment::Diagnostics;
 use crate::printable::printable;
+use crate::run::{OpenError, data_failure};
 
 /// How the program ends. The numbers are part of the interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +86,30 @@ impl fmt::Display for Failure {
         match &self.message {
             Message::Text(text) => formatter.write_str(text),
             Message::Diagnostics(diagnostics) => formatter.write_str(&diagnostics.render(false)),
+        }
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Experiment(diagnostics) => diagnostics.into(),
+            OpenError::Data(error) => Self::bad_input(data_failure(&error)),
+            OpenError::Load(_) | OpenError::Make(_) => Self::new(Exit::Plugin, error),
+            OpenError::Trainer(_) | OpenError::Points(_) | OpenError::AnotherExperiment { .. } => {
+                Self::bad_input(error)
+            }
+            OpenError::ChangedPlugin { .. } => Self::new(
+                Exit::Plugin,
+                format!("{error}; put the old file back, or go on with --allow-changed-plugins"),
+            ),
+            OpenError::Run(error) if error.is_plugin_failure() => Self::new(Exit::Plugin, error),
+            OpenError::Device(_)
+            | OpenError::Lock(_)
+            | OpenError::Identity(_)
+            | OpenError::Store(_)
+            | OpenError::Summary(_)
+            | OpenError::Run(_) => Self::new(Exit::Failed, error),
         }
     }
 }

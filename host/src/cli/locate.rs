@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use super::exit::Failure;
+use crate::records::SweepRecord;
 use crate::report::{Simulation, Subject};
-use crate::store::{RunDir, SweepRecord};
+use crate::store::RunDir;
 
 /// What was meant: a folder, or its name among the runs.
 ///

@@ -5,7 +5,8 @@ use clap_complete::Shell;
 use clap_mangen::Man;
 
 use super::exit::{Exit, Failure};
-use super::{program, stdout};
+use super::{stdout, usage};
+use crate::program;
 
 /// Writes a shell's completions.
 ///
@@ -13,7 +14,7 @@ use super::{program, stdout};
 /// If stdout cannot be written.
 pub fn completions(shell: Shell) -> Result<Exit, Failure> {
     let mut text = Vec::new();
-    clap_complete::generate(shell, &mut program::command(), program::name(), &mut text);
+    clap_complete::generate(shell, &mut usage::command(), program::name(), &mut text);
     stdout::whole(&text)?;
     Ok(Exit::Success)
 }
@@ -23,7 +24,7 @@ pub fn completions(shell: Shell) -> Result<Exit, Failure> {
 /// # Errors
 /// If stdout cannot be written.
 pub fn man() -> Result<Exit, Failure> {
-    let mut command = program::command();
+    let mut command = usage::command();
     command.build();
     let failed = |error| Failure::new(Exit::Failed, format!("failed to render: {error}"));
     let (man, mut page) = (Man::new(command.clone()), Vec::new());
@@ -45,8 +46,8 @@ pub fn man() -> Result<Exit, Failure> {
     }
     let name = program::name();
     for (title, text) in [
-        ("EXIT STATUS", program::EXIT_CODES),
-        ("EXAMPLES", &program::examples(&name)),
+        ("EXIT STATUS", usage::EXIT_CODES),
+        ("EXAMPLES", &usage::examples(&name)),
     ] {
         // As it stands: these lines are laid out already.
         let text = text.replace('\\', "\\e").replace('-', "\\-");

@@ -1,13 +1,10 @@
 //! The command line.
 
 mod args;
-mod assemble;
 mod barrier;
 mod bench_export;
-mod catalog;
 mod compare;
 mod data;
-mod describe;
 mod disk;
 mod estimate;
 mod exit;
@@ -20,8 +17,6 @@ mod outline;
 mod overlap;
 mod plan;
 mod plugin;
-mod program;
-pub mod registered;
 mod report;
 mod run;
 mod show;
@@ -29,6 +24,7 @@ pub mod spin;
 mod stdout;
 mod sweep;
 mod tensorboard;
+mod usage;
 mod verify;
 mod watch;
 
@@ -55,7 +51,7 @@ pub(crate) fn seeds(text: &str) -> Result<Vec<u64>, String> {
 /// Parses the command line, does what it says and ends the process with an exit code.
 pub fn main() -> ! {
     crate::memory::keep_freed();
-    let parsed = program::command().try_get_matches();
+    let parsed = usage::command().try_get_matches();
     match parsed.and_then(|matches| Args::from_arg_matches(&matches)) {
         Ok(args) => guard::leave(follow(&args) as i32),
         // Help and the version come as errors too, with an exit code of 0.

@@ -6,12 +6,12 @@ use std::time::Instant;
 use serde_json::json;
 
 use super::args::{ExperimentArgs, NeuronArgs, Output, PlaceArgs};
-use super::catalog::HostCatalog;
 use super::exit::{Exit, Failure};
 use super::stdout;
 use crate::experiment::{NeuronFile, load_neuron};
 use crate::neuron::{self, Fraction, Method, NeuronRecord, Quadrant, Settings};
 use crate::report::columns;
+use crate::run::HostCatalog;
 
 /// Simulates the single hidden neuron with settings from the command line.
 ///
@@ -117,7 +117,7 @@ fn load(args: &ExperimentArgs) -> Result<NeuronFile, Failure> {
         let message = "a simulation of the hidden neuron has one seed: use --set neuron.seed=1 instead of --seeds";
         return Err(Failure::bad_input(message));
     }
-    let catalog = HostCatalog::new(args, Path::new(""));
+    let catalog = HostCatalog::new(&args.setting(Path::new("")));
     Ok(load_neuron(&args.file, &args.set, &catalog)?)
 }
 

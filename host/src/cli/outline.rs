@@ -4,12 +4,12 @@ use plugin_api::{Cadence, Distribution, Layer};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::assemble::Read;
 use super::disk::{FileOutline, files};
 use super::estimate::Estimate;
 use super::exit::{Exit, Failure};
 use crate::experiment::{Experiment, Part};
-use crate::levels::{Levels, Seed};
+use crate::levels::{Course, Seed};
+use crate::run::Read;
 use crate::strategy::Plugin;
 use crate::strategy::distribution::spread;
 
@@ -116,12 +116,12 @@ pub struct LevelOutline {
 
 impl Outline {
     /// The outline of a run of this experiment; `here` says whether the data are more than a
-    /// stand-in, and only then the folders in `levels` are the run's.
+    /// stand-in, and only then the folders in `course` are the run's.
     ///
     /// # Errors
     /// If a component fails, or asks for what the run will not have.
-    pub fn new(read: &Read, levels: &Levels<'_>, here: bool) -> Result<Self, Failure> {
-        let (experiment, trainer) = (levels.experiment, levels.trainer);
+    pub fn new(read: &Read, course: &Course<'_>, here: bool) -> Result<Self, Failure> {
+        let (experiment, trainer) = (course.experiment, course.trainer);
         let data = trainer.data();
         let layers = trainer.layers();
         let prunable = layers.iter().map(Layer::len).sum();
@@ -132,15 +132,15 @@ impl Outline {
             let plugin = error.is_plugin_failure();
             Failure::new(if plugin { Exit::Plugin } else { Exit::BadInput }, error)
         };
-        let stored = levels.stored_steps(first).map_err(failed)?;
-        let files = files(levels, &stored)?;
+        let stored = course.stored_steps(first).map_err(failed)?;
+        let files = files(course, &stored)?;
         let level_bytes = |dense: bool| -> u64 {
             let own = files.iter().filter(|file| dense || !file.dense_only);
             own.map(|file| file.bytes).sum()
         };
         let seed_bytes = level_bytes(true) + (count - 1) * level_bytes(false);
         let seeds: Result<Vec<_>, _> = (read.seeds.iter())
-            .map(|seed| place(levels, seed, here))
+            .map(|seed| place(course, seed, here))
             .collect();
         let strategy = &experiment.strategy;
         let parts = [&strategy.score, &strategy.mask]
@@ -149,9 +149,9 @@ impl Outline {
         let path = |run: &crate::store::RunDir| here.then(|| run.path().display().to_string());
         Ok(Self {
             name: experiment.name.clone(),
-            run: path(&levels.run),
-            dense: path(&levels.dense),
-            started: here && levels.run.path().exists(),
+            run: path(&course.run),
+            dense: path(&course.dense),
+            started: here && course.run.path().exists(),
             data: DataOutline {
                 name: data.name.clone(),
                 here,
@@ -215,12 +215,12 @@ fn describe(part: &Part) -> String {
 }
 
 fn place(
-    levels: &Levels<'_>,
+    course: &Course<'_>,
     seed: &Seed,
     here: bool,
 ) -> Result<SeedOutline, crate::levels::RunError> {
-    let (done, step) = if here { levels.place(seed)? } else { (0, 0) };
-    let shared = levels.dense.seed(seed.seed).level(0).file("done.json");
+    let (done, step) = if here { course.place(seed)? } else { (0, 0) };
+    let shared = course.dense.seed(seed.seed).level(0).file("done.json");
     Ok(SeedOutline {
         seed: seed.seed,
         levels_done: done,

@@ -79,7 +79,7 @@ fn levels(run: &RunDir, args: &OverlapArgs) -> Result<Matrix, StatisticsError> {
     let (mut records, mut last) = (Vec::new(), 0);
     for &seed in &seeds {
         // Seeds of a run under way may stand at different levels.
-        let finished = statistics::finished_levels(&run.seed(seed));
+        let finished = run.seed(seed).finished_levels();
         let levels: Vec<u64> = (0..finished).collect();
         records.extend(statistics::between_levels(run, &[seed], &levels)?);
         last = last.max(finished);

@@ -1,22 +1,18 @@
 //! `host plan`.
 
-use std::time::Duration;
-
 use super::args::{Output, PlanArgs};
-use super::assemble::{self, Read};
 use super::estimate::Estimate;
 use super::exit::{Exit, Failure};
 use super::neuron;
 use super::outline::{LevelOutline, Outline, SeedOutline};
-use super::run::folders;
 use super::stdout;
 use super::sweep;
 use crate::data::{DataError, Dataset, declared};
 use crate::experiment::{self, FileKind};
-use crate::interrupt::Interrupt;
-use crate::levels::Levels;
+use crate::levels::Course;
 use crate::report::{columns, plain_table};
-use crate::store::RunDir;
+use crate::run::{Folders, HostCatalog, Read, data_failure};
+use crate::trainer::Trainer;
 
 /// Shows what a run would do.
 ///
@@ -28,8 +24,10 @@ pub fn plan(args: &PlanArgs, output: &Output) -> Result<Exit, Failure> {
         FileKind::Sweep => return sweep::plan(args, output),
         FileKind::Experiment => {}
     }
-    let read = assemble::read(&args.experiment, &args.place.runs)?;
-    plan_one(args, &read, output)
+    let catalog = HostCatalog::new(&args.experiment.setting_at(&args.place));
+    let overrides = args.experiment.overrides();
+    let loaded = experiment::load(&args.experiment.file, &overrides, &catalog)?;
+    plan_one(args, &Read::new(loaded, &catalog)?, output)
 }
 
 /// Shows what the run of one experiment would do.
@@ -37,14 +35,14 @@ pub fn plan(args: &PlanArgs, output: &Output) -> Result<Exit, Failure> {
 /// # Errors
 /// What is wrong with the input.
 pub fn plan_one(args: &PlanArgs, read: &Read, output: &Output) -> Result<Exit, Failure> {
-    let (data, here) = match read.data(&args.experiment, args.place.device) {
+    let (data, here) = match read.data(&args.experiment.setting_at(&args.place)) {
         Ok(data) => (data, true),
         Err(error) if error.is_missing() => {
             let stand_in = stand_in(args, read)?;
-            log::warn!("{}", assemble::data_failure(&error));
+            log::warn!("{}", data_failure(&error));
             (stand_in, false)
         }
-        Err(error) => return Err(Failure::bad_input(assemble::data_failure(&error))),
+        Err(error) => return Err(Failure::bad_input(data_failure(&error))),
     };
     let outline = outline(args, read, data, here, !args.no_estimate)?;
     stdout::line(match output.json {
@@ -66,25 +64,25 @@ pub fn outline(
     estimate: bool,
 ) -> Result<Outline, Failure> {
     let identities = read.identities(&data);
-    let trainer = read.trainer(data, args.place.device)?;
-    let (run, dense) = match here {
-        true => folders(&args.place, &trainer, read, &identities),
-        false => (RunDir::new(""), RunDir::new("")),
+    let setting = args.experiment.setting_at(&args.place);
+    let experiment = &read.loaded.experiment;
+    let trainer = Trainer::of(experiment, data, setting.device).map_err(Failure::bad_input)?;
+    let folders = match here {
+        true => Folders::of(&experiment.name, &identities, &trainer, &setting),
+        false => Folders::unknown(),
     };
-    let levels = Levels {
-        experiment: &read.loaded.experiment,
+    let course = Course {
+        experiment,
         trainer: &trainer,
-        run,
-        dense,
+        run: folders.run,
+        dense: folders.dense,
         store_points: Vec::new(),
-        threads: args.place.threads(),
-        checkpoint_every: Duration::MAX,
-        interrupt: Interrupt::default(),
     };
-    let mut outline = Outline::new(read, &levels, here)?;
+    let mut outline = Outline::new(read, &course, here)?;
     let left = outline.steps_left();
     if estimate && left > 0 {
-        outline.estimate = Estimate::new(&levels, left).map_err(Failure::bad_input)?;
+        outline.estimate =
+            Estimate::new(&course, setting.threads, left).map_err(Failure::bad_input)?;
     }
     Ok(outline)
 }
@@ -97,10 +95,10 @@ pub fn stand_in(args: &PlanArgs, read: &Read) -> Result<Dataset, Failure> {
     match declared(&named.name, &named.options) {
         Ok(declared) => Ok(declared.stand_in(device)),
         Err(undeclared @ DataError::Undeclared { .. }) => read
-            .data(&args.experiment, device)
+            .data(&args.experiment.setting_at(&args.place))
             .map_err(|error| match error.is_missing() {
                 true => Failure::bad_input(undeclared),
-                false => Failure::bad_input(assemble::data_failure(&error)),
+                false => Failure::bad_input(data_failure(&error)),
             }),
         Err(error) => Err(Failure::bad_input(error)),
     }

@@ -9,6 +9,7 @@ use super::exit::{Exit, Failure};
 use super::locate;
 use super::stdout;
 use crate::experiment::{self, Experiment};
+use crate::records;
 use crate::report;
 use crate::store::{self, RunDir};
 
@@ -31,7 +32,7 @@ pub fn show(args: &ShowArgs, output: &Output) -> Result<Exit, Failure> {
     seeds.extend(experiment.iter().flat_map(|it| &it.seeds));
     let seeds: Vec<u64> = seeds.into_iter().collect();
     let failed = |error| Failure::new(Exit::Failed, error);
-    let summaries = report::collect(&run, &seeds).map_err(failed)?;
+    let summaries = records::summaries(&run, &seeds).map_err(failed)?;
     let standings: Vec<Standing> = (seeds.iter())
         .map(|&seed| Standing {
             seed,

@@ -2,21 +2,20 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde_json::json;
 use tch::Device;
 
-use super::args::{DataArgs, ExperimentArgs, Output, SeedList, VerifyArgs};
-use super::assemble::{self, Read};
+use super::args::{Output, VerifyArgs, trust};
 use super::exit::{Exit, Failure};
 use super::{locate, spin, stdout};
 use crate::data::{self, DataContext};
 use crate::experiment::{self, Experiment, Identity};
-use crate::interrupt::Interrupt;
-use crate::levels::Levels;
+use crate::levels::Course;
+use crate::records::SweepRecord;
 use crate::report::columns;
-use crate::store::{self, MANIFEST, RunDir, RunIdentity, SweepRecord};
+use crate::run::{HostCatalog, Read, Setting, data_failure};
+use crate::store::{self, MANIFEST, RunDir, RunIdentity};
 use crate::trainer::Trainer;
 use crate::verify::{self, Kind, Means, Verdict};
 
@@ -128,31 +127,28 @@ fn verify_run(folder: &Path, args: &VerifyArgs) -> Verdict {
     let parent = folder.parent().unwrap_or(Path::new("."));
     let strategy = match (&trainer, &mut read) {
         (Ok(trainer), Ok(read)) => {
-            let levels = Levels {
+            let course = Course {
                 experiment: &read.loaded.experiment,
                 trainer,
                 run: run.clone(),
                 dense: RunDir::new(parent.join(dense.unwrap_or_default())),
                 store_points: Vec::new(),
-                threads,
-                checkpoint_every: Duration::MAX,
-                interrupt: Interrupt::default(),
             };
-            Ok((levels, &mut read.seeds))
+            Ok((course, &mut read.seeds))
         }
         (Err(why), _) => Err(why.clone()),
         (_, Err(why)) => Err(why.clone()),
     };
-    let (levels, strategy) = match strategy {
-        Ok((levels, seeds)) => (Some(levels), Ok(seeds)),
+    let (course, strategy) = match strategy {
+        Ok((course, seeds)) => (Some(course), Ok(seeds)),
         Err(why) => (None, Err(why)),
     };
     let mut means = Means {
         experiment: experiment.as_ref(),
         identity: identity.as_ref().map_err(Clone::clone),
         trainer: trainer.as_ref().map_err(Clone::clone),
-        strategy: match (&levels, strategy) {
-            (Some(levels), Ok(seeds)) => Ok((levels, seeds.as_mut_slice())),
+        strategy: match (&course, strategy) {
+            (Some(course), Ok(seeds)) => Ok((course, seeds.as_mut_slice())),
             (_, Err(why)) => Err(why),
             (None, Ok(_)) => Err("there is no strategy".to_owned()),
         },
@@ -171,8 +167,8 @@ fn trainer(
         device: Device::Cpu,
     };
     let named = &experiment.data;
-    let data = data::load(&named.name, &named.options, &context)
-        .map_err(|error| assemble::data_failure(&error))?;
+    let data =
+        data::load(&named.name, &named.options, &context).map_err(|error| data_failure(&error))?;
     let expected = known.and_then(|known| known.canonical["data_checksum"].as_str());
     if let Some(expected) = expected.filter(|expected| **expected != data.checksum) {
         return Err(format!(
@@ -186,16 +182,22 @@ fn trainer(
 /// The run's experiment with its plugins, if they are those that computed it.
 fn read(run: &RunDir, known: Option<&RunIdentity>, args: &VerifyArgs) -> Result<Read, String> {
     let known = known.ok_or("identity.json cannot be read")?;
-    let arguments = ExperimentArgs {
-        file: run.file("experiment.toml"),
-        set: Vec::new(),
-        seeds: Some(SeedList(run.seeds())).filter(|seeds| !seeds.0.is_empty()),
-        allow_plugins: args.allow_plugins,
-        data: DataArgs {
-            data_dir: args.data.data_dir.clone(),
+    let seeds = run.seeds();
+    let setting = Setting {
+        overrides: match seeds.is_empty() {
+            true => Vec::new(),
+            false => vec![format!("seeds={seeds:?}")],
         },
+        trust: trust(args.allow_plugins),
+        data_dir: args.data.data_dir.clone(),
+        runs: args.runs.clone(),
+        ..Setting::default()
     };
-    let read = assemble::read(&arguments, &args.runs).map_err(|failure| failure.to_string())?;
+    let catalog = HostCatalog::new(&setting);
+    let file = run.file("experiment.toml");
+    let loaded = experiment::load(&file, &setting.overrides, &catalog)
+        .map_err(|problems| problems.to_string())?;
+    let read = Read::new(loaded, &catalog).map_err(|error| error.to_string())?;
     for (name, plugin) in &read.plugins {
         let expected = known.plugins.get(name).map(|it| it.blake3.as_str());
         if expected != Some(plugin.digest.as_str()) {

@@ -15,6 +15,8 @@ use crate::store::RunDir;
 
 /// Shows a run.
 pub struct Watcher {
+    /// What is run; said once something happens, as the run may yet be refused.
+    title: Option<String>,
     bar: Option<ProgressBar>,
     json: bool,
     quiet: bool,
@@ -41,15 +43,14 @@ impl Watcher {
         experiment: &Experiment,
         run: &RunDir,
     ) -> Self {
-        if !output.quiet && !output.json {
-            log::info!(
-                "{}: {} levels, {} seeds",
-                run.path().display(),
-                experiment.last_level() + 1,
-                experiment.seeds.len()
-            );
-        }
+        let title = format!(
+            "{}: {} levels, {} seeds",
+            run.path().display(),
+            experiment.last_level() + 1,
+            experiment.seeds.len()
+        );
         Self {
+            title: (!output.quiet && !output.json).then_some(title),
             bar: output.bars().then(|| bars.add(bar())),
             json: output.json,
             quiet: output.quiet,
@@ -138,6 +139,9 @@ fn bar() -> ProgressBar {
 
 impl Observer for Watcher {
     fn observe(&mut self, event: &Event<'_>) {
+        if let Some(title) = self.title.take() {
+            log::info!("{title}");
+        }
         if self.json {
             print_json(event);
         }

@@ -81,6 +81,15 @@ pub struct DataContext {
     pub device: Device,
 }
 
+/// The folder of datasets if none is named: `rewind` among the user's data.
+pub fn default_dir() -> PathBuf {
+    let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/share"));
+    let share = std::env::var_os("XDG_DATA_HOME")
+        .map(PathBuf::from)
+        .or_else(home);
+    share.unwrap_or_else(|| PathBuf::from(".")).join("rewind")
+}
+
 /// Every dataset by its name in the experiment file.
 pub static DATASETS: &[Entry<Definition>] = &[
     mnist1d::ENTRY,

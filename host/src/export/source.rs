@@ -11,7 +11,7 @@ use crate::data::{DataError, Declared, declared};
 use crate::experiment::{self, Experiment, Named};
 use crate::model::{Build, InputSpec, MODELS, Network};
 use crate::registry::find;
-use crate::statistics::{StatisticsError, common_seeds, finished_levels, last_common_level};
+use crate::statistics::{StatisticsError, common_seeds, last_common_level};
 use crate::store::{
     self, LevelDir, MANIFEST, Manifest, RunDir, RunIdentity, StoreError, read_tensors,
 };
@@ -114,7 +114,7 @@ fn choose(
             common_seeds(std::slice::from_ref(run), level)?[0]
         }
     };
-    let finished = finished_levels(&run.seed(seed));
+    let finished = run.seed(seed).finished_levels();
     let level = level.unwrap_or(finished.saturating_sub(1));
     match level < finished {
         true => Ok((seed, level)),

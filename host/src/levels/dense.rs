@@ -1,11 +1,11 @@
 //! Level 0, shared by every experiment with the same data, model, training and seed.
 
+use super::course::checkpoint;
 use super::error::RunError;
-use super::points::{step_files, step_of};
-use super::{Levels, Seed};
-use crate::store::{Done, LevelDir, Lock};
+use super::{Course, Levels, Seed};
+use crate::store::{Done, LevelDir, Lock, step_files, step_of};
 
-impl Levels<'_> {
+impl Course<'_> {
     /// Whether a level is done: its files are whole, and level 0 has every point that the strategy
     /// will ask for.
     pub(super) fn is_done(&self, seed: &Seed, dir: &LevelDir) -> Result<bool, RunError> {
@@ -44,27 +44,6 @@ impl Levels<'_> {
         steps
     }
 
-    /// Keeps other processes from training the same dense level at the same time. None if the user
-    /// asked to stop while one of them did, or before.
-    pub(super) fn wait_for_dense(
-        &self,
-        level: u64,
-        seeds: &[Seed],
-        group: &[usize],
-    ) -> Result<Option<Vec<Lock>>, RunError> {
-        let stop = || self.interrupt.wants_stop();
-        if level > 0 || stop() {
-            return Ok((!stop()).then(Vec::new));
-        }
-        // In ascending order, so that two processes never wait for each other.
-        let mut numbers: Vec<u64> = group.iter().map(|&index| seeds[index].seed).collect();
-        numbers.sort_unstable();
-        let locks = numbers
-            .iter()
-            .map(|&seed| self.dense.seed(seed).wait(&stop));
-        Ok(locks.collect::<Result<_, _>>()?)
-    }
-
     /// Takes over the dense levels that are trained already; what is left has to be trained.
     pub(super) fn adopt_dense(
         &self,
@@ -100,7 +79,30 @@ impl Levels<'_> {
         }
         self.run.seed(seed.seed).level(0).adopt(&shared, &done)?;
         // Whoever made the level may have been killed before it removed its checkpoint.
-        super::checkpoint::remove(&self.dense.seed(seed.seed))?;
+        checkpoint::remove(&self.dense.seed(seed.seed))?;
         Ok(true)
+    }
+}
+
+impl Levels<'_> {
+    /// Keeps other processes from training the same dense level at the same time. None if the user
+    /// asked to stop while one of them did, or before.
+    pub(super) fn wait_for_dense(
+        &self,
+        level: u64,
+        seeds: &[Seed],
+        group: &[usize],
+    ) -> Result<Option<Vec<Lock>>, RunError> {
+        let stop = || self.interrupt.wants_stop();
+        if level > 0 || stop() {
+            return Ok((!stop()).then(Vec::new));
+        }
+        // In ascending order, so that two processes never wait for each other.
+        let mut numbers: Vec<u64> = group.iter().map(|&index| seeds[index].seed).collect();
+        numbers.sort_unstable();
+        let locks = numbers
+            .iter()
+            .map(|&seed| self.course.dense.seed(seed).wait(&stop));
+        Ok(locks.collect::<Result<_, _>>()?)
     }
 }

@@ -1,17 +1,18 @@
 //! Records a trained level and declares it done.
 
+use super::course::checkpoint;
+use super::course::points::{optimizer_tensors, prunable};
 use super::error::RunError;
-use super::points::{optimizer_tensors, prunable};
 use super::running::Running;
-use super::{Event, Levels, Observer, Seed, checkpoint};
+use super::{Course, Event, Observer, Seed};
 use crate::records::{Compared, LayerRecord, Summary, compare, lines};
 use crate::store::{write, write_tensors};
 use crate::strategy::select::survivors;
 use crate::trainer::{Evaluation, Session, Snapshot};
 
-impl Levels<'_> {
+impl Course<'_> {
     /// Records and stores the level of every lane that is left.
-    pub(super) fn finish_level(
+    pub(super) fn record(
         &self,
         level: u64,
         session: &Session<'_>,

@@ -3,8 +3,9 @@
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
+use super::course::checkpoint;
 use super::error::RunError;
-use super::{Event, Levels, Observer, Seed, checkpoint};
+use super::{Course, Event, Observer, Seed};
 use crate::memory::{shortage, text_of};
 use crate::store::remove;
 
@@ -20,7 +21,7 @@ pub(super) fn caught<T>(work: impl FnOnce() -> Result<T, RunError>) -> Result<T,
     }
 }
 
-impl Levels<'_> {
+impl Course<'_> {
     /// Gives up the seeds of a group that ran out of memory; other errors stop the run.
     pub(super) fn go_on_without(
         &self,

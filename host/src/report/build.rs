@@ -13,7 +13,8 @@ use super::page::{page_part, render};
 use super::part::{Part, agree_on_colours, name_of};
 use super::theory::{Prediction, Simulation, predict};
 use super::verdict::{Judged, judge};
-use crate::store::{self, Manifest, REPORT_MANIFEST, StoreError, SweepRecord};
+use crate::records::SweepRecord;
+use crate::store::{self, Manifest, REPORT_MANIFEST, StoreError};
 
 /// What a report is about: folders that are there.
 #[derive(Clone, Debug, PartialEq)]

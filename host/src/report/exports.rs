@@ -4,10 +4,9 @@ use std::collections::BTreeSet;
 
 use super::paired::{measured, percent};
 use super::part::Part;
-use super::summary_csv;
 use super::theory::Prediction;
 use super::verdict::Judged;
-use crate::records::Summary;
+use crate::records::{Summary, summary_csv};
 
 /// Columns of `claims.csv`; differences are percentage points.
 const CLAIM_COLUMNS: [&str; 16] = [

@@ -27,6 +27,6 @@ pub use missing::Missing;
 pub use page::signed;
 pub use paired::{COLUMNS as PAIRED_COLUMNS, PairedLevel, measured, paired, percent};
 pub use results::{LayerDensity, LevelResults, Results, SeedResults};
-pub use table::{collect, columns, plain_table, summary_csv, table};
+pub use table::{columns, plain_table, table};
 pub use theory::{Prediction, Simulation};
 pub use verdict::{Judged, Verdict};

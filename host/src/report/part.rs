@@ -9,7 +9,7 @@ use super::chart::SERIES;
 use super::results::Results;
 use super::theory::Simulation;
 use crate::experiment::Claim;
-use crate::store::SweepPart;
+use crate::records::SweepPart;
 
 /// Runs that are shown in the same figures.
 #[derive(Debug)]

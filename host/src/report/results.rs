@@ -5,8 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::experiment::{self, Experiment, Measure};
-use crate::levels::read_summary;
-use crate::records::{Epoch, LayerRecord, Summary};
+use crate::records::{Epoch, LayerRecord, Summary, read_summary};
 use crate::store::{self, LevelDir, RunDir};
 
 /// One run: what it is, and the records of its seeds.

@@ -3,28 +3,7 @@
 use comfy_table::{CellAlignment, Table, presets};
 
 use super::Interval;
-use crate::levels::{RunError, read_summary};
 use crate::records::Summary;
-use crate::store::RunDir;
-
-/// The summaries of all finished levels of a run, by seed and level.
-///
-/// # Errors
-/// If a summary cannot be read.
-pub fn collect(run: &RunDir, seeds: &[u64]) -> Result<Vec<Summary>, RunError> {
-    let mut summaries = Vec::new();
-    for &seed in seeds {
-        let seed = run.seed(seed);
-        for level in 0.. {
-            let dir = seed.level(level);
-            if !dir.file("done.json").exists() {
-                break;
-            }
-            summaries.push(read_summary(&dir)?);
-        }
-    }
-    Ok(summaries)
-}
 
 /// One row a level: density, survivors, test accuracy over seeds with its 95 % interval, sign flips
 /// against init.
@@ -104,18 +83,4 @@ pub fn columns(
         }
     }
     table.trim_fmt()
-}
-
-/// All summaries as CSV, one line a level of a seed.
-///
-/// # Errors
-/// If they cannot be written.
-pub fn summary_csv(summaries: &[Summary]) -> Result<Vec<u8>, csv::Error> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    for summary in summaries {
-        writer.serialize(summary)?;
-    }
-    writer
-        .into_inner()
-        .map_err(|error| error.into_error().into())
 }

@@ -7,8 +7,8 @@ use tch::Tensor;
 
 use super::part::{Cell, Part};
 use super::results::Results;
-use crate::records::{Epoch, LayerRecord, Summary, lines};
-use crate::store::{self, RunDir, SweepCell, SweepPart, SweepRecord, write_tensors};
+use crate::records::{Epoch, LayerRecord, Summary, SweepCell, SweepPart, SweepRecord, lines};
+use crate::store::{self, RunDir, write_tensors};
 
 /// Test accuracy by method, seed and level.
 pub const ACCURACIES: [(&str, [&[f64]; 3]); 3] = [

@@ -18,13 +18,7 @@ pub use overlap::{Overlap, OverlapRecord, between_levels, between_runs, between_
 pub use rebuild::{check_comparable, trainer};
 pub use stored::{Line, Stored, consecutive_levels, same_levels};
 
-use crate::store::{RunDir, SeedDir};
-
-/// Number of levels of a seed that are finished, counted from level 0.
-pub fn finished_levels(seed: &SeedDir) -> u64 {
-    let is_done = |level: &u64| seed.level(*level).file("done.json").exists();
-    (0..).take_while(is_done).count() as u64
-}
+use crate::store::RunDir;
 
 /// The seeds that finished a level in every one of these runs, ascending.
 ///
@@ -51,7 +45,7 @@ pub fn common_seeds(runs: &[RunDir], level: u64) -> Result<Vec<u64>, StatisticsE
 /// The seeds of a run that finished a level, ascending.
 fn seeds_with(run: &RunDir, level: u64) -> Vec<u64> {
     let mut seeds = run.seeds();
-    seeds.retain(|&seed| finished_levels(&run.seed(seed)) > level);
+    seeds.retain(|&seed| run.seed(seed).finished_levels() > level);
     seeds
 }
 
@@ -59,7 +53,7 @@ fn seeds_with(run: &RunDir, level: u64) -> Vec<u64> {
 pub fn last_common_level(runs: &[RunDir]) -> Option<u64> {
     let first = runs.first()?;
     let of_seed = |seed: u64| {
-        let levels = runs.iter().map(|run| finished_levels(&run.seed(seed)));
+        let levels = runs.iter().map(|run| run.seed(seed).finished_levels());
         levels.min()?.checked_sub(1)
     };
     first.seeds().into_iter().filter_map(of_seed).max()

@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use plugin_api::Point;
 
 use super::{End, StatisticsError, seeds_with};
-use crate::levels::stored_at;
-use crate::store::{RunDir, digest, read_tensors};
+use crate::store::{RunDir, digest, read_tensors, stored_at};
 use crate::trainer::{Snapshot, Trainer};
 
 /// A stored point of a run, of whichever seed.

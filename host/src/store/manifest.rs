@@ -7,7 +7,6 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::artifact::{self, StoreError};
-use super::run::RunDir;
 use super::sealed;
 
 /// Files of a folder with their digests.
@@ -24,6 +23,9 @@ pub const MANIFEST: &str = "manifest.json";
 pub const REPORT_MANIFEST: &str = "report-manifest.json";
 /// The manifest of measured barriers.
 pub const BARRIERS_MANIFEST: &str = "barriers-manifest.json";
+
+/// Files of a run besides those of its seeds.
+pub const RUN_FILES: [&str; 3] = ["experiment.toml", "identity.json", "summary.csv"];
 
 impl Manifest {
     /// The manifest of this name in a folder; none if there is none.
@@ -82,110 +84,11 @@ impl Manifest {
     pub fn remove(folder: &Path, name: &str) -> Result<(), StoreError> {
         artifact::remove(&folder.join(name))
     }
-
-    /// The manifest of a run as it is now. Levels are listed by their `done.json`, which lists the
-    /// rest. Of seeds other than `own`, which nobody checked just now, what the manifest before said
-    /// is kept, so that damage there is not taken for the truth.
-    ///
-    /// # Errors
-    /// Names a file that cannot be read.
-    pub fn of_run(run: &RunDir, own: &[u64], before: Option<&Self>) -> Result<Self, StoreError> {
-        let mut files: Vec<String> = RUN_FILES.map(str::to_owned).into();
-        for seed in run.seeds() {
-            let dir = run.seed(seed);
-            files.push(format!("seed-{seed}/failed.json"));
-            files.push(crate::tensorboard::file_of(seed));
-            let done = |level: &u64| dir.level(*level).file("done.json").exists();
-            let levels = (0..).take_while(done);
-            files.extend(levels.map(|level| format!("seed-{seed}/level-{level:02}/done.json")));
-        }
-        files.retain(|file| run.file(file).exists());
-        let mut manifest = Self::of(run.path(), files)?;
-        for (file, digest) in before.iter().flat_map(|before| &before.files) {
-            let seed = level_seed(file).filter(|seed| !own.contains(seed));
-            if seed.is_some_and(|seed| run.seed(seed).path().is_dir()) {
-                manifest.files.insert(file.clone(), digest.clone());
-            }
-        }
-        Ok(manifest)
-    }
-
-    /// What stays true while a run goes on: its finished levels.
-    #[must_use]
-    pub fn of_levels(mut self) -> Self {
-        self.files.retain(|file, _| level_seed(file).is_some());
-        self
-    }
-}
-
-/// Files of a run besides those of its seeds.
-pub const RUN_FILES: [&str; 3] = ["experiment.toml", "identity.json", "summary.csv"];
-
-/// The seed of which a file is the `done.json` of a level.
-fn level_seed(file: &str) -> Option<u64> {
-    let (seed, rest) = file.strip_prefix("seed-")?.split_once('/')?;
-    let is_level = rest.starts_with("level-") && rest.ends_with("/done.json");
-    seed.parse().ok().filter(|_| is_level)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn run() -> (tempfile::TempDir, RunDir) {
-        let folder = tempfile::tempdir().unwrap();
-        let run = RunDir::new(folder.path());
-        for file in [
-            "experiment.toml",
-            "identity.json",
-            "lock",
-            "seed-0/level-00/done.json",
-            "seed-0/level-00/mask.safetensors",
-            "seed-1/level-00/done.json",
-            "seed-1/failed.json",
-        ] {
-            artifact::write(&run.file(file), file.as_bytes()).unwrap();
-        }
-        (folder, run)
-    }
-
-    #[test]
-    fn a_runs_manifest_lists_what_no_other_file_protects() {
-        let (_folder, run) = run();
-        let manifest = Manifest::of_run(&run, &[0, 1], None).unwrap();
-        let files: Vec<&str> = manifest.files.keys().map(String::as_str).collect();
-        assert_eq!(
-            files,
-            [
-                "experiment.toml",
-                "identity.json",
-                "seed-0/level-00/done.json",
-                "seed-1/failed.json",
-                "seed-1/level-00/done.json"
-            ]
-        );
-        manifest.write(run.path(), MANIFEST).unwrap();
-        assert_eq!(
-            Manifest::read(run.path(), MANIFEST).unwrap(),
-            Some(manifest)
-        );
-    }
-
-    #[test]
-    fn damage_to_a_seed_that_was_not_asked_for_does_not_become_the_truth() {
-        let (_folder, run) = run();
-        let before = Manifest::of_run(&run, &[0, 1], None).unwrap();
-        fs::write(run.file("seed-1/level-00/done.json"), "other").unwrap();
-        fs::remove_file(run.file("seed-0/level-00/done.json")).unwrap();
-        let after = Manifest::of_run(&run, &[0], Some(&before)).unwrap();
-        let (own, other) = ("seed-0/level-00/done.json", "seed-1/level-00/done.json");
-        assert_eq!(after.files.get(own), None);
-        assert_eq!(after.files[other], before.files[other]);
-        // Whoever removes a seed as a whole means it.
-        fs::remove_dir_all(run.file("seed-1")).unwrap();
-        let after = Manifest::of_run(&run, &[0], Some(&before)).unwrap();
-        assert!(!after.files.contains_key(other));
-    }
 
     #[test]
     fn a_manifest_without_its_digest_is_damaged() {

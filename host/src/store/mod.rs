@@ -13,9 +13,9 @@ mod identity;
 mod level;
 mod lock;
 mod manifest;
+mod points;
 mod run;
 mod sealed;
-mod sweep;
 
 pub use artifact::{
     StoreError, digest, expect_digest, read, read_tensors, remove, write, write_tensors,
@@ -24,6 +24,6 @@ pub use identity::{PluginFile, RunIdentity};
 pub use level::{Done, LevelDir};
 pub use lock::{Held, Lock, LockError};
 pub use manifest::{BARRIERS_MANIFEST, MANIFEST, Manifest, REPORT_MANIFEST, RUN_FILES};
+pub use points::{redefined_file, step_files, step_of, stored_at};
 pub use run::{RunDir, SeedDir};
 pub use sealed::{Sealed, read_sealed, write_sealed};
-pub use sweep::{SweepCell, SweepPart, SweepRecord, name_in_sweep};

@@ -98,6 +98,12 @@ impl SeedDir {
         LevelDir::new(&self.path, level)
     }
 
+    /// Number of levels that are finished, counted from level 0.
+    pub fn finished_levels(&self) -> u64 {
+        let is_done = |level: &u64| self.level(*level).file("done.json").exists();
+        (0..).take_while(is_done).count() as u64
+    }
+
     /// The folder of the rolling checkpoint.
     pub fn progress(&self) -> PathBuf {
         self.path.join("progress")

@@ -12,7 +12,6 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::records::{Epoch, LayerRecord, Summary, read_lines};
-use crate::statistics::finished_levels;
 use crate::store::{LevelDir, RunDir, StoreError, read, write};
 
 /// TensorBoard knows event files by the middle of their names; the rest is a time and a machine
@@ -43,7 +42,7 @@ pub fn file_of(seed: u64) -> String {
 /// If a record cannot be read.
 pub fn bytes(run: &RunDir, seed: u64) -> Result<Option<Vec<u8>>, StoreError> {
     let own = run.seed(seed);
-    let levels = finished_levels(&own);
+    let levels = own.finished_levels();
     if levels == 0 {
         return Ok(None);
     }

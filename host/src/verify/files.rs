@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use super::{Means, Verdict};
-use crate::report;
+use crate::records;
 use crate::statistics::BARRIERS;
 use crate::store::{
     self, BARRIERS_MANIFEST, Lock, MANIFEST, Manifest, REPORT_MANIFEST, RUN_FILES, RunDir,
@@ -202,9 +202,9 @@ pub(super) fn check_derived(run: &RunDir, verdict: &mut Verdict) {
         );
         return;
     }
-    let table = report::collect(run, &run.seeds())
+    let table = records::summaries(run, &run.seeds())
         .map_err(|error| error.to_string())
-        .and_then(|all| report::summary_csv(&all).map_err(|error| error.to_string()));
+        .and_then(|all| records::summary_csv(&all).map_err(|error| error.to_string()));
     let written = fs::read(run.file("summary.csv")).ok();
     match (table, written) {
         (Err(error), _) => verdict.problem("summary.csv", error),

@@ -19,7 +19,7 @@ pub use verdict::{LevelVerdict, Problem, Unchecked, Verdict};
 use std::path::Path;
 
 use crate::experiment::{Experiment, Identity};
-use crate::levels::{Levels, Seed};
+use crate::levels::{Course, Seed};
 use crate::store::{MANIFEST, RunDir, RunIdentity};
 use crate::trainer::Trainer;
 
@@ -32,7 +32,7 @@ pub struct Means<'a> {
     /// The network on its data.
     pub trainer: Result<&'a Trainer, String>,
     /// The strategy, to make starts and masks once more.
-    pub strategy: Result<(&'a Levels<'a>, &'a mut [Seed]), String>,
+    pub strategy: Result<(&'a Course<'a>, &'a mut [Seed]), String>,
 }
 
 /// Checks a run, as far as it got.

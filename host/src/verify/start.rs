@@ -14,7 +14,7 @@ pub(super) fn check(
     checked: &mut Vec<&'static str>,
     verdict: &mut Verdict,
 ) {
-    let Ok((levels, seeds)) = &mut means.strategy else {
+    let Ok((course, seeds)) = &mut means.strategy else {
         return;
     };
     if level.level == 0 {
@@ -31,14 +31,14 @@ pub(super) fn check(
         );
         return;
     }
-    let replayed = match levels.replay(level.level, seed) {
+    let replayed = match course.replay(level.level, seed) {
         Ok(replayed) => replayed,
         Err(error) => {
             verdict.unchecked(format!("what {} starts from", level.named("")), error);
             return;
         }
     };
-    let names = levels.trainer.layers().iter().map(|it| it.name.clone());
+    let names = course.trainer.layers().iter().map(|it| it.name.clone());
     let names: Vec<String> = names.collect();
     let own = |tensors: &[Tensor]| -> Vec<(String, Tensor)> {
         let tensors = tensors.iter().map(Tensor::shallow_clone);

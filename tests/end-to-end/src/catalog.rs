@@ -4,10 +4,10 @@ use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use host::cli::registered;
 use host::experiment::{
     self, Catalog, Kind, Loaded, Part, PluginInfo, PluginSource, RunTarget, Slot,
 };
+use host::run::registered;
 use host::strategy::{Loader, Plugin};
 use plugin_api::schemars::Schema;
 

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use plugin_api::{Point, Step};
 
-use crate::cli::catalog::HostCatalog;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::neuron;
 use crate::experiment::{CellFile, NeuronFile, PartFile, SweepFile};
-use crate::store::name_in_sweep;
+use crate::records::name_in_sweep;
+use crate::run::HostCatalog;
 use crate::strategy::Strategy;
 
 /// One run of a sweep; cells of the same identity are one.

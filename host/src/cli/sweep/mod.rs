@@ -16,15 +16,15 @@ use serde_json::json;
 use tch::Device;
 
 use super::args::{Output, RunArgs};
-use super::assemble::overrides;
-use super::catalog::HostCatalog;
 use super::exit::{Exit, Failure};
 use super::neuron;
 use super::run::listen;
 use super::stdout;
 use crate::experiment::{self, CellFile, PartFile, SweepFile};
+use crate::records::{SweepCell, SweepPart, SweepRecord};
 use crate::report::plain_table;
-use crate::store::{self, Lock, MANIFEST, Manifest, SweepCell, SweepPart, SweepRecord};
+use crate::run::HostCatalog;
+use crate::store::{self, Lock, MANIFEST, Manifest};
 use jobs::{Job, Task, jobs};
 pub use plan::plan;
 use schedule::{Slots, State, run_all};
@@ -37,10 +37,10 @@ pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit
     let failed = |error: &dyn std::fmt::Display| Failure::new(Exit::Failed, error);
     let runs = &args.place.runs;
     let interrupt = listen()?;
-    let catalog = HostCatalog::new(&args.experiment, runs);
+    let catalog = HostCatalog::new(&args.experiment.setting_at(&args.place));
     let sweep = experiment::load_sweep(
         &args.experiment.file,
-        &overrides(&args.experiment),
+        &args.experiment.overrides(),
         &catalog,
     )?;
     if let Some(missing) = catalog.missing_data() {

@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use crate::cli::args::{Output, PlanArgs};
-use crate::cli::assemble::{Read, overrides};
-use crate::cli::catalog::HostCatalog;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::neuron;
 use crate::cli::outline::Outline;
 use crate::cli::plan::{duration, grouped, outline, plan_one, stand_in};
 use crate::cli::stdout;
 use crate::experiment::{self, CellFile};
+use crate::records::name_in_sweep;
 use crate::report::columns;
-use crate::store::{RunDir, name_in_sweep};
+use crate::run::{HostCatalog, Read};
+use crate::store::RunDir;
 
 /// A cell with what its run would do.
 struct Row<'a> {
@@ -31,10 +31,10 @@ struct Row<'a> {
 /// # Errors
 /// What is wrong with the input.
 pub fn plan(args: &PlanArgs, output: &Output) -> Result<Exit, Failure> {
-    let catalog = HostCatalog::new(&args.experiment, &args.place.runs);
+    let catalog = HostCatalog::new(&args.experiment.setting_at(&args.place));
     let sweep = experiment::load_sweep(
         &args.experiment.file,
-        &overrides(&args.experiment),
+        &args.experiment.overrides(),
         &catalog,
     )?;
     let mut named = Vec::new();

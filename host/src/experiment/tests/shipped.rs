@@ -5,8 +5,8 @@ use std::path::Path;
 use plugin_api::schemars::Schema;
 
 use super::{Fake, load};
-use crate::cli::registered;
 use crate::experiment::{Catalog, Kind, PluginInfo, PluginSource};
+use crate::run::registered;
 
 /// The host's own components, with plugins that need not be built.
 pub struct Shipped;

@@ -1,7 +1,8 @@
 use super::super::testing::Desk;
 use super::super::theory::tests::record;
 use super::*;
-use crate::store::{RunDir, SweepRecord};
+use crate::records::SweepRecord;
+use crate::store::RunDir;
 
 fn text(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap()

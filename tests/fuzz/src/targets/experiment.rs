@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use host::cli::registered;
 use host::experiment::{
     Catalog, ComponentInfo, Diagnostics, FileKind, Kind, Loaded, PluginInfo, PluginSource, Slot,
     identity, kind_of, load, load_neuron, load_sweep, stored,
 };
+use host::run::registered;
 use plugin_api::schemars::{Schema, schema_for};
 use plugin_api::{Point, RunRef, Source, Step};
 use serde_json::{Value, json};

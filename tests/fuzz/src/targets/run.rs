@@ -3,10 +3,10 @@
 use std::fs;
 
 use host::fuzzing;
-use host::records::{Epoch, LayerRecord, read_lines};
+use host::records::{self, Epoch, LayerRecord, SweepRecord, read_lines};
 use host::report::{Subject, build};
-use host::store::{RunDir, SweepRecord, read_tensors};
-use host::{levels, neuron, statistics};
+use host::store::{RunDir, read_tensors};
+use host::{neuron, statistics};
 
 use super::Target;
 use crate::scratch::Scratch;
@@ -113,7 +113,7 @@ fn records(bytes: &[u8]) {
                 let inside = |name: &String| level.path().join(name).parent() == Some(level.path());
                 assert!(done.digests.keys().all(inside));
             }
-            let _ = (level.done(), levels::read_summary(&level));
+            let _ = (level.done(), records::read_summary(&level));
             let _ = read_lines::<Epoch>(&level.file("metrics.jsonl"));
             let _ = read_lines::<LayerRecord>(&level.file("layers.jsonl"));
         }

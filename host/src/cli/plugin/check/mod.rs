@@ -19,7 +19,8 @@ use plugin_api::abi::wire::{ComponentManifest, Manifest};
 
 use crate::cli::args::{CheckArgs, Output};
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::{program, stdout};
+use crate::cli::stdout;
+use crate::program;
 use crate::strategy::guard;
 use worker::{DESCRIBE, Line};
 

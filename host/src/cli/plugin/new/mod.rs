@@ -79,7 +79,7 @@ pub fn new(args: &NewArgs, output: &Output) -> Result<(), Failure> {
         });
         return stdout::line(json);
     }
-    let program = crate::cli::program::name();
+    let program = crate::program::name();
     let (flag, said) = match trusted {
         Some(Ok(config)) => {
             let said = format!(

@@ -2,10 +2,10 @@
 
 use plugin_api::Point;
 
-use super::Levels;
-use super::error::RunError;
-use super::points::{fitting, redefined_file, step_files, step_of, stored_at};
-use crate::store::LevelDir;
+use super::Course;
+use super::points::fitting;
+use crate::levels::RunError;
+use crate::store::{LevelDir, redefined_file, step_files, step_of, stored_at};
 use crate::trainer::{OptimizerState, Snapshot};
 
 /// What a point consists of.
@@ -33,7 +33,7 @@ enum Optimizer {
     Unknown,
 }
 
-impl Levels<'_> {
+impl Course<'_> {
     /// Where a point of this seed lies; the level's folder is checked to be there.
     fn locate(&self, seed: u64, point: &Point) -> Result<Place, RunError> {
         let (run, inner) = match point {
@@ -86,7 +86,12 @@ impl Levels<'_> {
     }
 
     /// A point as it is now: with the weights that a strategy gave it at `level` or before.
-    pub(super) fn point(&self, seed: u64, level: u64, point: &Point) -> Result<Snapshot, RunError> {
+    pub(in crate::levels) fn point(
+        &self,
+        seed: u64,
+        level: u64,
+        point: &Point,
+    ) -> Result<Snapshot, RunError> {
         let mut snapshot = match self.locate(seed, point)? {
             Place::Drawn(number) => self.trainer.initial_draw(seed, number),
             Place::Stored {
@@ -108,7 +113,7 @@ impl Levels<'_> {
     }
 
     /// The optimizer state at a point.
-    pub(super) fn point_optimizer(
+    pub(in crate::levels) fn point_optimizer(
         &self,
         seed: u64,
         point: &Point,

@@ -6,18 +6,18 @@ use plugin_api::abi::wire::Facts;
 use plugin_api::{Batches, GradientRequest, Phase, Point};
 use tch::{Device, Tensor};
 
-use super::Levels;
-use super::error::RunError;
+use super::Course;
 use super::points::prunable;
-use super::running::Running;
 use super::start::Start;
+use crate::levels::RunError;
+use crate::levels::running::Running;
 use crate::rng::Stream;
 use crate::strategy::{Scene, ServiceError};
 use crate::trainer::{self, Samples, Session, Snapshot};
 
 /// One seed at the time of a call.
-pub(super) struct LevelScene<'a> {
-    levels: &'a Levels<'a>,
+pub(in crate::levels) struct LevelScene<'a> {
+    course: &'a Course<'a>,
     facts: Facts,
     /// The level that the call leads to, which points without a level's number are of.
     leads_to: u64,
@@ -30,7 +30,7 @@ pub(super) struct LevelScene<'a> {
     last: RefCell<Option<Samples>>,
 }
 
-impl Levels<'_> {
+impl Course<'_> {
     fn facts(&self, seed: u64, level: u64, leads_to: u64, phase: Phase, step: u64) -> Facts {
         Facts {
             layers: self.trainer.layers().to_vec(),
@@ -47,7 +47,7 @@ impl Levels<'_> {
     }
 
     /// A seed between a level and the next, which starts from `start`.
-    pub(super) fn scene_between<'s>(
+    pub(in crate::levels) fn scene_between<'s>(
         &'s self,
         seed: u64,
         next_level: u64,
@@ -66,7 +66,7 @@ impl Levels<'_> {
         );
         facts.target = target;
         LevelScene {
-            levels: self,
+            course: self,
             facts,
             leads_to: next_level,
             point: share(&start.point),
@@ -78,7 +78,7 @@ impl Levels<'_> {
     }
 
     /// A seed within a level.
-    pub(super) fn scene_within_level<'s>(
+    pub(in crate::levels) fn scene_within_level<'s>(
         &'s self,
         running: &Running,
         session: &Session<'_>,
@@ -88,7 +88,7 @@ impl Levels<'_> {
     ) -> Result<LevelScene<'s>, RunError> {
         let step = session.position().step;
         Ok(LevelScene {
-            levels: self,
+            course: self,
             facts: self.facts(
                 running.seed,
                 running.level,
@@ -120,8 +120,8 @@ impl LevelScene<'_> {
             ));
         }
         let samples = match (request.batches, &self.next) {
-            (Batches::Random(batches), _) => self.levels.trainer.random_samples(batches, stream),
-            (Batches::All, _) => self.levels.trainer.all_samples(),
+            (Batches::Random(batches), _) => self.course.trainer.random_samples(batches, stream),
+            (Batches::All, _) => self.course.trainer.all_samples(),
             (Batches::Ones, _) => Samples::Ones,
             (Batches::Next, Some(next)) => Samples::Training(next.clone()),
             (Batches::Next, None) => {
@@ -157,7 +157,7 @@ impl Scene for LevelScene<'_> {
     }
 
     fn device(&self) -> Device {
-        self.levels.trainer.device()
+        self.course.trainer.device()
     }
 
     fn weights(&self) -> Vec<Tensor> {
@@ -172,7 +172,7 @@ impl Scene for LevelScene<'_> {
     fn point_weights(&self, point: &Point) -> Result<Vec<Tensor>, ServiceError> {
         let point = point.at_level(self.leads_to);
         let stored = self
-            .levels
+            .course
             .point(self.facts.seed, self.facts.level, &point)
             .map_err(|error| match error {
                 RunError::Missing(reason) => ServiceError::Missing(reason),
@@ -188,7 +188,7 @@ impl Scene for LevelScene<'_> {
     }
 
     fn stored_masks(&self, run: Option<&str>, level: u64) -> Result<Vec<Tensor>, ServiceError> {
-        self.levels
+        self.course
             .masks_of(run, self.facts.seed, level)
             .map_err(ServiceError::Missing)
     }
@@ -199,7 +199,7 @@ impl Scene for LevelScene<'_> {
         stream: &mut Stream,
     ) -> Result<Vec<Tensor>, ServiceError> {
         let request = self.gradient_request(request, stream)?;
-        self.levels
+        self.course
             .trainer
             .gradients(&self.point, &self.masks, &request)
             .map_err(other)
@@ -212,7 +212,7 @@ impl Scene for LevelScene<'_> {
         stream: &mut Stream,
     ) -> Result<Vec<Tensor>, ServiceError> {
         let request = self.gradient_request(request, stream)?;
-        self.levels
+        self.course
             .trainer
             .hessian_vector(&self.point, &self.masks, vectors, &request)
             .map_err(other)

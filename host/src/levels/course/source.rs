@@ -4,17 +4,17 @@ use std::path::Path;
 
 use tch::{Kind, Tensor};
 
-use super::Levels;
+use super::Course;
 use super::points::prunable;
-use crate::store::{LevelDir, RunDir, SeedDir, read_tensors};
+use crate::store::{LevelDir, RunDir, read_tensors};
 use crate::trainer::Snapshot;
 
-impl Levels<'_> {
+impl Course<'_> {
     /// A finished level of another run's seed.
     ///
     /// # Errors
     /// What of the run is missing, and the command that makes it.
-    pub(super) fn finished_level(
+    pub(in crate::levels) fn finished_level(
         &self,
         run: &str,
         seed: u64,
@@ -65,7 +65,7 @@ impl Levels<'_> {
                 own.failure().display()
             );
         }
-        let stands = match finished(&own) {
+        let stands = match own.finished_levels() {
             0 => "no level".to_owned(),
             count => format!("levels 0 to {}", count - 1),
         };
@@ -88,7 +88,7 @@ impl Levels<'_> {
     ///
     /// # Errors
     /// What is missing or does not fit, with the run, the layer, what was got and what was expected.
-    pub(super) fn masks_of(
+    pub(in crate::levels) fn masks_of(
         &self,
         run: Option<&str>,
         seed: u64,
@@ -140,10 +140,4 @@ fn last_level(file: &Path) -> Option<u64> {
         Some(densities) => Some(densities.len() as u64),
         None => prune.get("levels")?.as_integer()?.try_into().ok(),
     }
-}
-
-/// Number of levels that are finished, from 0 on.
-fn finished(seed: &SeedDir) -> u64 {
-    let is_done = |level: &u64| seed.level(*level).file("done.json").exists();
-    (0..).take_while(is_done).count() as u64
 }

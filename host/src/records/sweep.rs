@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::artifact::{self, StoreError};
 use crate::experiment::Claim;
+use crate::store::{self, StoreError};
 
 /// A sweep: the runs of one file, or of the files that it includes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -72,7 +72,7 @@ impl SweepRecord {
     /// If it is missing or damaged.
     pub fn read(folder: &Path) -> Result<Self, StoreError> {
         let path = folder.join(FILE);
-        serde_json::from_slice(&artifact::read(&path)?).map_err(|error| StoreError::Damaged {
+        serde_json::from_slice(&store::read(&path)?).map_err(|error| StoreError::Damaged {
             path,
             reason: error.to_string(),
         })
@@ -89,6 +89,6 @@ impl SweepRecord {
             reason: error.to_string(),
         })?;
         text.push(b'\n');
-        artifact::write(&path, &text)
+        store::write(&path, &text)
     }
 }

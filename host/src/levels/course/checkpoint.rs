@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use super::error::RunError;
 use super::guarded::State;
 use super::points::{optimizer_state, optimizer_tensors, prunable};
-use super::running::{Carry, Running};
 use super::start::{decode, encode};
-use super::{Levels, Seed};
+use super::{Course, Seed};
+use crate::levels::RunError;
+use crate::levels::running::{Carry, Running};
 use crate::records::Epoch;
 use crate::store::{
     self, SeedDir, StoreError, digest, expect_digest, read_sealed, read_tensors, write_sealed,
@@ -39,7 +39,7 @@ fn path(home: &SeedDir) -> PathBuf {
 }
 
 /// The step of a level at which a seed's checkpoint stands; 0 without one.
-pub(super) fn step(home: &SeedDir, level: u64) -> u64 {
+pub(in crate::levels) fn step(home: &SeedDir, level: u64) -> u64 {
     read_sealed::<Checkpoint>(&path(home))
         .ok()
         .map(|read| read.value)
@@ -86,14 +86,14 @@ impl Checkpoint {
 ///
 /// # Errors
 /// If the folder cannot be removed.
-pub(super) fn remove(home: &SeedDir) -> Result<(), RunError> {
+pub(in crate::levels) fn remove(home: &SeedDir) -> Result<(), RunError> {
     Ok(store::remove(&home.progress())?)
 }
 
-impl Levels<'_> {
+impl Course<'_> {
     /// Writes where a lane is. The file of tensors goes first, under a name of its own; the small
     /// file that names it follows, so that one or the other checkpoint is always whole.
-    pub(super) fn save_checkpoint(
+    pub(in crate::levels) fn save_checkpoint(
         &self,
         running: &Running,
         seed: &Seed,
@@ -156,7 +156,11 @@ impl Levels<'_> {
     }
 
     /// What a level's files do not say and is needed to go on.
-    pub(super) fn carry(&self, running: &Running, seed: &Seed) -> Result<Carry, RunError> {
+    pub(in crate::levels) fn carry(
+        &self,
+        running: &Running,
+        seed: &Seed,
+    ) -> Result<Carry, RunError> {
         let states = seed
             .strategy
             .save_state()
@@ -169,7 +173,7 @@ impl Levels<'_> {
     }
 
     /// Goes on from a seed's checkpoint, if it has one for this level and nothing of it is damaged.
-    pub(super) fn load_checkpoint(
+    pub(in crate::levels) fn load_checkpoint(
         &self,
         running: &mut Running,
         seed: &mut Seed,
@@ -245,7 +249,7 @@ impl Levels<'_> {
             return Ok(None);
         }
         let missing_step = running.stored_steps.iter().any(|&step| {
-            let [point, _] = super::points::step_files(step);
+            let [point, _] = store::step_files(step);
             step <= checkpoint.position.step
                 && !checkpoint.files.iter().any(|(name, _)| *name == point)
         });

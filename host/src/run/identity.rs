@@ -1,34 +1,29 @@
-//! What is written of a run as a whole: what it is as it starts, and what it holds as it ends.
+//! What a run is: said in its folder as it starts, and compared with that when it goes on.
 
 use std::path::Path;
 
 use serde_json::Value;
 
-use super::args::RunArgs;
-use super::assemble::{Identities, Read};
-use super::exit::{Exit, Failure};
-use crate::levels::RunError;
-use crate::store::{
-    self, MANIFEST, Manifest, PluginFile, RUN_FILES, RunDir, RunIdentity, StoreError,
-};
+use super::{Folders, Identities, OpenError, Read};
+use crate::store::{PluginFile, RunDir, RunIdentity};
 
-/// Writes what the run is, or checks that it still is. Returns its manifest from the command before.
+/// What a run is now. What its folder says it was is compared with it and taken over.
 ///
 /// # Errors
-/// If it is another experiment's run, a plugin was built anew, or a file cannot be read or written.
-pub fn describe(
-    run: &RunDir,
-    dense: &RunDir,
+/// If it is another experiment's run, a plugin was built anew, or the file cannot be read.
+pub(super) fn identify(
+    folders: &Folders,
     read: &Read,
     identities: &Identities,
-    args: &RunArgs,
-) -> Result<Option<Manifest>, Failure> {
+    allow_changed_plugins: bool,
+) -> Result<RunIdentity, OpenError> {
+    let run = &folders.run;
     let plugins = read.plugins.iter().map(|(name, plugin)| {
         let version = plugin.manifest.version.clone();
         let blake3 = plugin.digest.clone();
         (name.clone(), PluginFile { blake3, version })
     });
-    let dense = dense.path().file_name();
+    let dense = folders.dense.path().file_name();
     let mut now = RunIdentity {
         canonical: identities.own.canonical.clone(),
         dense: dense.map(|name| name.to_string_lossy().into_owned()),
@@ -36,61 +31,16 @@ pub fn describe(
         plugins: plugins.collect(),
         replaced_plugins: Vec::new(),
     };
-    let known = RunIdentity::read(run).map_err(|error| {
-        Failure::new(
-            Exit::Failed,
-            format!(
-                "{error}; put it back from a copy, or remove it: the same command writes it anew, but \
-                 which plugin files made the finished levels is then no longer known"
-            ),
-        )
-    })?;
+    let known = RunIdentity::read(run).map_err(OpenError::Identity)?;
     match known {
-        Some(known) => compare(run, &known.value, &mut now, args.allow_changed_plugins)?,
+        Some(known) => compare(run, &known.value, &mut now, allow_changed_plugins)?,
         None if run.seeds().is_empty() => warn_of_other_data(run, &now),
         None => log::warn!(
             "{} is missing and written anew; which plugin files made the finished levels is not known",
             run.file("identity.json").display()
         ),
     }
-    let failed = |error: StoreError| Failure::new(Exit::Failed, error);
-    let before = open_manifest(run).map_err(failed)?;
-    now.write(run).map_err(failed)?;
-    let text = read.loaded.text.as_bytes();
-    store::write(&run.file("experiment.toml"), text).map_err(failed)?;
-    Ok(before)
-}
-
-/// The run's manifest from the command before. On disk stays what is true while the run goes on.
-fn open_manifest(run: &RunDir) -> Result<Option<Manifest>, StoreError> {
-    let before = match Manifest::read(run.path(), MANIFEST) {
-        Ok(before) => before,
-        Err(error) => {
-            log::warn!("{error}; it is written anew");
-            None
-        }
-    };
-    let Some(manifest) = before else {
-        return Manifest::remove(run.path(), MANIFEST).map(|()| None);
-    };
-    for file in RUN_FILES {
-        if let Some(expected) = manifest.files.get(file)
-            && let Err(error) = store::expect_digest(&run.file(file), expected)
-        {
-            log::warn!("{error}; it is written anew");
-        }
-    }
-    manifest.clone().of_levels().write(run.path(), MANIFEST)?;
-    Ok(Some(manifest))
-}
-
-/// Lists a run's files with their digests. It is the last file that a command writes.
-///
-/// # Errors
-/// If a file cannot be read, or the list not be written.
-pub fn list(run: &RunDir, own: &[u64], before: Option<&Manifest>) -> Result<(), RunError> {
-    let manifest = Manifest::of_run(run, own, before)?;
-    Ok(manifest.write(run.path(), MANIFEST)?)
+    Ok(now)
 }
 
 /// Checks that a run is still what it was, and takes over what is known of it.
@@ -99,7 +49,7 @@ fn compare(
     before: &RunIdentity,
     now: &mut RunIdentity,
     allow_changed: bool,
-) -> Result<(), Failure> {
+) -> Result<(), OpenError> {
     check_same(run, before, now, allow_changed)?;
     now.replaced_plugins.clone_from(&before.replaced_plugins);
     if before.plugins != now.plugins {
@@ -124,33 +74,29 @@ fn check_same(
     before: &RunIdentity,
     now: &RunIdentity,
     allow_changed: bool,
-) -> Result<(), Failure> {
+) -> Result<(), OpenError> {
     if before.identity != now.identity {
-        return Err(Failure::bad_input(format!(
-            "{} belongs to another experiment (identity {}, this one's is {}); give this one another name",
-            run.path().display(),
-            before.identity,
-            now.identity
-        )));
+        return Err(OpenError::AnotherExperiment {
+            run: run.path().to_owned(),
+            got: before.identity.clone(),
+            expected: now.identity.clone(),
+        });
     }
     for (name, plugin) in &now.plugins {
         let old = before.plugins.get(name).map(|plugin| &plugin.blake3);
         if old == Some(&plugin.blake3) {
             continue;
         }
-        let what = format!(
-            "plugin `{name}` was built anew since {} started (BLAKE3 {} is now {})",
-            run.path().display(),
-            old.map_or("unknown", String::as_str),
-            plugin.blake3
-        );
+        let changed = OpenError::ChangedPlugin {
+            run: run.path().to_owned(),
+            name: name.clone(),
+            before: old.map_or("unknown", String::as_str).to_owned(),
+            now: plugin.blake3.clone(),
+        };
         if !allow_changed {
-            return Err(Failure::new(
-                Exit::Plugin,
-                format!("{what}; put the old file back, or go on with --allow-changed-plugins"),
-            ));
+            return Err(changed);
         }
-        log::warn!("{what}");
+        log::warn!("{changed}");
     }
     Ok(())
 }

@@ -1,4 +1,11 @@
-//! What is recorded of a level: one line an epoch, one line a layer, one summary.
+//! What is recorded of a level: one line an epoch, one line a layer, one summary; of a run, its
+//! levels' summaries; of a sweep, its runs.
+
+mod summaries;
+mod sweep;
+
+pub use summaries::{read_summary, summaries, summary_csv};
+pub use sweep::{SweepCell, SweepPart, SweepRecord, name_in_sweep};
 
 use std::path::Path;
 

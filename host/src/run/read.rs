@@ -1,20 +1,14 @@
-//! From an experiment file to everything that a run needs.
+//! An experiment file with everything that it names.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::rc::Rc;
 
-use tch::Device;
-
-use super::args::ExperimentArgs;
-use super::catalog::HostCatalog;
-use super::exit::{Exit, Failure};
-use super::program;
+use super::{HostCatalog, OpenError, Setting};
 use crate::data::{self, DataContext, DataError, Dataset};
 use crate::experiment::{self, Identity, Loaded};
 use crate::levels::Seed;
+use crate::program;
 use crate::strategy::{MakeError, Plugin, Strategy};
-use crate::trainer::Trainer;
 
 /// An experiment with its plugins, before any data are read.
 pub struct Read {
@@ -34,35 +28,14 @@ pub struct Identities {
     pub dense: Identity,
 }
 
-/// What the command line changes in an experiment file.
-pub fn overrides(args: &ExperimentArgs) -> Vec<String> {
-    let mut set = args.set.clone();
-    if let Some(seeds) = &args.seeds {
-        set.push(format!("seeds={:?}", seeds.0));
-    }
-    set
-}
-
-/// Reads the experiment file and makes the strategy of each seed; `runs` is where runs are kept.
-///
-/// # Errors
-/// Everything that is wrong with them.
-pub fn read(args: &ExperimentArgs, runs: &Path) -> Result<Read, Failure> {
-    let catalog = HostCatalog::new(args, runs);
-    let loaded = experiment::load(&args.file, &overrides(args), &catalog)?;
-    Read::new(loaded, &catalog)
-}
-
 impl Read {
     /// Makes the strategy of each seed of an experiment.
     ///
     /// # Errors
     /// Why a plugin cannot be used.
-    pub fn new(loaded: Loaded, catalog: &HostCatalog) -> Result<Self, Failure> {
+    pub fn new(loaded: Loaded, catalog: &HostCatalog) -> Result<Self, OpenError> {
         let experiment = &loaded.experiment;
-        let plugins = catalog
-            .plugins_of(experiment)
-            .map_err(|error| Failure::new(Exit::Plugin, error))?;
+        let plugins = catalog.plugins_of(experiment)?;
         let seeds: Result<Vec<Seed>, MakeError> = (experiment.seeds.iter())
             .map(|&seed| {
                 let strategy = Strategy::new(&experiment.strategy, |name| {
@@ -73,7 +46,7 @@ impl Read {
             .collect();
         Ok(Self {
             plugins,
-            seeds: seeds.map_err(|error| Failure::new(Exit::Plugin, error))?,
+            seeds: seeds?,
             loaded,
         })
     }
@@ -82,10 +55,10 @@ impl Read {
     ///
     /// # Errors
     /// If they are missing or damaged.
-    pub fn data(&self, args: &ExperimentArgs, device: Device) -> Result<Dataset, DataError> {
+    pub fn data(&self, setting: &Setting) -> Result<Dataset, DataError> {
         let context = DataContext {
-            data_dir: args.data.data_dir.clone(),
-            device,
+            data_dir: setting.data_dir.clone(),
+            device: setting.device,
         };
         let named = &self.loaded.experiment.data;
         data::load(&named.name, &named.options, &context)
@@ -97,14 +70,6 @@ impl Read {
             own: experiment::identity(&self.loaded, &data.checksum, None),
             dense: experiment::dense_identity(&self.loaded, &data.checksum, None),
         }
-    }
-
-    /// The experiment's network and how it is trained on these data.
-    ///
-    /// # Errors
-    /// If data, network and training do not fit together.
-    pub fn trainer(&self, data: Dataset, device: Device) -> Result<Trainer, Failure> {
-        Trainer::of(&self.loaded.experiment, data, device).map_err(Failure::bad_input)
     }
 }
 

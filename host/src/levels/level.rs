@@ -6,9 +6,9 @@ use super::error::RunError;
 use super::running::Running;
 use super::{Event, Levels, Observer, Seed};
 use crate::interrupt::Saving;
-use crate::trainer::{On, Session};
+use crate::trainer::{Evaluation, LaneStart, On, Session};
 
-/// Why training a group stopped.
+/// Why a group's level came to an end.
 pub(super) enum Pause {
     /// The level is done.
     Done,
@@ -17,80 +17,89 @@ pub(super) enum Pause {
 }
 
 impl Levels<'_> {
-    /// Trains one level of these seeds.
-    pub(super) fn train(
+    /// What each seed of a group starts a level from, as its checkpoint or the strategy says. None if
+    /// the user asked to stop meanwhile.
+    pub(super) fn start(
         &self,
         level: u64,
         seeds: &mut [Seed],
         group: &[usize],
-        failed: &mut Vec<(u64, String)>,
         observer: &mut dyn Observer,
-    ) -> Result<Pause, RunError> {
+    ) -> Result<Option<(Vec<Running>, Vec<LaneStart>)>, RunError> {
         let mut running: Vec<Running> = Vec::new();
         let mut starts = Vec::new();
         for &index in group {
-            let (lane, start) = self.prepare(level, index, &mut seeds[index])?;
+            let (lane, start) = self.course.prepare(level, index, &mut seeds[index])?;
             if self.interrupt.wants_stop() {
-                return Ok(Pause::Interrupted);
+                return Ok(None);
             }
             observer.observe(&Event::LevelStarted {
                 seed: lane.seed,
                 level,
                 survivors: lane.survivors,
-                weights: self.weights(),
+                weights: self.course.weights(),
                 step: start
                     .resume
                     .as_ref()
                     .map_or(0, |progress| progress.position.step),
-                steps: self.trainer.steps_per_level(),
+                steps: self.course.trainer.steps_per_level(),
             });
             running.push(lane);
             starts.push(start);
         }
-        tch::set_num_threads(self.threads as i32);
-        let mut session = self.trainer.session(starts)?;
+        Ok(Some((running, starts)))
+    }
+
+    /// Trains a level to its end and evaluates it: one evaluation for each lane that is left. None,
+    /// with a checkpoint, if the user asked to stop before.
+    pub(super) fn train(
+        &self,
+        session: &mut Session<'_>,
+        running: &mut [Running],
+        seeds: &mut [Seed],
+        failed: &mut Vec<(u64, String)>,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<Vec<Evaluation>>, RunError> {
         let mut saved = Instant::now();
         let saving = self.interrupt.save();
         while !session.is_complete() {
             // A checkpoint may stand where an epoch's steps are made and its record is to come.
             if !session.is_epoch_complete() {
-                self.step(level, &mut session, &mut running, seeds, &saving, observer)?;
+                self.step(session, running, seeds, &saving, observer)?;
             }
             if session.is_epoch_complete()
-                && !self.finish_epoch(&mut session, &mut running, failed, observer)?
+                && !self.finish_epoch(session, running, failed, observer)?
             {
-                self.save_checkpoints(&session, &running, seeds)?;
-                return Ok(Pause::Interrupted);
+                self.save_checkpoints(session, running, seeds)?;
+                return Ok(None);
             }
             if session.position().step_in_epoch == 0 {
-                self.check_lanes(level, &session, &running, seeds)?;
+                self.check_lanes(session, running, seeds)?;
             }
             if session.lanes().is_empty() {
-                return Ok(Pause::Done);
+                return Ok(Some(Vec::new()));
             }
             let stop = self.interrupt.wants_stop() && !session.is_complete();
             let due = saved.elapsed() >= self.checkpoint_every && !session.is_complete();
             if stop || due || self.interrupt.takes_checkpoint() {
-                self.save_checkpoints(&session, &running, seeds)?;
+                self.save_checkpoints(session, running, seeds)?;
                 saved = Instant::now();
             }
             if stop {
-                return Ok(Pause::Interrupted);
+                return Ok(None);
             }
         }
         let stop = || self.interrupt.wants_stop();
-        let Some(evaluations) = session.evaluate_unless(On::Test, &stop)? else {
-            self.save_checkpoints(&session, &running, seeds)?;
-            return Ok(Pause::Interrupted);
-        };
-        self.finish_level(level, &session, &running, seeds, &evaluations, observer)?;
-        Ok(Pause::Done)
+        let tests = session.evaluate_unless(On::Test, &stop)?;
+        if tests.is_none() {
+            self.save_checkpoints(session, running, seeds)?;
+        }
+        Ok(tests)
     }
 
     /// One step of all lanes, and what is due after it.
     fn step(
         &self,
-        level: u64,
         session: &mut Session<'_>,
         running: &mut [Running],
         seeds: &mut [Seed],
@@ -98,15 +107,17 @@ impl Levels<'_> {
         observer: &mut dyn Observer,
     ) -> Result<(), RunError> {
         session.step()?;
-        observer.observe(&Event::Step {
-            level,
-            step: session.position().step,
-            steps: self.trainer.steps_per_level(),
-        });
+        if let Some(first) = running.first() {
+            observer.observe(&Event::Step {
+                level: first.level,
+                step: session.position().step,
+                steps: self.course.trainer.steps_per_level(),
+            });
+        }
         for lane in session.lanes() {
             let running = &mut running[lane];
             self.update_within_level(running, seeds, session, lane, saving)?;
-            self.store_points(running, session, lane)?;
+            self.course.store_points(running, session, lane)?;
         }
         Ok(())
     }
@@ -114,7 +125,6 @@ impl Levels<'_> {
     /// Checks the invariants of every lane at an epoch's end.
     fn check_lanes(
         &self,
-        level: u64,
         session: &Session<'_>,
         running: &[Running],
         seeds: &[Seed],
@@ -122,7 +132,8 @@ impl Levels<'_> {
         for lane in session.lanes() {
             let running = &running[lane];
             let cadence = seeds[running.index].strategy.cadence();
-            self.check_lane(running, self.bounds(level, cadence), session, lane)?;
+            let bounds = self.course.bounds(running.level, cadence);
+            self.course.check_lane(running, bounds, session, lane)?;
         }
         Ok(())
     }
@@ -135,7 +146,8 @@ impl Levels<'_> {
     ) -> Result<(), RunError> {
         for lane in session.lanes() {
             let running = &running[lane];
-            self.save_checkpoint(running, &seeds[running.index], session, lane)?;
+            let seed = &seeds[running.index];
+            self.course.save_checkpoint(running, seed, session, lane)?;
         }
         Ok(())
     }

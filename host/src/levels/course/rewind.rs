@@ -3,19 +3,19 @@
 use plugin_api::{DataOrder, OptimizerState as PlannedOptimizer, Point, Schedule, Source};
 use tch::Tensor;
 
-use super::Levels;
-use super::error::RunError;
+use super::Course;
 use super::points::fitting;
-use super::running::ScheduleStart;
 use super::start::Start;
+use crate::levels::RunError;
+use crate::levels::running::ScheduleStart;
 use crate::model::Role;
 use crate::strategy::{PlannedWeights, RewindPlan};
 use crate::trainer::{OptimizerState, Snapshot};
 
-impl Levels<'_> {
+impl Course<'_> {
     /// Changes what `level` starts from as the plan says. Pruned weights stay exactly 0; the
     /// session does the same for their optimizer state.
-    pub(super) fn rewind(
+    pub(in crate::levels) fn rewind(
         &self,
         level: u64,
         seed: u64,

@@ -3,66 +3,17 @@
 use plugin_api::{Layer, Point, Step};
 use tch::Tensor;
 
-use super::error::RunError;
-use super::running::Running;
-use super::{Levels, Seed};
-use crate::store::{LevelDir, read_tensors, write_tensors};
+use super::{Course, Seed};
+use crate::levels::RunError;
+use crate::levels::running::Running;
+use crate::store::{LevelDir, read_tensors, step_files, write_tensors};
 use crate::trainer::{OptimizerState, Session, Snapshot};
-
-/// Files of a point of level 0: the point and its optimizer state.
-pub(super) fn step_files(step: u64) -> [String; 2] {
-    [
-        format!("step-{step:06}.safetensors"),
-        format!("step-{step:06}-optimizer.safetensors"),
-    ]
-}
-
-/// The step whose point a file holds, if it holds one.
-pub(super) fn step_of(file: &str) -> Option<u64> {
-    file.strip_prefix("step-")?
-        .strip_suffix(".safetensors")?
-        .parse()
-        .ok()
-}
-
-/// Level and file of a run's own point, as it was when it was passed; none for another run's.
-pub fn stored_at(
-    point: &Point,
-    steps_per_epoch: u64,
-    steps_per_level: u64,
-) -> Option<(u64, String)> {
-    let start = || "start.safetensors".to_owned();
-    let end = || "end.safetensors".to_owned();
-    match point {
-        Point::Init => Some((0, start())),
-        Point::LevelStart(level) => Some((*level, start())),
-        Point::LevelEnd(level) => Some((*level, end())),
-        Point::Step(step) => Some(match step.steps(steps_per_epoch) {
-            0 => (0, start()),
-            steps if steps == steps_per_level => (0, end()),
-            steps => (0, step_files(steps)[0].clone()),
-        }),
-        _ => None,
-    }
-}
-
-/// File of a point's replaced weights, in the folder of the level that replaced them.
-pub(super) fn redefined_file(point: &Point) -> String {
-    match point {
-        Point::Run { .. } => {
-            // The folder's name may hold what a file's name may not.
-            let digest = blake3::hash(point.to_string().as_bytes()).to_hex();
-            format!("point-{}.safetensors", &digest[..16])
-        }
-        own => format!("point-{own}.safetensors"),
-    }
-}
 
 /// Name under which the number of steps that an optimizer state has seen is stored with it.
 const STEPS: &str = "steps";
 
 /// Optimizer state as named tensors.
-pub(super) fn optimizer_tensors(state: &OptimizerState) -> Vec<(String, Tensor)> {
+pub(in crate::levels) fn optimizer_tensors(state: &OptimizerState) -> Vec<(String, Tensor)> {
     let mut tensors: Vec<_> = state
         .tensors
         .iter()
@@ -73,14 +24,17 @@ pub(super) fn optimizer_tensors(state: &OptimizerState) -> Vec<(String, Tensor)>
 }
 
 /// Optimizer state from named tensors.
-pub(super) fn optimizer_state(mut tensors: Vec<(String, Tensor)>) -> OptimizerState {
+pub(in crate::levels) fn optimizer_state(mut tensors: Vec<(String, Tensor)>) -> OptimizerState {
     let at = tensors.iter().position(|(name, _)| name == STEPS);
     let steps = at.map_or(0, |at| tensors.remove(at).1.int64_value(&[0]) as u64);
     OptimizerState { tensors, steps }
 }
 
 /// The tensors of the prunable layers out of a point's.
-pub(super) fn prunable(point: &Snapshot, layers: &[Layer]) -> Result<Vec<Tensor>, String> {
+pub(in crate::levels) fn prunable(
+    point: &Snapshot,
+    layers: &[Layer],
+) -> Result<Vec<Tensor>, String> {
     layers
         .iter()
         .map(|layer| {
@@ -91,7 +45,7 @@ pub(super) fn prunable(point: &Snapshot, layers: &[Layer]) -> Result<Vec<Tensor>
 }
 
 /// A stored tensor, if it is there and of this network's shape.
-pub(super) fn fitting<'t>(
+pub(in crate::levels) fn fitting<'t>(
     stored: Option<&'t Tensor>,
     name: &str,
     shape: &[i64],
@@ -106,7 +60,7 @@ pub(super) fn fitting<'t>(
     }
 }
 
-impl Levels<'_> {
+impl Course<'_> {
     /// Steps of level 0 whose points the strategy's components will ask for.
     ///
     /// # Errors
@@ -139,7 +93,7 @@ impl Levels<'_> {
 
     /// As [`stored_steps`](Self::stored_steps), with those that other experiments will ask for. Of
     /// these, the ones that level 0 does not reach are left out.
-    pub(super) fn wanted_steps(&self, seed: &Seed) -> Result<Vec<u64>, RunError> {
+    pub(in crate::levels) fn wanted_steps(&self, seed: &Seed) -> Result<Vec<u64>, RunError> {
         let mut steps = self.stored_steps(seed)?;
         for &step in &self.store_points {
             steps.extend(self.steps_of([step]).unwrap_or_default());
@@ -191,7 +145,7 @@ impl Levels<'_> {
     }
 
     /// Writes the session's state of a lane as a point and its optimizer state.
-    pub(super) fn write_point(
+    pub(in crate::levels) fn write_point(
         &self,
         running: &mut Running,
         [point, optimizer]: &[String; 2],
@@ -205,8 +159,27 @@ impl Levels<'_> {
         Ok(())
     }
 
+    /// Stores the points of level 0 that the strategy's components named.
+    pub(in crate::levels) fn store_points(
+        &self,
+        running: &mut Running,
+        session: &Session<'_>,
+        lane: usize,
+    ) -> Result<(), RunError> {
+        let step = session.position().step;
+        if running.level > 0 || !running.stored_steps.contains(&step) {
+            return Ok(());
+        }
+        let names = step_files(step);
+        self.write_point(running, &names, session, lane)
+    }
+
     /// Reads a point's tensors from a file onto the training device.
-    pub(super) fn read_snapshot(&self, dir: &LevelDir, file: &str) -> Result<Snapshot, RunError> {
+    pub(in crate::levels) fn read_snapshot(
+        &self,
+        dir: &LevelDir,
+        file: &str,
+    ) -> Result<Snapshot, RunError> {
         let device = self.trainer.device();
         let tensors = read_tensors(&dir.file(file))?;
         Ok(Snapshot {
@@ -218,7 +191,7 @@ impl Levels<'_> {
     }
 
     /// Reads an optimizer state from a file onto the training device.
-    pub(super) fn read_optimizer(
+    pub(in crate::levels) fn read_optimizer(
         &self,
         dir: &LevelDir,
         file: &str,

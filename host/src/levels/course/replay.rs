@@ -2,8 +2,9 @@
 
 use tch::Tensor;
 
-use super::points::redefined_file;
-use super::{Levels, RunError, Seed};
+use super::{Course, Seed};
+use crate::levels::RunError;
+use crate::store::redefined_file;
 
 /// What a level starts from.
 pub struct Replayed {
@@ -15,7 +16,7 @@ pub struct Replayed {
     pub redefined: Vec<(String, Vec<Tensor>)>,
 }
 
-impl Levels<'_> {
+impl Course<'_> {
     /// Calls score, mask and rewind on the stored level before, as the run did. Nothing is written.
     ///
     /// # Errors

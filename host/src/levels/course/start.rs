@@ -5,18 +5,18 @@ use std::collections::BTreeMap;
 use plugin_api::{Phase, Point};
 use tch::{Kind, Tensor};
 
-use super::error::RunError;
 use super::guarded::State;
-use super::points::redefined_file;
-use super::running::{Carry, Running, ScheduleStart};
-use super::{Levels, Seed, checkpoint};
-use crate::store::write_tensors;
+use super::{Course, Seed, checkpoint};
+use crate::experiment::Collapse;
+use crate::levels::RunError;
+use crate::levels::running::{Carry, Running, ScheduleStart};
+use crate::store::{redefined_file, write_tensors};
 use crate::strategy::select::survivors;
 use crate::strategy::{MaskRule, Violation};
 use crate::trainer::{LaneStart, OptimizerState, Snapshot};
 
 /// What a level starts from.
-pub(super) struct Start {
+pub(in crate::levels) struct Start {
     pub point: Snapshot,
     pub masks: Vec<Tensor>,
     pub optimizer: OptimizerState,
@@ -26,9 +26,9 @@ pub(super) struct Start {
     pub redefined: Vec<(Point, Vec<Tensor>)>,
 }
 
-impl Levels<'_> {
+impl Course<'_> {
     /// A seed at the start of a level, or where its checkpoint left it.
-    pub(super) fn prepare(
+    pub(in crate::levels) fn prepare(
         &self,
         level: u64,
         index: usize,
@@ -96,7 +96,11 @@ impl Levels<'_> {
     }
 
     /// Score, mask, rewind.
-    pub(super) fn pruned_start(&self, level: u64, seed: &mut Seed) -> Result<Start, RunError> {
+    pub(in crate::levels) fn pruned_start(
+        &self,
+        level: u64,
+        seed: &mut Seed,
+    ) -> Result<Start, RunError> {
         let mut start = self.end_of(level - 1, seed)?;
         let failed = |seed: &Seed| {
             let number = seed.seed;
@@ -179,8 +183,32 @@ impl Levels<'_> {
         Ok(())
     }
 
+    /// Warns of layers without survivors, or fails where the experiment says so.
+    pub(in crate::levels) fn check_collapse(
+        &self,
+        seed: u64,
+        level: u64,
+        masks: &[Tensor],
+    ) -> Result<(), RunError> {
+        for (layer, survivors) in self.trainer.layers().iter().zip(survivors(masks)) {
+            if survivors > 0 {
+                continue;
+            }
+            let layer = layer.name.clone();
+            match self.experiment.prune.collapse {
+                Collapse::Error => {
+                    return Err(RunError::Collapse { seed, level, layer });
+                }
+                Collapse::Warn => {
+                    log::warn!("seed {seed}, level {level}: layer `{layer}` has no survivor left");
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Sets pruned weights to exactly +0.
-    pub(super) fn apply_masks(&self, start: &mut Start) {
+    pub(in crate::levels) fn apply_masks(&self, start: &mut Start) {
         for (layer, mask) in self.trainer.layers().iter().zip(&start.masks) {
             if let Some(weights) = start.point.get(&layer.name) {
                 let masked = weights.masked_fill(&mask.eq(0.0), 0.0);
@@ -265,7 +293,7 @@ impl Levels<'_> {
     }
 
     /// Writes masks as u8 under the layers' names.
-    pub(super) fn write_masks(
+    pub(in crate::levels) fn write_masks(
         &self,
         running: &mut Running,
         file: &str,
@@ -293,7 +321,7 @@ fn geometric(from: u64, to: u64, round: u64, rounds: u64) -> u64 {
 }
 
 /// Components' states as they are stored.
-pub(super) fn encode(states: &[(String, Vec<u8>)]) -> BTreeMap<String, String> {
+pub(in crate::levels) fn encode(states: &[(String, Vec<u8>)]) -> BTreeMap<String, String> {
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     states
         .iter()
@@ -303,7 +331,9 @@ pub(super) fn encode(states: &[(String, Vec<u8>)]) -> BTreeMap<String, String> {
 }
 
 /// Components' states from what is stored.
-pub(super) fn decode(states: &BTreeMap<String, String>) -> Result<Vec<(String, Vec<u8>)>, String> {
+pub(in crate::levels) fn decode(
+    states: &BTreeMap<String, String>,
+) -> Result<Vec<(String, Vec<u8>)>, String> {
     let byte = |pair: &[u8]| {
         std::str::from_utf8(pair)
             .ok()

@@ -4,15 +4,16 @@
 use plugin_api::Cadence;
 use tch::Tensor;
 
-use super::error::RunError;
-use super::invariants::{Broken, binary, counted, dead, finite, nested, tensors_of};
-use super::running::Running;
-use super::{Levels, Seed, read_summary};
+use super::{Course, Seed};
+use crate::levels::RunError;
+use crate::levels::invariants::{Broken, binary, counted, dead, finite, nested, tensors_of};
+use crate::levels::running::Running;
+use crate::records::read_summary;
 use crate::store::LevelDir;
 use crate::trainer::{OptimizerState, Session, Snapshot, TrainError};
 
 /// State of one seed with its masks.
-pub(super) struct State<'a> {
+pub(in crate::levels) struct State<'a> {
     /// Where it comes from, for messages.
     pub what: &'a str,
     pub point: &'a Snapshot,
@@ -20,10 +21,10 @@ pub(super) struct State<'a> {
     pub masks: &'a [Tensor],
 }
 
-impl Levels<'_> {
+impl Course<'_> {
     /// How many weights a level's masks may keep while it is trained: exactly its target, or more
     /// where masks shrink within the level.
-    pub(super) fn bounds(&self, level: u64, cadence: &Cadence) -> (u64, u64) {
+    pub(in crate::levels) fn bounds(&self, level: u64, cadence: &Cadence) -> (u64, u64) {
         let least = self.keep(level);
         match is_gradual(cadence) {
             true => (least, self.keep(level.saturating_sub(1))),
@@ -32,7 +33,7 @@ impl Levels<'_> {
     }
 
     /// Masks are masks with so many ones; what they prune is exactly +0, and all is finite.
-    pub(super) fn check_state(
+    pub(in crate::levels) fn check_state(
         &self,
         (seed, level): (u64, u64),
         state: &State<'_>,
@@ -68,7 +69,7 @@ impl Levels<'_> {
 
     /// A finished level is this seed's and this level's, and keeps nothing that the level before
     /// pruned, unless masks change within levels.
-    pub(super) fn check_place(
+    pub(in crate::levels) fn check_place(
         &self,
         seed: &Seed,
         level: u64,
@@ -94,7 +95,7 @@ impl Levels<'_> {
     }
 
     /// Masks of a level keep nothing that the level before pruned.
-    pub(super) fn check_nested(
+    pub(in crate::levels) fn check_nested(
         &self,
         seed: u64,
         level: u64,
@@ -111,7 +112,7 @@ impl Levels<'_> {
 
     /// What holds of a lane between two steps. Cheap enough for every epoch: it reads masks, weights
     /// and optimizer state once.
-    pub(super) fn check_lane(
+    pub(in crate::levels) fn check_lane(
         &self,
         running: &Running,
         bounds: (u64, u64),
@@ -144,24 +145,21 @@ impl Levels<'_> {
 }
 
 /// Whether masks reach their target only within the level.
-pub(super) fn is_gradual(cadence: &Cadence) -> bool {
+pub(in crate::levels) fn is_gradual(cadence: &Cadence) -> bool {
     !cadence.between_levels && cadence.rounds_before_training == 0
 }
 
 /// A level's file, as messages call it.
-pub(super) fn named(dir: &LevelDir, file: &str) -> String {
+pub(in crate::levels) fn named(dir: &LevelDir, file: &str) -> String {
     dir.file(file).display().to_string()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use serde_json::json;
 
     use super::*;
     use crate::experiment::Experiment;
-    use crate::interrupt::Interrupt;
     use crate::levels::running::ScheduleStart;
     use crate::store::RunDir;
     use crate::strategy::select::survivors;
@@ -187,21 +185,18 @@ mod tests {
         toml::from_str(&text).unwrap()
     }
 
-    fn levels<'a>(experiment: &'a Experiment, trainer: &'a Trainer) -> Levels<'a> {
-        Levels {
+    fn course<'a>(experiment: &'a Experiment, trainer: &'a Trainer) -> Course<'a> {
+        Course {
             experiment,
             trainer,
             run: RunDir::new("run"),
             dense: RunDir::new("dense"),
             store_points: Vec::new(),
-            threads: 1,
-            checkpoint_every: Duration::MAX,
-            interrupt: Interrupt::default(),
         }
     }
 
-    fn running(levels: &Levels<'_>) -> Running {
-        let home = levels.run.seed(1);
+    fn running(course: &Course<'_>) -> Running {
+        let home = course.run.seed(1);
         Running {
             index: 0,
             seed: 1,
@@ -221,13 +216,13 @@ mod tests {
     fn a_lane_that_breaks_an_invariant_stops_with_seed_level_and_step() {
         let trainer = mlp_trainer(json!({}));
         let experiment = experiment(&trainer);
-        let levels = levels(&experiment, &trainer);
-        let running = running(&levels);
-        let target = levels.keep(1);
+        let course = course(&experiment, &trainer);
+        let running = running(&course);
+        let target = course.keep(1);
         let mut session = trainer.session(vec![start(&trainer, 1)]).unwrap();
         session.step().unwrap();
         let check =
-            |session: &Session<'_>| levels.check_lane(&running, (target, target), session, 0);
+            |session: &Session<'_>| course.check_lane(&running, (target, target), session, 0);
         check(&session).unwrap();
         session.set_mask(0, &random_mask(&trainer, 2)).unwrap();
         let error = check(&session).unwrap_err().to_string();
@@ -252,8 +247,8 @@ mod tests {
     fn state_from_disk_that_breaks_an_invariant_is_refused_by_name() {
         let trainer = mlp_trainer(json!({}));
         let experiment = experiment(&trainer);
-        let levels = levels(&experiment, &trainer);
-        let target = levels.keep(1);
+        let course = course(&experiment, &trainer);
+        let target = course.keep(1);
         let mut session = trainer.session(vec![start(&trainer, 1)]).unwrap();
         session.step().unwrap();
         let masks = session.mask(0).unwrap();
@@ -264,7 +259,7 @@ mod tests {
                 optimizer,
                 masks,
             };
-            let checked = levels.check_state((1, 1), &state, (target, target));
+            let checked = course.check_state((1, 1), &state, (target, target));
             checked.map_err(|error| error.to_string())
         };
         let (point, optimizer) = (

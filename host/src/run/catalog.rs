@@ -9,13 +9,13 @@ use plugin_api::schemars::Schema;
 
 use tch::Device;
 
-use super::args::ExperimentArgs;
-use super::{assemble, program, registered};
+use super::{Setting, data_failure, registered, run_folder};
 use crate::data;
 use crate::data::DataContext;
 use crate::experiment::{
     self, Catalog, Identity, Kind, Loaded, Named, Part, PluginInfo, PluginSource, RunTarget, Slot,
 };
+use crate::program;
 use crate::store::{RunDir, RunIdentity};
 use crate::strategy::{LoadError, Loader, Plugin};
 
@@ -38,12 +38,12 @@ pub struct HostCatalog {
 const MOST_NAMED: usize = 32;
 
 impl HostCatalog {
-    /// The catalog of the running program for a command, with runs in this folder.
-    pub fn new(args: &ExperimentArgs, runs: &Path) -> Self {
+    /// The catalog of the running program in a setting.
+    pub fn new(setting: &Setting) -> Self {
         Self {
-            loader: RefCell::new(Loader::for_this_program(args.trust())),
-            data_dir: args.data.data_dir.clone(),
-            runs: runs.to_owned(),
+            loader: RefCell::new(Loader::for_this_program(setting.trust.clone())),
+            data_dir: setting.data_dir.clone(),
+            runs: setting.runs.clone(),
             checksums: RefCell::default(),
             missing: RefCell::default(),
             used: RefCell::default(),
@@ -69,11 +69,11 @@ impl HostCatalog {
         let checksum = match data::load(&data.name, &data.options, &context) {
             Ok(data) => data.checksum,
             Err(error) if error.is_missing() => {
-                let said = assemble::data_failure(&error);
+                let said = data_failure(&error);
                 self.missing.borrow_mut().get_or_insert(said);
                 String::new()
             }
-            Err(error) => return Err(assemble::data_failure(&error)),
+            Err(error) => return Err(data_failure(&error)),
         };
         self.checksums.borrow_mut().insert(key, checksum.clone());
         Ok(checksum)
@@ -265,9 +265,4 @@ fn untrusted(path: &Path, digest: &str) -> String {
         trust(path),
         trust(folder),
     )
-}
-
-/// The folder of an experiment's run.
-pub fn run_folder(runs: &Path, name: &str, identity: &Identity) -> RunDir {
-    RunDir::new(runs.join(format!("{name}-{}", identity.short())))
 }

@@ -1,0 +1,52 @@
+//! In which folders a run lies.
+
+use std::path::Path;
+
+use tch::Device;
+
+use super::{Identities, Setting};
+use crate::experiment::Identity;
+use crate::store::RunDir;
+use crate::trainer::Trainer;
+
+/// The folders of a run.
+#[derive(Clone, Debug)]
+pub struct Folders {
+    /// Its own.
+    pub run: RunDir,
+    /// That of its dense level, which experiments share.
+    pub dense: RunDir,
+}
+
+impl Folders {
+    /// The folders of the run of an experiment with this name.
+    ///
+    /// A dense level is shared only where it would have the same bytes: on the same kind of device and,
+    /// for networks whose products libtorch splits over threads, with the same number of them.
+    pub fn of(name: &str, identities: &Identities, trainer: &Trainer, setting: &Setting) -> Self {
+        let short = identities.dense.short();
+        let dense = match setting.device {
+            Device::Cpu if trainer.lanes() => format!("dense-{short}"),
+            Device::Cpu => format!("dense-{short}-{}t", setting.threads),
+            _ => format!("dense-{short}-cuda"),
+        };
+        Self {
+            run: run_folder(&setting.runs, name, &identities.own),
+            dense: RunDir::new(setting.runs.join(dense)),
+        }
+    }
+
+    /// Folders without a name: they depend on data that are not here.
+    pub fn unknown() -> Self {
+        let nowhere = || RunDir::new("");
+        Self {
+            run: nowhere(),
+            dense: nowhere(),
+        }
+    }
+}
+
+/// The folder of an experiment's run.
+pub fn run_folder(runs: &Path, name: &str, identity: &Identity) -> RunDir {
+    RunDir::new(runs.join(format!("{name}-{}", identity.short())))
+}

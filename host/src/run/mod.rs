@@ -1,0 +1,57 @@
+//! A run: what it is made of, where it lies, what tells it from others, and training it.
+//!
+//! [`Run::open`] reads an experiment file with its plugins and data, and says in which folders the run
+//! lies; [`Run::train`] does what is not done yet. The command line and programs that embed the host
+//! make their runs here, so that all of them have the same files.
+
+mod catalog;
+mod error;
+mod folders;
+mod identity;
+mod manifest;
+mod open;
+mod read;
+pub mod registered;
+
+pub use catalog::HostCatalog;
+pub use error::OpenError;
+pub use folders::{Folders, run_folder};
+pub use open::{Conduct, Ended, Run};
+pub use read::{Identities, Read, data_failure};
+
+use std::path::PathBuf;
+
+use tch::Device;
+
+use crate::strategy::Trust;
+
+/// Where an experiment and all that it names are found, and where it is computed.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// Keys of the experiment file to override: `train.epochs=5`.
+    pub overrides: Vec<String>,
+    /// Whose plugins may be loaded.
+    pub trust: Trust,
+    /// Folder of datasets.
+    pub data_dir: PathBuf,
+    /// Folder in which runs are kept.
+    pub runs: PathBuf,
+    /// Where to train.
+    pub device: Device,
+    /// Threads to compute with.
+    pub threads: usize,
+}
+
+impl Default for Setting {
+    /// Nothing overridden, the user's own plugins and data, runs in `runs`, one thread of the CPU.
+    fn default() -> Self {
+        Self {
+            overrides: Vec::new(),
+            trust: Trust::Own,
+            data_dir: crate::data::default_dir(),
+            runs: "runs".into(),
+            device: Device::Cpu,
+            threads: 1,
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Opening a run and training it.
+
+use std::time::Duration;
+
+use plugin_api::Step;
+
+use super::{Folders, HostCatalog, Identities, OpenError, Read, Setting, identity, manifest};
+use crate::experiment;
+use crate::interrupt::Interrupt;
+use crate::levels::{Course, Levels, Observer, Outcome};
+use crate::records::{Summary, summaries, summary_csv};
+use crate::shim;
+use crate::store;
+use crate::trainer::Trainer;
+
+use std::path::Path;
+
+/// A run that can be trained.
+pub struct Run {
+    read: Read,
+    trainer: Trainer,
+    identities: Identities,
+    folders: Folders,
+    threads: usize,
+}
+
+/// How a run is trained. Nothing of it decides a result.
+#[derive(Default)]
+pub struct Conduct {
+    /// Time between two checkpoints within a level; a minute if not given.
+    pub checkpoint_every: Option<Duration>,
+    /// Times of level 0 to store for other experiments, besides those that the strategy rewinds to.
+    pub store_points: Vec<Step>,
+    /// What the user asks for by signals.
+    pub interrupt: Interrupt,
+    /// Whether to go on although a plugin was built anew since the run started.
+    pub allow_changed_plugins: bool,
+    /// How long to wait for another process that has the run.
+    pub patience: Option<Duration>,
+}
+
+/// What a run came to.
+pub struct Ended {
+    /// How it came to its end.
+    pub outcome: Outcome,
+    /// The summaries of all levels that are finished, of all seeds that the run ever had.
+    pub summaries: Vec<Summary>,
+}
+
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
+
+impl Run {
+    /// Reads an experiment file with its plugins and data. Nothing is written.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them.
+    pub fn open(file: &Path, setting: &Setting) -> Result<Self, OpenError> {
+        let catalog = HostCatalog::new(setting);
+        let read = Read::new(
+            experiment::load(file, &setting.overrides, &catalog)?,
+            &catalog,
+        )?;
+        if setting.device.is_cuda() {
+            shim::set_deterministic(true).map_err(|error| OpenError::Device(error.to_string()))?;
+        }
+        let data = read.data(setting)?;
+        let identities = read.identities(&data);
+        let trainer = Trainer::of(&read.loaded.experiment, data, setting.device)?;
+        let name = &read.loaded.experiment.name;
+        Ok(Self {
+            folders: Folders::of(name, &identities, &trainer, setting),
+            threads: setting.threads,
+            read,
+            trainer,
+            identities,
+        })
+    }
+
+    /// What is run.
+    pub fn experiment(&self) -> &experiment::Experiment {
+        &self.read.loaded.experiment
+    }
+
+    /// Where it lies.
+    pub fn folders(&self) -> &Folders {
+        &self.folders
+    }
+
+    /// Trains what is not done yet, and writes what the run is and what it came to.
+    ///
+    /// # Errors
+    /// If the run is another experiment's, another process has it, a plugin was built anew, or what
+    /// stopped it; what was finished stays, and the same call goes on from there.
+    pub fn train(
+        &mut self,
+        conduct: Conduct,
+        observer: &mut dyn Observer,
+    ) -> Result<Ended, OpenError> {
+        let run = self.folders.run.clone();
+        let levels = Levels {
+            course: Course {
+                experiment: &self.read.loaded.experiment,
+                trainer: &self.trainer,
+                run: run.clone(),
+                dense: self.folders.dense.clone(),
+                store_points: conduct.store_points,
+            },
+            threads: self.threads,
+            checkpoint_every: conduct.checkpoint_every.unwrap_or(CHECKPOINT_EVERY),
+            interrupt: conduct.interrupt,
+        };
+        for seed in &self.read.seeds {
+            levels
+                .course
+                .stored_steps(seed)
+                .map_err(OpenError::Points)?;
+        }
+        let _lock = match conduct.patience {
+            Some(patience) => run.lock_within(patience),
+            None => run.lock(),
+        }?;
+        let now = identity::identify(
+            &self.folders,
+            &self.read,
+            &self.identities,
+            conduct.allow_changed_plugins,
+        )?;
+        let before = manifest::open(&run)?;
+        now.write(&run)?;
+        store::write(
+            &run.file("experiment.toml"),
+            self.read.loaded.text.as_bytes(),
+        )?;
+        let outcome = levels.run(&mut self.read.seeds, observer);
+        // Whatever came of the run, its table says what is there; what stopped it is said first.
+        let summaries = summarise(&run).and_then(|summaries| {
+            let own = &self.read.loaded.experiment.seeds;
+            manifest::list(&run, own, before.as_ref())?;
+            Ok(summaries)
+        });
+        Ok(Ended {
+            outcome: outcome.map_err(OpenError::Run)?,
+            summaries: summaries?,
+        })
+    }
+}
+
+/// Collects the finished levels of all seeds that the run ever had and writes them as CSV.
+fn summarise(run: &store::RunDir) -> Result<Vec<Summary>, OpenError> {
+    let summaries = summaries(run, &run.seeds())?;
+    store::write(&run.file("summary.csv"), &summary_csv(&summaries)?)?;
+    Ok(summaries)
+}
