@@ -1,14 +1,16 @@
-//! Runs two levels of an experiment from another program, and watches them.
+//! Runs two levels of an experiment from a program of one's own, and watches them.
 //!
 //! ```sh
-//! cargo run --release -p host --example embed -- experiments/lrr.toml
+//! cargo run --release -p host --example embed -- experiments/lrr.toml target/release/host
 //! ```
+//!
+//! The second argument is the program `host`, whose plugins are used and which checks the run
+//! afterwards: `target/release/host verify runs/lrr-...`.
 
-use std::error::Error;
 use std::path::PathBuf;
 
 use host::levels::{Event, Observer, Outcome};
-use host::run::{Conduct, Run, Setting};
+use host::run::{Conduct, OpenError, Run, Setting};
 
 /// Prints what each level came to.
 struct Printer;
@@ -16,29 +18,34 @@ struct Printer;
 impl Observer for Printer {
     fn observe(&mut self, event: &Event<'_>) {
         if let Event::LevelDone { summary } = event {
-            println!(
-                "seed {} level {}: {} of {} weights, test accuracy {:.2} %",
-                summary.seed,
-                summary.level,
-                summary.survivors,
-                summary.weights,
-                100.0 * summary.test_accuracy
-            );
+            let (seed, level) = (summary.seed, summary.level);
+            let accuracy = 100.0 * summary.test_accuracy;
+            println!("seed {seed} level {level}: test accuracy {accuracy:.2} %");
         }
     }
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);
-    let file = arguments.next().unwrap_or("experiments/lrr.toml".into());
+fn two_levels(file: PathBuf, program: PathBuf) -> Result<(), OpenError> {
     let setting = Setting {
-        overrides: vec!["prune.levels=2".to_owned()],
-        runs: arguments.next().unwrap_or("runs".into()),
+        overrides: vec!["prune.levels=1".to_owned()],
+        program: Some(program),
         ..Setting::default()
     };
     let mut run = Run::open(&file, &setting)?;
     let ended = run.train(Conduct::default(), &mut Printer)?;
-    assert!(matches!(ended.outcome, Outcome::Finished { failed } if failed.is_empty()));
+    if let Outcome::Finished { failed } = ended.outcome {
+        println!("{} seeds were given up", failed.len());
+    }
     println!("{}", run.folders().run.path().display());
     Ok(())
+}
+
+fn main() {
+    let arguments: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
+    let [file, program] = arguments
+        .try_into()
+        .expect("an experiment file, and a program host");
+    if let Err(error) = two_levels(file, program) {
+        eprintln!("{error}");
+    }
 }

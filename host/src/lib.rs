@@ -1,5 +1,8 @@
 //! The host of Rewind: trains networks with libtorch and prunes them level by level.
 //!
+//! A program of one's own opens an experiment with [`run::Run::open`] and trains it with
+//! [`run::Run::train`], as the command line does; `host/examples/embed.rs` is one.
+//!
 //! The modules stand in the order in which the data flows.
 
 // What is run: the experiment file, and the components of the host that it names.

@@ -41,7 +41,10 @@ impl HostCatalog {
     /// The catalog of the running program in a setting.
     pub fn new(setting: &Setting) -> Self {
         Self {
-            loader: RefCell::new(Loader::for_this_program(setting.trust.clone())),
+            loader: RefCell::new(Loader::beside(
+                setting.program.as_deref(),
+                setting.trust.clone(),
+            )),
             data_dir: setting.data_dir.clone(),
             runs: setting.runs.clone(),
             checksums: RefCell::default(),

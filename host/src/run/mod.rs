@@ -30,6 +30,9 @@ use crate::strategy::Trust;
 pub struct Setting {
     /// Keys of the experiment file to override: `train.epochs=5`.
     pub overrides: Vec<String>,
+    /// The program `host`, beside which the shipped plugins lie, and which tries other plugins before
+    /// they are loaded; none if neither is wanted.
+    pub program: Option<PathBuf>,
     /// Whose plugins may be loaded.
     pub trust: Trust,
     /// Folder of datasets.
@@ -43,10 +46,11 @@ pub struct Setting {
 }
 
 impl Default for Setting {
-    /// Nothing overridden, the user's own plugins and data, runs in `runs`, one thread of the CPU.
+    /// Nothing overridden, this program, the user's own plugins and data, runs in `runs`, one thread of the CPU.
     fn default() -> Self {
         Self {
             overrides: Vec::new(),
+            program: std::env::current_exe().ok(),
             trust: Trust::Own,
             data_dir: crate::data::default_dir(),
             runs: "runs".into(),

@@ -80,9 +80,13 @@ pub struct Loader {
 impl Loader {
     /// A loader for the running program: plugins beside it, then in `HOST_PLUGIN_PATH`.
     pub fn for_this_program(trust: Trust) -> Self {
-        let program = std::env::current_exe()
-            .and_then(|path| path.canonicalize())
-            .ok();
+        Self::beside(std::env::current_exe().ok().as_deref(), trust)
+    }
+
+    /// A loader for this program `host`, which need not be the one that is running: plugins beside
+    /// it, then in `HOST_PLUGIN_PATH`. Files that were not shipped are tried by that program.
+    pub fn beside(program: Option<&Path>, trust: Trust) -> Self {
+        let program = program.and_then(|path| path.canonicalize().ok());
         let folder = program
             .as_deref()
             .and_then(Path::parent)

@@ -71,21 +71,7 @@ fn own_folder() -> (PathBuf, String) {
 /// # Panics
 /// With cargo's output, if it fails.
 pub fn folder(profile: &Profile) -> PathBuf {
-    let (target, _) = own_folder();
-    let mut cargo = cargo();
-    cargo
-        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
-        .args(["build", "--quiet", "--target-dir"])
-        .arg(&target);
-    match profile.0.as_str() {
-        "debug" => {}
-        "release" => {
-            cargo.arg("--release");
-        }
-        other => {
-            cargo.args(["--profile", other]);
-        }
-    }
+    let mut cargo = build(profile);
     for package in PACKAGES {
         cargo.args(["--package", package]);
     }
@@ -93,13 +79,46 @@ pub fn folder(profile: &Profile) -> PathBuf {
         // Its libtorch bindings are only built in the profile of the tests.
         cargo.args(["--package", "host"]);
     }
+    finish(&mut cargo);
+    own_folder().0.join(&profile.0)
+}
+
+/// The program of an example of the host, built beside the running test.
+///
+/// # Panics
+/// With cargo's output, if it fails.
+pub fn example(name: &str) -> PathBuf {
+    finish(build(&Profile::of_this_test()).args(["--package", "host", "--example", name]));
+    let name = format!("{name}{}", env::consts::EXE_SUFFIX);
+    own_folder()
+        .0
+        .join(own_folder().1)
+        .join("examples")
+        .join(name)
+}
+
+/// A command that builds this workspace in a profile.
+fn build(profile: &Profile) -> Command {
+    let mut cargo = cargo();
+    cargo
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+        .args(["build", "--quiet", "--target-dir"])
+        .arg(own_folder().0);
+    match profile.0.as_str() {
+        "debug" => &mut cargo,
+        "release" => cargo.arg("--release"),
+        other => cargo.args(["--profile", other]),
+    };
+    cargo
+}
+
+fn finish(cargo: &mut Command) {
     let built = cargo.output().expect("cargo runs, it runs this test");
     assert!(
         built.status.success(),
-        "cargo failed to build the plugins:\n{}",
+        "{cargo:?} failed:\n{}",
         String::from_utf8_lossy(&built.stderr)
     );
-    target.join(&profile.0)
 }
 
 fn cargo() -> Command {
