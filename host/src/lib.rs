@@ -51,11 +51,13 @@ pub mod export;
 // The theory that the experiments test, simulated by itself.
 pub mod neuron;
 
-// What all of them stand on: randomness, text that can be shown, libtorch's missing pieces, signals,
+// What all of them stand on: randomness, text that can be shown, counts in words, libtorch's missing pieces, signals,
 // memory, files that somebody else may have put there; and the command line.
 pub mod rng;
 
 pub mod printable;
+
+pub mod counted;
 
 pub mod program;
 

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::args::{BenchExportArgs, Output};
 use super::exit::{Exit, Failure};
 use super::{export::read, locate, spin, stdout};
+use crate::counted::counted;
 use crate::export::{self, Latency, Variant};
 use crate::report::columns;
 use crate::store::RunDir;
@@ -32,8 +33,9 @@ pub fn bench(args: &BenchExportArgs, output: &Output) -> Result<Exit, Failure> {
         return Ok(Exit::Success);
     }
     let title = format!(
-        "Forward passes of level {level} of seed {seed} of {}, density {density:.4}, {threads} threads",
-        run.name()
+        "Forward passes of level {level} of seed {seed} of {}, density {density:.4}, {}",
+        run.name(),
+        counted(threads, "thread")
     );
     let mut parts = vec![title, table(&rows)];
     parts.extend(verdicts(&rows));

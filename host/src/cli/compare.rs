@@ -8,6 +8,7 @@ use super::args::{CompareArgs, Output};
 use super::exit::{Exit, Failure};
 use super::locate::locate;
 use super::stdout;
+use crate::counted::counted;
 use crate::experiment::Measure;
 use crate::records::{SweepRecord, name_in_sweep};
 use crate::report::{PAIRED_COLUMNS, PairedLevel, Results, Subject, columns, measured, paired};
@@ -195,8 +196,10 @@ fn notes(first: &Named, second: &Named, levels: &[PairedLevel]) -> Vec<String> {
     let (a, b) = (first.results.levels(), second.results.levels());
     if a != b {
         notes.push(format!(
-            "{} has {a} levels, {} has {b}",
-            first.name, second.name
+            "{} has {}, {} has {b}",
+            first.name,
+            counted(a, "level"),
+            second.name
         ));
     }
     let other = levels

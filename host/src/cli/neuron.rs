@@ -8,6 +8,7 @@ use serde_json::json;
 use super::args::{ExperimentArgs, NeuronArgs, Output, PlaceArgs};
 use super::exit::{Exit, Failure};
 use super::stdout;
+use crate::counted::counted;
 use crate::experiment::{NeuronFile, load_neuron};
 use crate::neuron::{self, Fraction, Method, NeuronRecord, Quadrant, Settings};
 use crate::report::columns;
@@ -76,9 +77,9 @@ pub fn plan(args: &ExperimentArgs, place: &PlaceArgs, output: &Output) -> Result
             (
                 "descents",
                 format!(
-                    "{descents} (dense, IMP, LRR), each of time {} in {} steps of {}",
+                    "{descents} (dense, IMP, LRR), each of time {} in {} of {}",
                     neuron.time,
-                    neuron.steps(),
+                    counted(neuron.steps(), "step"),
                     neuron.step
                 ),
             ),

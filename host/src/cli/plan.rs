@@ -7,6 +7,7 @@ use super::neuron;
 use super::outline::{LevelOutline, Outline, SeedOutline};
 use super::stdout;
 use super::sweep;
+use crate::counted::counted;
 use crate::data::{DataError, Dataset, declared};
 use crate::experiment::{self, FileKind};
 use crate::levels::Course;
@@ -149,23 +150,23 @@ fn facts(outline: &Outline) -> String {
         (
             "model",
             format!(
-                "{}: {} parameters, {} of them prunable weights in {} layers",
+                "{}: {}, {} of them prunable weights in {}",
                 outline.model,
-                grouped(outline.parameters),
+                counted(grouped(outline.parameters), "parameter"),
                 grouped(outline.prunable),
-                outline.layers.len()
+                counted(outline.layers.len(), "layer")
             ),
         ),
         ("strategy", outline.strategy.join(" -> ")),
         (
             "steps",
             format!(
-                "{} an epoch, {} a level ({} epochs), {} a seed ({} levels), {} in all",
+                "{} an epoch, {} a level ({}), {} a seed ({}), {} in all",
                 grouped(outline.steps_per_epoch),
                 grouped(outline.steps_per_level),
-                grouped(outline.epochs),
+                counted(grouped(outline.epochs), "epoch"),
                 grouped(outline.steps_per_seed),
-                outline.levels.len(),
+                counted(outline.levels.len(), "level"),
                 grouped(outline.steps_per_seed * outline.seeds.len() as u64)
             ),
         ),
@@ -175,10 +176,10 @@ fn facts(outline: &Outline) -> String {
     }
     if let Some(estimate) = &outline.estimate {
         let what = format!(
-            "about {} of training to do ({:.1} ms a step, from {} steps on this machine)",
+            "about {} of training to do ({:.1} ms a step, from {} on this machine)",
             duration(estimate.seconds),
             1e3 * estimate.seconds_per_step,
-            estimate.steps_timed
+            counted(estimate.steps_timed, "step")
         );
         rows.push(("time", what));
     }
@@ -200,11 +201,17 @@ fn done(outline: &Outline) -> Option<String> {
         let step = match (seed.dense_shared, seed.step) {
             (true, _) => ", the dense level is shared with another run".to_owned(),
             (_, 0) => String::new(),
-            (_, step) => format!(" and {step} steps of level {}", seed.levels_done),
+            (_, step) => format!(
+                " and {} of level {}",
+                counted(step, "step"),
+                seed.levels_done
+            ),
         };
         format!(
-            "seed {}: {} of {count} levels{step}",
-            seed.seed, seed.levels_done
+            "seed {}: {} of {}{step}",
+            seed.seed,
+            seed.levels_done,
+            counted(count, "level")
         )
     };
     Some(outline.seeds.iter().map(one).collect::<Vec<_>>().join("; "))

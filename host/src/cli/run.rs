@@ -12,6 +12,7 @@ use super::spin;
 use super::stdout;
 use super::sweep;
 use super::watch::Watcher;
+use crate::counted::counted;
 use crate::experiment::{self, FileKind};
 use crate::interrupt::Interrupt;
 use crate::levels::Outcome;
@@ -73,9 +74,9 @@ pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit
         Outcome::Finished { failed } if failed.is_empty() => Ok(Exit::Success),
         Outcome::Finished { failed } => {
             log::error!(
-                "{} of {} seeds were given up",
+                "given up: {} of {}",
                 failed.len(),
-                run.experiment().seeds.len()
+                counted(run.experiment().seeds.len(), "seed")
             );
             Ok(Exit::Failed)
         }

@@ -8,6 +8,7 @@ use super::args::{Output, ShowArgs};
 use super::exit::{Exit, Failure};
 use super::locate;
 use super::stdout;
+use crate::counted::counted;
 use crate::experiment::{self, Experiment};
 use crate::records;
 use crate::report;
@@ -96,6 +97,7 @@ fn note(standing: &Standing, wanted: Option<u64>) -> Option<String> {
     }
     let wanted = wanted.filter(|&wanted| levels < wanted)?;
     Some(format!(
-        "seed {seed} is not finished: {levels} of {wanted} levels are done"
+        "seed {seed} is not finished: {levels} of {} done",
+        counted(wanted, "level")
     ))
 }

@@ -9,6 +9,7 @@ use tch::Device;
 use super::args::{Output, VerifyArgs, trust};
 use super::exit::{Exit, Failure};
 use super::{locate, spin, stdout};
+use crate::counted::counted;
 use crate::data::{self, DataContext};
 use crate::experiment::{self, Experiment, Identity};
 use crate::levels::Course;
@@ -47,9 +48,13 @@ pub fn verify(args: &VerifyArgs, output: &Output) -> Result<Exit, Failure> {
         json!({ "event": "verified", "folders": verdicts.len(), "files": files, "problems": problems })
             .to_string()
     } else if well {
-        format!("{files} files: nothing is wrong")
+        format!("{}: nothing is wrong", counted(files, "file"))
     } else {
-        format!("{files} files are whole, {problems} things are wrong")
+        format!(
+            "{} whole, {} wrong",
+            counted(files, "file"),
+            counted(problems, "thing")
+        )
     })?;
     Ok(if well { Exit::Success } else { Exit::Failed })
 }

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::args::Output;
 use super::stdout;
+use crate::counted::counted;
 use crate::experiment::Experiment;
 use crate::levels::{Event, Observer};
 use crate::records::Summary;
@@ -44,10 +45,10 @@ impl Watcher {
         run: &RunDir,
     ) -> Self {
         let title = format!(
-            "{}: {} levels, {} seeds",
+            "{}: {}, {}",
             run.path().display(),
-            experiment.last_level() + 1,
-            experiment.seeds.len()
+            counted(experiment.last_level() + 1, "level"),
+            counted(experiment.seeds.len(), "seed")
         );
         Self {
             title: (!output.quiet && !output.json).then_some(title),

@@ -2,6 +2,7 @@
 
 use super::DataError;
 use super::picture::{MOST_FILE_BYTES, decode, ends_well, format};
+use crate::counted::counted;
 use crate::plain_file;
 use rayon::prelude::*;
 use std::fs;
@@ -88,7 +89,8 @@ pub(super) fn list(dir: &Path) -> Result<Listing, DataError> {
         ));
     }
     let (mut train, mut test) = (files(train, &classes)?, files(test, &classes)?);
-    log::info!("looking at {} images", train.files.len() + test.files.len());
+    let images = train.files.len() + test.files.len();
+    log::info!("looking at {}", counted(images, "image"));
     let mut hasher = blake3::Hasher::new();
     for (name, split) in [("train", &mut train), ("test", &mut test)] {
         let looks: Result<Vec<(u64, blake3::Hash)>, DataError> = (split.files.par_iter())

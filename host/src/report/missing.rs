@@ -1,5 +1,6 @@
 //! What a report lacks, and which command makes it.
 
+use crate::counted::counted;
 use std::path::Path;
 
 use serde::Serialize;
@@ -47,16 +48,16 @@ fn of_cell(part: &Part, cell: &Cell, sweep: Option<&Path>) -> Option<Missing> {
             continue;
         }
         seeds.push(seed.seed);
-        let of = wanted.map_or_else(String::new, |wanted| format!(" of {wanted}"));
+        let levels = match wanted {
+            Some(wanted) => format!("{done} of {}", counted(wanted, "level")),
+            None => counted(done, "level"),
+        };
         let why = seed
             .trouble
             .iter()
             .map(|it| format!(" ({it})"))
             .collect::<String>();
-        lacks.push(format!(
-            "seed {}: {done}{of} levels are done{why}",
-            seed.seed
-        ));
+        lacks.push(format!("seed {}: {levels} done{why}", seed.seed));
     }
     if lacks.is_empty() && !results.seeds.is_empty() {
         return None;
@@ -127,7 +128,7 @@ mod tests {
         assert_eq!(missing[0].what, "half");
         assert_eq!(
             missing[0].lacks,
-            "seed 0: 1 of 3 levels are done; seed 1: 1 of 3 levels are done"
+            "seed 0: 1 of 3 levels done; seed 1: 1 of 3 levels done"
         );
         let file = desk.path("half").join("experiment.toml");
         let start = format!("host run {} --seeds 0,1 --runs ", file.display());
@@ -150,7 +151,7 @@ mod tests {
                 .lacks
                 .contains("given up at level 2: the loss is NaN")
         );
-        assert!(missing[0].lacks.contains("seed 2: 1 of 3 levels are done"));
+        assert!(missing[0].lacks.contains("seed 2: 1 of 3 levels done"));
         assert!(missing[0].lacks.contains("summary.json is damaged"));
     }
 

@@ -1,5 +1,6 @@
 //! The page: what the template is given.
 
+use crate::counted::counted;
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment};
 use serde::Serialize;
@@ -227,7 +228,10 @@ fn facts(part: &Part) -> Vec<String> {
             .map(|it| it.inits)
             .max()
             .unwrap_or(0);
-        facts.push(format!("{inits} inits for each dimension and method"));
+        facts.push(format!(
+            "{} for each dimension and method",
+            counted(inits, "init")
+        ));
         facts.push(format!("time {} in steps of {}", record.time, record.step));
     }
     facts
