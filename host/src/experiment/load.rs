@@ -15,7 +15,7 @@ use super::overrides::Override;
 use super::problems::Diagnostics;
 use super::references::References;
 use super::strategy::Plugins;
-use super::text::write_file;
+use super::text::{with_seeds, write_file};
 use super::tree::{Node, Table, Tree};
 use super::{Catalog, Experiment, Kind, PluginInfo, overrides};
 
@@ -29,6 +29,13 @@ pub struct Loaded {
     /// The plugins that the strategy uses, by name.
     pub plugins: BTreeMap<String, PluginInfo>,
     pub(super) canonical: Canonical,
+}
+
+impl Loaded {
+    /// The text with other seeds, which are no part of what tells experiments apart.
+    pub fn text_with_seeds(&self, seeds: &[u64]) -> String {
+        with_seeds(&self.text, seeds)
+    }
 }
 
 /// The JSON Schema of an experiment file. The options of components have schemas of their own.

@@ -40,5 +40,5 @@ pub use load::{Loaded, load, schema};
 pub use neuron::{NeuronFile, load_neuron, neuron_schema};
 pub use problems::Diagnostics;
 pub use stored::stored;
-pub use sweep::{CellFile, FileKind, PartFile, SweepFile, kind_of, load_sweep};
+pub use sweep::{CellFile, Distinct, FileKind, PartFile, SweepFile, kind_of, load_sweep};
 pub use typed::read_typed;

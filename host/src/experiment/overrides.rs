@@ -117,6 +117,11 @@ impl Override {
         self.path.first().map_or("", |key| key.text.as_str())
     }
 
+    /// Where the first key of its path stands.
+    pub fn place(&self) -> Option<&Place> {
+        self.path.first().map(|key| &key.place)
+    }
+
     /// Whether it says where a plugin lies.
     pub fn concerns_plugins(&self) -> bool {
         self.path.first().is_some_and(|key| key.text == "plugins")

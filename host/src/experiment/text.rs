@@ -24,6 +24,23 @@ pub(super) fn write_file(root: &Table) -> String {
     text
 }
 
+/// A file that [`write_file`] wrote, with other seeds: its plain keys stand first, each on a line of its
+/// own.
+pub(super) fn with_seeds(text: &str, seeds: &[u64]) -> String {
+    let mut changed = String::with_capacity(text.len());
+    let mut is_plain = true;
+    for line in text.lines() {
+        is_plain &= !line.starts_with('[');
+        match is_plain && line.starts_with("seeds = ") {
+            // A list of numbers is written alike in Rust and in TOML.
+            true => changed.push_str(&format!("seeds = {seeds:?}")),
+            false => changed.push_str(line),
+        }
+        changed.push('\n');
+    }
+    changed
+}
+
 fn push_entry(text: &mut String, key: &str, node: &Node) {
     push_key(text, key);
     text.push_str(" = ");

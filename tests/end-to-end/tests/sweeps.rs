@@ -228,3 +228,168 @@ fn a_plan_lists_the_cells_and_shows_one_as_an_experiment() {
     let unknown = expect(&mut command("run", &file, &runs, &["--only", "x"]), 2);
     assert!(text(&unknown.stderr).contains("no cell, method or file `x`"));
 }
+
+/// A sweep that includes these files, each a small sweep with a title and a method.
+fn including(folder: &Path, files: &[(&str, &str)]) -> PathBuf {
+    let names: Vec<&str> = files.iter().map(|(name, _)| *name).collect();
+    for (name, text) in files {
+        fs::rename(sweep(folder, text), folder.join(name)).unwrap();
+    }
+    let path = folder.join("all.toml");
+    let text = format!("name = \"all\"\n[sweep]\ninclude = {names:?}\n");
+    fs::write(&path, text).unwrap();
+    path
+}
+
+fn seeds(run: &Path) -> Vec<String> {
+    let entries = fs::read_dir(run).unwrap().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let mut seeds: Vec<String> = names.filter(|name| name.starts_with("seed-")).collect();
+    seeds.sort();
+    seeds
+}
+
+#[test]
+fn files_that_agree_in_all_but_their_seeds_train_the_seeds_of_both() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = including(folder.path(), &[("a.toml", ""), ("b.toml", "")]);
+    let b = folder.path().join("b.toml");
+    let other = fs::read_to_string(&b).unwrap();
+    fs::write(&b, other.replace("seeds = [0, 1]", "seeds = [1, 2]")).unwrap();
+    let runs = folder.path().join("runs");
+    // A part of it that is asked for has its own seeds alone.
+    let only = ["--only", "small-2"];
+    expect(&mut command("run", &file, &runs, &only), 0);
+    let run = only_run(&runs, "small");
+    assert_eq!(seeds(&run), ["seed-1", "seed-2"]);
+    let output = expect(&mut command("run", &file, &runs, &["--json"]), 0);
+    let started = text(&output.stdout).matches("level-started").count();
+    assert_eq!(seeds(&run), ["seed-0", "seed-1", "seed-2"]);
+    for seed in seeds(&run) {
+        assert!(run.join(seed).join("level-02/done.json").exists());
+    }
+    // Nothing was trained twice: three levels of one more seed.
+    assert_eq!(started, 3, "{}", text(&output.stdout));
+    expect(&mut command("verify", &runs.join("all"), &runs, &[]), 0);
+    // The report knows whose seeds are whose, and lacks none.
+    let mut report = end_to_end::program::command();
+    expect(report.arg("report").arg(runs.join("all")), 0);
+    let summary = fs::read_to_string(runs.join("all/figures/summary.csv")).unwrap();
+    let page = fs::read_to_string(runs.join("all/report.html")).unwrap();
+    assert_eq!(summary.lines().count(), 1 + 2 * 2 * 3, "{summary}");
+    assert!(!page.contains("levels done"), "{page}");
+    let plan = ["--json", "--no-estimate"];
+    let plan = text(&expect(&mut command("plan", &file, &runs, &plan), 0).stdout);
+    let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
+    for cell in plan["cells"].as_array().unwrap() {
+        assert_eq!(cell["levels_done"], 6);
+    }
+}
+
+#[test]
+fn files_of_one_name_are_all_run_and_each_as_it_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let longer =
+        "[sweep.methods.imp]\n[sweep.methods.lrr]\nstrategy.rewind = \"lrr/learning-rate\"\n";
+    // `small-imp-x` is a cell of either file: `imp-x` of the one, `x` of the other.
+    let file = including(
+        folder.path(),
+        &[
+            ("a.toml", ""),
+            ("b.toml", ""),
+            (
+                "c.toml",
+                "[sweep.methods.imp-x]\n[sweep.methods.lrr]\nstrategy.rewind = \"lrr/learning-rate\"\n",
+            ),
+            ("d.toml", longer),
+        ],
+    );
+    let change = |name: &str, from: &str, to: &str| {
+        let path = folder.path().join(name);
+        let before = fs::read_to_string(&path).unwrap();
+        assert!(before.contains(from), "{before}");
+        fs::write(&path, before.replace(from, to)).unwrap();
+    };
+    change("b.toml", "epochs = 2", "epochs = 1");
+    change("c.toml", "epochs = 2", "epochs = 3");
+    change("d.toml", "name = \"small\"", "name = \"small-imp\"");
+    change("d.toml", "methods.imp]", "methods.x]");
+    change("d.toml", "epochs = 2", "epochs = 4");
+    let runs = folder.path().join("runs");
+    let output = expect(&mut command("run", &file, &runs, &[]), 0);
+    let said = text(&output.stdout);
+    let record = fs::read(runs.join("all/sweep.json")).unwrap();
+    let record: serde_json::Value = serde_json::from_slice(&record).unwrap();
+    let epochs = [2, 1, 3, 4];
+    for (part, epochs) in record["parts"].as_array().unwrap().iter().zip(epochs) {
+        for cell in part["cells"].as_array().unwrap() {
+            let run = runs.join("all").join(cell["run"].as_str().unwrap());
+            let own = fs::read_to_string(run.join("experiment.toml")).unwrap();
+            assert!(
+                own.contains(&format!("epochs = {epochs}\n")),
+                "{said}\n{own}"
+            );
+            assert!(run.join("seed-1/level-02/done.json").exists());
+        }
+    }
+    for cell in [
+        "small/small ",
+        "small-2/small ",
+        "small-3/imp-x ",
+        "small-imp/x ",
+    ] {
+        assert!(said.contains(cell), "{cell}\n{said}");
+    }
+    let logs = fs::read_dir(runs.join("all/logs")).unwrap().count();
+    assert_eq!(logs, 6);
+}
+
+#[test]
+fn a_grid_of_seeds_is_refused_before_anything_is_trained() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = sweep(folder.path(), "[sweep.grid]\nseeds = [[0], [1]]\n");
+    let runs = folder.path().join("runs");
+    let output = expect(&mut command("run", &file, &runs, &[]), 2);
+    let said = text(&output.stderr);
+    assert!(said.contains("small.toml:11:1"), "{said}");
+    assert!(said.contains("list them at the file's top"), "{said}");
+    assert!(!runs.exists());
+    // On the command line they count for every cell.
+    let file = sweep(folder.path(), METHODS);
+    let more = ["--seeds", "3", "--only", "imp", "--only", "lrr"];
+    expect(&mut command("run", &file, &runs, &more), 0);
+    for method in ["imp", "lrr"] {
+        let run = only_run(&runs, &format!("small-{method}"));
+        assert_eq!(seeds(&run), ["seed-3"]);
+    }
+}
+
+#[test]
+fn what_is_run_is_counted_by_its_kind_and_stored_as_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = "[sweep]\nbarriers = [[\"imp\"]]\n[sweep.methods.imp]\n";
+    let file = sweep(folder.path(), one);
+    let runs = folder.path().join("runs");
+    let plan = expect(&mut command("plan", &file, &runs, &["--no-estimate"]), 0);
+    let planned = text(&plan.stdout);
+    let counts = "1 run, 1 barrier";
+    assert!(planned.contains(&format!("small: {counts}\n")), "{planned}");
+    let mut run = end_to_end::program::command();
+    run.arg("run")
+        .arg(&file)
+        .args(["--jobs", "1", "--store-points", "1ep", "--runs"]);
+    let output = expect(run.arg(&runs), 0);
+    let said = text(&output.stderr);
+    assert!(
+        said.contains(&format!("small: {counts}, 1 side by side")),
+        "{said}"
+    );
+    let run = only_run(&runs, "small-imp");
+    let stored = |name: &str| {
+        let runs = fs::read_dir(&runs).unwrap().flatten();
+        runs.into_iter()
+            .any(|it| it.path().join("seed-0/level-00").join(name).exists())
+    };
+    assert!(run.join("barriers.jsonl").exists());
+    assert!(stored("step-000032.safetensors") && !stored("step-000064.safetensors"));
+}

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tch::Device;
 
 use super::device_name;
-use super::jobs::{Job, Task};
+use super::jobs::{Job, RUN, Task};
 use crate::cli::args::RunArgs;
 
 /// What a process says.
@@ -31,13 +31,13 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts a job; what it says comes through `said` with the job's number, and what it tells people
-    /// goes into the file `log`.
+    /// Starts a job, of which these seeds are asked for; what it says comes through `said` with the job's
+    /// number, and what it tells people goes into the file `log`.
     ///
     /// # Errors
     /// If the process cannot be started or its log cannot be written.
     pub fn start(
-        (index, job): (usize, &Job),
+        (index, job, seeds): (usize, &Job, &[u64]),
         args: &RunArgs,
         device: Device,
         log: &Path,
@@ -46,7 +46,7 @@ impl Running {
         if let Some(folder) = log.parent() {
             std::fs::create_dir_all(folder)?;
         }
-        let mut command = command(job, args, device)?;
+        let mut command = command((job, seeds), args, device)?;
         command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -114,12 +114,16 @@ impl Running {
 }
 
 /// The command line of a job.
-fn command(job: &Job, args: &RunArgs, device: Device) -> io::Result<Command> {
+fn command((job, seeds): (&Job, &[u64]), args: &RunArgs, device: Device) -> io::Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     match &job.task {
         Task::Run { file, .. } => {
             command.args(["run", "--until-stdin-closes"]).arg(file);
             command.args(["--checkpoint-every", &args.checkpoint_every.to_string()]);
+            if job.noun == RUN && seeds != job.seeds() {
+                let seeds: Vec<String> = seeds.iter().map(u64::to_string).collect();
+                command.args(["--seeds", &seeds.join(",")]);
+            }
             for point in &job.points {
                 command.args(["--store-points", &point.to_string()]);
             }

@@ -7,17 +7,22 @@ use plugin_api::{Point, Step};
 
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::neuron;
-use crate::experiment::{CellFile, NeuronFile, PartFile, SweepFile};
+use crate::counted::counted;
+use crate::experiment::{CellFile, Distinct, NeuronFile, PartFile, SweepFile};
 use crate::records::name_in_sweep;
 use crate::run::HostCatalog;
 use crate::strategy::Strategy;
 
 /// One run of a sweep; cells of the same identity are one.
 pub struct Job {
-    /// Its cell, behind the file's name if there is more than one file.
+    /// Its first cell, behind the file's name if there is more than one file.
     pub name: String,
-    /// Other names under which it can be asked for.
-    pub also: Vec<String>,
+    /// The cells whose run it is.
+    pub cells: Vec<JobCell>,
+    /// The word for one of its kind.
+    pub noun: &'static str,
+    /// Name of the file that holds what its process tells people, without ending.
+    pub log: String,
     /// What its process does.
     pub task: Task,
     /// The folder of the run, or of the one that a barrier is kept in.
@@ -29,11 +34,52 @@ pub struct Job {
     pub dense: String,
     /// Times of level 0 that jobs with the same dense level rewind to.
     pub points: Vec<Step>,
-    /// Number of its seeds.
-    pub seeds: usize,
     /// Number of its levels, the dense one included.
     pub levels: u64,
 }
+
+/// A cell of a job.
+pub struct JobCell {
+    /// Names under which it can be asked for.
+    pub names: Vec<String>,
+    /// Its seeds.
+    pub seeds: Vec<u64>,
+}
+
+impl Job {
+    /// The seeds of all its cells.
+    pub fn seeds(&self) -> Vec<u64> {
+        union(self.cells.iter())
+    }
+}
+
+/// The seeds of cells, each once, in the order in which they are named.
+pub(super) fn union<'a>(cells: impl Iterator<Item = &'a JobCell>) -> Vec<u64> {
+    let mut seen = BTreeSet::new();
+    let all = cells.flat_map(|cell| &cell.seeds);
+    all.copied().filter(|seed| seen.insert(*seed)).collect()
+}
+
+/// How many jobs of each kind there are, in words, by the words for them: `2 runs, 1 barrier`.
+pub fn count<'a>(nouns: impl IntoIterator<Item = &'a str>) -> String {
+    let mut counts = NOUNS.map(|noun| (noun, 0_u64));
+    for noun in nouns {
+        let own = counts.iter_mut().filter(|it| it.0 == noun);
+        own.for_each(|it| it.1 += 1);
+    }
+    let some = counts
+        .iter()
+        .filter(|(noun, count)| *count > 0 || *noun == RUN);
+    let words: Vec<String> = some.map(|(noun, number)| counted(number, noun)).collect();
+    words.join(", ")
+}
+
+/// An experiment.
+pub const RUN: &str = "run";
+const SIMULATION: &str = "simulation";
+const BARRIER: &str = "barrier";
+/// The words for what a sweep does.
+pub const NOUNS: [&str; 3] = [RUN, SIMULATION, BARRIER];
 
 /// What a job's process does.
 pub enum Task {
@@ -48,79 +94,164 @@ pub enum Task {
     Barrier(Option<PathBuf>),
 }
 
-/// The runs of a sweep, to be kept in `runs`.
+/// The runs of a sweep, to be kept in `runs`; each stores these `points` besides those that it needs.
 ///
 /// # Errors
 /// If a plugin or the data cannot be used.
-pub fn jobs(sweep: &SweepFile, runs: &Path, catalog: &HostCatalog) -> Result<Vec<Job>, Failure> {
-    let cells = runs.join(&sweep.name).join("cells");
+pub fn jobs(
+    sweep: &SweepFile,
+    runs: &Path,
+    points: &[Step],
+    catalog: &HostCatalog,
+) -> Result<Vec<Job>, Failure> {
+    let mut list = List {
+        folder: runs.join(&sweep.name).join("cells"),
+        ..List::default()
+    };
     let parts = sweep.parts.len();
-    let mut jobs: Vec<Job> = Vec::new();
-    let mut by_run: BTreeMap<String, usize> = BTreeMap::new();
-    let mut sources: Vec<BTreeSet<String>> = Vec::new();
     for part in &sweep.parts {
         if let Some(file) = &part.neuron {
-            sources.push(BTreeSet::new());
-            jobs.push(simulation(file, &cells, runs)?);
+            list.add_simulation(&part.name, file, runs)?;
         }
         for cell in &part.cells {
             let name = name_in_sweep(parts, &part.name, &cell.name);
-            let also = [&part.name, &cell.name, &cell.method].map(Clone::clone);
-            if let Some(&known) = by_run.get(&cell.run.folder) {
-                jobs[known].also.push(name);
-                jobs[known].also.extend(also);
-                continue;
-            }
-            by_run.insert(cell.run.folder.clone(), jobs.len());
-            sources.push(cell.sources.iter().cloned().collect());
-            let experiment = &cell.loaded.experiment;
-            let dense = catalog
-                .dense_identity(&cell.loaded)
-                .map_err(Failure::bad_input)?;
-            jobs.push(Job {
-                also: also.into(),
-                task: Task::Run {
-                    file: cells.join(format!("{}.toml", experiment.name)),
-                    text: cell.loaded.text.clone(),
-                },
-                run: PathBuf::from(&cell.run.folder),
-                sources: Vec::new(),
-                dense: dense.hash,
-                points: rewound_to(cell, catalog)?,
-                seeds: experiment.seeds.len(),
-                levels: experiment.last_level() + 1,
-                name,
-            });
+            list.add_cell(name, &part.name, cell, catalog)?;
         }
     }
-    for (job, sources) in jobs.iter_mut().zip(sources) {
-        let sources = sources.iter().filter_map(|run| by_run.get(run).copied());
-        job.sources = sources.collect();
-    }
-    share_points(&mut jobs);
+    let mut jobs = list.finish();
+    share_points(&mut jobs, points);
     for part in &sweep.parts {
-        add_barriers(part, parts, &by_run, &mut jobs);
+        add_barriers(part, parts, &list.by_run, &mut jobs);
+    }
+    let mut logs = Distinct::default();
+    for job in &mut jobs {
+        job.log = logs.take(&job.name.replace(['/', ' '], "-"));
     }
     Ok(jobs)
 }
 
-/// A simulation of the hidden neuron.
-fn simulation(file: &NeuronFile, cells: &Path, runs: &Path) -> Result<Job, Failure> {
-    let text = toml::to_string(file).map_err(Failure::bad_input)?;
-    Ok(Job {
-        name: file.name.clone(),
-        also: Vec::new(),
-        task: Task::Run {
-            file: cells.join(format!("{}.toml", file.name)),
-            text,
-        },
-        run: neuron::folder(file, runs),
-        sources: Vec::new(),
-        dense: file.name.clone(),
-        points: Vec::new(),
-        seeds: 1,
-        levels: 1,
-    })
+/// The runs that were found so far.
+#[derive(Default)]
+struct List<'a> {
+    /// Where the cells' files are kept.
+    folder: PathBuf,
+    jobs: Vec<Job>,
+    by_run: BTreeMap<PathBuf, usize>,
+    /// The first cell of each run.
+    first: Vec<Option<&'a CellFile>>,
+    /// Names of files: two cells may have one name, such as `b-c` of `a` and `c` of `a-b`.
+    files: Distinct,
+}
+
+impl<'a> List<'a> {
+    /// Adds a cell; one that computes what another one does is added to that one's run.
+    fn add_cell(
+        &mut self,
+        name: String,
+        part: &str,
+        cell: &'a CellFile,
+        catalog: &HostCatalog,
+    ) -> Result<(), Failure> {
+        let experiment = &cell.loaded.experiment;
+        let own = JobCell {
+            names: [&name, part, &cell.name, &cell.method]
+                .map(ToString::to_string)
+                .into(),
+            seeds: experiment.seeds.clone(),
+        };
+        let run = PathBuf::from(&cell.run.folder);
+        if let Some(&known) = self.by_run.get(&run) {
+            self.jobs[known].cells.push(own);
+            return Ok(());
+        }
+        let dense = catalog
+            .dense_identity(&cell.loaded)
+            .map_err(Failure::bad_input)?;
+        let file = self.file(&experiment.name);
+        self.add(
+            Job {
+                cells: vec![own],
+                noun: RUN,
+                log: String::new(),
+                task: Task::Run {
+                    file,
+                    text: String::new(), // It depends on the cells to come.
+                },
+                run,
+                sources: Vec::new(),
+                dense: dense.hash,
+                points: rewound_to(cell, catalog)?,
+                levels: experiment.last_level() + 1,
+                name,
+            },
+            Some(cell),
+        );
+        Ok(())
+    }
+
+    /// Adds a simulation of the hidden neuron.
+    fn add_simulation(
+        &mut self,
+        part: &str,
+        file: &NeuronFile,
+        runs: &Path,
+    ) -> Result<(), Failure> {
+        let own = JobCell {
+            names: vec![part.to_owned()],
+            seeds: vec![file.neuron.seed],
+        };
+        let run = neuron::folder(file, runs);
+        if let Some(&known) = self.by_run.get(&run) {
+            self.jobs[known].cells.push(own);
+            return Ok(());
+        }
+        let text = toml::to_string(file).map_err(Failure::bad_input)?;
+        let file = self.file(&file.name);
+        self.add(
+            Job {
+                name: part.to_owned(),
+                cells: vec![own],
+                noun: SIMULATION,
+                log: String::new(),
+                task: Task::Run { file, text },
+                dense: run.display().to_string(),
+                run,
+                sources: Vec::new(),
+                points: Vec::new(),
+                levels: 1,
+            },
+            None,
+        );
+        Ok(())
+    }
+
+    fn add(&mut self, job: Job, first: Option<&'a CellFile>) {
+        self.by_run.insert(job.run.clone(), self.jobs.len());
+        self.jobs.push(job);
+        self.first.push(first);
+    }
+
+    /// The file of an experiment of this name.
+    fn file(&mut self, name: &str) -> PathBuf {
+        self.folder.join(format!("{}.toml", self.files.take(name)))
+    }
+
+    /// The jobs, once all cells are there: which take from which, and the files that say what they do.
+    fn finish(&mut self) -> Vec<Job> {
+        let mut jobs = std::mem::take(&mut self.jobs);
+        for (job, first) in jobs.iter_mut().zip(&self.first) {
+            let Some(cell) = first else { continue };
+            let sources = cell.sources.iter();
+            job.sources = sources
+                .filter_map(|run| self.by_run.get(Path::new(run)).copied())
+                .collect();
+            let seeds = job.seeds();
+            if let Task::Run { text, .. } = &mut job.task {
+                *text = cell.loaded.text_with_seeds(&seeds);
+            }
+        }
+        jobs
+    }
 }
 
 /// The times of level 0 that a cell's strategy rewinds to.
@@ -143,7 +274,7 @@ fn rewound_to(cell: &CellFile, catalog: &HostCatalog) -> Result<Vec<Step>, Failu
 fn add_barriers(
     part: &PartFile,
     parts: usize,
-    by_run: &BTreeMap<String, usize>,
+    by_run: &BTreeMap<PathBuf, usize>,
     jobs: &mut Vec<Job>,
 ) {
     for methods in &part.barriers {
@@ -168,30 +299,37 @@ fn add_barriers(
             if jobs.iter().any(known) {
                 continue;
             }
+            let name = name_in_sweep(parts, &part.name, &name);
             jobs.push(Job {
-                name: name_in_sweep(parts, &part.name, &name),
-                also: vec![part.name.clone()],
+                cells: vec![JobCell {
+                    names: vec![name.clone(), part.name.clone()],
+                    seeds: vec![0], // It has none; one step of progress is its whole.
+                }],
+                name,
+                noun: BARRIER,
+                log: String::new(),
                 task: Task::Barrier(other),
                 // Lines from one run are kept in one file, which takes one writer at a time.
                 dense: format!("barriers of {}", run.display()),
                 run,
                 sources: cells
-                    .filter_map(|it| by_run.get(&it.run.folder).copied())
+                    .filter_map(|it| by_run.get(Path::new(&it.run.folder)).copied())
                     .collect(),
                 points: Vec::new(),
-                seeds: 1,
                 levels: 1,
             });
         }
     }
 }
 
-/// Lets every job store what any job with the same dense level rewinds to, so that it is trained once.
-fn share_points(jobs: &mut [Job]) {
+/// Lets every job store what any job with the same dense level rewinds to, so that it is trained once, and
+/// what else is to be stored.
+fn share_points(jobs: &mut [Job], more: &[Step]) {
     let mut points: BTreeMap<String, Vec<Step>> = BTreeMap::new();
     for job in jobs.iter() {
         let shared = points.entry(job.dense.clone()).or_default();
-        for &step in &job.points {
+        let more = more.iter().filter(|_| job.noun == RUN);
+        for &step in job.points.iter().chain(more) {
             if !shared.contains(&step) {
                 shared.push(step);
             }
@@ -199,38 +337,5 @@ fn share_points(jobs: &mut [Job]) {
     }
     for job in jobs {
         job.points = points.get(&job.dense).cloned().unwrap_or_default();
-    }
-}
-
-/// Which jobs are asked for: all, or those of these names with what they take masks or points from.
-///
-/// # Errors
-/// Names that no job has.
-pub fn wanted(jobs: &[Job], only: &[String]) -> Result<Vec<bool>, Failure> {
-    if only.is_empty() {
-        return Ok(vec![true; jobs.len()]);
-    }
-    let mut wanted = vec![false; jobs.len()];
-    for name in only {
-        let named = |job: &Job| job.name == *name || job.also.contains(name);
-        if !jobs.iter().any(named) {
-            let known: Vec<&str> = jobs.iter().map(|job| job.name.as_str()).collect();
-            return Err(Failure::bad_input(format!(
-                "the sweep has no cell, method or file `{name}`; its cells are {}",
-                known.join(", ")
-            )));
-        }
-        for index in (0..jobs.len()).filter(|&index| named(&jobs[index])) {
-            want(jobs, index, &mut wanted);
-        }
-    }
-    Ok(wanted)
-}
-
-fn want(jobs: &[Job], index: usize, wanted: &mut [bool]) {
-    if !std::mem::replace(&mut wanted[index], true) {
-        for &source in &jobs[index].sources {
-            want(jobs, source, wanted);
-        }
     }
 }

@@ -8,6 +8,7 @@ mod jobs;
 mod plan;
 mod progress;
 mod schedule;
+mod wanted;
 
 use std::path::{Path, PathBuf};
 
@@ -20,14 +21,16 @@ use super::exit::{Exit, Failure};
 use super::neuron;
 use super::run::listen;
 use super::stdout;
+use crate::counted::counted;
 use crate::experiment::{self, CellFile, PartFile, SweepFile};
 use crate::records::{SweepCell, SweepPart, SweepRecord};
 use crate::report::plain_table;
 use crate::run::HostCatalog;
 use crate::store::{self, Lock, MANIFEST, Manifest};
-use jobs::{Job, Task, jobs};
+use jobs::{Job, NOUNS, Task, count, jobs};
 pub use plan::plan;
 use schedule::{Slots, State, run_all};
+use wanted::wanted;
 
 /// Runs a sweep, or goes on with it.
 ///
@@ -47,16 +50,17 @@ pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit
         return Err(Failure::bad_input(missing));
     }
     let folder = runs.join(&sweep.name);
-    let jobs = jobs(&sweep, runs, &catalog)?;
-    let wanted = jobs::wanted(&jobs, &args.sweep.only)?;
+    let jobs = jobs(&sweep, runs, &args.store_points, &catalog)?;
+    let wanted = wanted(&jobs, &args.sweep.only)?;
     let _lock = Lock::take(&folder.join("lock")).map_err(|error| failed(&error))?;
     write(&sweep, &args.experiment.file, &jobs, &folder)?;
     let slots = Slots::new(args);
     if !output.quiet && !output.json {
+        let asked = (jobs.iter().zip(&wanted)).filter(|(_, seeds)| !seeds.is_empty());
         log::info!(
-            "{}: {} runs, {} side by side",
+            "{}: {}, {} side by side",
             folder.display(),
-            wanted.iter().filter(|it| **it).count(),
+            count(asked.map(|(job, _)| job.noun)),
             slots.count()
         );
     }
@@ -130,8 +134,7 @@ fn finish(
     output: &Output,
     interrupted: bool,
 ) -> Result<Exit, Failure> {
-    let count = |wanted: fn(&State) -> bool| states.iter().filter(|it| wanted(it)).count();
-    let failed = count(|state| matches!(state, State::Failed { .. } | State::Skipped { .. }));
+    let unfinished = unfinished(jobs, states);
     if output.json {
         let cells: Vec<_> = (jobs.iter().zip(states))
             .map(|(job, state)| {
@@ -156,11 +159,28 @@ fn finish(
         log::info!("stopped; the same command goes on from here");
         return Ok(Exit::Interrupted);
     }
-    if failed > 0 {
-        log::error!("{failed} of {} runs are not finished", jobs.len());
+    if let Some(unfinished) = unfinished {
+        log::error!("{unfinished}");
         return Ok(Exit::Failed);
     }
     Ok(Exit::Success)
+}
+
+/// How many of those that were asked for failed, by kind; none if none did.
+fn unfinished(jobs: &[Job], states: &[State]) -> Option<String> {
+    let mut parts = Vec::new();
+    let mut all = 0;
+    for noun in NOUNS {
+        let own = || (jobs.iter().zip(states)).filter(|(job, _)| job.noun == noun);
+        let asked = own().filter(|(_, state)| **state != State::Left).count();
+        let failed = own().filter(|(_, state)| state.is_lost()).count();
+        if failed > 0 {
+            parts.push(format!("{failed} of {}", counted(asked, noun)));
+            all += failed;
+        }
+    }
+    let verb = if all == 1 { "is" } else { "are" };
+    (all > 0).then(|| format!("{} {verb} not finished", parts.join(", ")))
 }
 
 /// A device as the command line names it.

@@ -1,16 +1,18 @@
 //! `host plan` of a sweep.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use super::jobs::{RUN, count, jobs};
 use crate::cli::args::{Output, PlanArgs};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::neuron;
 use crate::cli::outline::Outline;
 use crate::cli::plan::{duration, grouped, outline, plan_one, stand_in};
 use crate::cli::stdout;
+use crate::counted::counted;
 use crate::experiment::{self, CellFile};
 use crate::records::name_in_sweep;
 use crate::report::columns;
@@ -81,28 +83,29 @@ pub fn plan(args: &PlanArgs, output: &Output) -> Result<Exit, Failure> {
         rows.push((
             dense.hash,
             Row {
-                done: done(cell),
+                done: (cell.loaded.experiment.seeds.iter())
+                    .map(|&seed| done(cell, seed))
+                    .sum(),
                 name,
                 cell,
                 outline,
             },
         ));
     }
-    let time: Option<f64> = (!seconds.is_empty()).then(|| {
-        let left = |row: &Row<'_>| {
-            let all = (row.outline.levels.len() * row.outline.seeds.len()) as u64;
-            let share = (all - row.done.min(all)) as f64 / all.max(1) as f64;
-            share * row.outline.steps_left() as f64
-        };
-        let time = |(dense, row): &(String, Row<'_>)| {
-            seconds
-                .get(dense)
-                .map_or(0.0, |seconds| seconds * left(row))
-        };
-        rows.iter().map(time).sum()
-    });
-    let rows: Vec<Row<'_>> = rows.into_iter().map(|(_, row)| row).collect();
     let here = catalog.missing_data().is_none();
+    let time = (!seconds.is_empty()).then(|| time_left(&rows, &seconds, here));
+    let rows: Vec<Row<'_>> = rows.into_iter().map(|(_, row)| row).collect();
+    let others = (jobs(&sweep, &args.place.runs, &[], &catalog)?.into_iter()).map(|job| job.noun);
+    let runs: BTreeSet<&str> = rows
+        .iter()
+        .map(|row| row.cell.run.folder.as_str())
+        .collect();
+    let runs = if here { runs.len() } else { rows.len() };
+    let count = count(
+        (0..runs)
+            .map(|_| RUN)
+            .chain(others.filter(|noun| *noun != RUN)),
+    );
     stdout::line(match output.json {
         true => as_json(&sweep.name, &rows, &simulations, time, here).to_string(),
         false => as_text(
@@ -110,22 +113,43 @@ pub fn plan(args: &PlanArgs, output: &Output) -> Result<Exit, Failure> {
             &rows,
             &simulations,
             time,
+            &count,
             here,
         ),
     })?;
     Ok(Exit::Success)
 }
 
-/// Levels of all seeds that are declared done; what runs checks their files.
-fn done(cell: &CellFile) -> u64 {
-    let run = RunDir::new(&cell.run.folder);
-    let experiment = &cell.loaded.experiment;
-    let of_seed = |&seed: &u64| {
-        let levels = 0..=experiment.last_level();
-        let finished = |level: &u64| run.seed(seed).level(*level).file("done.json").exists();
-        levels.take_while(finished).count() as u64
-    };
-    experiment.seeds.iter().map(of_seed).sum()
+/// Seconds until all is trained, given those of a step by dense level. Where the runs are known, cells
+/// that share one have each of its seeds trained once.
+fn time_left(rows: &[(String, Row<'_>)], seconds: &BTreeMap<String, f64>, here: bool) -> f64 {
+    let mut counted: BTreeSet<(&str, u64)> = BTreeSet::new();
+    let mut time = 0.0;
+    for (dense, row) in rows {
+        let Some(seconds) = seconds.get(dense) else {
+            continue;
+        };
+        let run = row.cell.run.folder.as_str();
+        let own = &row.cell.loaded.experiment.seeds;
+        let new = own
+            .iter()
+            .filter(|&&seed| counted.insert((run, seed)) || !here);
+        let levels = row.outline.levels.len() as u64;
+        let left: u64 = new
+            .map(|&seed| levels - done(row.cell, seed).min(levels))
+            .sum();
+        let all = levels * own.len() as u64;
+        time += seconds * row.outline.steps_left() as f64 * left as f64 / all.max(1) as f64;
+    }
+    time
+}
+
+/// Levels of a seed that are declared done; what runs checks their files.
+fn done(cell: &CellFile, seed: u64) -> u64 {
+    let run = RunDir::new(&cell.run.folder).seed(seed);
+    let finished = |level: &u64| run.level(*level).file("done.json").exists();
+    let levels = 0..=cell.loaded.experiment.last_level();
+    levels.take_while(finished).count() as u64
 }
 
 fn as_json(
@@ -156,6 +180,7 @@ fn as_text(
     rows: &[Row<'_>],
     simulations: &[PathBuf],
     time: Option<f64>,
+    count: &str,
     here: bool,
 ) -> String {
     let cells = rows.iter().map(|row| {
@@ -189,12 +214,7 @@ fn as_text(
         "run",
     ];
     let table = columns(header.map(str::to_owned).into(), cells, &[1, 2, 3, 4, 5]);
-    let runs: std::collections::BTreeSet<&str> = rows
-        .iter()
-        .map(|row| row.cell.run.folder.as_str())
-        .collect();
-    let count = if here { runs.len() } else { rows.len() };
-    let mut text = format!("{}: {count} runs\n\n{table}", folder.display());
+    let mut text = format!("{}: {count}\n\n{table}", folder.display());
     for simulation in simulations {
         text = format!(
             "{text}\n\n{}: the hidden neuron, a few seconds",
@@ -204,8 +224,9 @@ fn as_text(
     if let Some(time) = time {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         text = format!(
-            "{text}\n\nabout {} of training to do, if one run goes on at a time; this machine has {cores} cores",
-            duration(time)
+            "{text}\n\nabout {} of training to do, if one run goes on at a time; this machine has {}",
+            duration(time),
+            counted(cores, "core")
         );
     }
     text

@@ -6,7 +6,7 @@ use std::time::Instant;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::Value;
 
-use super::jobs::Job;
+use super::jobs::{Job, count};
 use super::schedule::State;
 use crate::cli::args::Output;
 use crate::cli::stdout;
@@ -26,8 +26,11 @@ pub struct Progress {
 struct JobProgress {
     name: String,
     wanted: bool,
+    noun: &'static str,
     levels: u64,
     seeds: usize,
+    /// Whether it is done: what is no run says nothing on the way.
+    is_done: bool,
     /// Levels that are done, with the part of the one under way, by seed.
     done: BTreeMap<u64, f64>,
     steps: f64,
@@ -40,13 +43,15 @@ const PARTS: f64 = 100.0;
 
 impl Progress {
     /// A view of these jobs.
-    pub fn new(jobs: &[Job], wanted: &[bool], output: &Output, bars: &MultiProgress) -> Self {
+    pub fn new(jobs: &[Job], wanted: &[Vec<u64>], output: &Output, bars: &MultiProgress) -> Self {
         let jobs: Vec<JobProgress> = (jobs.iter().zip(wanted))
-            .map(|(job, &wanted)| JobProgress {
+            .map(|(job, seeds)| JobProgress {
                 name: job.name.clone(),
-                wanted,
+                wanted: !seeds.is_empty(),
+                noun: job.noun,
                 levels: job.levels,
-                seeds: job.seeds,
+                seeds: seeds.len(),
+                is_done: false,
                 done: BTreeMap::new(),
                 steps: 1.0,
                 accuracy: None,
@@ -111,6 +116,7 @@ impl Progress {
         if let Some(bar) = self.jobs[index].bar.take() {
             bar.finish_and_clear();
         }
+        self.jobs[index].is_done = *state == State::Done;
         let job = &self.jobs[index];
         let accuracy = (job.accuracy).map_or_else(String::new, |it| {
             format!("  last accuracy {:.2} %", 100.0 * it)
@@ -123,8 +129,9 @@ impl Progress {
         );
         match &self.total {
             Some(total) => {
-                let ended = self.jobs.iter().filter(|job| job.is_complete()).count();
-                total.set_message(format!("{ended} runs"));
+                total.set_position(self.jobs.iter().map(JobProgress::position).sum());
+                let done = self.jobs.iter().filter(|job| job.is_done);
+                total.set_message(count(done.map(|job| job.noun)));
                 total.println(line);
             }
             None if !self.quiet && !self.json => stdout::tell(line),
@@ -155,11 +162,10 @@ impl JobProgress {
     }
 
     fn position(&self) -> u64 {
-        (self.done.values().sum::<f64>() * PARTS) as u64
-    }
-
-    fn is_complete(&self) -> bool {
-        self.wanted && self.position() == self.length()
+        match self.is_done {
+            true => self.length(),
+            false => (self.done.values().sum::<f64>() * PARTS) as u64,
+        }
     }
 
     fn take(&mut self, event: &Value) {

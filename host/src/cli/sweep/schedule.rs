@@ -53,6 +53,11 @@ impl State {
         }
     }
 
+    /// Whether it was asked for and is not going to be done.
+    pub fn is_lost(&self) -> bool {
+        matches!(self, Self::Failed { .. } | Self::Skipped { .. })
+    }
+
     /// Why it is not done, if that is known.
     pub fn reason(&self) -> Option<&str> {
         match self {
@@ -92,7 +97,7 @@ impl Slots {
 /// Runs the wanted jobs, sources first, as many at a time as there are slots. What each has to say
 /// goes into `logs` below the sweep's folder.
 pub fn run_all(
-    (jobs, wanted): (&[Job], &[bool]),
+    (jobs, wanted): (&[Job], &[Vec<u64>]),
     folder: &Path,
     args: &RunArgs,
     slots: &Slots,
@@ -101,7 +106,10 @@ pub fn run_all(
     interrupt: &Interrupt,
 ) -> Vec<State> {
     let mut states: Vec<State> = (wanted.iter())
-        .map(|wanted| if *wanted { State::Waiting } else { State::Left })
+        .map(|seeds| match seeds.is_empty() {
+            true => State::Left,
+            false => State::Waiting,
+        })
         .collect();
     let mut progress = Progress::new(jobs, wanted, output, bars);
     let (said, heard) = mpsc::channel();
@@ -129,10 +137,9 @@ pub fn run_all(
             let Some(index) = next(jobs, &states, &progress) else {
                 break;
             };
-            let log = folder
-                .join("logs")
-                .join(format!("{}.log", file_name(&jobs[index].name)));
-            match Running::start((index, &jobs[index]), args, device, &log, said.clone()) {
+            let log = folder.join("logs").join(format!("{}.log", jobs[index].log));
+            let job = (index, &jobs[index], wanted[index].as_slice());
+            match Running::start(job, args, device, &log, said.clone()) {
                 Ok(child) => {
                     states[index] = State::Running;
                     progress.started(index);
@@ -198,17 +205,10 @@ fn skip_orphans(jobs: &[Job], states: &mut [State]) {
         if states[index] != State::Waiting {
             continue;
         }
-        let lost = jobs[index].sources.iter().find(|&&source| {
-            matches!(states[source], State::Failed { .. } | State::Skipped { .. })
-        });
+        let lost = (jobs[index].sources.iter()).find(|&&source| states[source].is_lost());
         if let Some(&source) = lost {
             let reason = format!("it takes from {}, which is not finished", jobs[source].name);
             states[index] = State::Skipped { reason };
         }
     }
-}
-
-/// A job's name as that of a file.
-fn file_name(name: &str) -> String {
-    name.replace(['/', ' '], "-")
 }

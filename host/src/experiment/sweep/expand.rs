@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::distinct::Distinct;
 use super::file::File;
+use crate::counted::counted;
 use crate::experiment::diagnostic::{Diagnostic, Place};
 use crate::experiment::inherit::{Reader, overlay};
 use crate::experiment::overrides::Override;
@@ -75,7 +77,11 @@ impl Budget {
         };
         let problem = Diagnostic::new(
             Some(place),
-            format!("the sweep is too large: {count} cells of {values} values each"),
+            format!(
+                "the sweep is too large: {} of {} each",
+                counted(count, "cell"),
+                counted(values, "value")
+            ),
         );
         Err(Box::new(problem.label(format!(
             "expected at most {MOST_CELLS} cells, and {MOST_VALUES} values in all of them"
@@ -234,6 +240,12 @@ fn cross(axes: Vec<Vec<Choice>>) -> Vec<Vec<Choice>> {
 fn find_axes(table: &Table, path: &mut Vec<Key>, axes: &mut Vec<Vec<Choice>>, reader: &mut Reader) {
     for (key, node) in table.iter() {
         let depth = path.len();
+        if depth == 0
+            && let Some(problem) = not_to_be_varied(key)
+        {
+            reader.problems.push(problem);
+            continue;
+        }
         path.extend(key.text.split('.').map(|text| Key {
             text: text.to_owned(),
             place: key.place.clone(),
@@ -257,6 +269,21 @@ fn find_axes(table: &Table, path: &mut Vec<Key>, axes: &mut Vec<Vec<Choice>>, re
         }
         path.truncate(depth);
     }
+}
+
+/// Why a grid cannot have this key, if it is one of those that are the whole sweep's.
+fn not_to_be_varied(key: &Key) -> Option<Diagnostic> {
+    let first = key.text.split('.').next().unwrap_or_default();
+    let label = match first {
+        "seeds" => "each cell is run with all seeds: list them at the file's top",
+        "name" => "cells are named by their method and the grid's values: leave it out",
+        "base" | "sweep" | "claims" => {
+            "it is the whole sweep's: put what differs into files of their own and `include` them"
+        }
+        _ => return None,
+    };
+    let message = format!("a grid has no `{first}` of its own");
+    Some(Diagnostic::new(Some(&key.place), message).label(label))
 }
 
 fn cell(file: &File, method: &str, mut root: Node, combination: &[Choice]) -> Cell {
@@ -286,18 +313,17 @@ fn cell(file: &File, method: &str, mut root: Node, combination: &[Choice]) -> Ce
 
 /// Tells cells apart whose values have the same short form.
 fn number_twins(cells: &mut [Cell]) {
-    let mut seen: BTreeMap<String, u64> = BTreeMap::new();
+    let mut names = Distinct::default();
     for cell in cells {
-        let count = seen.entry(cell.name.clone()).or_default();
-        *count += 1;
-        if *count > 1 {
-            cell.name = format!("{}-{count}", cell.name);
-            if let Some(node) = cell.root.table_mut().and_then(|it| it.get_mut("name"))
-                && let Some(text) = node.text()
-            {
-                node.value = Tree::Text(format!("{text}-{count}"));
-            }
+        let name = names.take(&cell.name);
+        if let Some(number) = name.strip_prefix(&cell.name)
+            && !number.is_empty()
+            && let Some(node) = cell.root.table_mut().and_then(|it| it.get_mut("name"))
+            && let Some(text) = node.text()
+        {
+            node.value = Tree::Text(format!("{text}{number}"));
         }
+        cell.name = name;
     }
 }
 

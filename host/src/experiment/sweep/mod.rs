@@ -4,6 +4,7 @@
 //! with lists of values, and `include` takes in other files. Each combination is a cell: an ordinary
 //! experiment with a name of its own.
 
+mod distinct;
 mod expand;
 mod file;
 mod form;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+pub use self::distinct::Distinct;
 use super::diagnostic::{Diagnostic, Place};
 use super::inherit::{Reader, text_of};
 use super::overrides;
@@ -56,7 +58,8 @@ pub struct CellFile {
     pub values: BTreeMap<String, Value>,
     /// The experiment.
     pub loaded: Loaded,
-    /// Its run. Cells of the same identity share the run of the first of them.
+    /// Its run. Cells of the same identity share the run of the first of them, which has the seeds of
+    /// all.
     pub run: RunTarget,
     /// Folders of the sweep's runs whose masks or points it takes.
     pub sources: Vec<String>,
@@ -108,6 +111,11 @@ pub fn load_sweep(
     let name = collector.collect(path, None);
     if !problems.is_empty() {
         return Err(problems);
+    }
+    let mut names = Distinct::default();
+    for part in &mut parts {
+        // Two files of one name are told apart as two cells of one name are.
+        part.name = names.take(&part.name);
     }
     let parts = resolve::resolve(parts, catalog)?;
     Ok(SweepFile {

@@ -2,13 +2,15 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use plugin_api::schemars::Schema;
 
 use super::expand::{Cell, Part};
 use super::{CellFile, PartFile};
+use crate::experiment::diagnostic::Diagnostic;
 use crate::experiment::load::load_tree;
+use crate::experiment::overrides::Override;
 use crate::experiment::{
     Catalog, Diagnostics, Kind, Loaded, PluginInfo, PluginSource, RunTarget, Slot,
 };
@@ -21,8 +23,8 @@ struct Resolver<'a> {
     states: RefCell<Vec<State>>,
     /// The runs that each cell takes something from.
     sources: RefCell<Vec<BTreeSet<String>>>,
-    /// The first run of each identity: cells that compute the same share it.
-    runs: RefCell<BTreeMap<String, RunTarget>>,
+    /// The first run of each identity, with its cell: cells that compute the same share it.
+    runs: RefCell<BTreeMap<String, (RunTarget, usize)>>,
     problems: RefCell<Diagnostics>,
     /// Cells that wait for the one that is being checked.
     waiting: std::cell::Cell<usize>,
@@ -125,8 +127,11 @@ impl Resolver<'_> {
         let (state, result) = match loaded {
             Ok(loaded) => match self.catalog.run_of(&loaded) {
                 Ok(run) => {
-                    let mut runs = self.runs.borrow_mut();
-                    let run = runs.entry(run.identity.clone()).or_insert(run).clone();
+                    let (run, first) = (self.runs.borrow_mut())
+                        .entry(run.identity.clone())
+                        .or_insert((run, index))
+                        .clone();
+                    self.check_plugins(first, index, &loaded);
                     (State::Done(Box::new(loaded), run.clone()), Ok(run))
                 }
                 Err(reason) => {
@@ -142,6 +147,46 @@ impl Resolver<'_> {
         };
         self.states.borrow_mut()[index] = state;
         result
+    }
+
+    /// Reports a cell that shares the run of another one and names another file for one of its plugins:
+    /// by their versions the two files are the same, and the run can have only one of them.
+    fn check_plugins(&self, first: usize, index: usize, loaded: &Loaded) {
+        let states = self.states.borrow();
+        let State::Done(shared, _) = &states[first] else {
+            return;
+        };
+        let (part, cell) = self.cells[index];
+        for (name, info) in &loaded.plugins {
+            let path = |loaded: &Loaded| Some(loaded.experiment.plugins.get(name)?.path.clone());
+            let (own, other) = (path(loaded), path(shared));
+            if own == other {
+                continue;
+            }
+            let shown = |path: Option<PathBuf>| {
+                path.map_or_else(
+                    || "the shipped one".to_owned(),
+                    |it| it.display().to_string(),
+                )
+            };
+            let message = format!(
+                "`{}` and `{}` differ in nothing but the file of plugin `{name}`, of version {} in both: {} and {}",
+                self.cells[first].1.name,
+                cell.name,
+                info.version,
+                shown(other),
+                shown(own)
+            );
+            let named = cell.root.at(&["plugins", name]).map(|node| &node.place);
+            let changed = cell.overrides.iter().filter(|it| it.concerns_plugins());
+            let place = changed.filter_map(Override::place).last().or(named);
+            let mut problems = Diagnostics::default();
+            problems.files = self.parts[part].reader.problems.files.clone();
+            problems.push(Diagnostic::new(place, message).label(
+                "runs are told apart by the versions of their plugins: build one of the two with another version",
+            ));
+            self.problems.borrow_mut().absorb(problems);
+        }
     }
 
     /// The cell that another one means by a name: of the same file, the cell or the method with the

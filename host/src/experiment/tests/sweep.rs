@@ -254,3 +254,99 @@ fn the_name_of_a_sweep_that_includes_others_cannot_lead_out_of_the_runs() {
     folder.write("all.toml", "[sweep]\ninclude = [\"sweep.toml\"]\n");
     assert!(report(&folder, "all.toml").contains("missing"));
 }
+
+#[test]
+fn what_is_the_whole_sweeps_cannot_be_varied_and_is_refused_at_its_line() {
+    let shown = report(&with("[sweep.grid]\nseeds = [[0], [1]]\n"), "sweep.toml");
+    let expected = "error: a grid has no `seeds` of its own
+  --> sweep.toml:25:1
+   |
+25 | seeds = [[0], [1]]
+   | ^^^^^ each cell is run with all seeds: list them at the file's top";
+    assert_eq!(shown.trim_end(), expected);
+    for (key, expected) in [
+        ("name = [\"a\", \"b\"]", "cells are named by their method"),
+        ("base = [\"a.toml\"]", "`include` them"),
+        ("claims = [[]]", "`include` them"),
+        ("\"seeds.0\" = [1, 2]", "list them at the file's top"),
+        ("sweep.title = [\"a\", \"b\"]", "`include` them"),
+        ("name.x = 3", "cells are named by their method"),
+    ] {
+        let shown = report(&with(&format!("[sweep.grid]\n{key}\n")), "sweep.toml");
+        assert!(shown.contains("a grid has no `"), "{key}\n{shown}");
+        assert!(shown.contains(expected), "{key}\n{shown}");
+        assert!(shown.contains("sweep.toml:25:"), "{key}\n{shown}");
+    }
+    // The same on the command line.
+    let seeds = ["sweep.grid.seeds=[[0], [1]]"];
+    let refused = sweep(&with("[sweep.methods.a]\n"), "sweep.toml", &seeds);
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("--set:1:12"), "{refused}");
+}
+
+#[test]
+fn files_that_differ_in_their_seeds_share_a_run_and_keep_their_own_seeds() {
+    let folder = with("");
+    let other = changed("[0, 1]", "[1, 7]");
+    folder.write("again.toml", &other.replace("\"lrr\"", "\"again\""));
+    folder.write(
+        "all.toml",
+        "name = \"all\"\n[sweep]\ninclude = [\"sweep.toml\", \"again.toml\"]\n",
+    );
+    let all = sweep(&folder, "all.toml", &[]).unwrap();
+    let [first, second] = [&all.parts[0].cells[0], &all.parts[1].cells[0]];
+    assert_eq!(first.run, second.run);
+    assert_eq!(first.loaded.experiment.seeds, [0, 1]);
+    assert_eq!(second.loaded.experiment.seeds, [1, 7]);
+    // The file that has the seeds of both is the first one but for its seeds.
+    folder.write("both.toml", &first.loaded.text_with_seeds(&[0, 1, 7]));
+    let both = folder.load("both.toml", &[]).unwrap().experiment;
+    assert_eq!(both.seeds, [0, 1, 7]);
+    let seeds = first.loaded.experiment.seeds.clone();
+    let without = crate::experiment::Experiment { seeds, ..both };
+    assert_eq!(without, first.loaded.experiment);
+}
+
+#[test]
+fn included_files_of_one_name_are_told_apart() {
+    let folder = with("");
+    folder.write("shorter.toml", &changed("epochs = 20", "epochs = 10"));
+    folder.write(
+        "all.toml",
+        "name = \"all\"\n[sweep]\ninclude = [\"sweep.toml\", \"shorter.toml\"]\n",
+    );
+    let all = sweep(&folder, "all.toml", &[]).unwrap();
+    let names: Vec<&str> = all.parts.iter().map(|it| it.name.as_str()).collect();
+    assert_eq!(names, ["lrr", "lrr-2"]);
+    assert_ne!(all.parts[0].cells[0].run, all.parts[1].cells[0].run);
+}
+
+#[test]
+fn two_files_of_one_plugin_that_say_the_same_version_cannot_share_a_run() {
+    let file = |more: &str| {
+        let text = changed("score = \"imp/magnitude\"", "score = \"mine/endless\"");
+        let folder = Folder::new(&[("sweep.toml", &format!("{text}{more}"))]);
+        sweep(&folder, "sweep.toml", &[]).map_err(|problems| problems.to_string())
+    };
+    let of = |a: &str, b: &str| {
+        format!(
+            "[sweep.methods.a]\nplugins.mine.path = \"{a}\"\n[sweep.methods.b]\nplugins.mine.path = \"{b}\"\n"
+        )
+    };
+    assert!(file(&of("one.so", "./one.so")).is_ok());
+    let shown = file(&of("one.so", "two.so")).unwrap_err();
+    assert!(
+        shown.contains(
+            "`a` and `b` differ in nothing but the file of plugin `mine`, of version 1.2.3"
+        ),
+        "{shown}"
+    );
+    assert!(shown.contains("sweep.toml:27"), "{shown}");
+    let grid = "[plugins]\nmine.path = \"one.so\"\n[sweep.grid]\nplugins.mine.path = [\"one.so\", \"two.so\"]\n";
+    let shown = file(grid).unwrap_err();
+    assert!(
+        shown.contains("build one of the two with another version"),
+        "{shown}"
+    );
+    assert!(shown.contains("sweep.toml:27"), "{shown}");
+}
