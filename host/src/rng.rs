@@ -33,6 +33,13 @@ pub enum Purpose<'a> {
     Strategy(&'a str),
     /// Samples of the generated dataset with this name.
     Samples(&'a str),
+    /// The seed of an init of the hidden neuron's simulation.
+    NeuronInit {
+        /// Dimension of the input.
+        dimension: u64,
+        /// Number of the init.
+        init: u64,
+    },
 }
 
 /// The place of a stream in a run. Fields that do not apply are zero.
@@ -63,6 +70,9 @@ impl Stream {
             Purpose::Dropout(layer) => ("dropout", layer.into()),
             Purpose::Strategy(part) => ("strategy", part.into()),
             Purpose::Samples(name) => ("samples", name.into()),
+            Purpose::NeuronInit { dimension, init } => {
+                ("neuron init", format!("{dimension} {init}").into())
+            }
         };
         let mut hasher = blake3::Hasher::new_derive_key("rewind 2026 random stream v1");
         for number in [seed, moment.level, moment.epoch, moment.step] {
@@ -182,6 +192,13 @@ mod tests {
                 5_802_553_434_174_075_308,
             ),
             (Purpose::Samples("hidden-neuron"), 5_717_132_158_027_600_108),
+            (
+                Purpose::NeuronInit {
+                    dimension: 5,
+                    init: 1999,
+                },
+                1_123_826_558_526_373_755,
+            ),
         ] {
             let first = Stream::new(3, purpose, moment).next_u64();
             assert_eq!(first, expected, "{purpose:?}");

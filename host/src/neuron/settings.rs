@@ -3,6 +3,8 @@
 use plugin_api::schemars::{self, JsonSchema};
 use serde::{Deserialize, Serialize};
 
+use crate::rng::{Moment, Purpose, Stream};
+
 /// Settings of a simulation: the table `[neuron]` of an experiment file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -119,17 +121,19 @@ impl Settings {
         (self.time / self.step).round() as u64
     }
 
-    /// Seed of one init, as an experiment with the model `hidden-neuron` would give it. Dimensions
-    /// have inits of their own.
+    /// Seed of one init, with which an experiment of the model `hidden-neuron` starts from the same
+    /// weights: a TOML file holds numbers of 63 bits. Seeds and dimensions have inits of their own.
     pub fn seed_of(&self, dimension: u64, init: u64) -> u64 {
-        self.seed.wrapping_add(dimension << 32).wrapping_add(init)
+        let purpose = Purpose::NeuronInit { dimension, init };
+        Stream::new(self.seed, purpose, Moment::default()).next_u64() >> 1
     }
 
     /// Eight hexadecimal digits that tell these settings from others: the end of the folder's name.
     pub fn short(&self) -> String {
         // Every field has a form in JSON, and in one order.
         let text = serde_json::to_string(self).expect("the settings are numbers");
-        let key = "rewind 2026 hidden neuron v1";
+        // Raise its version whenever the same settings would give other numbers than before.
+        let key = "rewind 2026 hidden neuron v2";
         let mut hasher = blake3::Hasher::new_derive_key(key);
         hasher.update(text.as_bytes());
         hasher.finalize().to_hex()[..8].to_owned()
@@ -145,7 +149,28 @@ mod tests {
         assert_eq!(Settings::default().check(), Ok(()));
         assert_eq!(Settings::default().steps(), 4000);
         // If this changes, finished simulations are computed again.
-        assert_eq!(Settings::default().short(), "afba26f2");
+        assert_eq!(Settings::default().short(), "680a87a7");
+    }
+
+    #[test]
+    fn no_init_of_one_seed_or_dimension_is_an_init_of_another() {
+        let mut seen = std::collections::BTreeMap::new();
+        for seed in 0..4 {
+            let settings = Settings {
+                seed,
+                ..Settings::default()
+            };
+            for &dimension in &settings.dimensions {
+                for init in 0..settings.inits {
+                    let own = (seed, dimension, init);
+                    let other = seen.insert(settings.seed_of(dimension, init), own);
+                    assert_eq!(other, None, "{own:?} has the same weights");
+                }
+            }
+        }
+        assert_eq!(seen.len(), 4 * 8 * 2000);
+        // What a file can hold.
+        assert!(seen.keys().all(|&seed| i64::try_from(seed).is_ok()));
     }
 
     #[test]
