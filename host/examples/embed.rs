@@ -4,6 +4,8 @@
 //! cargo run --release -p host --example embed -- experiments/lrr.toml target/release/host
 //! ```
 //!
+//! It depends on `host` and on `kernels-native`, the C++ that a binary brings along.
+//!
 //! The second argument is the program `host`, whose plugins are used and which checks the run
 //! afterwards: `target/release/host verify runs/lrr-...`.
 
@@ -11,6 +13,7 @@ use std::path::PathBuf;
 
 use host::levels::{Event, Observer, Outcome};
 use host::run::{Conduct, OpenError, Run, Setting};
+use kernels_native as _;
 
 /// Prints what each level came to.
 struct Printer;

@@ -1,7 +1,8 @@
 //! The host of Rewind: trains networks with libtorch and prunes them level by level.
 //!
 //! A program of one's own opens an experiment with [`run::Run::open`] and trains it with
-//! [`run::Run::train`], as the command line does; `host/examples/embed.rs` is one.
+//! [`run::Run::train`], as the command line does; `host/examples/embed.rs` is one. It brings along the C++ of
+//! the kernels, by `use kernels_native as _;`.
 //!
 //! The modules stand in the order in which the data flows.
 
@@ -51,8 +52,9 @@ pub mod export;
 // The theory that the experiments test, simulated by itself.
 pub mod neuron;
 
-// What all of them stand on: randomness, text that can be shown, counts in words, libtorch's missing pieces, signals,
-// memory, files that somebody else may have put there; and the command line.
+// What all of them stand on: randomness, text that can be shown, counts in words, signals, memory, files
+// that somebody else may have put there; and the command line. Libtorch's missing pieces are the crate
+// `kernels`.
 pub mod rng;
 
 pub mod printable;
@@ -60,10 +62,6 @@ pub mod printable;
 pub mod counted;
 
 pub mod program;
-
-pub mod shim;
-
-pub mod kernels;
 
 pub mod interrupt;
 
@@ -75,3 +73,7 @@ pub mod cli;
 
 #[doc(hidden)]
 pub mod fuzzing;
+
+// The C++ of the kernels: what is linked in the end names it, here the tests.
+#[cfg(test)]
+use kernels_native as _;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use host::model::{self, Init, InputSpec, MODELS, Mode, Network, layers, prunable_count};
 use host::registry::{Options, find};
+use kernels_native as _;
 use plugin_api::LayerKind;
 use safetensors::SafeTensors;
 use serde_json::Value;

@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, Once};
 use host::model::{InputSpec, MODELS, Mode, Network, Parameter};
 use host::registry::{Options, find};
 use host::rng::{Moment, Purpose, Stream};
+use kernels_native as _;
 use serde_json::json;
 use tch::{Kind, Tensor};
 

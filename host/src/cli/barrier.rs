@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use kernels::shim;
 use plugin_api::Point;
 
 use super::args::{BarrierArgs, Output};
@@ -9,7 +10,6 @@ use super::exit::{Exit, Failure};
 use super::{locate, spin, stdout};
 use crate::report::{Interval, columns};
 use crate::run::data_failure;
-use crate::shim;
 use crate::statistics::{self, Barrier, Line, Settings, StatisticsError, Stored};
 use crate::store::RunDir;
 

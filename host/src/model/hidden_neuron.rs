@@ -3,6 +3,7 @@
 //! # Source
 //! Gadhikar & Burkholz 2024 (arXiv:2402.19262), section 2.
 
+use kernels::shim;
 use plugin_api::LayerKind;
 use plugin_api::schemars::{self, JsonSchema, schema_for};
 use serde::{Deserialize, Serialize};
@@ -15,7 +16,6 @@ use super::{
 };
 use crate::registry::{self, Entry, Options};
 use crate::rng::{Moment, Purpose, Stream};
-use crate::shim;
 
 pub(super) const ENTRY: Entry<Build> = Entry {
     name: NAME,

@@ -1,9 +1,9 @@
 //! Networks: their parameters by PyTorch's names and layouts, and their forward pass.
 
+use kernels::Taps;
 use plugin_api::{Layer, LayerKind};
 use tch::Tensor;
 
-use crate::kernels::Taps;
 use crate::registry::{Entry, Options};
 use crate::rng::Stream;
 

@@ -1,5 +1,7 @@
 //! The parts that networks are made of: each remembers where its parameters and buffers are.
 
+use kernels::shim;
+use kernels::{BatchNorm, Taps};
 use plugin_api::LayerKind;
 use plugin_api::schemars::{self, JsonSchema};
 use serde::{Deserialize, Serialize};
@@ -9,9 +11,7 @@ use super::{
     Buffer, Connections, Graph, Init, InputSpec, Mode, ModelError, Operation, Parameter, Role,
     Units, Value,
 };
-use crate::kernels::{self, BatchNorm, Taps};
 use crate::registry::{self, Options};
-use crate::shim;
 
 /// PyTorch's default weight of a new batch in the running statistics.
 pub const NORM_MOMENTUM: f64 = 0.1;

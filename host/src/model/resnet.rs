@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU16;
 
+use kernels::Taps;
 use plugin_api::schemars::{self, JsonSchema, schema_for};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
@@ -12,7 +13,6 @@ use super::residual::{BASIC, BOTTLENECK, Block, Kind, Unit};
 use super::{
     Buffer, Build, Connections, Graph, InputSpec, Mode, ModelError, Network, Operation, Parameter,
 };
-use crate::kernels::Taps;
 use crate::registry::{Entry, Options};
 
 pub(super) const RESNET_20: Entry<Build> = cifar(

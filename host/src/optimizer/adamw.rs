@@ -1,11 +1,11 @@
 //! Adam with decoupled weight decay.
 
+use kernels::shim::{self, AdamwStep, Pruning, ShimError};
 use plugin_api::schemars::{self, JsonSchema, schema_for};
 use serde::{Deserialize, Serialize};
 
 use super::{Buffers, Build, Optimizer};
 use crate::registry::{Entry, parse};
-use crate::shim::{self, AdamwStep, Pruning, ShimError};
 
 pub(super) const ENTRY: Entry<Build> = Entry {
     name: "adamw",

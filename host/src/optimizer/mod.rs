@@ -1,9 +1,9 @@
 //! Optimizers: one fused step over the flat buffers of all lanes.
 
+use kernels::shim::{Kept, ShimError};
 use tch::{Kind, Tensor};
 
 use crate::registry::{Entry, Options};
-use crate::shim::{Kept, ShimError};
 
 mod adamw;
 mod sgd;

@@ -1,11 +1,11 @@
 //! Stochastic gradient descent with momentum.
 
+use kernels::shim::{self, Pruning, SgdStep, ShimError};
 use plugin_api::schemars::{self, JsonSchema, schema_for};
 use serde::{Deserialize, Serialize};
 
 use super::{Buffers, Build, Optimizer};
 use crate::registry::{Entry, parse};
-use crate::shim::{self, Pruning, SgdStep, ShimError};
 
 pub(super) const ENTRY: Entry<Build> = Entry {
     name: "sgd",

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kernels::shim;
 use plugin_api::Step;
 
 use super::{Folders, HostCatalog, Identities, OpenError, Read, Setting, identity, manifest};
@@ -9,7 +10,6 @@ use crate::experiment;
 use crate::interrupt::Interrupt;
 use crate::levels::{Course, Levels, Observer, Outcome};
 use crate::records::{Summary, summaries, summary_csv};
-use crate::shim;
 use crate::store;
 use crate::trainer::Trainer;
 

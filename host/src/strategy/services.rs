@@ -6,6 +6,7 @@ use std::ffi::c_void;
 use std::ptr::NonNull;
 
 use abi_stable::std_types::{RResult, RSlice, RStr, RString, RVec};
+use kernels::shim;
 use plugin_api::abi::wire::{CountsRequest, Facts, MasksRequest, SelectRequest};
 use plugin_api::abi::{AbiError, AbiResult, ErrorCode, HostObject, Service, TensorBox};
 use plugin_api::{GradientRequest, Point};
@@ -19,7 +20,6 @@ use super::tensor::{failed, lend, message, take};
 use super::{distribution, select};
 use crate::memory::{shortage, text_of};
 use crate::rng::Stream;
-use crate::shim;
 
 /// One seed at the time of a call: what the level loop knows of it. Lists hold one tensor for each
 /// prunable layer, row-major, on the training device.

@@ -6,6 +6,7 @@ use std::ffi::c_void;
 
 use abi_stable::std_types::{RResult, RSlice, RVec};
 use abi_stable::type_level::downcasting::TD_CanDowncast;
+use kernels::shim;
 use plugin_api::abi::{
     AbiError, AbiResult, DType, ErrorCode, Op, RawSlice, TensorBox, TensorInfo, TensorObject,
 };
@@ -13,7 +14,6 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use super::loan::Owner;
 use super::select;
-use crate::shim;
 
 /// A tensor of the host's behind a plugin's handle.
 pub struct HostTensor(Tensor, Owner);

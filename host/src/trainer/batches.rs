@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use kernels::shim::{self, ShimError};
 use tch::Tensor;
 
 use super::feed::Feed;
@@ -9,7 +10,6 @@ use super::lanes::Lane;
 use super::{Position, TrainError, Trainer};
 use crate::data::{DataError, ImageFiles, Inputs, Split};
 use crate::rng::{Moment, Purpose, Stream};
-use crate::shim::{self, ShimError};
 
 /// The order in which one lane sees the training samples in one epoch.
 pub(super) fn order(seed: u64, level: u64, epoch: u64, samples: i64) -> Vec<i64> {

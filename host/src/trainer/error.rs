@@ -1,8 +1,9 @@
 //! What can go wrong in training.
 
+use kernels::shim::ShimError;
+
 use crate::data::DataError;
 use crate::model::ModelError;
-use crate::shim::ShimError;
 
 /// A failure of the trainer.
 #[derive(Debug, thiserror::Error)]

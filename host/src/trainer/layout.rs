@@ -337,7 +337,7 @@ mod tests {
         };
         assert_eq!(weight.stride()[1..], [1, w * i, i]);
         assert_eq!(
-            crate::shim::channels_last(weight).unwrap().data_ptr(),
+            kernels::shim::channels_last(weight).unwrap().data_ptr(),
             weight.data_ptr()
         );
     }

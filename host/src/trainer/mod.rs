@@ -7,18 +7,18 @@
 //! The bytes of a lane are a function of its own start: they do not depend on how many lanes there
 //! are, nor on what the others compute, nor on where training was interrupted.
 
+use kernels::Taps;
+use kernels::shim::{Autocast, ShimError};
 use plugin_api::Layer;
 use tch::{Device, Tensor};
 
 use crate::data::{Dataset, Split};
 use crate::experiment::{Experiment, Named, Precision, Train, TrainLoss};
-use crate::kernels::Taps;
 use crate::model::{InputSpec, MODELS, Mode, Network, Parameter};
 use crate::optimizer::{OPTIMIZERS, Optimizer};
 use crate::registry::{Entry, find};
 use crate::rng::{Moment, Purpose, Stream};
 use crate::schedule::{SCHEDULES, Schedule, Span};
-use crate::shim::{Autocast, ShimError};
 
 mod batches;
 mod error;

@@ -1,11 +1,11 @@
 //! The loss that is trained, over every lane.
 
+use kernels::shim::{self, ShimError};
 use tch::Tensor;
 
 use super::{TrainError, Trainer};
 use crate::data::Dataset;
 use crate::experiment::TrainLoss;
-use crate::shim::{self, ShimError};
 
 /// An output this near to a target that is a number counts as right.
 pub(super) const TOLERANCE: f64 = 0.1;

@@ -1,14 +1,14 @@
 //! Training and evaluating perceptrons without autograd, at the survivors where a layer is sparse.
 
+use kernels::shim::ShimError;
+use kernels::{Lanes, Layer, Loss, Norm, Perceptron, Rows, Samples, Survivors, break_even};
 use tch::{Device, Tensor};
 
 use super::objective::TOLERANCE;
 use super::{Layout, On, TrainError, Trainer};
 use crate::data::{Dataset, Split};
 use crate::experiment::{Precision, TrainLoss};
-use crate::kernels::{Lanes, Layer, Loss, Norm, Perceptron, Rows, Samples, Survivors, break_even};
 use crate::model::{Network, Operation};
-use crate::shim::ShimError;
 
 /// Density from which on a layer is computed dense without measuring what is faster.
 const DENSE: f64 = 0.8;

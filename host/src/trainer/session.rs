@@ -1,5 +1,7 @@
 //! One level of one or several lanes under way.
 
+use kernels::Taps;
+use kernels::shim;
 use tch::{Kind, Tensor};
 
 use super::feed::Feed;
@@ -7,11 +9,9 @@ use super::lanes::{Lane, common_position, epoch_log};
 use super::perceptron::{Batch, Hand};
 use super::{Evaluation, LaneStart, On, Position, TrainError, Trainer, batches};
 use crate::data::Inputs;
-use crate::kernels::Taps;
 use crate::model::{Mode, StepKey};
 use crate::optimizer::Buffers;
 use crate::rng::Moment;
-use crate::shim;
 
 /// What one lane did in one epoch.
 #[derive(Clone, Debug, PartialEq)]

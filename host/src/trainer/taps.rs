@@ -1,10 +1,10 @@
 //! Which convolution nets are computed at their survivors.
 
+use kernels::Taps;
 use tch::{Device, Kind, Tensor};
 
 use super::{TrainError, Trainer};
 use crate::experiment::Precision;
-use crate::kernels::Taps;
 
 impl Trainer {
     /// The survivors of each parameter that is a convolution's weight, where the network is sparse

@@ -1,5 +1,6 @@
 //! Small networks and data for the trainer's tests.
 
+use kernels::shim;
 use plugin_api::LayerKind;
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
@@ -10,7 +11,6 @@ use crate::experiment::Train;
 use crate::model::{Buffer, Connections, Init, InputSpec, MODELS, Mode, Network, Parameter, Role};
 use crate::registry::find;
 use crate::rng::{Moment, Purpose, Stream};
-use crate::shim;
 
 fn parameter(name: String, shape: &[i64], role: Role, init: Init) -> Parameter {
     Parameter {

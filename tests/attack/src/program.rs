@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 /// What the experiments use; the fixture is `drop-and-grow`, `misbehaving` does not return.
 const PACKAGES: [&str; 8] = [
-    "host",
+    "program",
     "imp",
     "lrr",
     "random-mask",

@@ -18,6 +18,8 @@ mod settings;
 mod statistics;
 mod table;
 
+use kernels_native as _;
+
 use std::process::ExitCode;
 
 use bench::Bench;

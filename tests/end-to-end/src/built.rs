@@ -77,7 +77,7 @@ pub fn folder(profile: &Profile) -> PathBuf {
     }
     if *profile == Profile::of_this_test() {
         // Its libtorch bindings are only built in the profile of the tests.
-        cargo.args(["--package", "host"]);
+        cargo.args(["--package", "program"]);
     }
     finish(&mut cargo);
     own_folder().0.join(&profile.0)

@@ -4,3 +4,5 @@ pub mod built;
 pub mod catalog;
 pub mod live;
 pub mod program;
+
+use kernels_native as _;

@@ -10,4 +10,6 @@ pub mod mutate;
 mod scratch;
 pub mod targets;
 
+use kernels_native as _;
+
 pub use targets::{TARGETS, Target, target};

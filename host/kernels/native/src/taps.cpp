@@ -9,7 +9,7 @@
 #include <atomic>
 #include <vector>
 
-#include "../guarded.h"
+#include "guarded.h"
 #include "chosen.h"
 
 namespace {

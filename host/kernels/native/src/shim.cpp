@@ -15,8 +15,8 @@
 #include <cstring>
 
 #include "guarded.h"
-#include "kernels/chosen.h"
-#include "kernels/losses.h"
+#include "chosen.h"
+#include "losses.h"
 
 // The BLAS inside libtorch, and its threads if it is MKL; absent symbols are null.
 #if defined(__linux__)

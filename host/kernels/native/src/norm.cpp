@@ -13,7 +13,7 @@
 #include <optional>
 #include <vector>
 
-#include "../guarded.h"
+#include "guarded.h"
 #include "chosen.h"
 #include "kinds.h"
 

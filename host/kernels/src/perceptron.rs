@@ -1,10 +1,8 @@
-//! What the host computes itself, in C++: training steps of perceptrons without autograd, dense, and
-//! sparse at the surviving weights; convolutions at theirs; batch norms with what follows them.
+//! Training steps of perceptrons without autograd, dense, and sparse at the surviving weights.
 //!
-//! In perceptrons every sum is added up in an order that neither the number of lanes, nor that of threads, nor the
+//! Every sum is added up in an order that neither the number of lanes, nor that of threads, nor the
 //! number of survivors decides, and a weight of 0 adds nothing: whether a layer is computed dense or
 //! at its survivors, its results have the same bits as long as its activations are finite.
-#![allow(unsafe_code)]
 
 use std::collections::HashMap;
 use std::ffi::c_void;
@@ -14,18 +12,7 @@ use std::sync::Mutex;
 use tch::{Device, Kind, Tensor};
 
 use crate::shim::{ShimError, Text, check};
-
-mod convolution;
-mod norm;
-mod rounded;
-mod survivors;
-mod taps;
-
-pub use convolution::{convolve, convolves};
-pub use norm::BatchNorm;
-pub use rounded::rounded;
-pub use survivors::Survivors;
-pub use taps::Taps;
+use crate::survivors::Survivors;
 
 /// One linear layer of a perceptron and what follows it: a batch norm if it has one, and, but after
 /// the last layer, a ReLU. Places are elements of a lane's weights.

@@ -63,7 +63,7 @@ impl Desk {
 }
 
 fn experiments() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../experiments")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments")
 }
 
 fn experiment(name: &str) -> String {

@@ -1,8 +1,6 @@
 //! Safe wrappers of the C++ shim: what the bindings of libtorch lack.
 //!
-//! The one place of the trainer with `unsafe`: every call passes tensors that outlive it, by the
-//! pointers that the bindings themselves use.
-#![allow(unsafe_code)]
+//! Every call passes tensors that outlive it, by the pointers that the bindings themselves use.
 
 use std::ffi::{CStr, c_char, c_void};
 use std::marker::PhantomData;
@@ -18,7 +16,7 @@ pub struct ShimError(String);
 
 impl ShimError {
     /// A failure with this text.
-    pub(crate) fn new(text: String) -> Self {
+    pub fn new(text: String) -> Self {
         Self(text)
     }
 }

@@ -12,7 +12,7 @@
 #include <cstring>
 #include <vector>
 
-#include "../guarded.h"
+#include "guarded.h"
 #include "chosen.h"
 #include "losses.h"
 

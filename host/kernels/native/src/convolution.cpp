@@ -11,7 +11,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "../guarded.h"
+#include "guarded.h"
 #include "chosen.h"
 #include "images.h"
 #include "kinds.h"

@@ -1,0 +1,25 @@
+//! What the host computes itself, in C++: training steps of perceptrons without autograd, convolutions,
+//! dense and at their surviving weights, batch norms with what follows them; and what the bindings of
+//! libtorch lack.
+//!
+//! These are the safe wrappers. They only declare the C++, which the crate `kernels-native` compiles and
+//! what is linked in the end depends on: a change of it compiles no Rust but that.
+#![allow(unsafe_code)]
+
+mod convolution;
+mod norm;
+mod perceptron;
+mod rounded;
+pub mod shim;
+mod survivors;
+mod taps;
+
+#[cfg(test)]
+use kernels_native as _;
+
+pub use convolution::{convolve, convolves};
+pub use norm::BatchNorm;
+pub use perceptron::{Lanes, Layer, Loss, Norm, Perceptron, Rows, Samples, break_even};
+pub use rounded::rounded;
+pub use survivors::Survivors;
+pub use taps::Taps;
