@@ -22,11 +22,9 @@ pub enum ExportError {
     /// The dataset's inputs are not known.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// A network whose operations nobody wrote down.
-    #[error(
-        "model `{0}` does not say what it computes: expected one of those that `host` comes with"
-    )]
-    NotDescribed(String),
+    /// A run of a model that this program does not have.
+    #[error("model `{0}` is unknown: expected one of those that `host` comes with")]
+    UnknownModel(String),
     /// Normalisation of what is no image.
     #[error(
         "the inputs of dataset `{0}` are no pixels, and the network takes them as they are: leave --normalise out"

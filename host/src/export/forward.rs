@@ -139,9 +139,14 @@ mod tests {
     use crate::export::testing::{
         MODELS_OF_ALL_KINDS, forward as network_forward, inputs, model_of, network_of, prune,
     };
+    use crate::model::MODELS;
 
     #[test]
     fn every_graph_computes_what_its_network_does_with_weights_in_full_and_in_rows() {
+        for entry in MODELS {
+            let seen = MODELS_OF_ALL_KINDS.iter().any(|it| it.0 == entry.name);
+            assert!(seen, "no graph of {} is compared", entry.name);
+        }
         for (name, options, shape, classes) in MODELS_OF_ALL_KINDS {
             let options: serde_json::Value = serde_json::from_str(options).unwrap();
             let network = network_of(name, &options, shape, classes);

@@ -57,7 +57,6 @@ pub fn read(run: &RunDir, seed: Option<u64>, level: Option<u64>) -> Result<Sourc
     check(&*network, &end, &dir)?;
     check_masks(&masks, &end, &dir)?;
     let graph = network.graph();
-    let graph = graph.ok_or_else(|| ExportError::NotDescribed(experiment.model.name.clone()))?;
     let weights = masks.iter().map(|(_, mask)| mask.numel() as u64).sum();
     let survivors = masks.iter().map(|(_, mask)| count(mask)).sum();
     let mut source = Source {
@@ -132,7 +131,7 @@ fn build(
     dir: &LevelDir,
 ) -> Result<(Box<dyn Network>, Declared), ExportError> {
     let Named { name, options } = &experiment.model;
-    let entry = find(MODELS, name).ok_or_else(|| ExportError::NotDescribed(name.clone()))?;
+    let entry = find(MODELS, name).ok_or_else(|| ExportError::UnknownModel(name.clone()))?;
     let make = |data: &Declared| {
         let build: Build = entry.build;
         let spec = InputSpec {

@@ -86,7 +86,7 @@ pub fn model_of(name: &str, options: Value, shape: &[i64], classes: i64, seed: u
         );
     }
     Model {
-        graph: network.graph().unwrap(),
+        graph: network.graph(),
         tensors,
         prunable,
         input_shape: shape.to_vec(),

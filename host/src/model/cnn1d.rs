@@ -8,9 +8,7 @@ use tch::Tensor;
 
 use super::dropout::Dropout;
 use super::parts::{Assembly, Convolution, Initialisation, Linear, Norm, Pass, parse};
-use super::{
-    Buffer, Build, Connections, Graph, InputSpec, Mode, ModelError, Network, Operation, Parameter,
-};
+use super::{Buffer, Build, Graph, InputSpec, Mode, ModelError, Network, Operation, Parameter};
 use crate::registry::{Entry, Options};
 
 pub(super) const ENTRY: Entry<Build> = Entry {
@@ -98,16 +96,7 @@ impl Network for Cnn1d {
         &self.assembly.buffers
     }
 
-    fn connections(&self) -> Connections {
-        let (mut connections, mut at) = self.assembly.inputs();
-        for (conv, _) in &self.blocks {
-            at = conv.connect(&mut connections, at);
-        }
-        self.last.connect(&mut connections, at);
-        connections
-    }
-
-    fn graph(&self) -> Option<Graph> {
+    fn graph(&self) -> Graph {
         let (mut graph, input) = Graph::of_input();
         let mut at = graph.add(Operation::AddChannel(input));
         for (conv, norm) in &self.blocks {
@@ -117,7 +106,7 @@ impl Network for Cnn1d {
         }
         at = graph.add(Operation::Flatten(at));
         self.last.describe(&self.assembly, &mut graph, at);
-        Some(graph)
+        graph
     }
 
     fn forward(

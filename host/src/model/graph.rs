@@ -1,4 +1,5 @@
-//! What a network computes in evaluation, operation by operation: what other programs need to be told.
+//! What a network computes in evaluation, operation by operation: the one description of how its layers
+//! are connected.
 
 /// A value of a graph, by the place of the operation that makes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -160,48 +161,7 @@ impl Operation {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
-    use crate::model::{Connections, InputSpec, MODELS, Network};
-
-    /// What a graph says of the connections, which networks also say themselves.
-    fn connections(graph: &Graph, network: &dyn Network) -> Connections {
-        let parameters = network.parameters();
-        let mut connections = Connections::default();
-        let mut units = Vec::new();
-        for (_, operation) in graph.operations() {
-            let own = match operation {
-                Operation::Input => connections.input(parameters[0].shape[1]),
-                Operation::Linear { layer, from, .. }
-                | Operation::Convolution { layer, from, .. } => {
-                    let weight = format!("{layer}.weight");
-                    let place = parameters.iter().position(|it| it.name == weight).unwrap();
-                    connections.through(place, units[from.0])
-                }
-                Operation::Sum([one, other]) => connections.sum(units[one.0], units[other.0]),
-                other => units[other.reads()[0].0],
-            };
-            units.push(own);
-        }
-        connections
-    }
-
-    #[test]
-    fn every_model_describes_the_connections_that_it_has() {
-        for entry in MODELS {
-            let (shape, classes) = match entry.name {
-                "cnn1d" => (vec![40], 10),
-                "hidden-neuron" => (vec![40], 1),
-                _ => (vec![3, 32, 32], 10),
-            };
-            let spec = InputSpec { shape, classes };
-            let network = (entry.build)(json!({}).as_object().unwrap(), &spec).unwrap();
-            let graph = network.graph().unwrap();
-            let own = network.connections();
-            assert_eq!(connections(&graph, &*network), own, "{}", entry.name);
-        }
-    }
 
     #[test]
     fn a_value_has_a_reader_if_exactly_one_operation_reads_it() {

@@ -11,8 +11,7 @@ use tch::Tensor;
 
 use super::parts::relu;
 use super::{
-    Buffer, Build, Connections, Graph, Init, InputSpec, Mode, ModelError, Network, Operation,
-    Parameter, Role,
+    Buffer, Build, Graph, Init, InputSpec, Mode, ModelError, Network, Operation, Parameter, Role,
 };
 use crate::registry::{self, Entry, Options};
 use crate::rng::{Moment, Purpose, Stream};
@@ -111,15 +110,7 @@ impl Network for HiddenNeuron {
         true
     }
 
-    fn connections(&self) -> Connections {
-        let mut connections = Connections::default();
-        let input = connections.input(self.parameters[0].shape[1]);
-        let hidden = connections.through(0, input);
-        connections.through(1, hidden);
-        connections
-    }
-
-    fn graph(&self) -> Option<Graph> {
+    fn graph(&self) -> Graph {
         let (mut graph, from) = Graph::of_input();
         let linear = |layer: &str, from| Operation::Linear {
             layer: layer.to_owned(),
@@ -129,7 +120,7 @@ impl Network for HiddenNeuron {
         let hidden = graph.add(linear("fc1", from));
         let open = graph.add(Operation::Relu(hidden));
         graph.add(linear("fc2", open));
-        Some(graph)
+        graph
     }
 
     fn forward(

@@ -8,9 +8,7 @@ use tch::Tensor;
 
 use super::dropout::Dropout;
 use super::parts::{Assembly, Initialisation, Linear, Norm, Pass, parse, relu};
-use super::{
-    Buffer, Build, Connections, Graph, InputSpec, Mode, ModelError, Network, Operation, Parameter,
-};
+use super::{Buffer, Build, Graph, InputSpec, Mode, ModelError, Network, Operation, Parameter};
 use crate::registry::{Entry, Options};
 
 pub(super) const ENTRY: Entry<Build> = Entry {
@@ -118,16 +116,7 @@ impl Network for Mlp {
         &self.assembly.buffers
     }
 
-    fn connections(&self) -> Connections {
-        let (mut connections, mut at) = self.assembly.inputs();
-        for (linear, ..) in &self.hidden {
-            at = linear.connect(&mut connections, at);
-        }
-        self.last.connect(&mut connections, at);
-        connections
-    }
-
-    fn graph(&self) -> Option<Graph> {
+    fn graph(&self) -> Graph {
         let (mut graph, input) = Graph::of_input();
         let mut at = graph.add(Operation::Flatten(input));
         for (linear, norm, _) in &self.hidden {
@@ -138,7 +127,7 @@ impl Network for Mlp {
             at = graph.add(Operation::Relu(at));
         }
         self.last.describe(&self.assembly, &mut graph, at);
-        Some(graph)
+        graph
     }
 
     fn lanes(&self) -> bool {

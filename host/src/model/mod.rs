@@ -20,7 +20,7 @@ mod resnet;
 mod vgg;
 
 pub use cnn1d::Cnn1dOptions;
-pub use connections::{Connections, Units};
+pub use connections::Connections;
 pub use dropout::StepKey;
 pub use graph::{Graph, Operation, Value};
 pub use lenet::LenetOptions;
@@ -202,14 +202,10 @@ pub trait Network: Send + Sync {
     /// The buffers, in the order of the arguments of [`forward`](Network::forward).
     fn buffers(&self) -> &[Buffer];
 
-    /// How weights connect the network's units, from input to output: decides which survivors are
-    /// effective.
-    fn connections(&self) -> Connections;
-
-    /// What the network computes in evaluation, for other programs; none if it does not say.
-    fn graph(&self) -> Option<Graph> {
-        None
-    }
+    /// What the network computes in evaluation: the same as [`forward`](Network::forward). All else that
+    /// depends on how its layers are connected follows from it: [`Connections`], exports, and whether it
+    /// is a perceptron.
+    fn graph(&self) -> Graph;
 
     /// Whether several seeds can be trained as lanes of one computation.
     fn lanes(&self) -> bool {

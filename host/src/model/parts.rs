@@ -7,10 +7,7 @@ use plugin_api::schemars::{self, JsonSchema};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::{
-    Buffer, Connections, Graph, Init, InputSpec, Mode, ModelError, Operation, Parameter, Role,
-    Units, Value,
-};
+use super::{Buffer, Graph, Init, InputSpec, Mode, ModelError, Operation, Parameter, Role, Value};
 use crate::registry::{self, Options};
 
 /// PyTorch's default weight of a new batch in the running statistics.
@@ -126,14 +123,6 @@ impl Assembly {
         Norm { affine, running }
     }
 
-    /// The description of the network's connections, with its inputs: what the first weight reads.
-    pub(super) fn inputs(&self) -> (Connections, Units) {
-        let mut connections = Connections::default();
-        let units = self.parameters.first().map_or(0, |first| first.shape[1]);
-        let input = connections.input(units);
-        (connections, input)
-    }
-
     /// The name of the layer that has this parameter, such as `fc1` for that called `fc1.weight`.
     fn layer(&self, parameter: usize) -> String {
         let name = &self.parameters[parameter].name;
@@ -201,11 +190,6 @@ pub(super) struct Linear {
 }
 
 impl Linear {
-    /// The units that it makes of others.
-    pub(super) fn connect(&self, connections: &mut Connections, from: Units) -> Units {
-        connections.through(self.weight, from)
-    }
-
     /// Its part in the description of what the network computes.
     pub(super) fn describe(&self, assembly: &Assembly, graph: &mut Graph, from: Value) -> Value {
         graph.add(Operation::Linear {
@@ -250,11 +234,6 @@ pub(super) struct Convolution {
 }
 
 impl Convolution {
-    /// The channels that it makes of others.
-    pub(super) fn connect(&self, connections: &mut Connections, from: Units) -> Units {
-        connections.through(self.weight, from)
-    }
-
     /// Its part in the description of what the network computes.
     pub(super) fn describe(&self, assembly: &Assembly, graph: &mut Graph, from: Value) -> Value {
         graph.add(Operation::Convolution {

@@ -3,7 +3,7 @@
 use tch::Tensor;
 
 use super::parts::{Assembly, Convolution, Norm, Pass};
-use super::{Connections, Graph, Operation, Units, Value};
+use super::{Graph, Operation, Value};
 
 /// A kind of block.
 #[derive(Clone, Copy, Debug)]
@@ -41,11 +41,6 @@ impl Unit {
     /// The two in this order.
     pub(super) fn new(convolution: Convolution, norm: Norm) -> Self {
         Self { convolution, norm }
-    }
-
-    /// Its part in the description of the network's connections.
-    pub(super) fn connect(&self, connections: &mut Connections, from: Units) -> Units {
-        self.convolution.connect(connections, from)
     }
 
     /// Its part in the description of what the network computes.
@@ -127,19 +122,6 @@ impl Block {
     /// The batch norm at the end of the residual branch.
     pub(super) fn last_norm(&self) -> &Norm {
         &self.last.norm
-    }
-
-    /// Its part in the description of the network's connections.
-    pub(super) fn connect(&self, connections: &mut Connections, input: Units) -> Units {
-        let mut branch = input;
-        for unit in self.first.iter().chain([&self.last]) {
-            branch = unit.connect(connections, branch);
-        }
-        let shortcut = match &self.projection {
-            Some(projection) => projection.connect(connections, input),
-            None => input,
-        };
-        connections.sum(branch, shortcut)
     }
 
     /// Its part in the description of what the network computes.

@@ -10,9 +10,7 @@ use tch::Tensor;
 use super::dropout::Dropout;
 use super::parts::{Assembly, Initialisation, Linear, Pass, image_channels, parse};
 use super::residual::{BASIC, BOTTLENECK, Block, Kind, Unit};
-use super::{
-    Buffer, Build, Connections, Graph, InputSpec, Mode, ModelError, Network, Operation, Parameter,
-};
+use super::{Buffer, Build, Graph, InputSpec, Mode, ModelError, Network, Operation, Parameter};
 use crate::registry::{Entry, Options};
 
 pub(super) const RESNET_20: Entry<Build> = cifar(
@@ -295,17 +293,7 @@ impl Network for Resnet {
         &self.assembly.buffers
     }
 
-    fn connections(&self) -> Connections {
-        let (mut connections, input) = self.assembly.inputs();
-        let mut at = self.stem.connect(&mut connections, input);
-        for block in &self.blocks {
-            at = block.connect(&mut connections, at);
-        }
-        self.last.connect(&mut connections, at);
-        connections
-    }
-
-    fn graph(&self) -> Option<Graph> {
+    fn graph(&self) -> Graph {
         let (mut graph, input) = Graph::of_input();
         let mut at = self.stem.describe(&self.assembly, &mut graph, input);
         at = graph.add(Operation::Relu(at));
@@ -322,7 +310,7 @@ impl Network for Resnet {
         }
         at = graph.add(Operation::Mean(at));
         self.last.describe(&self.assembly, &mut graph, at);
-        Some(graph)
+        graph
     }
 
     fn channels_last(&self) -> bool {

@@ -70,7 +70,7 @@ fn at_their_survivors_networks_compute_what_they_do_with_all_weights() {
             .map(|p| Tensor::randn(&p.shape[..], cpu) * 0.3)
             .collect();
         let mut taps: Vec<Option<Taps>> = parameters.iter().map(|_| None).collect();
-        let graph = network.graph().unwrap();
+        let graph = network.graph();
         for (layer, stride, padding) in graph.convolutions() {
             let name = format!("{layer}.weight");
             let at = network.parameters().iter().position(|p| p.name == name);
@@ -341,8 +341,7 @@ fn effective_weights_are_those_with_a_gradient_where_every_surviving_weight_is_o
             let mask = |parameter: &Parameter| random_links(parameter, seed, density);
             let masks: Vec<Tensor> = network.parameters().iter().map(mask).collect();
             let gradients = count_paths(&*network, shape, &masks);
-            let found = network
-                .connections()
+            let found = Connections::of(&network.graph(), network.parameters())
                 .effective(|i| masks[i].shallow_clone());
             let weights = network.parameters().iter().enumerate();
             let weights = weights.filter(|(_, it)| matches!(it.role, Role::Weight(_)));
@@ -378,7 +377,7 @@ fn every_weight_of_an_unpruned_network_is_effective() {
         let network = build(entry.name, json!({}), shape).unwrap();
         let parameters = network.parameters();
         let ones = |i: usize| Tensor::ones(&parameters[i].shape[..], (Kind::Float, Device::Cpu));
-        let effective = network.connections().effective(ones);
+        let effective = Connections::of(&network.graph(), parameters).effective(ones);
         let layers = layers(&*network);
         assert_eq!(effective.len(), layers.len(), "{}", entry.name);
         for on_path in effective.values() {

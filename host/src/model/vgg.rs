@@ -10,9 +10,7 @@ use super::dropout::Dropout;
 use super::parts::{
     Assembly, Convolution, Initialisation, Linear, Norm, Pass, image_channels, parse,
 };
-use super::{
-    Buffer, Build, Connections, Graph, InputSpec, Mode, ModelError, Network, Operation, Parameter,
-};
+use super::{Buffer, Build, Graph, InputSpec, Mode, ModelError, Network, Operation, Parameter};
 use crate::registry::{Entry, Options};
 
 pub(super) const ENTRY: Entry<Build> = Entry {
@@ -105,16 +103,7 @@ impl Network for Vgg {
         &self.assembly.buffers
     }
 
-    fn connections(&self) -> Connections {
-        let (mut connections, mut at) = self.assembly.inputs();
-        for (conv, _) in self.stages.iter().flatten() {
-            at = conv.connect(&mut connections, at);
-        }
-        self.last.connect(&mut connections, at);
-        connections
-    }
-
-    fn graph(&self) -> Option<Graph> {
+    fn graph(&self) -> Graph {
         let (mut graph, mut at) = Graph::of_input();
         for (i, stage) in self.stages.iter().enumerate() {
             if i > 0 {
@@ -133,7 +122,7 @@ impl Network for Vgg {
         }
         at = graph.add(Operation::Mean(at));
         self.last.describe(&self.assembly, &mut graph, at);
-        Some(graph)
+        graph
     }
 
     fn channels_last(&self) -> bool {

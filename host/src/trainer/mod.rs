@@ -14,7 +14,7 @@ use tch::{Device, Tensor};
 
 use crate::data::{Dataset, Split};
 use crate::experiment::{Experiment, Named, Precision, Train, TrainLoss};
-use crate::model::{InputSpec, MODELS, Mode, Network, Parameter};
+use crate::model::{Connections, InputSpec, MODELS, Mode, Network, Parameter};
 use crate::optimizer::{OPTIMIZERS, Optimizer};
 use crate::registry::{Entry, find};
 use crate::rng::{Moment, Purpose, Stream};
@@ -241,7 +241,8 @@ impl Trainer {
             let own = |layer: &Layer| layer.name == parameter.name;
             self.layers().iter().position(own)
         };
-        let effective = self.network.connections().effective(|index| {
+        let connections = Connections::of(&self.network.graph(), parameters);
+        let effective = connections.effective(|index| {
             let parameter = &parameters[index];
             match place(parameter) {
                 Some(layer) => masks[layer].to_device(Device::Cpu),

@@ -84,7 +84,7 @@ fn layers(network: &dyn Network, layout: &Layout) -> Option<Vec<Layer>> {
         let name = format!("{layer}.{part}");
         network.buffers().iter().position(|it| it.name == name)
     };
-    let graph = network.graph()?;
+    let graph = network.graph();
     let mut layers: Vec<Layer> = Vec::new();
     let (mut before, mut at) = (&Operation::Input, None);
     for (value, operation) in graph.operations() {

@@ -23,9 +23,6 @@ impl Trainer {
         if !self.network.computes_at_survivors() {
             return Ok(None);
         }
-        let Some(graph) = self.network.graph() else {
-            return Ok(None);
-        };
         let kept = |view: &Tensor| view.count_nonzero(None).int64_value(&[]);
         let prunable = self.layout.prunable(flat);
         let survivors: i64 = prunable.iter().map(kept).sum();
@@ -35,7 +32,7 @@ impl Trainer {
         }
         let views = self.layout.lane(flat);
         let mut taps: Vec<Option<Taps>> = views.iter().map(|_| None).collect();
-        for (layer, stride, padding) in graph.convolutions() {
+        for (layer, stride, padding) in self.network.graph().convolutions() {
             let name = format!("{layer}.weight");
             if let Some(at) = self.layout.parameters().position(|it| it.name == name) {
                 let mask = views[at].ne(0.0).to_kind(Kind::Float);

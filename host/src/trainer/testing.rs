@@ -8,7 +8,9 @@ use tch::{Device, Kind, Tensor};
 use super::{LaneStart, OptimizerState, Session, Trainer};
 use crate::data::{Augment, Dataset, Normalisation, Split};
 use crate::experiment::Train;
-use crate::model::{Buffer, Connections, Init, InputSpec, MODELS, Mode, Network, Parameter, Role};
+use crate::model::{
+    Buffer, Graph, Init, InputSpec, MODELS, Mode, Network, Operation, Parameter, Role, Value,
+};
 use crate::registry::find;
 use crate::rng::{Moment, Purpose, Stream};
 
@@ -44,6 +46,15 @@ fn norm(name: &str, features: i64) -> ([Parameter; 2], [Buffer; 2]) {
         ],
         [buffer("running_mean", 0.0), buffer("running_var", 1.0)],
     )
+}
+
+/// Adds a linear layer with bias.
+fn linear(graph: &mut Graph, layer: &str, from: Value) -> Value {
+    graph.add(Operation::Linear {
+        layer: layer.to_owned(),
+        bias: true,
+        from,
+    })
 }
 
 /// An MLP with batch norm and y / sqrt(1 + y^2) whose lanes are batched products.
@@ -98,13 +109,18 @@ impl Network for LaneMlp {
         &self.buffers
     }
 
-    fn connections(&self) -> Connections {
-        let mut connections = Connections::default();
-        let mut at = connections.input(self.parameters[0].shape[1]);
+    // No operation is its activation. Without it the connections are the same, and nobody takes it for a
+    // perceptron with ReLUs.
+    fn graph(&self) -> Graph {
+        let (mut graph, mut at) = Graph::of_input();
         for layer in 0..=self.layers {
-            at = connections.through(4 * layer, at);
+            at = linear(&mut graph, &format!("fc{layer}"), at);
+            if layer < self.layers {
+                let layer = format!("bn{layer}");
+                at = graph.add(Operation::Norm { layer, from: at });
+            }
         }
-        connections
+        graph
     }
 
     fn lanes(&self) -> bool {
@@ -193,13 +209,23 @@ impl Network for ConvNet {
         &self.buffers
     }
 
-    fn connections(&self) -> Connections {
-        let mut connections = Connections::default();
-        let input = connections.input(3);
-        let first = connections.through(0, input);
-        let second = connections.through(3, first);
-        connections.through(6, second);
-        connections
+    fn graph(&self) -> Graph {
+        let (mut graph, mut at) = Graph::of_input();
+        for (number, stride) in [(1, 1), (2, 2)] {
+            at = graph.add(Operation::Convolution {
+                layer: format!("conv{number}"),
+                bias: false,
+                stride,
+                padding: 1,
+                from: at,
+            });
+            let layer = format!("bn{number}");
+            at = graph.add(Operation::Norm { layer, from: at });
+            at = graph.add(Operation::Relu(at));
+        }
+        at = graph.add(Operation::Mean(at));
+        linear(&mut graph, "fc", at);
+        graph
     }
 
     fn channels_last(&self) -> bool {
