@@ -163,8 +163,8 @@ fn agrees_with_a_search_of_every_path_in_small_networks() {
     let projection = weigh(&mut graph, 3, stem);
     let sum = graph.add(Operation::Sum([last, projection]));
     let sum = graph.add(Operation::Sum([sum, stem]));
-    let flat = graph.add(Operation::Flatten(sum));
-    weigh(&mut graph, 4, flat);
+    let flattened = graph.add(Operation::Flatten(sum));
+    weigh(&mut graph, 4, flattened);
     let connections = Connections::of(&graph, &weights(&shapes));
     // Numbers of the first unit of each group: inputs 0, stem 2, inner 5, block's end 7, outputs 10.
     let ends = [(0, 2), (2, 5), (5, 7), (2, 7), (7, 10)];
