@@ -6,6 +6,7 @@ mod bench_export;
 mod compare;
 mod data;
 mod disk;
+pub mod early;
 mod estimate;
 mod exit;
 mod export;

@@ -6,6 +6,7 @@ use indicatif::MultiProgress;
 use serde_json::json;
 
 use super::args::{Output, RunArgs};
+use super::early;
 use super::exit::{Exit, Failure};
 use super::neuron;
 use super::spin;
@@ -85,8 +86,10 @@ pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit
 
 /// Listens to signals.
 pub fn listen() -> Result<Interrupt, Failure> {
-    Interrupt::listen(Exit::Interrupted as i32).map_err(|error| {
+    let interrupt = Interrupt::listen(Exit::Interrupted as i32).map_err(|error| {
         let text = format!("failed to listen to signals: {error}");
         Failure::new(Exit::Failed, text)
-    })
+    })?;
+    early::end();
+    Ok(interrupt)
 }
