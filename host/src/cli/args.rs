@@ -181,6 +181,7 @@ impl ExperimentArgs {
         Setting {
             device: place.device,
             threads: place.threads(),
+            threads_by_default: place.threads.is_none(),
             ..self.setting(&place.runs)
         }
     }
@@ -212,7 +213,8 @@ pub struct PlaceArgs {
     /// Where to train: `cpu`, `cuda` or `cuda:1`.
     #[arg(long, default_value = "cpu", value_parser = parse_device)]
     pub device: Device,
-    /// Threads to compute with; the cores of this machine if not given.
+    /// Threads to compute with; the cores of this machine if not given, and 1 where a network is so
+    /// small that more would wait for each other.
     #[arg(long, value_name = "N")]
     pub threads: Option<std::num::NonZeroU16>,
     /// Folder in which runs are kept.

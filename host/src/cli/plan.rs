@@ -82,8 +82,8 @@ pub fn outline(
     let mut outline = Outline::new(read, &course, here)?;
     let left = outline.steps_left();
     if estimate && left > 0 {
-        outline.estimate =
-            Estimate::new(&course, setting.threads, left).map_err(Failure::bad_input)?;
+        let threads = setting.threads_for(&trainer, experiment.seeds.len());
+        outline.estimate = Estimate::new(&course, threads, left).map_err(Failure::bad_input)?;
     }
     Ok(outline)
 }

@@ -24,6 +24,7 @@ use std::path::PathBuf;
 use tch::Device;
 
 use crate::strategy::Trust;
+use crate::trainer::Trainer;
 
 /// Where an experiment and all that it names are found, and where it is computed.
 #[derive(Clone, Debug)]
@@ -43,6 +44,18 @@ pub struct Setting {
     pub device: Device,
     /// Threads to compute with.
     pub threads: usize,
+    /// Whether nobody asked for this number, so that a network that is too small for it may have one thread.
+    pub threads_by_default: bool,
+}
+
+impl Setting {
+    /// Threads to train so many seeds with.
+    pub fn threads_for(&self, trainer: &Trainer, seeds: usize) -> usize {
+        match self.threads_by_default && trainer.suits_one_thread(seeds) {
+            true => 1,
+            false => self.threads,
+        }
+    }
 }
 
 impl Default for Setting {
@@ -56,6 +69,7 @@ impl Default for Setting {
             runs: "runs".into(),
             device: Device::Cpu,
             threads: 1,
+            threads_by_default: false,
         }
     }
 }

@@ -69,7 +69,7 @@ impl Run {
         let name = &read.loaded.experiment.name;
         Ok(Self {
             folders: Folders::of(name, &identities, &trainer, setting),
-            threads: setting.threads,
+            threads: setting.threads_for(&trainer, read.seeds.len()),
             read,
             trainer,
             identities,

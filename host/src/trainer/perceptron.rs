@@ -13,6 +13,12 @@ use crate::model::{Network, Operation};
 /// Density from which on a layer is computed dense without measuring what is faster.
 const DENSE: f64 = 0.8;
 
+/// Products of a weight and an input in one forward pass of a step, of all lanes, below which threads wait
+/// longer for each other than they save: a step takes half a millisecond and has a dozen parallel loops.
+/// On two quiet cores the second thread saves an eighth of the time for half as much processor time again;
+/// beside another program it doubles the time.
+const WORTH_THREADS: i64 = 16_000_000;
+
 /// What a trainer knows of a network that is a perceptron.
 pub(super) struct Plan {
     layers: Vec<Layer>,
@@ -181,6 +187,19 @@ pub(super) enum Batch<'a> {
 }
 
 impl Trainer {
+    /// Whether a step of so many seeds side by side is so little work that one thread does it best. Only of
+    /// perceptrons, whose bytes do not depend on the number of threads, on data that need none to be decoded.
+    pub fn suits_one_thread(&self, seeds: usize) -> bool {
+        let Some(plan) = self.perceptron.as_ref().filter(|plan| plan.trains) else {
+            return false;
+        };
+        let weights: i64 = plan.layers.iter().map(|it| it.inputs * it.outputs).sum();
+        let samples =
+            i64::try_from(self.batch_size).map_or(i64::MAX, |it| it.min(self.data.train.len()));
+        let products = weights.saturating_mul(samples).saturating_mul(seeds as i64);
+        self.data.train.inputs.tensor().is_some() && products < WORTH_THREADS
+    }
+
     /// A step up to the gradients, without autograd.
     pub(super) fn step_by_hand(
         &self,
