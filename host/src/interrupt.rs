@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     fn eventually(what: impl Fn() -> bool) -> bool {
-        (0..500).any(|_| {
+        (0..60_000).any(|_| {
             thread::sleep(Duration::from_millis(10));
             what()
         })

@@ -13,6 +13,7 @@ use rand_core::{RngCore, SeedableRng};
 
 use crate::experiments::Experiment;
 use crate::faults::{Call, Fault, When, calls, log, strike};
+use crate::patience::wait_until;
 use crate::process::{end, run, start};
 use crate::tree::{differences, finished_levels, leftovers};
 
@@ -102,12 +103,10 @@ fn uninterrupted(experiment: &Experiment, runs: &Path, folder: &Path) -> Whole {
     let file = folder.join("calls");
     log(&mut command, runs, &file);
     let began = Instant::now();
-    let child = start(&mut command);
-    while !runs.exists() && began.elapsed() < Duration::from_secs(60) {
-        thread::sleep(Duration::from_millis(2));
-    }
+    let mut child = start(&mut command);
+    wait_until(&mut child, "its folder", || runs.exists());
     let first = began.elapsed();
-    end(child, Duration::from_secs(300)).expect(0);
+    end(child).expect(0);
     Whole {
         calls: calls(&file),
         first,
@@ -137,7 +136,7 @@ impl Outcome {
             thread::sleep(whole.first + most.mul_f64(part));
             // It fails if the program is done.
             let _ = child.kill();
-            end(child, Duration::from_secs(60))
+            end(child)
         } else {
             let (kinds, when) = pick(stream);
             let count = whole.calls.iter().filter(|call| call.kind == kinds).count();
@@ -151,7 +150,7 @@ impl Outcome {
                 lasts: false,
             };
             strike(&mut command, &fault, &report);
-            end(start(&mut command), Duration::from_secs(120))
+            end(start(&mut command))
         };
         if ended.status.signal() != Some(SIGKILL) {
             ended.expect(0);

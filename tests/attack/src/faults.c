@@ -4,9 +4,12 @@
 // FAULT_KINDS (a list such as "write,rename"; all if unset) the process
 //   FAULT_ACTION=kill                      is killed, FAULT_WHEN=before, half way through or after it;
 //   FAULT_ACTION=ENOSPC|EDQUOT|EIO|EROFS   is told this error. Half way, a write first writes half.
-//                                          FAULT_LASTS=on: from there on, wherever a real disk would.
+//                                          FAULT_LASTS=on: from there on, wherever a real disk would;
+//   FAULT_ACTION=hold                      waits after each of these calls until the file FAULT_GATE allows more
+//                                          of them than were made, or is gone.
 // FAULT_LOG names a file that gets a line for each call counted, FAULT_REPORT one for the fault itself.
-// FAULT_CLOCK shifts the clock that tells the time of day, in seconds.
+// FAULT_CLOCK shifts the clock that tells the time of day, in seconds. FAULT_RAISE is a signal that the process
+// gets before its main function.
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -27,10 +30,10 @@
 #include <time.h>
 #include <unistd.h>
 
-enum verdict { PASS, KILL_BEFORE, KILL_HALF, KILL_AFTER, FAIL, FAIL_HALF };
+enum verdict { PASS, KILL_BEFORE, KILL_HALF, KILL_AFTER, FAIL, FAIL_HALF, HOLD };
 
-static const char *root, *kinds, *log_file, *report_file, *when;
-static int error_number, kills, lasts, ready;
+static const char *root, *kinds, *log_file, *report_file, *when, *gate;
+static int error_number, kills, holds, lasts, ready;
 static long at, shift;
 static atomic_long counted, fired;
 
@@ -43,6 +46,10 @@ __attribute__((constructor)) static void start(void) {
   if (!when) when = "before";
   const char *action = getenv("FAULT_ACTION"), *number = getenv("FAULT_AT"), *clock = getenv("FAULT_CLOCK");
   const char *duration = getenv("FAULT_LASTS");
+  const char *signal_number = getenv("FAULT_RAISE");
+  if (signal_number) raise(atoi(signal_number));
+  gate = getenv("FAULT_GATE");
+  holds = action && gate && !strcmp(action, "hold");
   if (action) {
     kills = !strcmp(action, "kill");
     error_number = !strcmp(action, "ENOSPC")   ? ENOSPC
@@ -87,6 +94,7 @@ static enum verdict judge(const char *kind, const char *path) {
   if (!is_listed(kind)) return PASS;
   if (!kills && no_room && !needs_room(kind)) return PASS;
   long number = atomic_fetch_add(&counted, 1) + 1;
+  if (holds) return HOLD;
   say(log_file, kind, "at", number, path);
   if (at == 0 || number != at) return PASS;
   atomic_store(&fired, 1);
@@ -99,6 +107,27 @@ static enum verdict judge(const char *kind, const char *path) {
 static void die(void) {
   syscall(SYS_kill, getpid(), SIGKILL);
   for (;;) pause();
+}
+
+// How many calls are allowed; all if there is no gate any more.
+static long allowed(void) {
+  char text[32] = {0};
+  int fd = (int)syscall(SYS_openat, AT_FDCWD, gate, O_RDONLY | O_CLOEXEC, 0);
+  if (fd < 0) return LONG_MAX;
+  (void)!syscall(SYS_read, fd, text, sizeof text - 1);
+  syscall(SYS_close, fd);
+  return atol(text);
+}
+
+// Whoever reads the report knows that the call was made and that nothing comes after it. One call at a time
+// is held, as all that count come from the thread that trains.
+static void hold(const char *kind, const char *path) {
+  int kept = errno;
+  long number = atomic_load(&counted);
+  say(report_file, kind, "held", number, path);
+  struct timespec nap = {0, 200000};
+  while (allowed() < number) nanosleep(&nap, NULL);
+  errno = kept;
 }
 
 static const char *path_of(int fd, char *into) {
@@ -137,6 +166,7 @@ static const char *path_at(int dir, const char *path, char *into) {
     case PASS: return call; \
     case KILL_BEFORE: case KILL_HALF: die(); return -1; \
     case KILL_AFTER: { type kept = call; (void)kept; die(); return kept; } \
+    case HOLD: { type kept = call; hold(kind, judged); return kept; } \
     case FAIL: case FAIL_HALF: errno = error_number; return -1; \
     } \
     return -1; \
@@ -178,6 +208,7 @@ int creat64(const char *path, mode_t mode) { NEXT(creat64); JUDGED("open", path_
     case KILL_BEFORE: die(); return -1; \
     case KILL_HALF: (void)!part; die(); return -1; \
     case KILL_AFTER: (void)!whole; die(); return -1; \
+    case HOLD: { ssize_t kept = whole; hold("write", buffer); return kept; } \
     case FAIL_HALF: { ssize_t kept = size > 1 ? part : 0; if (kept > 0) return kept; errno = error_number; return -1; } \
     case FAIL: errno = error_number; return -1; \
     } \

@@ -80,6 +80,22 @@ pub fn log(command: &mut Command, root: &Path, file: &Path) {
         .env("FAULT_LOG", file);
 }
 
+/// Lets a process wait after each call of these kinds on paths that begin with `root`, until the file `gate`
+/// holds at least the call's number, or is gone. Each call is a line in `report`.
+pub fn hold(command: &mut Command, kinds: &str, root: &Path, gate: &Path, report: &Path) {
+    preloaded(command)
+        .env("FAULT_ROOT", root)
+        .env("FAULT_KINDS", kinds)
+        .env("FAULT_ACTION", "hold")
+        .env("FAULT_GATE", gate)
+        .env("FAULT_REPORT", report);
+}
+
+/// Sends a process this signal before its `main`, while libraries are initialised.
+pub fn raise_before_main(command: &mut Command, signal: u32) {
+    preloaded(command).env("FAULT_RAISE", signal.to_string());
+}
+
 /// Shifts the time of day that a process sees, by seconds.
 pub fn shift_clock(command: &mut Command, seconds: i64) {
     preloaded(command).env("FAULT_CLOCK", seconds.to_string());

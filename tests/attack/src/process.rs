@@ -1,9 +1,12 @@
 //! Processes that must come to an end.
 
+use std::fs;
 use std::io::Read;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use crate::patience::PATIENCE;
 
 /// How a process ended, and what it said.
 #[derive(Debug)]
@@ -14,7 +17,7 @@ pub struct Ended {
     pub stdout: String,
     /// Its stderr.
     pub stderr: String,
-    /// How long that took from when it was waited for.
+    /// How long that took from when it was waited for. On a busy machine it says nothing.
     pub took: Duration,
 }
 
@@ -50,9 +53,9 @@ pub fn start(command: &mut Command) -> Child {
 /// Waits for the end of a child.
 ///
 /// # Panics
-/// If it has not come within so long; the child is killed.
+/// If it does not come; the child is killed.
 #[track_caller]
-pub fn end(mut child: Child, within: Duration) -> Ended {
+pub fn end(mut child: Child) -> Ended {
     let since = Instant::now();
     let (out, err) = (child.stdout.take(), child.stderr.take());
     let stdout = thread::spawn(move || text(out));
@@ -61,11 +64,11 @@ pub fn end(mut child: Child, within: Duration) -> Ended {
         if let Some(status) = child.try_wait().expect("a child can be asked") {
             break status;
         }
-        if since.elapsed() > within {
+        if since.elapsed() > PATIENCE {
             let _ = child.kill();
             let _ = child.wait();
             let said = stderr.join().unwrap_or_default();
-            panic!("not at its end after {within:?}:\n{said}");
+            panic!("not at its end after {PATIENCE:?}:\n{said}");
         }
         thread::sleep(Duration::from_millis(2));
     };
@@ -78,13 +81,13 @@ pub fn end(mut child: Child, within: Duration) -> Ended {
     }
 }
 
-/// Runs a command to its end, which must come within two minutes.
+/// Runs a command to its end.
 ///
 /// # Panics
-/// If it does not.
+/// If it does not come.
 #[track_caller]
 pub fn run(command: &mut Command) -> Ended {
-    end(start(command), Duration::from_secs(120))
+    end(start(command))
 }
 
 /// Sends a signal: `TERM`, `INT`, `USR1`, `STOP`, `CONT`, `KILL`.
@@ -97,6 +100,18 @@ pub fn signal(child: &Child, name: &str) {
         .status()
         .expect("`kill` starts");
     assert!(sent.success(), "no SIG{name} for {}", child.id());
+}
+
+/// Whether a process was sent a signal, by its number, that none of its threads has taken yet.
+pub fn is_pending(process: u32, signal: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let sets = status.lines().filter_map(|line| {
+        let set = line
+            .strip_prefix("SigPnd:")
+            .or(line.strip_prefix("ShdPnd:"))?;
+        u64::from_str_radix(set.trim(), 16).ok()
+    });
+    sets.fold(0, |all, set| all | set) >> (signal - 1) & 1 == 1
 }
 
 fn text(pipe: Option<impl Read>) -> String {

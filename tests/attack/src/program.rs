@@ -3,10 +3,8 @@
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::Command;
 use std::sync::OnceLock;
-use std::thread;
-use std::time::{Duration, Instant};
 
 /// What the experiments use; the fixture is `drop-and-grow`, `misbehaving` does not return.
 const PACKAGES: [&str; 8] = [
@@ -87,24 +85,4 @@ pub fn only_run(runs: &Path, name: &str) -> PathBuf {
     let found: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(own).collect();
     assert_eq!(found.len(), 1, "{found:?}");
     found[0].clone()
-}
-
-/// Waits until something is so; ends the child and panics if it takes longer than two minutes.
-///
-/// # Panics
-/// If it takes too long or the child ends before.
-pub fn wait_until(child: &mut Child, what: &str, mut done: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !done() {
-        let ended = child.try_wait().expect("the child can be asked");
-        assert!(
-            ended.is_none(),
-            "the program ended ({ended:?}) before {what}"
-        );
-        if start.elapsed() > Duration::from_secs(120) {
-            let _ = child.kill();
-            panic!("not within two minutes: {what}");
-        }
-        thread::sleep(Duration::from_millis(1));
-    }
 }

@@ -46,8 +46,11 @@ ends! {
     OverflowsItsStack = "overflows-its-stack", { black_box(deeper(1)); };
 
     /// Waits for what does not come.
-    NeverReturns = "never-returns", loop {
-        std::thread::sleep(Duration::from_secs(1));
+    NeverReturns = "never-returns", {
+        tell();
+        loop {
+            std::thread::sleep(Duration::from_secs(1));
+        }
     };
 
     /// Keeps ever more memory.
@@ -58,6 +61,14 @@ ends! {
             black_box(&kept);
         }
     };
+}
+
+/// Makes the file that the environment variable `MISBEHAVE_CALLED` names, for who waits until the call is
+/// under way.
+fn tell() {
+    if let Some(file) = std::env::var_os("MISBEHAVE_CALLED") {
+        let _ = std::fs::write(file, "");
+    }
 }
 
 #[allow(unconditional_recursion)]

@@ -1,19 +1,22 @@
 //! One process at a time on one run, whatever became of the last one, and whatever the clock says.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use attack::experiments::Experiment;
 use attack::faults::shift_clock;
+use attack::hold::Hold;
+use attack::patience::wait_until;
 use attack::process::{end, run, signal, start};
-use attack::program::{host, only_run, wait_until};
+use attack::program::{host, only_run};
 use attack::tree::differences;
 
-fn long() -> Experiment {
-    Experiment::new("lrr", 400)
+/// So long that it is never at its end while a test looks at it.
+fn endless() -> Experiment {
+    Experiment::new("lrr", 1_000_000)
 }
 
 fn loud(experiment: &Experiment, runs: &Path) -> Command {
@@ -28,6 +31,7 @@ fn loud(experiment: &Experiment, runs: &Path) -> Command {
     command
 }
 
+/// Waits until a file of a run is there.
 fn wait_for(child: &mut Child, runs: &Path, file: &str) {
     wait_until(child, file, || {
         let runs = fs::read_dir(runs).into_iter().flatten().flatten();
@@ -38,19 +42,19 @@ fn wait_for(child: &mut Child, runs: &Path, file: &str) {
 #[test]
 fn a_lock_left_by_a_dead_process_is_taken_over_with_a_note() {
     let runs = tempfile::tempdir().unwrap();
-    let mut child = start(&mut long().rare(runs.path()));
+    let mut child = start(&mut endless().rare(runs.path()));
     wait_for(&mut child, runs.path(), "experiment.toml");
     signal(&child, "KILL");
     let dead = child.id();
-    end(child, Duration::from_secs(10));
-    let mut next = start(&mut loud(&long(), runs.path()));
+    end(child);
+    let mut next = start(&mut loud(&endless(), runs.path()));
     let own = format!("\"pid\":{},", next.id());
     let lock = only_run(runs.path(), "lrr").join("lock");
     wait_until(&mut next, "its lock", || {
         fs::read_to_string(&lock).is_ok_and(|text| text.contains(&own))
     });
     signal(&next, "TERM");
-    let said = end(next, Duration::from_secs(60)).expect(4).stderr;
+    let said = end(next).expect(4).stderr;
     let note = format!("took over the lock of process {dead} on ");
     assert!(said.contains(&note), "{said}");
 }
@@ -58,51 +62,48 @@ fn a_lock_left_by_a_dead_process_is_taken_over_with_a_note() {
 #[test]
 fn a_process_that_is_stopped_in_its_tracks_still_holds_its_run() {
     let runs = tempfile::tempdir().unwrap();
-    let mut first = start(&mut long().rare(runs.path()));
+    let mut first = start(&mut endless().rare(runs.path()));
     wait_for(&mut first, runs.path(), "experiment.toml");
     signal(&first, "STOP");
-    let began = Instant::now();
-    let said = run(&mut long().rare(runs.path())).expect(5).stderr;
+    // It is told at once, and does not wait for what will never happen.
+    let said = run(&mut endless().rare(runs.path())).expect(5).stderr;
     let holder = format!("is in use by process {} on ", first.id());
     assert!(said.contains(&holder), "{said}");
-    assert!(began.elapsed() < Duration::from_secs(20));
-    signal(&first, "CONT");
     signal(&first, "KILL");
-    end(first, Duration::from_secs(10));
+    end(first);
 }
 
 #[test]
 fn a_run_waits_for_another_that_trains_its_dense_level_and_can_be_stopped_meanwhile() {
     let runs = tempfile::tempdir().unwrap();
-    let short = |name: &'static str| Experiment::new(name, 30);
-    let mut first = start(&mut short("lrr").rare(runs.path()));
-    wait_for(&mut first, runs.path(), "seed-1/level-00/start.safetensors");
-    signal(&first, "STOP");
+    let short = |name: &'static str| Experiment::new(name, 3);
+    let mut command = short("lrr").rare(runs.path());
+    let mut hold = Hold::at_events(&mut command);
+    let mut first = command.spawn().unwrap();
+    hold.until(&mut first, "level 0", |it| {
+        it.has(|event| event["event"] == "level-started" && event["seed"] == 1)
+    });
+    let mut hold = Some(hold);
     let note = format!("waits for process {} on ", first.id());
     for stop in [true, false] {
         let mut second = start(&mut loud(&short("imp"), runs.path()));
-        wait_until(&mut second, "its own folder", || {
-            let entries = fs::read_dir(runs.path()).unwrap().flatten();
-            entries.into_iter().any(|it| {
-                it.file_name().to_string_lossy().starts_with("imp-")
-                    && it.path().join("experiment.toml").exists()
-            })
-        });
-        thread::sleep(Duration::from_millis(500));
+        let mut lines = BufReader::new(second.stderr.take().unwrap()).lines();
+        let is_told = lines
+            .by_ref()
+            .map_while(Result::ok)
+            .any(|line| line.contains(&note));
+        assert!(is_told, "it does not say that it {note}");
         if stop {
             signal(&second, "TERM");
         } else {
-            signal(&first, "CONT");
+            hold.take().unwrap().release();
         }
-        let ended = end(second, Duration::from_secs(120)).expect(if stop { 4 } else { 0 });
-        assert!(ended.stderr.contains(&note), "{}", ended.stderr);
-        assert!(
-            !stop || ended.took < Duration::from_secs(5),
-            "{:?}",
-            ended.took
-        );
+        // What else it says must not fill the pipe.
+        let rest = thread::spawn(move || lines.map_while(Result::ok).count());
+        end(second).expect(if stop { 4 } else { 0 });
+        rest.join().unwrap();
     }
-    end(first, Duration::from_secs(120)).expect(0);
+    end(first).expect(0);
     let level = |name| only_run(runs.path(), name).join("seed-0/level-00");
     assert!(differences(&level("lrr"), &level("imp")).is_empty());
 }
@@ -110,7 +111,7 @@ fn a_run_waits_for_another_that_trains_its_dense_level_and_can_be_stopped_meanwh
 #[test]
 fn a_clock_that_is_set_back_between_stop_and_start_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let experiment = Experiment::new("drop-and-grow", 12);
+    let experiment = Experiment::new("drop-and-grow", 3);
     let [whole, shifted] = ["whole", "shifted"].map(|it| folder.path().join(it));
     run(&mut experiment.rare(&whole)).expect(0);
     let year = 365 * 24 * 3600;
@@ -118,14 +119,14 @@ fn a_clock_that_is_set_back_between_stop_and_start_changes_nothing() {
         let mut command = experiment.rare(&shifted);
         command.args(["--checkpoint-every", "1"]);
         shift_clock(&mut command, shift);
-        let mut child = start(&mut command);
-        wait_for(
-            &mut child,
-            &shifted,
-            &format!("seed-0/level-{level:02}/start.safetensors"),
-        );
+        let mut hold = Hold::at_events(&mut command);
+        let mut child = command.spawn().unwrap();
+        hold.until(&mut child, &format!("level {level}"), |it| {
+            it.has(|event| event["event"] == "epoch" && event["record"]["level"] == level)
+        });
         signal(&child, "TERM");
-        end(child, Duration::from_secs(60)).expect(4);
+        hold.release();
+        end(child).expect(4);
     }
     let mut command = experiment.rare(&shifted);
     shift_clock(&mut command, -year);

@@ -5,11 +5,11 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
-use std::time::{Duration, Instant};
 
 use attack::faults::{Fault, When, calls, strike};
+use attack::patience::wait_until;
 use attack::process::{end, run, signal, start};
-use attack::program::{host, only_run, wait_until};
+use attack::program::{host, only_run};
 use attack::tree::{differences, leftovers};
 
 struct Desk {
@@ -68,9 +68,10 @@ fn a_sweep_whose_process_is_killed_goes_on_at_once_to_the_same_bytes() {
     let took = run(&mut desk.command("whole", "0")).expect(0).took;
     for part in [0.2, 0.4, 0.6, 0.5] {
         let mut sweep = start(&mut desk.command("killed", "0"));
+        // Any moment will do.
         thread::sleep(took.mul_f64(part));
         let _ = sweep.kill();
-        let ended = end(sweep, Duration::from_secs(60));
+        let ended = end(sweep);
         if ended.status.signal().is_none() {
             ended.expect(0);
         }
@@ -128,7 +129,8 @@ fn a_cell_whose_process_is_killed_stops_no_other_and_goes_on_to_the_same_bytes()
 
 #[test]
 fn a_sweep_passes_signals_on_and_a_second_one_is_told_who_holds_it() {
-    let desk = Desk::new(400);
+    // Never at its end while this looks at it.
+    let desk = Desk::new(1_000_000);
     let mut sweep = start(&mut desk.command("runs", "100000"));
     let checkpoints = || {
         let runs = fs::read_dir(desk.runs("runs"))
@@ -158,12 +160,6 @@ fn a_sweep_passes_signals_on_and_a_second_one_is_told_who_holds_it() {
     signal(&sweep, "USR1");
     wait_until(&mut sweep, "checkpoints", || checkpoints() >= 2);
     assert!(sweep.try_wait().unwrap().is_none());
-    let asked = Instant::now();
     signal(&sweep, "TERM");
-    end(sweep, Duration::from_secs(60)).expect(4);
-    assert!(
-        asked.elapsed() < Duration::from_secs(8),
-        "{:?}",
-        asked.elapsed()
-    );
+    end(sweep).expect(4);
 }
