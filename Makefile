@@ -75,7 +75,7 @@ run: build ## run an experiment
 # The tests load plugins, which cargo builds as libraries only when asked to build: the shipped ones, and two
 # made for tests. With the program beside them their dependencies have the features that are built already.
 test: build ## run the tests
-	cargo build --release -p host -p drop-and-grow -p misbehaving
+	cargo build --release -p program -p drop-and-grow -p misbehaving
 	cargo test --release --workspace
 
 # The same tests are short in `make test`. ATTACK_KILLS is the number for each experiment, ATTACK_FAULTS

@@ -321,6 +321,20 @@ fn a_perceptron_trained_at_its_survivors_has_the_bits_of_the_dense_one_and_autog
 }
 
 #[test]
+fn a_small_perceptron_alone_is_trained_by_one_thread_if_nobody_says_how_many() {
+    let small = dropout_trainer("mlp", 0.0, json!({}));
+    assert!(small.suits_one_thread(1) && small.suits_one_thread(6));
+    assert!(!small.suits_one_thread(1_000_000));
+    // The bytes of these depend on the number of threads.
+    for other in [
+        conv_trainer(json!({})),
+        dropout_trainer("mlp", 0.2, json!({})),
+    ] {
+        assert!(!other.suits_one_thread(1));
+    }
+}
+
+#[test]
 fn sparse_convolutions_change_a_run_by_rounding_alone_and_only_below_their_density() {
     let run = |sparse_below: f64, channels_last: bool| {
         let keys = json!({
@@ -365,7 +379,8 @@ fn channels_last_changes_a_run_by_rounding_alone() {
         let trainer = conv_trainer(json!({"channels_last": channels_last}));
         assert_eq!(trainer.channels_last, channels_last);
         let mut session = trainer.session(vec![start(&trainer, 1)]).unwrap();
-        advance(&mut session, trainer.steps_per_level());
+        // What rounding did to a step, the steps after it multiply.
+        advance(&mut session, 2);
         session.snapshot(0).unwrap()
     };
     let (on, off) = (run(true), run(false));

@@ -66,13 +66,13 @@ fn own_folder() -> (PathBuf, String) {
     (target.to_owned(), name.to_string_lossy().into_owned())
 }
 
-/// The folder with all plugins of a profile, which cargo builds if they are not fresh.
+/// The folder with these plugins of a profile, which cargo builds if they are not fresh.
 ///
 /// # Panics
 /// With cargo's output, if it fails.
-pub fn folder(profile: &Profile) -> PathBuf {
+pub fn folder(profile: &Profile, packages: &[&str]) -> PathBuf {
     let mut cargo = build(profile);
-    for package in PACKAGES {
+    for package in packages {
         cargo.args(["--package", package]);
     }
     if *profile == Profile::of_this_test() {
@@ -150,7 +150,7 @@ pub fn cargo_in(folder: &Path) -> Command {
 /// The folder with the plugins of this test's own profile, built once.
 pub fn own() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| folder(&Profile::of_this_test()))
+    FOLDER.get_or_init(|| folder(&Profile::of_this_test(), &PACKAGES))
 }
 
 /// A loader for the plugins in a folder.

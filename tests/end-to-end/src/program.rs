@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
 
+pub use attack::patience::wait_until;
 use tch::{Kind, Tensor};
 
 use crate::built;
@@ -101,26 +101,6 @@ pub fn digests(folder: &Path) -> BTreeMap<PathBuf, String> {
         }
     }
     all
-}
-
-/// Waits until something is so; ends the child and panics if it takes longer than a minute.
-///
-/// # Panics
-/// If it takes too long or the child ends before.
-pub fn wait_until(child: &mut Child, what: &str, mut done: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !done() {
-        let ended = child.try_wait().expect("the child can be asked");
-        assert!(
-            ended.is_none(),
-            "the program ended ({ended:?}) before {what}"
-        );
-        if start.elapsed() > Duration::from_secs(60) {
-            let _ = child.kill();
-            panic!("not within a minute: {what}");
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
 
 /// Tensors of a safetensors file, sorted by name.

@@ -7,9 +7,10 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use attack::patience::PATIENCE;
 use end_to_end::program::{self, expect, only_run, run};
 
-/// What the program says and how it ends, which it must within a minute.
+/// What the program says and how it ends, which it must.
 fn said(command: &mut Command) -> (Option<i32>, String) {
     let mut child = command
         .stdin(Stdio::null())
@@ -19,7 +20,7 @@ fn said(command: &mut Command) -> (Option<i32>, String) {
         .unwrap();
     let start = Instant::now();
     while child.try_wait().unwrap().is_none() {
-        if start.elapsed() > Duration::from_secs(60) {
+        if start.elapsed() > PATIENCE {
             child.kill().unwrap();
             panic!("{command:?} does not end");
         }

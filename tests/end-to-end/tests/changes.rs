@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use attack::hold::Hold;
 use end_to_end::built;
 use end_to_end::program::{self, digests, expect, only_run, run, wait_until};
 use image::{ImageFormat, Rgb, RgbImage};
@@ -138,20 +139,23 @@ fn a_plugin_whose_file_is_replaced_while_the_run_goes_on_does_no_harm() {
     let folder = tempfile::tempdir().unwrap();
     let plugins = folder.path().join("plugins");
     let library = own_plugin(&plugins, "imp");
-    let more = ["--set", "train.epochs=20", "--set", PARTS[0].1];
+    let more = ["--set", PARTS[0].1];
     let whole = folder.path().join("whole");
     expect(&mut small(&whole, &plugins, &more), 0);
     let runs = folder.path().join("runs");
-    let mut child = small(&runs, &plugins, &more).spawn().unwrap();
+    let mut command = small(&runs, &plugins, &more);
+    let mut hold = Hold::at_events(&mut command);
+    let mut child = command.spawn().unwrap();
     let dense_is_done = || {
         let folders = fs::read_dir(&runs).into_iter().flatten().flatten();
         (folders.map(|it| it.path())).any(|it| it.join("seed-0/level-00/done.json").exists())
     };
-    wait_until(&mut child, "level 0", dense_is_done);
+    hold.until(&mut child, "level 0", |_| dense_is_done());
     // Another plugin under the same name: were it loaded, the run would end otherwise.
     let new = library.with_extension("new");
     fs::write(&new, b"no library at all").unwrap();
     fs::rename(new, &library).unwrap();
+    hold.release();
     assert_eq!(child.wait().unwrap().code(), Some(0));
     let [whole, run] = [&whole, &runs].map(|runs| only_run(runs, "imp"));
     assert_eq!(digests(&whole), digests(&run));
@@ -179,7 +183,7 @@ fn pictures(root: &Path, first: u8) {
 
 /// An experiment on a folder of images, which are read from their files in every epoch.
 fn on_pictures(folder: &Path, runs: &Path, seconds: &str) -> Command {
-    let epochs = 40;
+    let epochs = 4;
     let text = format!(
         "name = \"pictures\"\nseeds = [0]\n[data]\nname = \"image-folder\"\nsize = 32\nmemory = 0\n\
          [model]\nname = \"mlp\"\nhidden = [8]\n[train]\nepochs = {epochs}\nbatch_size = 8\n\
@@ -204,16 +208,19 @@ fn an_image_that_changes_while_it_is_trained_on_stops_the_run_by_name() {
     let image = data.join("train/dark/00.png");
     let old = fs::read(&image).unwrap();
     let runs = folder.path().join("runs");
-    let mut child = on_pictures(folder.path(), &runs, "0").spawn().unwrap();
+    let mut command = on_pictures(folder.path(), &runs, "0");
+    let mut hold = Hold::at(&mut command, "rename", &runs);
+    let mut child = command.spawn().unwrap();
     let is_under_way = || {
         let folders = fs::read_dir(&runs).into_iter().flatten().flatten();
         (folders.map(|it| it.path())).any(|it| it.join("seed-0/progress/checkpoint.json").exists())
     };
-    wait_until(&mut child, "a checkpoint", is_under_way);
+    hold.until(&mut child, "a checkpoint", |_| is_under_way());
     // A whole image of the same size in pixels: only that it is another one is wrong with it.
     let other = tempfile::tempdir().unwrap();
     pictures(other.path(), 200);
     fs::copy(other.path().join("train/dark/00.png"), &image).unwrap();
+    hold.release();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(5), "{}", said(&output));
     assert!(

@@ -3,15 +3,12 @@
 
 #![allow(clippy::unwrap_used)]
 
-#[path = "../../misbehaving/src/rules.rs"]
-mod rules;
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::rules::{RULES, Rule, When};
 use end_to_end::built::{loader, own};
 use end_to_end::program::{expect, host};
-use rules::{RULES, Rule, When};
 use serde_json::Value;
 
 /// A plugin's file among those built with this test.

@@ -2,15 +2,14 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod finished;
-
 use std::fs;
 use std::path::Path;
 
-use end_to_end::program::{digests, expect, only_run, run, wait_until};
+use attack::hold::Hold;
+use end_to_end::program::{digests, expect, only_run, run};
 use serde_json::Value;
 
-use finished::{
+use crate::finished::{
     Finished, SMALL, WAYS, Way, command, copy, damage, dense, files, finished, small, verdict,
 };
 
@@ -178,8 +177,10 @@ fn damage_to_a_checkpoint_is_named_and_costs_only_time() {
     expect(&mut with(whole.path(), "600"), 0);
     let expected = digests(&only_run(whole.path(), "wr"));
     let runs = tempfile::tempdir().unwrap();
-    let mut child = with(runs.path(), "0").spawn().unwrap();
-    wait_until(&mut child, "a checkpoint within level 1", || {
+    let mut command = with(runs.path(), "0");
+    let mut hold = Hold::at(&mut command, "rename", &runs.path().join("wr-"));
+    let mut child = command.spawn().unwrap();
+    hold.until(&mut child, "a checkpoint within level 1", |_| {
         let folders = fs::read_dir(runs.path()).into_iter().flatten().flatten();
         folders.map(|it| it.path()).any(|run| {
             let bytes = fs::read(run.join("seed-0/progress/checkpoint.json")).unwrap_or_default();

@@ -213,49 +213,54 @@ fn lanes_have_the_same_bytes_with_any_number_of_threads() {
     }
 }
 
-/// How far two points are apart: the norm of the difference of all weights and biases, relative to
-/// that of their own.
+/// The norm of the difference of two points' weights and biases.
 fn distance(a: &Path, b: &Path) -> f64 {
     let (a, b) = (tensors(a), tensors(b));
     let square = |tensor: tch::Tensor| tensor.square().sum(Kind::Double).double_value(&[]);
-    let (mut apart, mut whole) = (0.0, 0.0);
-    for (name, tensor) in a.iter().filter(|(name, _)| !name.contains("running")) {
-        let (one, other) = (tensor.to_kind(Kind::Double), b[name].to_kind(Kind::Double));
-        apart += square(&one - other);
-        whole += square(one);
-    }
-    (apart / whole).sqrt()
+    let both = a.iter().filter(|(name, _)| !name.contains("running"));
+    both.map(|(name, one)| square(one.to_kind(Kind::Double) - b[name].to_kind(Kind::Double)))
+        .sum::<f64>()
+        .sqrt()
 }
 
-/// `docs/reproducibility.md` states what was measured; the bounds here leave room for other machines.
+/// Rounding is bounded where nothing has amplified it yet. The loss of the first step is a continuous
+/// function of sums that were split differently: it differs by their rounding, some 1e-6 after twenty
+/// layers. A gradient jumps where a value lies within rounding of 0 and a ReLU passes it with one number of
+/// threads alone: then one of some thousand terms of a layer's sums comes or goes, some percent of the
+/// step at most. Whoever splits a sum wrongly loses or doubles half of it. Later steps multiply what the first ones
+/// did, without bound: `docs/reproducibility.md` says what was seen.
 #[test]
-fn other_networks_with_another_number_of_threads_differ_by_little_after_an_epoch() {
-    for family in ["cnn1d", "resnet-20"] {
-        let epoch = |threads: &str| {
-            let more = [
-                "--threads",
-                threads,
-                "--set",
-                "train.epochs=1",
-                "--set",
-                "prune.levels=0",
-            ];
-            run(family, &format!("epoch-{family}-{threads}"), &more)
+fn other_networks_with_another_number_of_threads_differ_by_rounding_in_a_step() {
+    for (family, samples) in [("cnn1d", 4000), ("resnet-20", 72)] {
+        let step = |threads: &str| {
+            let whole = format!("train.batch_size={samples}");
+            let set = [whole.as_str(), "train.epochs=1", "prune.levels=0"];
+            let set = set.into_iter().flat_map(|set| ["--set", set]);
+            let more: Vec<&str> = set.chain(["--threads", threads]).collect();
+            run(family, &format!("step-{family}-{threads}"), &more)
         };
-        let (one, two) = (epoch("1"), epoch("2"));
-        for seed in 0..2 {
-            let level = |run: &Path| run.join(format!("seed-{seed}/level-00"));
-            let end = |run: &Path| level(run).join("end.safetensors");
-            let apart = distance(&end(&one), &end(&two));
-            let accuracy = |run: &Path| {
-                let text = fs::read(level(run).join("summary.json")).unwrap();
-                let summary: serde_json::Value = serde_json::from_slice(&text).unwrap();
-                summary["test_accuracy"].as_f64().unwrap()
-            };
-            let lost = (accuracy(&one) - accuracy(&two)).abs();
-            println!("{family}, seed {seed}: weights {apart:.1e}, accuracy {lost:.4}");
-            assert!(apart < 1e-3, "{family}, seed {seed}: {apart:.1e}");
-            assert!(lost < 0.02, "{family}, seed {seed}: {lost}");
+        let one = step("1");
+        for threads in ["2", "3"] {
+            let other = step(threads);
+            for seed in 0..2 {
+                let level = |run: &Path| run.join(format!("seed-{seed}/level-00"));
+                let point = |run: &Path, name: &str| level(run).join(format!("{name}.safetensors"));
+                let apart = distance(&point(&one, "end"), &point(&other, "end"));
+                let moved = distance(&point(&one, "start"), &point(&one, "end"));
+                let loss = |run: &Path| {
+                    let text = fs::read_to_string(level(run).join("metrics.jsonl")).unwrap();
+                    let record: serde_json::Value = serde_json::from_str(text.trim()).unwrap();
+                    record["train_loss"].as_f64().unwrap()
+                };
+                let lost = (loss(&one) - loss(&other)).abs() / loss(&one);
+                let what = format!("{family}, seed {seed}, {threads} threads");
+                println!("{what}: loss {lost:.1e}, step {:.1e}", apart / moved);
+                assert!(
+                    moved > 0.0 && apart < 0.05 * moved,
+                    "{what}: {apart} of {moved}"
+                );
+                assert!(lost < 1e-4, "{what}: {lost:.1e}");
+            }
         }
     }
 }

@@ -6,7 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use end_to_end::program::{digests, elements, expect, keep, only_run, run, tensors, wait_until};
+use attack::hold::Hold;
+use end_to_end::program::{digests, elements, expect, keep, only_run, run, tensors};
 
 /// A run that is small, but has everything: several levels, batch norm, momentum, two seeds.
 const SMALL: [&str; 4] = ["--set", "prune.levels=4", "--set", "train.epochs=2"];
@@ -28,7 +29,7 @@ fn uninterrupted(experiment: &str, name: &str, more: &[&str]) -> (tempfile::Temp
     (runs, run)
 }
 
-/// Starts the run, kills it without warning as soon as level 3 has a checkpoint, and goes on.
+/// Starts the run, kills it without warning when level 3 has a checkpoint after these steps, and goes on.
 fn killed_and_resumed(
     experiment: &str,
     name: &str,
@@ -37,9 +38,13 @@ fn killed_and_resumed(
 ) -> (tempfile::TempDir, PathBuf) {
     let runs = tempfile::tempdir().unwrap();
     let with_checkpoints = [more, &["--checkpoint-every", "0"]].concat();
-    let mut child = small(experiment, runs.path(), &with_checkpoints)
-        .spawn()
-        .unwrap();
+    let mut command = small(experiment, runs.path(), &with_checkpoints);
+    let mut hold = Hold::at(
+        &mut command,
+        "rename",
+        &runs.path().join(format!("{name}-")),
+    );
+    let mut child = command.spawn().unwrap();
     let checkpoint = || {
         let folders = fs::read_dir(runs.path())
             .ok()?
@@ -51,7 +56,7 @@ fn killed_and_resumed(
         let bytes = fs::read(own.join("seed-0/progress/checkpoint.json")).ok()?;
         serde_json::from_slice::<serde_json::Value>(&bytes).ok()
     };
-    wait_until(&mut child, "a checkpoint within level 3", || {
+    hold.until(&mut child, "a checkpoint within level 3", |_| {
         checkpoint()
             .is_some_and(|c| c["level"] == 3 && c["position"]["step"].as_u64() > Some(after))
     });
@@ -61,6 +66,7 @@ fn killed_and_resumed(
         None,
         "the program was to be killed, not to end"
     );
+    hold.release();
     let run = only_run(runs.path(), name);
     assert!(
         !run.join("seed-0/level-03/done.json").exists(),
@@ -82,8 +88,8 @@ fn assert_same_bytes(experiment: &str, name: &str, more: &[&str], after: u64) {
 
 #[test]
 fn a_run_killed_within_level_three_goes_on_to_the_same_bytes() {
-    // Late enough that records of whole epochs, too, go through the checkpoint.
-    assert_same_bytes("lrr.toml", "lrr", &["--set", "train.epochs=8"], 200);
+    // Late enough that the record of a whole epoch, too, goes through the checkpoint.
+    assert_same_bytes("lrr.toml", "lrr", &[], 40);
 }
 
 #[test]
@@ -108,31 +114,22 @@ fn a_killed_run_of_a_convolution_net_goes_on_to_the_same_bytes() {
 #[cfg(unix)]
 #[test]
 fn a_run_that_is_asked_to_stop_checkpoints_and_goes_on_to_the_same_bytes() {
-    // Long enough that it cannot be done before the signal arrives.
-    let more = ["--set", "train.epochs=20"];
-    let (_kept, whole) = uninterrupted("lrr.toml", "lrr", &more);
+    let (_kept, whole) = uninterrupted("lrr.toml", "lrr", &[]);
     let runs = tempfile::tempdir().unwrap();
-    let mut child = small("lrr.toml", runs.path(), &more).spawn().unwrap();
-    wait_until(&mut child, "level 1", || {
-        fs::read_dir(runs.path())
-            .into_iter()
-            .flatten()
-            .flatten()
-            .any(|run| {
-                run.path().join("experiment.toml").exists()
-                    && run
-                        .path()
-                        .join("seed-1/level-01/start.safetensors")
-                        .exists()
-            })
+    let mut command = small("lrr.toml", runs.path(), &[]);
+    let mut hold = Hold::at_events(&mut command);
+    let mut child = command.spawn().unwrap();
+    hold.until(&mut child, "an epoch of level 1", |it| {
+        it.has(|event| event["event"] == "epoch" && event["record"]["level"] == 1)
     });
     let stopped = Command::new("kill")
         .args(["-TERM", &child.id().to_string()])
         .status()
         .unwrap();
     assert!(stopped.success());
+    hold.release();
     assert_eq!(child.wait().unwrap().code(), Some(4));
-    expect(&mut small("lrr.toml", runs.path(), &more), 0);
+    expect(&mut small("lrr.toml", runs.path(), &[]), 0);
     assert_eq!(digests(&whole), digests(&only_run(runs.path(), "lrr")));
 }
 

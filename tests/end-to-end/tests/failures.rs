@@ -118,7 +118,8 @@ fn the_seeds_beside_one_that_is_given_up_finish_with_the_bytes_they_have_alone()
 #[test]
 fn a_second_process_on_the_same_run_is_told_who_holds_it() {
     let runs = tempfile::tempdir().unwrap();
-    let more = ["--set", "train.epochs=2000"];
+    // Never at its end while this looks at it.
+    let more = ["--set", "train.epochs=1000000"];
     let mut first = small("lrr.toml", runs.path(), &more).spawn().unwrap();
     wait_until(&mut first, "the lock", || {
         std::fs::read_dir(runs.path())

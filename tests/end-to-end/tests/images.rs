@@ -6,7 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use end_to_end::program::{digests, expect, host, only_run, run, wait_until};
+use attack::hold::Hold;
+use end_to_end::program::{digests, expect, host, only_run, run};
 use image::{ImageFormat, Rgb, RgbImage};
 
 /// Three classes of stripes with 13 + 4 images each of several sizes, as JPEG and PNG.
@@ -107,9 +108,9 @@ fn images_kept_in_memory_and_images_read_again_give_the_same_run() {
 fn a_run_on_images_that_was_killed_goes_on_to_the_same_bytes() {
     let desk = Desk::new(RESNET);
     let whole = desk.run("whole", &[]);
-    let mut child = (desk.command("killed", &["--checkpoint-every", "0"]))
-        .spawn()
-        .unwrap();
+    let mut command = desk.command("killed", &["--checkpoint-every", "0"]);
+    let mut hold = Hold::at(&mut command, "rename", &desk.runs("killed"));
+    let mut child = command.spawn().unwrap();
     let step = || {
         let folders = fs::read_dir(desk.runs("killed")).ok()?.flatten();
         let own = folders
@@ -120,7 +121,7 @@ fn a_run_on_images_that_was_killed_goes_on_to_the_same_bytes() {
         (checkpoint["level"] == 1).then(|| checkpoint["position"]["step"].as_u64())?
     };
     // An epoch has five steps: within one, so that a part of it has been read ahead.
-    wait_until(&mut child, "a checkpoint within level 1", || {
+    hold.until(&mut child, "a checkpoint within level 1", |_| {
         step().is_some_and(|step| step > 6 && step % 5 == 2)
     });
     child.kill().unwrap();

@@ -3,17 +3,14 @@
 // Clippy knows tests, but not the functions that they share.
 #![allow(clippy::unwrap_used)]
 
-#[path = "../../misbehaving/src/rules.rs"]
-mod rules;
-
 use std::collections::BTreeSet;
 
+use crate::rules::{RULES, Rule, When};
 use end_to_end::built::{loader, own, part, plain, strategy};
 use host::strategy::still::Still;
 use host::strategy::{MakeError, PlannedWeights, Strategy, StrategyError};
 use plugin_api::abi::wire::ComponentKind;
 use plugin_api::{Point, Step};
-use rules::{RULES, Rule, When};
 use serde_json::json;
 
 const SHAPES: [&[i64]; 2] = [&[4, 3], &[2, 4]];

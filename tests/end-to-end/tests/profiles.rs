@@ -12,9 +12,18 @@ use host::strategy::still::{Still, flat};
 use host::strategy::{PlannedWeights, Strategy};
 use serde_json::json;
 
+/// Those that are built once more for this, with what they depend on.
+const USED: [&str; 5] = [
+    "drop-and-grow",
+    "imp",
+    "misbehaving",
+    "random-mask",
+    "sign-perturbation",
+];
+
 fn other() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| folder(&Profile::other_than_this_test()))
+    FOLDER.get_or_init(|| folder(&Profile::other_than_this_test(), &USED))
 }
 
 /// Three levels of random masks and flips, and the bits that come of it.

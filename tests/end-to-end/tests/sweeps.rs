@@ -6,7 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use end_to_end::program::{digests, expect, host, only_run, wait_until};
+use attack::hold::Hold;
+use attack::patience::PATIENCE;
+use end_to_end::program::{digests, expect, host, only_run};
 
 /// A sweep of small networks.
 fn sweep(folder: &Path, more: &str) -> PathBuf {
@@ -138,18 +140,17 @@ fn a_sweep_that_was_stopped_or_killed_goes_on_to_the_same_bytes() {
     let whole = folder.path().join("whole");
     expect(&mut command("run", &file, &whole, &longer), 0);
     let runs = folder.path().join("runs");
-    for signal in ["-TERM", "-KILL"] {
-        let mut child = command("run", &file, &runs, &longer).spawn().unwrap();
-        let at = if signal == "-TERM" {
-            "level-01"
-        } else {
-            "level-03"
-        };
-        wait_until(&mut child, at, || {
+    // A cell that is under way in the middle of its levels.
+    for (signal, cell, at) in [("-TERM", "lrr", "level-01"), ("-KILL", "back", "level-03")] {
+        let mut command = command("run", &file, &runs, &longer);
+        let name = format!("small-{cell}-");
+        let mut hold = Hold::at(&mut command, "rename", &runs.join(&name));
+        let mut child = command.spawn().unwrap();
+        hold.until(&mut child, at, |_| {
             let found = fs::read_dir(&runs).into_iter().flatten().flatten();
             found.into_iter().any(|entry| {
-                let name = entry.file_name().to_string_lossy().into_owned();
-                name.starts_with("small-") && entry.path().join("seed-0").join(at).exists()
+                let own = entry.file_name().to_string_lossy().into_owned();
+                own.starts_with(&name) && entry.path().join("seed-0").join(at).exists()
             })
         });
         let pid = child.id().to_string();
@@ -160,6 +161,8 @@ fn a_sweep_that_was_stopped_or_killed_goes_on_to_the_same_bytes() {
                 .unwrap()
                 .success()
         );
+        // A sweep that is told to stop waits for its cells.
+        hold.release();
         let status = child.wait().unwrap();
         if signal == "-TERM" {
             assert_eq!(status.code(), Some(4));
@@ -168,10 +171,7 @@ fn a_sweep_that_was_stopped_or_killed_goes_on_to_the_same_bytes() {
     // The processes of a sweep that was killed stop by themselves.
     let start = std::time::Instant::now();
     while expect_or_busy(&mut command("run", &file, &runs, &longer)) {
-        assert!(
-            start.elapsed().as_secs() < 60,
-            "the killed sweep's runs go on"
-        );
+        assert!(start.elapsed() < PATIENCE, "the killed sweep's runs go on");
     }
     // Where a run lies that another takes from is written in the latter's file alone, which manifests
     // list; logs tell of the interruptions.

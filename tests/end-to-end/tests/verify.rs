@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod finished;
-
 use std::fs;
 use std::path::Path;
 
@@ -12,7 +10,9 @@ use host::store::{MANIFEST, Manifest, RunDir};
 use host::verify::collection;
 use serde_json::Value;
 
-use finished::{Finished, WAYS, command, copy, damage, dense, files, finished, small, verdict};
+use crate::finished::{
+    Finished, WAYS, command, copy, damage, dense, files, finished, small, verdict,
+};
 
 #[test]
 fn a_finished_run_is_checked_to_the_last_bit_wherever_it_lies_and_nothing_is_written() {

@@ -1,0 +1,54 @@
+//! Everything that is tried with the whole program. One crate, since linking libtorch's bindings into each
+//! of these files takes longer than most of their tests, and 175 MB.
+
+#![allow(clippy::unwrap_used)]
+
+mod abi;
+mod absurd;
+mod axes;
+mod bad_files;
+mod changes;
+mod conformance;
+mod damage;
+mod determinism;
+mod drop_and_grow;
+mod dynamic_masks;
+mod embedding;
+mod exactness;
+mod failures;
+mod finished;
+mod hostile;
+mod identities;
+mod images;
+mod misbehaving;
+mod neuron;
+mod plugins;
+mod profiles;
+mod pruning_at_init;
+mod records;
+mod report;
+mod rewinds;
+mod statistics;
+mod sweeps;
+mod transplant;
+mod trust;
+mod verify;
+
+#[path = "../../misbehaving/src/rules.rs"]
+mod rules;
+
+#[test]
+fn every_file_of_tests_is_a_part_of_this_one() {
+    let own = include_str!("main.rs");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests");
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let is_module = path.is_dir() || path.extension().is_some_and(|it| it == "rs");
+        let named = own.contains(&format!("\nmod {name};\n"));
+        assert!(
+            named || !is_module || name == "main",
+            "main.rs lacks `mod {name};`"
+        );
+    }
+}
