@@ -466,7 +466,7 @@ pub struct CheckArgs {
     /// Try fewer cases, and leave out the rules that take seconds.
     #[arg(long)]
     pub quick: bool,
-    /// Seconds that a rule may take.
+    /// Seconds that a rule may take of its own: computing, or asleep. Waiting for a processor is not.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub time_limit: u64,
     /// GiB of memory that the process of a component may hold.

@@ -35,6 +35,11 @@ pub enum Verdict {
         /// Why.
         why: String,
     },
+    /// Checking it took too long, and it cannot be told whether the component or the machine is why.
+    Undecided {
+        /// How long it took, and what to do.
+        why: String,
+    },
 }
 
 impl Verdict {
@@ -114,6 +119,12 @@ impl Report {
         self.verdicts().filter(broken).count()
     }
 
+    /// Number of rules that could be kept as well as broken.
+    pub fn undecided(&self) -> usize {
+        let undecided = |verdict: &&Verdict| matches!(verdict, Verdict::Undecided { .. });
+        self.verdicts().filter(undecided).count()
+    }
+
     /// The report for people; `again` is the command that checks this file.
     pub fn text(&self, again: &str) -> String {
         let mut lines = vec![format!("{} {}", self.plugin, self.version)];
@@ -126,6 +137,7 @@ impl Report {
                     Verdict::Kept { note } => ("kept", note.clone().unwrap_or_default()),
                     Verdict::Broken { .. } => ("BROKEN", String::new()),
                     Verdict::Skipped { why } => ("skipped", why.clone()),
+                    Verdict::Undecided { why } => ("not decided", why.clone()),
                 };
                 lines.push(
                     format!("  {:<14} {word:<8} {more}", rule.rule)
@@ -146,17 +158,21 @@ impl Report {
                 }
             }
         }
-        let (rules, broken) = (self.verdicts().count(), self.broken());
+        let (rules, broken, undecided) = (self.verdicts().count(), self.broken(), self.undecided());
         let skipped = self
             .verdicts()
             .filter(|verdict| matches!(verdict, Verdict::Skipped { .. }))
             .count();
         lines.push(String::new());
-        lines.push(format!(
+        let mut summary = format!(
             "{} component(s), {rules} rules: {} kept, {broken} broken, {skipped} skipped",
             self.components.len(),
-            rules - broken - skipped
-        ));
+            rules - broken - skipped - undecided
+        );
+        if undecided > 0 {
+            summary.push_str(&format!(", {undecided} not decided"));
+        }
+        lines.push(summary);
         lines.join("\n")
     }
 
@@ -174,6 +190,11 @@ impl Report {
                     Verdict::Kept { .. } => TestCaseStatus::success(),
                     Verdict::Skipped { why } => {
                         let mut status = TestCaseStatus::skipped();
+                        status.set_message(why.clone());
+                        status
+                    }
+                    Verdict::Undecided { why } => {
+                        let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
                         status.set_message(why.clone());
                         status
                     }
@@ -233,6 +254,23 @@ mod tests {
             again     rewind plugin check x.so --only score/score --rule state --seed 7\n  \
             devices        skipped  no GPU\n\n1 component(s), 3 rules: 1 kept, 1 broken, 1 skipped";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn a_rule_that_is_not_decided_counts_as_neither_kept_nor_broken() {
+        let mut report = report();
+        report.components[0].rules[0].verdict = Verdict::Undecided {
+            why: "too long".to_owned(),
+        };
+        let text = report.text("again");
+        assert!(text.contains("  answers        not decided too long\n"));
+        assert!(text.ends_with("3 rules: 0 kept, 1 broken, 1 skipped, 1 not decided"));
+        assert_eq!((report.broken(), report.undecided()), (1, 1));
+        let xml = report.junit().unwrap();
+        assert!(xml.contains("errors=\"1\" failures=\"1\""), "{xml}");
+        assert!(xml.contains("too long"), "{xml}");
+        let json = serde_json::to_value(&report.components[0].rules[0]).unwrap();
+        assert_eq!(json["verdict"], "undecided");
     }
 
     #[test]

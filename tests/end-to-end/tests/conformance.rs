@@ -126,13 +126,84 @@ fn a_component_that_ends_the_process_ends_one_of_the_checks_own() {
         let rules = rules_of(&report, row.kind, row.component);
         let got = rules[0]["failures"][0]["got"].as_str().unwrap();
         let expected = match row.component {
-            "never-returns" => "the process did not return within 4 s (--time-limit)",
+            "never-returns" => {
+                "the process did not return within 4 s of its own time (--time-limit)"
+            }
             "allocates-without-end" => "the process held more than 1 GiB (--memory-limit)",
             _ => row.says,
         };
         assert!(got.contains(expected), "{got}");
         // The next rule is checked all the same.
         assert_eq!(rules[1]["rule"], "drop");
+    }
+}
+
+/// State and parent of a process, by the system's account.
+#[cfg(target_os = "linux")]
+fn state(process: u32) -> Option<(String, u32)> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    let (_, after_name) = stat.rsplit_once(')')?;
+    let mut words = after_name.split_whitespace();
+    Some((words.next()?.to_owned(), words.next()?.parse().ok()?))
+}
+
+#[cfg(target_os = "linux")]
+fn children(parent: u32) -> Vec<u32> {
+    let number = |entry: std::fs::DirEntry| entry.file_name().to_str()?.parse().ok();
+    let is_child = |process: &u32| state(*process).is_some_and(|(_, of)| of == parent);
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    entries.filter_map(number).filter(is_child).collect()
+}
+
+/// A machine that is too busy is one that gives a process no time, as a stop does. By the clock on the
+/// wall each process takes more than twice its limit.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_plugin_that_gets_no_processor_time_for_longer_than_the_limit_breaks_no_rule() {
+    use std::time::{Duration, Instant};
+    let mut command = check("imp", &["--only", "magnitude", "--quick", "--json"]);
+    command.args(["--rule", "answers", "--time-limit", "2"]);
+    command.stdout(std::process::Stdio::piped());
+    let mut checking = command.spawn().unwrap();
+    let signal = |process: u32, name: &str| {
+        let mut kill = Command::new("kill");
+        // It may have ended by itself.
+        let _ = kill
+            .args([format!("-{name}"), process.to_string()])
+            .output();
+    };
+    let pause = Duration::from_millis(10);
+    let (mut seen, mut stopped) = (Vec::new(), 0);
+    while checking.try_wait().unwrap().is_none() {
+        for process in children(checking.id()) {
+            if seen.contains(&process) {
+                continue;
+            }
+            seen.push(process);
+            signal(process, "STOP");
+            let is = |wanted: &str| state(process).is_some_and(|(state, _)| state == wanted);
+            while !is("T") && !is("Z") && state(process).is_some() {
+                std::thread::sleep(pause);
+            }
+            if is("T") {
+                stopped += 1;
+                // The limit is one on time, so the test takes some.
+                let start = Instant::now();
+                while start.elapsed() < Duration::from_secs(5) {
+                    std::thread::sleep(pause);
+                }
+            }
+            signal(process, "CONT");
+        }
+        std::thread::sleep(pause);
+    }
+    // One process describes the plugin, one checks the component.
+    assert!(stopped >= 1, "{seen:?}");
+    let output = checking.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for rule in rules_of(&report, "score", "magnitude") {
+        assert_eq!(rule["verdict"], "kept", "{rule}");
     }
 }
 

@@ -4,6 +4,7 @@
 //! the rules and say line by line what it is about and what it found. Where that process ends, hangs
 //! or swells, the rule that it was about is broken, and another one goes on with the next.
 
+mod effort;
 mod scene;
 mod subject;
 mod worker;
@@ -22,10 +23,15 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::stdout;
 use crate::program;
 use crate::strategy::guard;
+use effort::Effort;
 use worker::{DESCRIBE, Line};
 
-/// How often a process is looked after.
+/// How often a process is looked after, and how often its time is taken.
 const PATROL: Duration = Duration::from_millis(10);
+const TIMED: Duration = Duration::from_millis(100);
+
+/// How many times its limit a process may keep us waiting without spending that itself.
+const PATIENCE: u32 = 10;
 
 /// Checks a plugin.
 ///
@@ -59,8 +65,9 @@ pub fn check(args: &CheckArgs, output: &Output) -> Result<Exit, Failure> {
         let xml = report.junit().map_err(failed)?;
         crate::store::write(path, xml.as_bytes()).map_err(failed)?;
     }
-    Ok(match report.broken() {
-        0 => Exit::Success,
+    Ok(match (report.broken(), report.undecided()) {
+        (0, 0) => Exit::Success,
+        (0, _) => Exit::Failed,
         _ => Exit::Plugin,
     })
 }
@@ -142,11 +149,18 @@ fn describe(args: &CheckArgs) -> Result<Manifest, Failure> {
             Err(end) => break end,
         }
     };
+    let path = Path::new(&args.file).display();
     match (manifest, end.refusal) {
         (Some(manifest), _) => Ok(manifest),
         (None, Some(reason)) => Err(Failure::new(Exit::Plugin, reason)),
+        (None, None) if end.is_undecided => {
+            let reason = format!(
+                "{path} was not checked: a process that loads it {}",
+                end.how
+            );
+            Err(Failure::new(Exit::Failed, reason))
+        }
         (None, None) => {
-            let path = Path::new(&args.file).display();
             let reason = format!("{path} is damaged: a process that loads it {}", end.how);
             Err(Failure::new(Exit::Plugin, reason))
         }
@@ -183,12 +197,19 @@ fn supervise(
             true => "within this rule",
             false => "loading the plugin",
         };
-        let got = end
-            .refusal
-            .unwrap_or_else(|| format!("the process {}", end.how));
+        let verdict = match end.is_undecided {
+            true => Verdict::Undecided {
+                why: format!("{case}: the process {}", end.how),
+            },
+            false => {
+                let got = end.refusal;
+                let got = got.unwrap_or_else(|| format!("the process {}", end.how));
+                Verdict::broken(case, got, rule.says)
+            }
+        };
         found.push(RuleReport {
             rule: rule.name.to_owned(),
-            verdict: Verdict::broken(case, got, rule.says),
+            verdict,
         });
     }
     Ok(found)
@@ -198,6 +219,8 @@ fn supervise(
 struct End {
     /// Completing "the process ...".
     how: String,
+    /// Whether the machine rather than the process may be why.
+    is_undecided: bool,
     /// What it said for itself, where it ended by itself.
     refusal: Option<String>,
 }
@@ -207,6 +230,8 @@ struct Watch {
     child: Child,
     lines: Receiver<String>,
     last_word: Instant,
+    effort: Effort,
+    timed: Instant,
     time_limit: Duration,
     memory_limit: u64,
 }
@@ -225,9 +250,11 @@ impl Watch {
             });
         }
         Self {
+            effort: Effort::of(child.id()),
             child,
             lines,
             last_word: Instant::now(),
+            timed: Instant::now(),
             time_limit: Duration::from_secs(args.time_limit),
             memory_limit: args.memory_limit << 30,
         }
@@ -241,15 +268,16 @@ impl Watch {
                 Ok(line) => {
                     if let Ok(line) = serde_json::from_str(&line) {
                         self.last_word = Instant::now();
+                        self.effort.restart();
                         return Ok(line);
                     }
                 }
                 Err(RecvTimeoutError::Disconnected) => return Err(self.ended()),
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            if self.last_word.elapsed() > self.time_limit {
-                let limit = self.time_limit.as_secs();
-                return Err(self.kill(format!("did not return within {limit} s (--time-limit)")));
+            if self.timed.elapsed() >= TIMED {
+                self.timed = Instant::now();
+                self.check_time()?;
             }
             if memory(&self.child).is_some_and(|held| held > self.memory_limit) {
                 let limit = self.memory_limit >> 30;
@@ -258,11 +286,43 @@ impl Watch {
         }
     }
 
+    /// Ends the process if it spent more time than it may, or made us wait for too long.
+    fn check_time(&mut self) -> Result<(), End> {
+        let (limit, waited) = (self.time_limit, self.last_word.elapsed());
+        let spent = self.effort.spent();
+        let seconds = limit.as_secs();
+        if spent.is_some_and(|spent| spent > limit) {
+            let how = format!("did not return within {seconds} s of its own time (--time-limit)");
+            return Err(self.kill(how));
+        }
+        let patience = limit.saturating_mul(if spent.is_some() { PATIENCE } else { 1 });
+        if waited <= patience {
+            return Ok(());
+        }
+        let waited = waited.as_secs();
+        let of_it = spent.map_or_else(
+            || "this system does not say how much of that it worked".to_owned(),
+            |spent| format!("of which {:.1} s were its own", spent.as_secs_f64()),
+        );
+        let how = format!(
+            "did not return within {waited} s, {of_it}: try again on a machine that is less busy, or \
+             with a longer --time-limit"
+        );
+        Err(End {
+            is_undecided: true,
+            ..self.kill(how)
+        })
+    }
+
     fn kill(&mut self, how: String) -> End {
         // It may have ended by itself meanwhile.
         let _ = self.child.kill();
         let _ = self.child.wait();
-        End { how, refusal: None }
+        End {
+            how,
+            is_undecided: false,
+            refusal: None,
+        }
     }
 
     fn ended(&mut self) -> End {
@@ -280,6 +340,7 @@ impl Watch {
         let ours = code == Some(Exit::Plugin as i32) || code == Some(Exit::BadInput as i32);
         End {
             how,
+            is_undecided: false,
             refusal: words.filter(|_| ours).map(str::to_owned),
         }
     }
