@@ -18,6 +18,7 @@ mod outline;
 mod overlap;
 mod plan;
 mod plugin;
+mod prose;
 mod report;
 mod run;
 mod show;

@@ -1,62 +1,97 @@
 //! The options of a component, as its JSON Schema describes them.
 
-use serde::Serialize;
 use serde_json::Value;
 
+use super::prose::{Block, documentation};
+
+/// Schema keyword of a default that people are told of and identities do not leave out.
+const TOLD: &str = "x-default";
+
 /// One option.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Described {
     /// Key in the experiment file.
     pub name: String,
     /// What it may be.
     pub kind: String,
     /// What it is if the file does not say.
-    pub default: Option<Value>,
-    /// What it is for.
-    pub docs: String,
+    pub default: Absent,
+    /// What it is for, and what its choices mean.
+    pub docs: Vec<Block>,
+}
+
+/// What an option is if the file does not say.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Absent {
+    /// This.
+    Value(Value),
+    /// Nothing: it is left out.
+    Nothing,
+    /// It must be given.
+    Required,
+    /// Something that the schema does not say: the option's type has to implement `Serialize` for it.
+    Untold,
+}
+
+impl Absent {
+    /// In words, behind what the option may be.
+    pub fn words(&self) -> String {
+        match self {
+            Self::Value(value) => format!("default {value}"),
+            Self::Nothing => "not given by default".to_owned(),
+            Self::Required => "must be given".to_owned(),
+            Self::Untold => "has a default that the plugin does not tell".to_owned(),
+        }
+    }
 }
 
 /// The options that a schema describes, in its order.
 pub fn options(schema: &Value) -> Vec<Described> {
     let properties = schema.get("properties").and_then(Value::as_object);
+    let required = schema.get("required").and_then(Value::as_array);
+    let is_required = |name: &str| required.is_some_and(|it| it.iter().any(|it| it == name));
     (properties.into_iter().flatten())
         .map(|(name, option)| Described {
             name: name.clone(),
             kind: kind(option, schema, 0),
-            default: option.get("default").cloned(),
+            default: match option.get("default").or(option.get(TOLD)) {
+                Some(Value::Null) => Absent::Nothing,
+                Some(value) => Absent::Value(value.clone()),
+                None if is_required(name) => Absent::Required,
+                None => Absent::Untold,
+            },
             docs: docs(option, schema),
         })
         .collect()
 }
 
-/// A schema's description on one line, without the sections under its headings.
-pub fn description(schema: &Value) -> String {
-    let text = schema.get("description").and_then(Value::as_str);
-    let lines = text.unwrap_or_default().lines();
-    let prose = lines.take_while(|line| !line.starts_with("# "));
-    let words: Vec<&str> = prose.flat_map(str::split_whitespace).collect();
-    words.join(" ")
-}
-
 /// What an option is for, and what its choices mean.
-fn docs(option: &Value, root: &Value) -> String {
-    let own = description(option);
+fn docs(option: &Value, root: &Value) -> Vec<Block> {
+    let own = documentation(option);
     let referred = resolve(option, root);
+    let mut all = match own.is_empty() {
+        true => documentation(referred),
+        false => own,
+    };
     let choices = alternatives(referred).into_iter().flatten();
-    let choices = choices.filter_map(|choice| {
-        let name = choice.get("const")?.as_str()?;
-        let what = description(choice);
-        (!what.is_empty()).then(|| format!("{name}: {what}"))
-    });
-    let all: Vec<String> = [if own.is_empty() {
-        description(referred)
-    } else {
-        own
-    }]
-    .into_iter()
-    .chain(choices)
-    .collect();
-    all.join(" ").trim().to_owned()
+    // An option that may be left out has its choices behind one more reference.
+    let choices = choices
+        .map(|choice| resolve(choice, root))
+        .flat_map(|choice| {
+            let inner = alternatives(choice).into_iter().flatten();
+            std::iter::once(choice).chain(inner)
+        });
+    for choice in choices {
+        let Some(name) = choice.get("const").and_then(Value::as_str) else {
+            continue;
+        };
+        let mut what = documentation(choice);
+        if let Some(Block::Paragraph(text)) = what.first_mut() {
+            *text = format!("{name:?}: {text}");
+        }
+        all.extend(what);
+    }
+    all
 }
 
 /// What a value may be, in words.
@@ -163,6 +198,9 @@ mod tests {
         #[schemars(range(min = 0.0, max = 1.0))]
         share: f64,
         how: Option<How>,
+        #[serde(default)]
+        #[schemars(extend("x-default" = "later-on"))]
+        when: Option<How>,
         sizes: Vec<u8>,
     }
 
@@ -170,11 +208,19 @@ mod tests {
     fn options_are_described_in_words() {
         let shown = options(&schema_for!(Options).to_value());
         let option = |name: &str| shown.iter().find(|it| it.name == name).unwrap();
-        assert_eq!(shown.len(), 3);
+        assert_eq!(shown.len(), 4);
+        assert_eq!(option("when").default.words(), "default \"later-on\"");
         assert_eq!(option("share").kind, "number >= 0.0 and <= 1.0");
-        assert_eq!(option("share").default, Some(0.0.into()));
-        assert_eq!(option("share").docs, "Share of it, all in all.");
+        assert_eq!(option("share").default.words(), "default 0.0");
+        let paragraph = |text: &str| Block::Paragraph(text.to_owned());
+        assert_eq!(
+            option("share").docs,
+            [paragraph("Share of it, all in all.")]
+        );
         assert_eq!(option("how").kind, "\"later-on\" | \"now\"");
+        assert_eq!(option("how").docs, [paragraph("\"now\": At once.")]);
+        assert_eq!(option("how").default, Absent::Untold);
+        assert_eq!(option("sizes").default, Absent::Required);
         assert!(option("sizes").kind.starts_with("list of integer >= 0"));
     }
 }

@@ -16,6 +16,11 @@ use serde::Deserialize;
 /// # Source
 /// Mocanu et al. 2018 (arXiv:1707.04780), algorithm 1, with the smallest magnitudes instead of the
 /// smallest of each sign; the decay is that of Evci et al. 2020 (arXiv:1911.11134).
+///
+/// # Departures
+/// An exchange comes between two optimizer steps, the first after `every` steps. `fraction` of a
+/// layer's survivors is rounded to the nearest whole number, and is at most what the layer has room for.
+/// What was just dropped may grow back; it then keeps its value.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct DropAndGrow {
@@ -25,6 +30,8 @@ struct DropAndGrow {
     #[schemars(range(min = 0.0, max = 1.0))]
     fraction: f64,
     /// Whether the fraction falls as half a cosine to 0 at `until`, or stays.
+    // Not `default`, which an identity leaves out: there are runs whose identity holds "cosine".
+    #[schemars(extend("x-default" = "cosine"))]
     decay: Decay,
     /// Distance of two exchanges.
     every: Step,

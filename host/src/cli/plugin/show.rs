@@ -8,10 +8,10 @@ use plugin_api::abi::wire::ComponentManifest;
 use super::{components, facts};
 use crate::cli::args::Output;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::options::{Described, description, options};
+use crate::cli::options::options;
+use crate::cli::prose::{self, documentation};
 use crate::cli::stdout;
 use crate::experiment::PluginSource;
-use crate::report::plain_table;
 use crate::strategy::{Loader, Plugin, Trust, name_of};
 
 /// A plugin or one component of it, with options, types, defaults and meanings.
@@ -105,22 +105,22 @@ fn describe(plugin: &str, component: &ComponentManifest) -> String {
         component.kind.name(),
         component.name
     )];
-    let what = description(&component.schema);
-    if !what.is_empty() {
-        lines.push(format!("  {what}"));
-    }
+    lines.extend(prose::lines(&documentation(&component.schema), 2));
     let options = options(&component.schema);
     if options.is_empty() {
         lines.push("  It has no options.".to_owned());
         return lines.join("\n");
     }
-    let rows = options.into_iter().map(|option: Described| {
-        let default = option
-            .default
-            .map_or_else(|| "-".to_owned(), |it| it.to_string());
-        [option.name, option.kind, default, option.docs]
-    });
-    let table = plain_table(&["option", "what", "default", "meaning"], rows);
-    lines.extend(table.lines().map(|line| format!("  {line}")));
+    lines.push("  Options:".to_owned());
+    for option in options {
+        let head = format!(
+            "{}: {} ({})",
+            option.name,
+            option.kind,
+            option.default.words()
+        );
+        lines.extend(prose::wrap(&head, 4));
+        lines.extend(prose::lines(&option.docs, 8));
+    }
     lines.join("\n")
 }
