@@ -17,6 +17,16 @@ use serde::Deserialize;
 ///
 /// # Source
 /// Wang et al. 2020 (arXiv:2002.07376), equation 8 and algorithm 2.
+///
+/// # Departures
+/// - The network is scored as it will train. The published code draws new weights (Xavier) for linear layers
+///   and scores those.
+/// - Batches are drawn from all training samples. The published code takes as many samples of each
+///   class, in two halves.
+/// - As many weights go as the level says, lower index kept among equals. The published code removes what
+///   lies above a threshold, rounded down.
+///
+/// As in the published code, batch norm normalises by the batch (training mode).
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct GradientFlow {

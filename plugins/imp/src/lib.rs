@@ -35,6 +35,15 @@ impl MaskUpdate for Global {
 }
 
 /// Sets weights, biases and batch norm back to an earlier point; the schedule restarts.
+///
+/// # Source
+/// Frankle and Carbin 2019 (arXiv:1803.03635) to init; Frankle et al. 2020 (arXiv:1912.05671) to a time k.
+///
+/// # Departures
+/// Every level trains all of its T epochs. Frankle et al. train from time k to T, which is T - k. With
+/// `schedule_from_point` the schedule goes on from k as theirs does and comes to its end after T - k; the last k of
+/// a level's epochs then have the schedule's last factor, 0 with `cosine` and its default floor: they change no
+/// weight, only batch norm's running statistics.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct Weights {

@@ -16,6 +16,20 @@ use serde::Deserialize;
 ///
 /// # Source
 /// Evci et al. 2020 (arXiv:1911.11134), algorithm 1.
+///
+/// # Departures
+/// - The first exchange comes after `every` steps. Algorithm 1 and the published code make one at the
+///   first step, too.
+/// - An exchange comes between two optimizer steps, and the gradient that it grows by is that of the
+///   batch which the next of them trains on. In algorithm 1 an exchange takes the place of that step: at the
+///   same number of steps this makes as many more optimizer steps as there are exchanges.
+/// - `fraction` of a layer's survivors is rounded to the nearest whole number, halves up, and is at
+///   most what the layer has room for. The published code rounds down.
+/// - Magnitudes are compared as they are, lower index first among equals. The published code adds normal
+///   noise of deviation 1e-5 to them.
+///
+/// As in the published code, what was just dropped may grow back and then keeps its value, and what
+/// grows starts at 0, in the optimizer's state, too.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct DropAndGrow {
