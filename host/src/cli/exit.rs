@@ -10,11 +10,12 @@ use crate::experiment::Diagnostics;
 use crate::printable::printable;
 use crate::run::{OpenError, data_failure};
 
-/// How the program ends. The numbers are part of the interface.
+/// How the program ends. The numbers are part of the interface. What they mean stands here, and from here in
+/// `--help`, the manual page and the documentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// Everything was done.
+    /// Everything was done, and nothing found wrong.
     Success = 0,
     /// The command line or a file it names is wrong; nothing was started.
     BadInput = 2,
@@ -22,8 +23,37 @@ pub enum Exit {
     Plugin = 3,
     /// Stopped by the user; the same command goes on.
     Interrupted = 4,
-    /// Something failed while running; the same command goes on from the last checkpoint.
+    /// Something failed while running, or what was checked is not well.
     Failed = 5,
+}
+
+impl Exit {
+    /// Every way to end.
+    pub const ALL: [Self; 5] = [
+        Self::Success,
+        Self::BadInput,
+        Self::Plugin,
+        Self::Interrupted,
+        Self::Failed,
+    ];
+
+    /// What it means, for people.
+    pub fn means(self) -> &'static str {
+        match self {
+            Self::Success => "done",
+            Self::BadInput => {
+                "wrong input: the command line, an experiment file, missing data; nothing was started"
+            }
+            Self::Plugin => {
+                "a plugin cannot be used or broke a rule; the run goes on once it is mended"
+            }
+            Self::Interrupted => "interrupted; the same command goes on from there",
+            Self::Failed => {
+                "failed while running, or gave a seed up; the same command goes on from the last checkpoint. \
+                 `verify`: something is wrong. `plugin check`: a rule was not decided"
+            }
+        }
+    }
 }
 
 /// What went wrong, and how the program ends.
@@ -125,5 +155,33 @@ impl From<Diagnostics> for Failure {
             exit,
             message: Message::Diagnostics(diagnostics),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documentation_has_the_exit_codes_of_the_program_and_no_other() {
+        let rows: Vec<String> = (Exit::ALL.iter())
+            .map(|exit| format!("| {} | {} |", *exit as u8, exit.means()))
+            .collect();
+        let table = format!("|---|---|\n{}\n\n", rows.join("\n"));
+        for (page, text) in [
+            ("README.md", include_str!("../../../README.md")),
+            (
+                "docs/run-directory.md",
+                include_str!("../../../docs/run-directory.md"),
+            ),
+        ] {
+            assert!(text.contains(&table), "{page} lacks\n{table}");
+        }
+        let codes: Vec<String> = Exit::ALL.iter().map(|it| (*it as u8).to_string()).collect();
+        let row = format!("| Exit codes | {} keep their meaning |", codes.join(", "));
+        assert!(
+            include_str!("../../../STABILITY.md").contains(&row),
+            "{row}"
+        );
     }
 }

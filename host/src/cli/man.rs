@@ -46,7 +46,7 @@ pub fn man() -> Result<Exit, Failure> {
     }
     let name = program::name();
     for (title, text) in [
-        ("EXIT STATUS", usage::EXIT_CODES),
+        ("EXIT STATUS", &usage::exit_codes()),
         ("EXAMPLES", &usage::examples(&name)),
     ] {
         // As it stands: these lines are laid out already.

@@ -3,21 +3,22 @@
 use clap::{Command, CommandFactory};
 
 use super::args::Args;
+use super::exit::Exit;
 use crate::program;
 
 /// What the program's exit codes mean.
-pub const EXIT_CODES: &str = "  0  done
-  2  wrong input: the command line, an experiment file, missing data; nothing was started
-  3  a plugin cannot be used or broke a rule; the run goes on once it is mended
-  4  interrupted; the same command goes on from there
-  5  failed while running; the same command goes on from the last checkpoint";
+pub fn exit_codes() -> String {
+    let codes = Exit::ALL.map(|exit| format!("  {}  {}", exit as u8, exit.means()));
+    codes.join("\n")
+}
 
 /// The command line.
 pub fn command() -> Command {
     let name = program::name();
     let help = format!(
-        "Examples:\n{}\n\nExit codes:\n{EXIT_CODES}",
-        examples(&name)
+        "Examples:\n{}\n\nExit codes:\n{}",
+        examples(&name),
+        exit_codes()
     );
     Args::command().bin_name(&name).name(name).after_help(help)
 }
