@@ -91,6 +91,8 @@ lint: libtorch ## check formatting, clippy, the documentation and the imports be
 	cargo clippy --release --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps
 	python3 host/setup/imports.py
+	@if cargo deny --version >/dev/null 2>&1; then cargo deny check; \
+	else echo "make: deny.toml is not checked, cargo deny is not installed: cargo install --locked cargo-deny"; fi
 
 # Runs the installed program from another folder, as a user does.
 smoke: build ## install into a temporary folder and run that
@@ -140,6 +142,7 @@ install: build ## install into PREFIX, as bin/rewind and, where that name is fre
 	cp $(addprefix $(TARGET)/,$(PLUGINS)) "$(OURS)/plugins/"
 # What a plugin is written against: `rewind plugin new` links to it. It is a workspace of its own.
 	mkdir -p "$(OURS)/sdk/tests"
+	cp LICENSE-MIT LICENSE-APACHE "$(OURS)/sdk/"
 	cp -R plugin-api "$(OURS)/sdk/"
 	cp -R tests/conformance "$(OURS)/sdk/tests/"
 	awk '/^(default-)?members = / { listed = 1 } !listed; listed && /]$$/ { listed = 0 } \
