@@ -491,6 +491,12 @@ pub struct NewArgs {
     /// Folder with the plugin API's sources; those that came with this program if not given.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub sdk: Option<PathBuf>,
+    /// Git repository of Rewind that the crate's CI is to install from; without one the crate gets no CI.
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url, requires = "commit")]
+    pub repository: Option<String>,
+    /// Commit or tag of that repository.
+    #[arg(long, value_name = "REV", requires = "repository")]
+    pub commit: Option<String>,
     /// Do not trust what will be built in the crate's folder `target`.
     #[arg(long)]
     pub no_trust: bool,

@@ -16,11 +16,21 @@ use crate::strategy::{Loader, Trust};
 /// Link in the new crate that leads to the plugin API's sources.
 const LINK: &str = ".rewind";
 
+/// What CI services of one kind look for.
+const CI: &str = ".github/workflows/ci.yml";
+
 /// A file of the new crate, and the kinds that have it.
 struct Template {
     path: &'static str,
     text: &'static str,
     is_of: fn(NewKind) -> bool,
+}
+
+impl Template {
+    /// Whether the crate gets it. CI installs Rewind: from where is for the author to say.
+    fn is_wanted(&self, args: &NewArgs) -> bool {
+        (self.is_of)(args.kind) && (self.path != CI || args.repository.is_some())
+    }
 }
 
 macro_rules! template {
@@ -45,7 +55,11 @@ const TEMPLATES: &[Template] = &[
     template!("tests/conformance.rs", "conformance.rs.j2", |_| true),
     template!("experiment.toml", "experiment.toml.j2", |_| true),
     template!("README.md", "README.md.j2", |_| true),
-    template!(".github/workflows/ci.yml", "ci.yml.j2", |_| true),
+    Template {
+        path: CI,
+        text: include_str!("template/ci.yml.j2"),
+        is_of: |_| true,
+    },
     template!(".gitignore", "gitignore.j2", |_| true),
 ];
 
@@ -56,6 +70,7 @@ const TEMPLATES: &[Template] = &[
 /// cannot be written.
 pub fn new(args: &NewArgs, output: &Output) -> Result<(), Failure> {
     check_name(&args.name).map_err(Failure::bad_input)?;
+    check_origin(args).map_err(Failure::bad_input)?;
     let sdk = sdk(args.sdk.as_deref())?;
     let folder = Path::new(&args.name);
     if fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) || folder.is_file() {
@@ -101,13 +116,17 @@ pub fn new(args: &NewArgs, output: &Output) -> Result<(), Failure> {
             (" --allow-plugins", said.to_owned())
         }
     };
+    let ci = match args.repository {
+        Some(_) => "",
+        None => "; no CI was written, for which --repository and --commit say what to install",
+    };
     stdout::line(format!(
         "wrote the crate {name}; to test, build, check and run it:\n\n  \
          cd {name}\n  \
          cargo test\n  \
          cargo build --release\n  \
          {program} plugin check target/release/{file}\n  \
-         {program} run experiment.toml{flag}\n\n{said}",
+         {program} run experiment.toml{flag}\n\n{said}{ci}",
         name = args.name
     ))
 }
@@ -142,6 +161,25 @@ fn check_name(name: &str) -> Result<(), String> {
         return Err(format!(
             "there is a plugin {name:?} already (`plugin list` says where): choose another name"
         ));
+    }
+    Ok(())
+}
+
+/// Whether a shell and YAML take repository and commit as they are.
+fn check_origin(args: &NewArgs) -> Result<(), String> {
+    for (flag, value) in [
+        ("--repository", &args.repository),
+        ("--commit", &args.commit),
+    ] {
+        let Some(value) = value else { continue };
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-._~/:@+%".contains(c);
+        if value.is_empty() || value.starts_with('-') || !value.chars().all(plain) {
+            let example = match flag {
+                "--repository" => "a URL such as https://example.org/rewind.git",
+                _ => "a commit or tag, such as v1.0.0",
+            };
+            return Err(format!("{flag} is {value:?}, expected {example}"));
+        }
     }
     Ok(())
 }
@@ -201,11 +239,11 @@ fn write(folder: &Path, args: &NewArgs, sdk: &Path) -> io::Result<()> {
         score => all || kind == NewKind::Score,
         mask => all || kind == NewKind::Mask,
         rewind => all || kind == NewKind::Rewind,
-        repository => env!("CARGO_PKG_REPOSITORY"),
-        version => env!("CARGO_PKG_VERSION"),
+        repository => &args.repository,
+        commit => &args.commit,
     };
     let environment = Environment::new();
-    for template in TEMPLATES.iter().filter(|template| (template.is_of)(kind)) {
+    for template in TEMPLATES.iter().filter(|template| template.is_wanted(args)) {
         let text = environment
             .render_str(template.text, &values)
             .map_err(io::Error::other)?
@@ -222,23 +260,61 @@ fn write(folder: &Path, args: &NewArgs, sdk: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn written(kind: NewKind) -> (tempfile::TempDir, PathBuf) {
-        let folder = tempfile::tempdir().unwrap();
-        let crate_folder = folder.path().join("tanh-score");
-        let args = NewArgs {
+    fn args(kind: NewKind) -> NewArgs {
+        NewArgs {
             name: "tanh-score".to_owned(),
             kind,
             sdk: None,
+            repository: Some("https://example.org/rewind.git".to_owned()),
+            commit: Some("0123abcd".to_owned()),
             no_trust: true,
-        };
-        write(&crate_folder, &args, folder.path()).unwrap();
+        }
+    }
+
+    fn written(args: &NewArgs) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let crate_folder = folder.path().join("tanh-score");
+        write(&crate_folder, args, folder.path()).unwrap();
         (folder, crate_folder)
+    }
+
+    #[test]
+    fn ci_installs_what_the_author_named_and_nothing_else() {
+        let (_folder, path) = written(&args(NewKind::Score));
+        let ci = fs::read_to_string(path.join(CI)).unwrap();
+        let fetch = "git -C ../rewind fetch --depth 1 https://example.org/rewind.git 0123abcd";
+        assert!(ci.contains(fetch), "{ci}");
+        assert!(ci.contains("key: rewind-0123abcd"), "{ci}");
+        let mut unnamed = args(NewKind::Score);
+        (unnamed.repository, unnamed.commit) = (None, None);
+        let (_folder, path) = written(&unnamed);
+        assert!(!path.join(CI).exists());
+        let readme = fs::read_to_string(path.join("README.md")).unwrap();
+        assert!(
+            !readme.contains("http") && readme.contains("a checkout of\nRewind."),
+            "{readme}"
+        );
+    }
+
+    #[test]
+    fn a_repository_or_commit_that_a_shell_would_split_is_refused() {
+        for (repository, commit) in [
+            ("a b", "v1"),
+            ("https://x", "v1; x"),
+            ("--x", "v1"),
+            ("u", ""),
+        ] {
+            let mut args = args(NewKind::Score);
+            (args.repository, args.commit) = (Some(repository.to_owned()), Some(commit.to_owned()));
+            assert!(check_origin(&args).unwrap_err().contains(", expected a "));
+        }
+        assert!(check_origin(&args(NewKind::Score)).is_ok());
     }
 
     #[test]
     fn a_component_without_its_tests_has_at_most_40_lines() {
         for kind in [NewKind::Score, NewKind::Mask, NewKind::Rewind] {
-            let (_folder, path) = written(kind);
+            let (_folder, path) = written(&args(kind));
             let text = fs::read_to_string(path.join("src/lib.rs")).unwrap();
             let component = text.split("\n#[cfg(test)]").next().unwrap();
             assert!(component.contains("export_plugin!"));
@@ -249,7 +325,7 @@ mod tests {
     #[test]
     fn nothing_of_a_template_is_left_in_what_is_written() {
         for kind in [NewKind::Score, NewKind::Mask, NewKind::Rewind, NewKind::All] {
-            let (_folder, path) = written(kind);
+            let (_folder, path) = written(&args(kind));
             for template in TEMPLATES.iter().filter(|it| (it.is_of)(kind)) {
                 let text = fs::read_to_string(path.join(template.path)).unwrap();
                 assert!(!text.contains("{{ ") && !text.contains("{%"), "{text}");

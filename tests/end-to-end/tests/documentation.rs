@@ -1,0 +1,267 @@
+//! What is written for users is so: plugins show all of their documentation, and the guide's code builds.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use end_to_end::built::{cargo_in, outside};
+use end_to_end::program::{self, expect};
+use serde_json::Value;
+
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+const GUIDE: &str = include_str!("../../../docs/write-a-strategy.md");
+
+/// Names of the shipped plugins, and their sources.
+fn shipped() -> Vec<(String, String)> {
+    let folders = fs::read_dir(Path::new(ROOT).join("plugins")).unwrap();
+    let mut all: Vec<(String, String)> = folders
+        .map(|entry| {
+            let entry = entry.unwrap();
+            let source = fs::read_to_string(entry.path().join("src/lib.rs")).unwrap();
+            (entry.file_name().into_string().unwrap(), source)
+        })
+        .collect();
+    all.sort();
+    assert!(all.len() > 10);
+    all
+}
+
+/// Without the differences that another line length makes.
+fn words(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn shown(name: &str) -> String {
+    let output = expect(program::command().args(["plugin", "show", name]), 0);
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The doc comments in front of components and of their options, as they stand in the source, line by line.
+fn documented(source: &str) -> Vec<Vec<&str>> {
+    let (mut all, mut now) = (Vec::new(), Vec::new());
+    let mut is_options = false;
+    for line in source.lines() {
+        let trimmed = line.trim();
+        if let Some(text) = trimmed.strip_prefix("///") {
+            now.push(text.trim());
+            continue;
+        }
+        // Attributes and comments stand between a doc comment and what it is about.
+        if trimmed.starts_with("#[") || trimmed.starts_with("//") {
+            is_options |= trimmed.contains("deny_unknown_fields");
+            continue;
+        }
+        let is_component = is_options && trimmed.starts_with("struct ");
+        let is_option = is_options && line.starts_with("    ") && trimmed.ends_with(',');
+        if is_component || is_option {
+            all.push(std::mem::take(&mut now));
+        }
+        now.clear();
+        is_options &= is_component && !trimmed.ends_with("{}") || is_option;
+    }
+    all
+}
+
+#[test]
+fn every_plugin_shows_all_that_its_source_says_of_components_and_options() {
+    let (mut blocks, mut headings) = (0, 0);
+    for (name, source) in shipped() {
+        let shown = words(&shown(&name));
+        for block in documented(&source) {
+            blocks += 1;
+            for line in block {
+                let line = match line.strip_prefix("# ") {
+                    Some(heading) => {
+                        headings += 1;
+                        format!("{heading}:")
+                    }
+                    None => words(line),
+                };
+                assert!(
+                    shown.contains(&line),
+                    "`plugin show {name}` lacks {line:?}: {shown}"
+                );
+            }
+        }
+    }
+    // So many there were when this was written.
+    assert!(blocks >= 60 && headings >= 20, "{blocks} {headings}");
+}
+
+#[test]
+fn every_option_of_every_plugin_is_shown_with_its_default() {
+    let mut options = 0;
+    for (name, _) in shipped() {
+        let shown = shown(&name);
+        assert!(!shown.contains("does not tell"), "{name}: {shown}");
+        let mut command = program::command();
+        let output = expect(command.args(["plugin", "show", &name, "--json"]), 0);
+        let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+        for component in json["manifest"]["components"].as_array().unwrap() {
+            let properties = component["schema"]["properties"].as_object();
+            for (option, schema) in properties.into_iter().flatten() {
+                let line = shown
+                    .lines()
+                    .find(|it| it.trim().starts_with(&format!("{option}: ")));
+                let line = line.unwrap_or_else(|| panic!("{name} {option}: {shown}"));
+                let expected = match schema.get("default").or(schema.get("x-default")) {
+                    Some(Value::Null) => "(not given by default)".to_owned(),
+                    Some(default) => format!("(default {default})"),
+                    None => panic!("{name}: {option} has no default that is shown"),
+                };
+                // Options of two components may have one name: their lines are looked at together.
+                let own = |it: &&str| it.trim().starts_with(&format!("{option}: "));
+                let is_there = shown.lines().filter(own).any(|it| it.ends_with(&expected));
+                assert!(is_there, "{name} {option}: {line}, expected {expected}");
+                options += 1;
+            }
+        }
+    }
+    assert!(options >= 40, "{options}");
+    assert!(shown("set").contains("decay: \"cosine\" | \"constant\" (default \"cosine\")"));
+}
+
+#[test]
+fn what_is_shown_fits_a_terminal() {
+    for (name, _) in shipped() {
+        // Paths and digests are as long as they are.
+        let text = shown(&name);
+        let (_, components) = text.split_once("\n\n").unwrap();
+        for line in components.lines() {
+            assert!(line.chars().count() <= 100, "{name}: {line}");
+        }
+    }
+}
+
+/// A new crate, made as the guide says.
+fn new_crate(name: &str, more: &[&str]) -> PathBuf {
+    let folder = outside().join("guide");
+    fs::create_dir_all(&folder).unwrap();
+    let _ = fs::remove_dir_all(folder.join(name));
+    let mut new = program::command();
+    new.current_dir(&folder)
+        .args(["plugin", "new", name, "--no-trust", "--sdk", ROOT]);
+    expect(new.args(more), 0);
+    let own = folder.join(name);
+    // The versions that this workspace was built with.
+    fs::copy(Path::new(ROOT).join("Cargo.lock"), own.join("Cargo.lock")).unwrap();
+    own
+}
+
+/// Builds a crate and gives its library.
+fn build(folder: &Path, name: &str) -> PathBuf {
+    expect(cargo_in(folder).args(["build", "--release"]), 0);
+    let file = format!(
+        "{}{}{}",
+        std::env::consts::DLL_PREFIX,
+        name.replace('-', "_"),
+        std::env::consts::DLL_SUFFIX
+    );
+    // Where the crate's own experiment looks for it.
+    let library = folder.join("target/release").join(&file);
+    fs::create_dir_all(library.parent().unwrap()).unwrap();
+    fs::copy(outside().join("release").join(&file), &library).unwrap();
+    library
+}
+
+fn check(library: &Path) {
+    let mut check = program::command();
+    expect(check.args(["plugin", "check", "--quick"]).arg(library), 0);
+}
+
+/// Code blocks of the guide in a language, each with the file that the text before it names first.
+fn blocks(language: &str) -> Vec<(Option<String>, String)> {
+    let parts: Vec<&str> = GUIDE.split("```").collect();
+    let pairs = parts.chunks(2).filter(|it| it.len() == 2);
+    let own = pairs.filter_map(|pair| {
+        let code = pair[1].strip_prefix(language)?.strip_prefix('\n')?;
+        let paragraph = pair[0].trim_end().rsplit("\n\n").next().unwrap();
+        let names = paragraph.split('`').skip(1).step_by(2);
+        let file = names
+            .into_iter()
+            .find(|it| it.ends_with(".rs") || it.ends_with(".toml"));
+        Some((file.map(str::to_owned), code.to_owned()))
+    });
+    own.collect()
+}
+
+#[test]
+fn the_files_of_the_guide_build_and_keep_every_rule() {
+    let name = "my-strategy";
+    let folder = new_crate(name, &["--kind", "all"]);
+    let files = blocks("rust")
+        .into_iter()
+        .filter_map(|(file, code)| Some((file?, code)));
+    let files: Vec<(String, String)> = files.collect();
+    let names: Vec<&str> = files.iter().map(|(file, _)| file.as_str()).collect();
+    let expected = ["taylor", "running", "mask", "rewind", "lib"].map(|it| format!("src/{it}.rs"));
+    assert_eq!(names, expected);
+    fs::remove_dir_all(folder.join("src")).unwrap();
+    fs::create_dir(folder.join("src")).unwrap();
+    for (file, code) in &files {
+        fs::write(folder.join(file), code).unwrap();
+    }
+    let library = build(&folder, name);
+    check(&library);
+    let runs = tempfile::tempdir().unwrap();
+    let path = format!("plugins.{name}.path={:?}", library.display().to_string());
+    let strategy = format!("strategy=\"{name}\"");
+    let mut run = program::run(
+        "imp.toml",
+        runs.path(),
+        &["--seeds", "0", "--allow-plugins"],
+    );
+    for set in ["prune.levels=3", "train.epochs=2", &strategy, &path] {
+        run.args(["--set", set]);
+    }
+    expect(&mut run, 0);
+}
+
+#[test]
+fn the_crate_that_the_guide_begins_with_has_its_code_and_runs_its_experiments() {
+    let name = "tanh-score";
+    let folder = new_crate(name, &[]);
+    let source = fs::read_to_string(folder.join("src/lib.rs")).unwrap();
+    let fragments = blocks("rust")
+        .into_iter()
+        .filter(|(file, _)| file.is_none());
+    let mut lines = 0;
+    for (_, code) in fragments {
+        for line in code.lines() {
+            assert!(
+                source.lines().any(|it| it == line),
+                "{line:?} is not in the new crate"
+            );
+            lines += 1;
+        }
+    }
+    assert!(lines > 25, "{lines}");
+    check(&build(&folder, name));
+    // `cargo test` has the installed program check every rule.
+    let mut test = cargo_in(&folder);
+    test.args(["test", "--release"])
+        .env("REWIND_HOST", program::host());
+    expect(&mut test, 0);
+    let compare = blocks("toml")
+        .into_iter()
+        .find(|(file, _)| file.as_deref() == Some("compare.toml"));
+    fs::write(folder.join("compare.toml"), compare.unwrap().1).unwrap();
+    for experiment in ["experiment.toml", "compare.toml"] {
+        let mut plan: Command = program::command();
+        plan.current_dir(&folder)
+            .args(["plan", "--allow-plugins", "--no-estimate", experiment]);
+        expect(&mut plan, 0);
+    }
+}
+
+#[test]
+fn the_readme_shows_the_plugin_of_the_front_page() {
+    let page = include_str!("../../../plugin-api/src/lib.rs");
+    let lines = page.split("//! ```").nth(1).unwrap().lines().skip(1);
+    let strip = |line: &'static str| line.strip_prefix("//! ").or(line.strip_prefix("//!"));
+    let plugin: Vec<&str> = lines.filter_map(strip).collect();
+    let readme = include_str!("../../../README.md");
+    assert!(readme.contains(plugin.join("\n").trim_end()));
+}
