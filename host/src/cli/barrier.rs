@@ -8,7 +8,7 @@ use plugin_api::Point;
 use super::args::{BarrierArgs, Output};
 use super::exit::{Exit, Failure};
 use super::{locate, spin, stdout};
-use crate::report::{Interval, columns};
+use crate::report::{Interval, columns, warn_of_other_builds};
 use crate::run::data_failure;
 use crate::statistics::{self, Barrier, Line, Settings, StatisticsError, Stored};
 use crate::store::RunDir;
@@ -30,6 +30,9 @@ pub fn barrier(args: &BarrierArgs, output: &Output) -> Result<Exit, Failure> {
     let b = (args.b.as_deref())
         .map(|text| End::read(text, &args.place.runs))
         .transpose()?;
+    for end in [Some(&a), b.as_ref()].into_iter().flatten() {
+        warn_of_other_builds(&end.run);
+    }
     let (device, threads) = (args.place.device, args.place.threads());
     spin::sleep_soon(threads);
     tch::set_num_threads(threads as i32);

@@ -9,7 +9,7 @@ use super::exit::{Exit, Failure};
 use super::{export::read, locate, spin, stdout};
 use crate::counted::counted;
 use crate::export::{self, Latency, Variant};
-use crate::report::columns;
+use crate::report::{columns, warn_of_other_builds};
 use crate::store::RunDir;
 
 /// Times a level's forward pass with weights in full, without dead units, and in sparse rows.
@@ -21,6 +21,7 @@ pub fn bench(args: &BenchExportArgs, output: &Output) -> Result<Exit, Failure> {
     spin::sleep_soon(threads);
     tch::set_num_threads(threads as i32);
     let run = RunDir::new(locate::find(&args.model.run, &args.model.runs)?);
+    warn_of_other_builds(&run);
     let source = read(&run, &args.model)?;
     let (seed, level, density) = (source.seed, source.level, source.density());
     let time = Duration::from_secs_f64(args.seconds);

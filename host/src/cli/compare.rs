@@ -143,6 +143,12 @@ fn cells(record: &SweepRecord) -> Vec<String> {
 
 /// Refuses runs on other data; says so where the networks are others.
 fn check(first: &Named, second: &Named) -> Result<(), Failure> {
+    let mut damaged = [first, second]
+        .into_iter()
+        .filter_map(|it| it.results.damage.as_ref());
+    if let Some(damage) = damaged.next() {
+        return Err(Failure::new(Exit::Failed, damage));
+    }
     let checksum = |it: &Named| it.results.identity["canonical"]["data_checksum"].clone();
     let (Some(a), Some(b)) = (&first.results.experiment, &second.results.experiment) else {
         return Ok(());
@@ -186,6 +192,10 @@ fn notes(first: &Named, second: &Named, levels: &[PairedLevel]) -> Vec<String> {
             ));
         }
     }
+    let builds = [first, second]
+        .into_iter()
+        .filter_map(|it| it.results.builds.as_ref());
+    notes.extend(builds.map(|it| it.note.clone()));
     let most = levels.iter().map(|it| it.seeds.len()).max().unwrap_or(0);
     if let Some(fewer) = levels.iter().find(|it| it.seeds.len() < most) {
         notes.push(format!(
@@ -237,7 +247,12 @@ fn as_json(first: &Named, second: &Named, measure: Measure, levels: &[PairedLeve
         row.insert("seeds".to_owned(), json!(level.seeds));
         Value::Object(row)
     };
+    let builds = |it: &Named| {
+        let builds = it.results.builds.as_ref();
+        builds.map(|it| it.levels.clone()).unwrap_or_default()
+    };
     json!({
+        "other_builds": { "above": builds(first), "below": builds(second) },
         "above": first.name, "below": second.name, "measure": measured(measure),
         "levels": levels.iter().map(row).collect::<Vec<_>>(),
     })

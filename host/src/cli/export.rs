@@ -9,6 +9,7 @@ use super::exit::{Exit, Failure};
 use super::{locate, stdout};
 use crate::data::PixelStatistics;
 use crate::export::{self, Compacted, ExportError, Model, Source};
+use crate::report::warn_of_other_builds;
 use crate::statistics::StatisticsError;
 use crate::store::{self, RunDir};
 
@@ -25,6 +26,7 @@ pub fn export(args: &ExportArgs, output: &Output) -> Result<Exit, Failure> {
         }
     }
     let run = RunDir::new(locate::find(&args.model.run, &args.model.runs)?);
+    warn_of_other_builds(&run);
     let mut source = read(&run, &args.model)?;
     let path = target(args, &run, &source)?;
     let compacted = match args.compact {

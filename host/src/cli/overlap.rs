@@ -3,7 +3,7 @@
 use super::args::{Between, Output, OverlapArgs};
 use super::exit::{Exit, Failure};
 use super::{locate, stdout};
-use crate::report::{Interval, columns};
+use crate::report::{Interval, columns, warn_of_other_builds};
 use crate::statistics::{self, OverlapRecord, StatisticsError};
 use crate::store::{self, RunDir};
 
@@ -28,6 +28,7 @@ pub fn overlap(args: &OverlapArgs, output: &Output) -> Result<Exit, Failure> {
         .map(|run| Ok(RunDir::new(locate::find(run, &args.runs)?)))
         .collect();
     let runs = runs?;
+    runs.iter().for_each(warn_of_other_builds);
     let between = args.between.unwrap_or(match runs.len() {
         1 => Between::Levels,
         _ => Between::Runs,

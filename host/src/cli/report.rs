@@ -28,6 +28,9 @@ pub fn report(args: &ReportArgs, output: &Output) -> Result<Exit, Failure> {
     for it in &written.missing {
         log::warn!("{}: {}; {}", it.what, it.lacks, it.command);
     }
+    for note in &written.builds {
+        log::warn!("{note}");
+    }
     if output.json {
         stdout::line(as_json(&written))?;
         return Ok(Exit::Success);
@@ -104,6 +107,7 @@ fn as_json(written: &Written) -> Value {
     let prediction = |(part, it): &(String, Prediction)| json!({ "part": part, "claim": it.claim, "seen": it.seen, "verdict": it.verdict.word() });
     json!({
         "report": written.page, "figures": written.figures, "missing": written.missing,
+        "other_builds": written.builds,
         "claims": written.claims.iter().map(claim).collect::<Vec<_>>(),
         "predictions": written.predictions.iter().map(prediction).collect::<Vec<_>>(),
     })

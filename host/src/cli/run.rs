@@ -17,8 +17,8 @@ use crate::counted::counted;
 use crate::experiment::{self, FileKind};
 use crate::interrupt::Interrupt;
 use crate::levels::Outcome;
-use crate::report;
-use crate::run::{Conduct, Ended, Run};
+use crate::report::{self, OtherBuilds};
+use crate::run::{Changed, Conduct, Ended, Run};
 
 /// Within this time a run ends whose sweep was killed: it makes its step and writes its checkpoint.
 const ORPHAN_ENDS: Duration = Duration::from_secs(30);
@@ -46,7 +46,11 @@ pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit
         checkpoint_every: Some(Duration::from_secs(args.checkpoint_every)),
         store_points: args.store_points.clone(),
         interrupt,
-        allow_changed_plugins: args.allow_changed_plugins,
+        changed_plugins: match (args.fresh, args.allow_changed_plugins) {
+            (true, _) => Changed::Fresh,
+            (_, true) => Changed::Allow,
+            _ => Changed::Refuse,
+        },
         // The process before it was led by a sweep that was killed, and is on its way out.
         patience: args.until_stdin_closes.then_some(ORPHAN_ENDS),
     };
@@ -54,14 +58,19 @@ pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit
     let ended = run.train(conduct, &mut watcher);
     watcher.finish();
     let Ended { outcome, summaries } = ended?;
+    let builds = OtherBuilds::read(&run.folders().run);
     let folder = run.folders().run.path();
     let table = match summaries.is_empty() {
         true => "no level is finished yet".to_owned(),
-        false => report::table(&summaries),
+        false => report::table(&summaries, builds.as_ref()),
     };
     stdout::line(if output.json {
         let interrupted = matches!(outcome, Outcome::Interrupted);
-        json!({ "event": "finished", "run": folder, "interrupted": interrupted }).to_string()
+        json!({
+            "event": "finished", "run": folder, "interrupted": interrupted,
+            "other_builds": builds.map(|it| it.levels).unwrap_or_default(),
+        })
+        .to_string()
     } else if output.quiet {
         table
     } else {

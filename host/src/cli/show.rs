@@ -11,7 +11,7 @@ use super::stdout;
 use crate::counted::counted;
 use crate::experiment::{self, Experiment};
 use crate::records;
-use crate::report;
+use crate::report::{self, OtherBuilds};
 use crate::store::{self, RunDir};
 
 /// Where a seed of a run stands.
@@ -42,18 +42,20 @@ pub fn show(args: &ShowArgs, output: &Output) -> Result<Exit, Failure> {
         })
         .collect();
     let wanted = experiment.as_ref().map(|it| it.last_level() + 1);
+    let builds = OtherBuilds::read(&run);
     if output.json {
         let seeds: Vec<Value> = (standings.iter())
             .map(|it| json!({ "seed": it.seed, "levels": it.levels, "failure": it.failure }))
             .collect();
         stdout::line(json!({
             "run": path, "levels": wanted, "seeds": seeds, "summaries": summaries,
+            "other_builds": builds.map(|it| it.levels).unwrap_or_default(),
         }))?;
         return Ok(Exit::Success);
     }
     let mut text = match summaries.is_empty() {
         true => "no level is finished yet".to_owned(),
-        false => report::table(&summaries),
+        false => report::table(&summaries, builds.as_ref()),
     };
     let notes: Vec<String> = standings.iter().filter_map(|it| note(it, wanted)).collect();
     if !notes.is_empty() {
@@ -69,16 +71,8 @@ fn experiment(run: &RunDir) -> Result<Option<Experiment>, Failure> {
     if !path.exists() {
         return Ok(None);
     }
-    let bytes = store::read(&path).map_err(|error| Failure::new(Exit::Failed, error))?;
-    let damaged = |error: &dyn std::fmt::Display| {
-        Failure::new(
-            Exit::Failed,
-            format!("{} is damaged: {error}", path.display()),
-        )
-    };
-    experiment::stored(&bytes)
-        .map(Some)
-        .map_err(|error| damaged(&error))
+    let read = experiment::read_stored(&path).map(Some);
+    read.map_err(|error| Failure::new(Exit::Failed, error))
 }
 
 fn failure(run: &RunDir, seed: u64) -> Option<Value> {

@@ -16,7 +16,7 @@ use crate::levels::Course;
 use crate::records::SweepRecord;
 use crate::report::columns;
 use crate::run::{HostCatalog, Read, Setting, data_failure};
-use crate::store::{self, MANIFEST, RunDir, RunIdentity};
+use crate::store::{MANIFEST, RunDir, RunIdentity};
 use crate::trainer::Trainer;
 use crate::verify::{self, Kind, Means, Verdict};
 
@@ -108,9 +108,7 @@ fn plain(path: &Path) -> PathBuf {
 fn verify_run(folder: &Path, args: &VerifyArgs) -> Verdict {
     let run = RunDir::new(folder);
     let path = run.file("experiment.toml");
-    let experiment: Option<Experiment> = store::read(&path)
-        .ok()
-        .and_then(|bytes| toml::from_slice(&bytes).ok());
+    let experiment = experiment::read_stored(&path);
     let known = RunIdentity::read(&run).ok().flatten().map(|it| it.value);
     let threads = args.threads.map(|it| usize::from(it.get()));
     let threads = threads
@@ -119,8 +117,8 @@ fn verify_run(folder: &Path, args: &VerifyArgs) -> Verdict {
     tch::set_num_threads(threads as i32);
     let trainer = match &experiment {
         _ if args.no_data => Err("--no-data leaves them out".to_owned()),
-        Some(experiment) => trainer(experiment, known.as_ref(), args),
-        None => Err("experiment.toml cannot be read".to_owned()),
+        Ok(experiment) => trainer(experiment, known.as_ref(), args),
+        Err(_) => Err("experiment.toml cannot be read".to_owned()),
     };
     let mut read = read(&run, known.as_ref(), args);
     let identity = match (&read, &known) {
@@ -149,7 +147,7 @@ fn verify_run(folder: &Path, args: &VerifyArgs) -> Verdict {
         Err(why) => (None, Err(why)),
     };
     let mut means = Means {
-        experiment: experiment.as_ref(),
+        experiment: experiment.as_ref().map_err(verify::reason),
         identity: identity.as_ref().map_err(Clone::clone),
         trainer: trainer.as_ref().map_err(Clone::clone),
         strategy: match (&course, strategy) {

@@ -8,7 +8,7 @@ use plugin_api::schemars::{Schema, schema_for};
 use serde_json::{Value, json};
 
 use super::check::{check, check_options};
-use super::diagnostic::{Diagnostic, Place};
+use super::diagnostic::{Concern, Diagnostic, Place};
 use super::identity::Canonical;
 use super::inherit::Reader;
 use super::overrides::Override;
@@ -107,15 +107,9 @@ pub(super) fn load_tree(
     for problem in check(&root, &schema()) {
         problems.push(problem);
     }
-    let mut components = BTreeMap::new();
-    for (kind, key_path) in COMPONENTS {
-        if let Some(node) = root.at(key_path) {
-            let path = key_path.join(".");
-            if let Some(schema) = check_component(node, kind, &path, catalog, &mut problems) {
-                components.insert(kind, schema);
-            }
-        }
-    }
+    let known = |kind| catalog.known(kind);
+    let options = |kind, name: &str| catalog.schema(kind, name);
+    let components = check_components(&root, &options, &known, &mut problems);
     check_meaning(&root, &mut problems);
     problems.settle();
     if !problems.is_empty() {
@@ -146,20 +140,42 @@ const COMPONENTS: [(Kind, &[&str]); 4] = [
     (Kind::Schedule, &["train", "schedule"]),
 ];
 
+/// Checks the options of the host's components against their schemas, which it returns; `schema` finds
+/// one and `known` lists their names.
+pub(super) fn check_components(
+    root: &Node,
+    schema: &dyn Fn(Kind, &str) -> Option<Schema>,
+    known: &dyn Fn(Kind) -> Vec<String>,
+    problems: &mut Diagnostics,
+) -> BTreeMap<Kind, Value> {
+    let mut components = BTreeMap::new();
+    for (kind, key_path) in COMPONENTS {
+        if let Some(node) = root.at(key_path) {
+            let path = key_path.join(".");
+            let find = |name: &str| schema(kind, name);
+            let found = check_component(node, kind, &path, &find, known, problems);
+            components.extend(found.map(|schema| (kind, schema)));
+        }
+    }
+    components
+}
+
 fn check_component(
     node: &Node,
     kind: Kind,
     path: &str,
-    catalog: &dyn Catalog,
+    schema: &dyn Fn(&str) -> Option<Schema>,
+    known: &dyn Fn(Kind) -> Vec<String>,
     problems: &mut Diagnostics,
 ) -> Option<Value> {
     let name = node.at(&["name"])?;
     let written = name.text()?;
-    let Some(schema) = catalog.schema(kind, written) else {
+    let Some(schema) = schema(written) else {
         let message = format!("unknown {} `{written}`", kind.noun());
         let problem = Diagnostic::new(Some(&name.place), message)
+            .about(format!("{path}.name"), Concern::Other)
             .label("not known")
-            .known(written, catalog.known(kind));
+            .known(written, known(kind));
         problems.push(problem);
         return None;
     };
@@ -171,7 +187,7 @@ fn check_component(
 }
 
 /// What no schema can say.
-fn check_meaning(root: &Node, problems: &mut Diagnostics) {
+pub(super) fn check_meaning(root: &Node, problems: &mut Diagnostics) {
     check_targets(root, problems);
     check_warmup(root, problems);
     check_smoothing(root, problems);

@@ -1,38 +1,115 @@
-//! The experiment that a run keeps.
+//! The experiment that a run keeps: the only reader of `experiment.toml` in a run's folder.
 
-use toml::de::DeTable;
+use std::path::Path;
+
+use plugin_api::schemars::schema_for;
 
 use super::Experiment;
 use super::check::check;
-use super::diagnostic::Place;
-use super::load::schema;
+use super::diagnostic::{Diagnostic, Place};
+use super::inherit::Reader;
+use super::load::{check_components, check_meaning};
 use super::problems::Diagnostics;
-use super::tree::{Node, Planter, Tree};
+use super::registries;
+use super::tree::{Node, Tree};
+use crate::store::{self, StoreError};
 
-/// Reads `experiment.toml` of a run: a file in full, as it was resolved. Its bounds are checked like
-/// those of any experiment file, since a run may come from anywhere; its plugins are not looked at.
+/// Reads `experiment.toml` of a run, of whatever origin: it is checked as any experiment file is, but
+/// for its plugins, which need not be here.
 ///
 /// # Errors
-/// The first problem.
+/// Names the file, and the line and key of the first problem.
+pub fn read_stored(path: &Path) -> Result<Experiment, StoreError> {
+    stored(&store::read(path)?).map_err(|reason| StoreError::Damaged {
+        path: path.to_owned(),
+        reason,
+    })
+}
+
+/// As [`read_stored`], of the file's bytes.
+///
+/// # Errors
+/// The first problem with its line and key, and how many there are.
 pub fn stored(text: &[u8]) -> Result<Experiment, String> {
     let text = str::from_utf8(text).map_err(|error| error.to_string())?;
-    let table = DeTable::parse(text).map_err(|error| error.message().to_owned())?;
-    let mut problems = Diagnostics::default();
-    let mut planter = Planter {
-        file: 0,
-        offset: 0,
-        problems: &mut problems,
-    };
-    let root = Node {
-        place: Place::whole(0),
-        value: Tree::Table(planter.table(table.get_ref())),
-    };
-    for problem in check(&root, &schema()) {
-        problems.push(problem);
+    let mut reader = Reader::default();
+    let mut root = reader.parse("experiment.toml", text.to_owned(), Default::default());
+    let mut problems = reader.problems;
+    unfold(&mut root);
+    if problems.is_empty() {
+        // What it was based on is merged in: `base` is no key of it.
+        for problem in check(&root, &schema_for!(Experiment).to_value()) {
+            problems.push(problem);
+        }
+        check_components(
+            &root,
+            &registries::schema,
+            &registries::known,
+            &mut problems,
+        );
+        check_meaning(&root, &mut problems);
+        problems.settle();
     }
-    problems.settle();
-    if let Some(problem) = problems.iter().next() {
-        return Err(problem.message.clone());
+    if problems.is_empty() {
+        match serde_json::from_value(root.to_json()) {
+            Ok(experiment) => return Ok(experiment),
+            // The schema also describes `strategy = "plugin"`, which only the plugin can write out.
+            Err(error) => {
+                let strategy = root.at(&["strategy"]).map(|it| it.place.clone());
+                let place = strategy.unwrap_or(Place::whole(0));
+                let message = format!("failed to read the experiment: {error}");
+                problems.push(Diagnostic::new(Some(&place), message));
+            }
+        }
     }
-    serde_json::from_value(root.to_json()).map_err(|error| error.to_string())
+    Err(said(&problems))
+}
+
+/// Brings the parts of a strategy into their long form, as whoever reads an experiment file may write
+/// them by hand.
+fn unfold(root: &mut Node) {
+    let strategy = root.table_mut().and_then(|table| table.get_mut("strategy"));
+    let Some(table) = strategy.and_then(Node::table_mut) else {
+        return;
+    };
+    let long = |part: &mut Node| {
+        if let Tree::Text(component) = &part.value {
+            *part = Node::singleton("use", component, &part.place);
+        }
+    };
+    for key in ["score", "mask", "rewind"] {
+        if let Some(part) = table.get_mut(key) {
+            long(part);
+        }
+    }
+    if let Some(rewind) = table.get_mut("rewind") {
+        if let Tree::Table(_) = rewind.value {
+            rewind.value = Tree::List(vec![rewind.clone()]);
+        }
+        if let Tree::List(parts) = &mut rewind.value {
+            parts.iter_mut().for_each(long);
+        }
+    }
+}
+
+/// The first problem in one line, with its line and key.
+fn said(problems: &Diagnostics) -> String {
+    let Some(problem) = problems.iter().next() else {
+        return "it is no experiment".to_owned();
+    };
+    let mut said = String::new();
+    if let Some(line) = problems.to_json()[0]["line"].as_u64() {
+        said = format!("line {line}: ");
+    }
+    said += &problem.message;
+    if !problem.key.is_empty() && !problem.message.contains(&problem.key) {
+        said += &format!(" (key `{}`)", problem.key);
+    }
+    if !problem.label.is_empty() {
+        said += &format!(": {}", problem.label);
+    }
+    match problems.len() {
+        1 => said,
+        count => format!("{said}; and {} more problems", count - 1),
+    }
 }

@@ -96,8 +96,7 @@ fn experiment(run: &RunDir) -> Result<Experiment, ExportError> {
     if let Some(expected) = manifest.and_then(|mut it| it.files.remove(EXPERIMENT)) {
         store::expect_digest(&path, &expected)?;
     }
-    let text = store::read(&path)?;
-    Ok(experiment::stored(&text).map_err(|error| damaged(&path, error))?)
+    Ok(experiment::read_stored(&path)?)
 }
 
 fn choose(

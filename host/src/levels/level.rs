@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::dense::{Goal, Part};
 use super::error::RunError;
 use super::running::Running;
 use super::{Event, Levels, Observer, Seed};
@@ -23,13 +24,14 @@ impl Levels<'_> {
         &self,
         level: u64,
         seeds: &mut [Seed],
-        group: &[usize],
+        part: &Part,
         observer: &mut dyn Observer,
     ) -> Result<Option<(Vec<Running>, Vec<LaneStart>)>, RunError> {
         let mut running: Vec<Running> = Vec::new();
         let mut starts = Vec::new();
-        for &index in group {
-            let (lane, start) = self.course.prepare(level, index, &mut seeds[index])?;
+        for &index in &part.seeds {
+            let (lane, start) =
+                (self.course).prepare(level, index, &mut seeds[index], part.goal)?;
             if self.interrupt.wants_stop() {
                 return Ok(None);
             }
@@ -50,8 +52,8 @@ impl Levels<'_> {
         Ok(Some((running, starts)))
     }
 
-    /// Trains a level to its end and evaluates it: one evaluation for each lane that is left. None,
-    /// with a checkpoint, if the user asked to stop before.
+    /// Trains a level to its end and evaluates it: one evaluation for each lane that is left, and none
+    /// where only points are trained for. None, with a checkpoint, if the user asked to stop before.
     pub(super) fn train(
         &self,
         session: &mut Session<'_>,
@@ -60,12 +62,17 @@ impl Levels<'_> {
         failed: &mut Vec<(u64, String)>,
         observer: &mut dyn Observer,
     ) -> Result<Option<Vec<Evaluation>>, RunError> {
+        let for_points = running.iter().filter(|it| it.goal == Goal::Points);
+        let last_point = for_points.flat_map(|it| &it.stored_steps).max().copied();
         let mut saved = Instant::now();
         let saving = self.interrupt.save();
         while !session.is_complete() {
             // A checkpoint may stand where an epoch's steps are made and its record is to come.
             if !session.is_epoch_complete() {
                 self.step(session, running, seeds, &saving, observer)?;
+            }
+            if last_point.is_some_and(|last| session.position().step >= last) {
+                return Ok(Some(Vec::new()));
             }
             if session.is_epoch_complete()
                 && !self.finish_epoch(session, running, failed, observer)?

@@ -15,6 +15,7 @@ pub mod invariants;
 mod level;
 mod queue;
 mod running;
+mod shared;
 mod update;
 
 use std::time::Duration;
@@ -24,8 +25,10 @@ pub(crate) use course::checkpoint::read_text as read_checkpoint_text;
 pub use course::{Course, Replayed, Seed};
 pub use error::RunError;
 pub use event::{Event, Observer};
+pub use shared::{FILES as DENSE_FILES, states as carried_states};
 
 use crate::interrupt::Interrupt;
+use dense::{Goal, Part};
 use level::Pause;
 use queue::Queue;
 
@@ -91,13 +94,26 @@ impl Levels<'_> {
         let Some(_locks) = self.wait_for_dense(level, seeds, group)? else {
             return Ok(Pause::Interrupted);
         };
-        let left = self.course.adopt_dense(level, seeds, group)?;
-        if left.is_empty() {
-            return Ok(Pause::Done);
+        for part in self.course.adopt_dense(level, seeds, group)? {
+            if let Pause::Interrupted = self.part(level, seeds, &part, failed, observer)? {
+                return Ok(Pause::Interrupted);
+            }
         }
+        Ok(Pause::Done)
+    }
+
+    /// What of a level is to be trained, of the seeds of which the same is.
+    fn part(
+        &self,
+        level: u64,
+        seeds: &mut [Seed],
+        part: &Part,
+        failed: &mut Vec<(u64, String)>,
+        observer: &mut dyn Observer,
+    ) -> Result<Pause, RunError> {
         let mut train_and_record = || {
             // Score, mask, rewind.
-            let Some((mut running, starts)) = self.start(level, seeds, &left, observer)? else {
+            let Some((mut running, starts)) = self.start(level, seeds, part, observer)? else {
                 return Ok(Pause::Interrupted);
             };
             tch::set_num_threads(self.threads as i32);
@@ -106,14 +122,18 @@ impl Levels<'_> {
             else {
                 return Ok(Pause::Interrupted);
             };
-            self.course
-                .record(level, &session, &running, seeds, &tests, observer)?;
+            match part.goal {
+                Goal::Level => self
+                    .course
+                    .record(level, &session, &running, seeds, &tests, observer)?,
+                Goal::Points => self.course.take_points(seeds, part)?,
+            }
             Ok(Pause::Done)
         };
         match give_up::caught(&mut train_and_record) {
             Err(error) => {
                 self.course
-                    .go_on_without(level, seeds, &left, error, failed, observer)?;
+                    .go_on_without(level, seeds, &part.seeds, error, failed, observer)?;
                 Ok(Pause::Done)
             }
             pause => pause,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::dense::Goal;
 use super::error::RunError;
 use crate::records::Epoch;
 use crate::store::{LevelDir, SeedDir};
@@ -25,7 +26,7 @@ pub struct Carry {
     /// Level whose data order was used.
     pub order_level: u64,
     /// States of the strategy's components at the level's end, hexadecimal, by place; components
-    /// without state are left out.
+    /// without state are left out. None at level 0, which is shared: components begin at level 1.
     pub states: BTreeMap<String, String>,
 }
 
@@ -50,6 +51,8 @@ pub struct Running {
     pub order_level: u64,
     /// Epochs that are done.
     pub epochs: Vec<Epoch>,
+    /// What of the level is trained.
+    pub goal: Goal,
     /// Steps of level 0 after which the point is stored.
     pub stored_steps: Vec<u64>,
     /// Files of the level that are written already.

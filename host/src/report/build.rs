@@ -9,7 +9,7 @@ use super::chart::{ChartError, Renderer};
 use super::exports::{claims_csv, merge};
 use super::figures::{self, Figure, FigureError};
 use super::missing::{Missing, missing};
-use super::page::{page_part, render};
+use super::page::{other_builds, page_part, render};
 use super::part::{Part, agree_on_colours, name_of};
 use super::theory::{Prediction, Simulation, predict};
 use super::verdict::{Judged, judge};
@@ -63,6 +63,8 @@ pub struct Written {
     pub predictions: Vec<(String, Prediction)>,
     /// What is missing.
     pub missing: Vec<Missing>,
+    /// What another build of a plugin made.
+    pub builds: Vec<String>,
 }
 
 /// A part, and the sweep that it belongs to.
@@ -139,6 +141,7 @@ pub fn build(subjects: &[Subject], out: &Path, png: bool) -> Result<Written, Rep
         claims,
         predictions,
         missing: lacking,
+        builds: parts.iter().flat_map(|it| other_builds(&it.part)).collect(),
     })
 }
 

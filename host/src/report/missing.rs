@@ -59,6 +59,14 @@ fn of_cell(part: &Part, cell: &Cell, sweep: Option<&Path>) -> Option<Missing> {
             .collect::<String>();
         lacks.push(format!("seed {}: {levels} done{why}", seed.seed));
     }
+    // Without it nothing says how many levels there are to be.
+    if let Some(damage) = &results.damage {
+        return Some(Missing {
+            what: cell.name.clone(),
+            lacks: damage.clone(),
+            command: again(part, sweep),
+        });
+    }
     if lacks.is_empty() && !results.seeds.is_empty() {
         return None;
     }
@@ -77,7 +85,7 @@ fn of_cell(part: &Part, cell: &Cell, sweep: Option<&Path>) -> Option<Missing> {
 }
 
 /// The command that goes on with a run.
-fn go_on(run: &Path, seeds: &[u64]) -> String {
+pub(super) fn go_on(run: &Path, seeds: &[u64]) -> String {
     let seeds: Vec<String> = seeds.iter().map(u64::to_string).collect();
     let seeds = match seeds.is_empty() {
         true => String::new(),

@@ -4,6 +4,7 @@
 //! parts before it are tables and intervals that other commands print too.
 
 mod build;
+mod builds;
 pub mod chart;
 mod exports;
 mod figures;
@@ -20,6 +21,7 @@ mod theory;
 mod verdict;
 
 pub use build::{ReportError, Subject, Written, build};
+pub use builds::{MARK, OtherBuilds, warn_of_other_builds};
 pub use chart::ChartError;
 pub use figures::FigureError;
 pub use interval::Interval;

@@ -42,6 +42,8 @@ pub struct PagePart {
     claims: Vec<ClaimRow>,
     predictions: Vec<PredictionRow>,
     missing: Vec<Missing>,
+    /// What another build of a plugin made.
+    builds: Vec<String>,
     sections: Vec<PageSection>,
     runs: Vec<RunRow>,
 }
@@ -172,9 +174,19 @@ pub fn page_part(
             })
             .collect(),
         missing,
+        builds: other_builds(part),
         sections: sections.into_iter().map(section).collect(),
         runs: part.cells.iter().map(run).collect(),
     }
+}
+
+/// What is to be said of levels that another build of a plugin made.
+pub fn other_builds(part: &Part) -> Vec<String> {
+    let builds = part
+        .cells
+        .iter()
+        .filter_map(|it| it.results.builds.as_ref());
+    builds.map(|it| it.note.clone()).collect()
 }
 
 fn section(section: Section) -> PageSection {

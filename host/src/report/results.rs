@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::builds::OtherBuilds;
 use crate::experiment::{self, Experiment, Measure};
 use crate::records::{Epoch, LayerRecord, Summary, read_summary};
 use crate::store::{self, LevelDir, RunDir};
@@ -15,6 +16,10 @@ pub struct Results {
     pub run: RunDir,
     /// What it was started with; none if that is missing or damaged.
     pub experiment: Option<Experiment>,
+    /// What is wrong with its experiment file, if one is there.
+    pub damage: Option<String>,
+    /// Its levels that another build of a plugin made.
+    pub builds: Option<OtherBuilds>,
     /// The text of its experiment file.
     pub text: String,
     /// Its `identity.json`, or null.
@@ -60,8 +65,12 @@ impl Results {
     /// error, as a report shows what there is.
     pub fn read(run: &Path, seeds: Option<&[u64]>) -> Self {
         let run = RunDir::new(run);
-        let text = store::read(&run.file("experiment.toml")).unwrap_or_default();
-        let experiment = experiment::stored(&text).ok();
+        let file = run.file("experiment.toml");
+        let text = store::read(&file).unwrap_or_default();
+        let (experiment, damage) = match experiment::read_stored(&file) {
+            Ok(experiment) => (Some(experiment), None),
+            Err(error) => (None, file.exists().then(|| error.to_string())),
+        };
         let wanted = match seeds {
             Some(seeds) => seeds.to_vec(),
             None => {
@@ -73,6 +82,8 @@ impl Results {
             identity: read_json(&run.file("identity.json")).unwrap_or(Value::Null),
             text: String::from_utf8_lossy(&text).into_owned(),
             experiment,
+            damage,
+            builds: OtherBuilds::read(&run),
             run,
             seeds: Vec::new(),
             layers: Vec::new(),

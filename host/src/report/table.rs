@@ -3,11 +3,12 @@
 use comfy_table::{CellAlignment, Table, presets};
 
 use super::Interval;
+use super::builds::{MARK, OtherBuilds};
 use crate::records::Summary;
 
 /// One row a level: density, survivors, test accuracy over seeds with its 95 % interval, sign flips
-/// against init.
-pub fn table(summaries: &[Summary]) -> String {
+/// against init. Levels of another build of a plugin are marked, and said to be.
+pub fn table(summaries: &[Summary], builds: Option<&OtherBuilds>) -> String {
     let mut table = plain([
         "level",
         "density",
@@ -32,7 +33,10 @@ pub fn table(summaries: &[Summary]) -> String {
             continue;
         };
         table.add_row([
-            level.to_string(),
+            match builds.is_some_and(|it| it.has(level)) {
+                true => format!("{level}{MARK}"),
+                false => level.to_string(),
+            },
             format!("{:.4}", first.density),
             first.survivors.to_string(),
             format!("{:.2}", accuracy.mean),
@@ -46,7 +50,10 @@ pub fn table(summaries: &[Summary]) -> String {
     for column in table.column_iter_mut() {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    table.to_string()
+    match builds {
+        None => table.to_string(),
+        Some(builds) => format!("{table}\n\n{MARK} {}", builds.note),
+    }
 }
 
 fn plain<Row: Into<comfy_table::Row>>(header: Row) -> Table {

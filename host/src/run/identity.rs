@@ -4,8 +4,20 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{Folders, Identities, OpenError, Read};
+use super::{Folders, Identities, OpenError, Read, fresh};
 use crate::store::{PluginFile, RunDir, RunIdentity};
+
+/// What becomes of a run whose levels another build of a plugin made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Changed {
+    /// It is refused.
+    #[default]
+    Refuse,
+    /// All levels but the dense one are thrown away and made anew.
+    Fresh,
+    /// Its levels stay, and this build goes on with it.
+    Allow,
+}
 
 /// What a run is now. What its folder says it was is compared with it and taken over.
 ///
@@ -15,7 +27,7 @@ pub(super) fn identify(
     folders: &Folders,
     read: &Read,
     identities: &Identities,
-    allow_changed_plugins: bool,
+    changed: Changed,
 ) -> Result<RunIdentity, OpenError> {
     let run = &folders.run;
     let plugins = read.plugins.iter().map(|(name, plugin)| {
@@ -30,11 +42,15 @@ pub(super) fn identify(
         identity: identities.own.hash.clone(),
         plugins: plugins.collect(),
         replaced_plugins: Vec::new(),
+        replaced_levels: Vec::new(),
     };
     let known = RunIdentity::read(run).map_err(OpenError::Identity)?;
     match known {
-        Some(known) => compare(run, &known.value, &mut now, allow_changed_plugins)?,
+        Some(known) => compare(run, &known.value, &mut now, changed)?,
         None if run.seeds().is_empty() => warn_of_other_data(run, &now),
+        None if changed == Changed::Fresh => {
+            start_afresh(run, "which plugin files made it is not known")?;
+        }
         None => log::warn!(
             "{} is missing and written anew; which plugin files made the finished levels is not known",
             run.file("identity.json").display()
@@ -48,13 +64,14 @@ fn compare(
     run: &RunDir,
     before: &RunIdentity,
     now: &mut RunIdentity,
-    allow_changed: bool,
+    changed: Changed,
 ) -> Result<(), OpenError> {
-    check_same(run, before, now, allow_changed)?;
-    now.replaced_plugins.clone_from(&before.replaced_plugins);
-    if before.plugins != now.plugins {
-        // Whoever reads the results can see that two builds made them.
-        now.replaced_plugins.push(before.plugins.clone());
+    if before.identity != now.identity {
+        return Err(OpenError::AnotherExperiment {
+            run: run.path().to_owned(),
+            got: before.identity.clone(),
+            expected: now.identity.clone(),
+        });
     }
     if before.dense != now.dense {
         let name = |dense: &Option<String>| dense.clone().unwrap_or_default();
@@ -66,39 +83,69 @@ fn compare(
             name(&now.dense)
         );
     }
+    if !fresh::has_work(run) {
+        // Level 0 is no plugin's.
+        return Ok(());
+    }
+    let built_anew = built_anew(run, before, now);
+    if changed == Changed::Fresh {
+        return match built_anew.first() {
+            Some(plugin) => start_afresh(run, &plugin.to_string()),
+            None if !before.replaced_plugins.is_empty() => start_afresh(
+                run,
+                "builds of plugins had a part in it that were replaced since",
+            ),
+            None => {
+                log::info!("--fresh: the present plugins made every level; nothing is thrown away");
+                Ok(())
+            }
+        };
+    }
+    now.replaced_plugins.clone_from(&before.replaced_plugins);
+    now.replaced_levels.clone_from(&before.replaced_levels);
+    if built_anew.is_empty() {
+        return Ok(());
+    }
+    for plugin in built_anew {
+        if changed == Changed::Refuse {
+            return Err(plugin);
+        }
+        log::warn!("{plugin}");
+    }
+    // Whoever reads the results can see that two builds made them, and which made which.
+    let levels = fresh::levels(run)?;
+    now.replaced_plugins.push(before.plugins.clone());
+    let builds = now.replaced_plugins.len();
+    now.replaced_levels.resize(builds, levels);
     Ok(())
 }
 
-fn check_same(
-    run: &RunDir,
-    before: &RunIdentity,
-    now: &RunIdentity,
-    allow_changed: bool,
-) -> Result<(), OpenError> {
-    if before.identity != now.identity {
-        return Err(OpenError::AnotherExperiment {
-            run: run.path().to_owned(),
-            got: before.identity.clone(),
-            expected: now.identity.clone(),
-        });
-    }
-    for (name, plugin) in &now.plugins {
+/// The plugins that were built anew since a run started, each as why the run is refused.
+fn built_anew(run: &RunDir, before: &RunIdentity, now: &RunIdentity) -> Vec<OpenError> {
+    let each = now.plugins.iter().filter_map(|(name, plugin)| {
         let old = before.plugins.get(name).map(|plugin| &plugin.blake3);
-        if old == Some(&plugin.blake3) {
-            continue;
-        }
-        let changed = OpenError::ChangedPlugin {
+        (old != Some(&plugin.blake3)).then(|| OpenError::ChangedPlugin {
             run: run.path().to_owned(),
             name: name.clone(),
             before: old.map_or("unknown", String::as_str).to_owned(),
             now: plugin.blake3.clone(),
-        };
-        if !allow_changed {
-            return Err(changed);
+        })
+    });
+    each.collect()
+}
+
+/// Throws away what other builds made, after saying what.
+fn start_afresh(run: &RunDir, why: &str) -> Result<(), OpenError> {
+    let levels: Vec<String> = fresh::levels(run)?.into_keys().collect();
+    log::warn!(
+        "{why}; thrown away in {}: {}, and what was made of them. Level 0 stays",
+        run.path().display(),
+        match levels.is_empty() {
+            true => "unfinished levels".to_owned(),
+            false => levels.join(", "),
         }
-        log::warn!("{changed}");
-    }
-    Ok(())
+    );
+    Ok(fresh::discard(run)?)
 }
 
 /// Says which runs did the same on other data: a changed data file begins a new run, which nobody

@@ -7,6 +7,7 @@
 mod catalog;
 mod error;
 mod folders;
+mod fresh;
 mod identity;
 mod manifest;
 mod open;
@@ -16,6 +17,7 @@ pub mod registered;
 pub use catalog::HostCatalog;
 pub use error::OpenError;
 pub use folders::{Folders, run_folder};
+pub use identity::Changed;
 pub use open::{Conduct, Ended, Run};
 pub use read::{Identities, Read, data_failure};
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 use kernels::shim;
 use plugin_api::Step;
 
-use super::{Folders, HostCatalog, Identities, OpenError, Read, Setting, identity, manifest};
+use super::{
+    Changed, Folders, HostCatalog, Identities, OpenError, Read, Setting, identity, manifest,
+};
 use crate::experiment;
 use crate::interrupt::Interrupt;
 use crate::levels::{Course, Levels, Observer, Outcome};
@@ -33,8 +35,8 @@ pub struct Conduct {
     pub store_points: Vec<Step>,
     /// What the user asks for by signals.
     pub interrupt: Interrupt,
-    /// Whether to go on although a plugin was built anew since the run started.
-    pub allow_changed_plugins: bool,
+    /// What becomes of the run if a plugin was built anew since it started.
+    pub changed_plugins: Changed,
     /// How long to wait for another process that has the run.
     pub patience: Option<Duration>,
 }
@@ -123,7 +125,7 @@ impl Run {
             &self.folders,
             &self.read,
             &self.identities,
-            conduct.allow_changed_plugins,
+            conduct.changed_plugins,
         )?;
         let before = manifest::open(&run)?;
         now.write(&run)?;

@@ -2,38 +2,12 @@
 //! against it.
 
 use plugin_api::abi::wire::{ComponentKind, ComponentManifest};
-use plugin_api::schemars::Schema;
 
-use crate::experiment::{ComponentInfo, Kind, Part, PluginInfo, Slot, Strategy};
-use crate::registry::{Entry, Options, find};
+use crate::experiment::{ComponentInfo, Part, PluginInfo, Slot, Strategy};
+use crate::registry::Options;
 use crate::strategy::Plugin;
-use crate::{data, model, optimizer, schedule};
 
-/// The schema of a component's options.
-pub fn schema(kind: Kind, name: &str) -> Option<Schema> {
-    fn of<Build>(entries: &[Entry<Build>], name: &str) -> Option<Schema> {
-        find(entries, name).map(|entry| (entry.schema)())
-    }
-    match kind {
-        Kind::Data => of(data::DATASETS, name),
-        Kind::Model => of(model::MODELS, name),
-        Kind::Optimizer => of(optimizer::OPTIMIZERS, name),
-        Kind::Schedule => of(schedule::SCHEDULES, name),
-    }
-}
-
-/// The names of all components of a kind.
-pub fn known(kind: Kind) -> Vec<String> {
-    fn of<Build>(entries: &[Entry<Build>]) -> Vec<String> {
-        entries.iter().map(|entry| entry.name.to_owned()).collect()
-    }
-    match kind {
-        Kind::Data => of(data::DATASETS),
-        Kind::Model => of(model::MODELS),
-        Kind::Optimizer => of(optimizer::OPTIMIZERS),
-        Kind::Schedule => of(schedule::SCHEDULES),
-    }
-}
+pub use crate::experiment::registries::{known, schema};
 
 /// What a plugin says of itself.
 pub fn plugin(plugin: &Plugin) -> PluginInfo {

@@ -8,7 +8,7 @@ use tch::Device;
 use super::StatisticsError;
 use crate::data::{self, DataContext};
 use crate::experiment;
-use crate::store::{self, RunDir, RunIdentity, StoreError};
+use crate::store::{RunDir, RunIdentity, StoreError};
 use crate::trainer::Trainer;
 
 /// A run's network on its data, to evaluate stored points of it.
@@ -20,8 +20,7 @@ pub fn trainer(run: &RunDir, data_dir: &Path, device: Device) -> Result<Trainer,
     if !path.exists() {
         return Err(StatisticsError::NoExperiment(run.path().to_owned()));
     }
-    let text = store::read(&path)?;
-    let experiment = experiment::stored(&text).map_err(|error| damaged(&path, &error))?;
+    let experiment = experiment::read_stored(&path)?;
     let context = DataContext {
         data_dir: data_dir.to_owned(),
         device,

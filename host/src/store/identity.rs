@@ -26,6 +26,11 @@ pub struct RunIdentity {
     /// Plugins that computed earlier levels, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replaced_plugins: Vec<BTreeMap<String, PluginFile>>,
+    /// For each of these, the levels that they had a part in, as [`level_name`](Self::level_name), with
+    /// the BLAKE3 of their `done.json`; nothing for one that was under way. Earlier versions noted
+    /// none: then it is shorter.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaced_levels: Vec<BTreeMap<String, Option<String>>>,
 }
 
 /// A plugin's file.
@@ -59,6 +64,11 @@ impl RunIdentity {
     /// If it cannot be written.
     pub fn write(&self, run: &RunDir) -> Result<(), StoreError> {
         sealed::write_sealed(&run.file(FILE), self)
+    }
+
+    /// A level as `replaced_levels` names it.
+    pub fn level_name(seed: u64, level: u64) -> String {
+        format!("seed-{seed}/level-{level:02}")
     }
 
     /// Number of threads that its levels were computed with, where their bits depend on it: the name

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::artifact::{self, StoreError};
+use super::point::{PointDir, PointDone};
 use super::sealed::{self, Sealed};
 
 /// Says that a level is finished, and what its files hold; written last.
@@ -109,12 +110,7 @@ impl LevelDir {
     pub fn read_sealed(&self) -> Result<Sealed<Done>, StoreError> {
         let path = self.file(DONE);
         let done: Sealed<Done> = sealed::read_sealed(&path)?;
-        // Another name would lead out of the folder, where adopting a level removes and links files.
-        let is_name = |name: &str| Path::new(name).file_name() == Some(OsStr::new(name));
-        if let Some(name) = done.value.digests.keys().find(|name| !is_name(name)) {
-            let reason = format!("it lists `{name}`, expected names of files beside it");
-            return Err(StoreError::Damaged { path, reason });
-        }
+        check_names(&path, &done.value.digests)?;
         let level = done.value.level;
         if level != self.level {
             let reason = format!("it is of level {level}, expected {}", self.level);
@@ -125,11 +121,7 @@ impl LevelDir {
 
     /// Names of the files in the folder, sorted; none if there is no folder.
     pub fn names(&self) -> Vec<String> {
-        let entries = fs::read_dir(&self.path).into_iter().flatten().flatten();
-        let name = |entry: fs::DirEntry| entry.file_name().into_string().ok();
-        let mut names: Vec<String> = entries.filter_map(name).collect();
-        names.sort();
-        names
+        names_in(&self.path)
     }
 
     /// Declares the level finished with these files, which must have been written.
@@ -147,36 +139,45 @@ impl LevelDir {
             digests,
             carry,
         };
-        sealed::write_sealed(&self.file(DONE), &done)?;
+        self.declare(&done)?;
         Ok(done)
     }
 
-    /// Makes this folder hold the same files as a finished level elsewhere, without copying them
-    /// where the file system can link.
+    /// Writes what the level came to, of which the files lie here already.
+    ///
+    /// # Errors
+    /// If `done.json` cannot be written.
+    pub fn declare(&self, done: &Done) -> Result<(), StoreError> {
+        sealed::write_sealed(&self.file(DONE), done)
+    }
+
+    /// Makes this folder hold the files of a finished level elsewhere, and those of these points of
+    /// it, without copying them where the file system can link; and nothing else.
     ///
     /// # Errors
     /// Names the file that could not be brought.
-    pub fn adopt(&self, from: &LevelDir, done: &Done) -> Result<(), StoreError> {
-        let names = done.digests.keys().map(String::as_str).chain([DONE]);
-        for name in names {
-            let (source, target) = (from.file(name), self.file(name));
-            let write = |bytes: usize| {
-                let path = target.clone();
-                move |source| StoreError::Write {
-                    path,
-                    bytes,
-                    source,
-                }
-            };
-            fs::create_dir_all(&self.path).map_err(write(0))?;
-            if target.exists() {
-                fs::remove_file(&target).map_err(write(0))?;
-            }
-            if fs::hard_link(&source, &target).is_err() {
-                artifact::write(&target, &artifact::read(&source)?)?;
+    pub fn adopt(
+        &self,
+        from: &LevelDir,
+        done: &Done,
+        points: &[(PointDir, PointDone)],
+    ) -> Result<(), StoreError> {
+        let mut whole = done.clone();
+        for name in done.digests.keys() {
+            link(&from.file(name), &self.file(name))?;
+        }
+        for (point, its) in points {
+            for (name, digest) in &its.digests {
+                link(&point.file(name), &self.file(name))?;
+                whole.digests.insert(name.clone(), digest.clone());
             }
         }
-        Ok(())
+        match points.is_empty() {
+            true => link(&from.file(DONE), &self.file(DONE))?,
+            false => self.declare(&whole)?,
+        }
+        let names = whole.digests.into_keys().chain([DONE.to_owned()]);
+        self.keep_only(&names.collect::<Vec<_>>())
     }
 
     /// Removes what an unfinished attempt left.
@@ -198,6 +199,53 @@ impl LevelDir {
             }
         }
         Ok(())
+    }
+}
+
+/// Fails unless what a `done.json` lists are names of files beside it: another one would lead out of
+/// the folder, where adopting a level removes and links files.
+pub(super) fn check_names(
+    path: &Path,
+    digests: &BTreeMap<String, String>,
+) -> Result<(), StoreError> {
+    let is_name = |name: &str| Path::new(name).file_name() == Some(OsStr::new(name));
+    match digests.keys().find(|name| !is_name(name)) {
+        None => Ok(()),
+        Some(name) => Err(StoreError::Damaged {
+            path: path.to_owned(),
+            reason: format!("it lists `{name}`, expected names of files beside it"),
+        }),
+    }
+}
+
+/// Names of what lies in a folder, sorted; none if there is no folder.
+pub(super) fn names_in(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let name = |entry: fs::DirEntry| entry.file_name().into_string().ok();
+    let mut names: Vec<String> = entries.filter_map(name).collect();
+    names.sort();
+    names
+}
+
+/// Brings a file to another place, as a link where the file system has them.
+///
+/// # Errors
+/// Names the file that could not be brought.
+pub fn link(source: &Path, target: &Path) -> Result<(), StoreError> {
+    let write = |source| StoreError::Write {
+        path: target.to_owned(),
+        bytes: 0,
+        source,
+    };
+    if let Some(folder) = target.parent() {
+        fs::create_dir_all(folder).map_err(write)?;
+    }
+    if target.exists() {
+        fs::remove_file(target).map_err(write)?;
+    }
+    match fs::hard_link(source, target) {
+        Ok(()) => Ok(()),
+        Err(_) => artifact::write(target, &artifact::read(source)?),
     }
 }
 
@@ -235,7 +283,7 @@ mod tests {
             let error = level.check().unwrap_err().to_string();
             assert!(error.contains(&format!("it lists `{name}`")), "{error}");
             if let Some(done) = level.done().unwrap() {
-                LevelDir::new(&to, 3).adopt(&level, &done).unwrap();
+                LevelDir::new(&to, 3).adopt(&level, &done, &[]).unwrap();
             }
             assert_eq!(fs::read(&outside).unwrap(), b"precious");
         }
@@ -309,7 +357,27 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let from = finished(&folder.path().join("dense"));
         let to = LevelDir::new(&folder.path().join("run"), 3);
-        to.adopt(&from, &from.check().unwrap()).unwrap();
+        to.adopt(&from, &from.check().unwrap(), &[]).unwrap();
         assert_eq!(to.check().unwrap(), from.check().unwrap());
+        assert_eq!(to.names(), from.names());
+    }
+
+    #[test]
+    fn an_adopted_level_holds_the_points_that_were_asked_for_and_no_file_of_another_attempt() {
+        let folder = tempfile::tempdir().unwrap();
+        let dense = folder.path().join("dense");
+        let from = finished(&dense);
+        let point = PointDir::new(&dense, 7);
+        artifact::write(&point.file("step-7"), b"weights").unwrap();
+        point.finish(&["step-7".to_owned()]).unwrap();
+        let to = LevelDir::new(&folder.path().join("run"), 3);
+        artifact::write(&to.file("step-5"), b"earlier").unwrap();
+        let points = [(point.clone(), point.read().unwrap())];
+        to.adopt(&from, &from.check().unwrap(), &points).unwrap();
+        assert_eq!(to.names(), ["done.json", "end", "mask", "step-7"]);
+        let done = to.check().unwrap();
+        assert_eq!(done.digests["step-7"], points[0].1.digests["step-7"]);
+        // The level that was taken from is as it was.
+        assert_eq!(from.names(), ["done.json", "end", "mask"]);
     }
 }

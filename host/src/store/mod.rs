@@ -6,6 +6,7 @@
 //!   seed-0/level-03/{mask,start,end,optimizer}.safetensors  metrics.jsonl  layers.jsonl  done.json
 //!   seed-0/progress/…     the rolling checkpoint within a level
 //! runs/dense-81c02f4d/    level 0, shared by every experiment with the same data, model and training
+//!   seed-0/level-00/…  seed-0/points/step-000400/…
 //! ```
 
 mod artifact;
@@ -13,6 +14,7 @@ mod identity;
 mod level;
 mod lock;
 mod manifest;
+mod point;
 mod points;
 mod run;
 mod sealed;
@@ -21,9 +23,10 @@ pub use artifact::{
     StoreError, digest, expect_digest, read, read_tensors, remove, write, write_tensors,
 };
 pub use identity::{PluginFile, RunIdentity};
-pub use level::{Done, LevelDir};
+pub use level::{Done, LevelDir, link};
 pub use lock::{Held, Lock, LockError};
 pub use manifest::{BARRIERS_MANIFEST, MANIFEST, Manifest, REPORT_MANIFEST, RUN_FILES};
+pub use point::{PointDir, PointDone};
 pub use points::{redefined_file, step_files, step_of, stored_at};
 pub use run::{RunDir, SeedDir};
 pub use sealed::{Sealed, read_sealed, write_sealed};

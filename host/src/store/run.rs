@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::level::LevelDir;
 use super::lock::{Lock, LockError};
+use super::point::{POINTS, PointDir};
 
 /// The folder of one run.
 #[derive(Clone, Debug)]
@@ -102,6 +103,33 @@ impl SeedDir {
     pub fn finished_levels(&self) -> u64 {
         let is_done = |level: &u64| self.level(*level).file("done.json").exists();
         (0..).take_while(is_done).count() as u64
+    }
+
+    /// The levels from one on that have a folder, ascending.
+    pub fn levels_from(&self, first: u64) -> Vec<u64> {
+        let names = super::level::names_in(&self.path);
+        let numbers = names
+            .iter()
+            .filter_map(|it| it.strip_prefix("level-")?.parse().ok());
+        let mut levels: Vec<u64> = numbers.filter(|&level| level >= first).collect();
+        levels.sort_unstable();
+        levels
+    }
+
+    /// The folder of a point of the dense level.
+    pub fn point(&self, step: u64) -> PointDir {
+        PointDir::new(&self.path, step)
+    }
+
+    /// The steps whose points have a folder, ascending.
+    pub fn points(&self) -> Vec<u64> {
+        let names = super::level::names_in(&self.path.join(POINTS));
+        let mut steps: Vec<u64> = names
+            .iter()
+            .filter_map(|it| PointDir::step_of(it))
+            .collect();
+        steps.sort_unstable();
+        steps
     }
 
     /// The folder of the rolling checkpoint.

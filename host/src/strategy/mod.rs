@@ -42,6 +42,7 @@ pub struct Strategy {
     mask: PlacedMask,
     rewind: Vec<PlacedRewind>,
     cadence: Cadence,
+    made_of: MadeOf,
 }
 
 impl Strategy {
@@ -53,21 +54,31 @@ impl Strategy {
         config: &experiment::Strategy,
         mut plugin: impl FnMut(&str) -> Result<Rc<Plugin>, LoadError>,
     ) -> Result<Self, MakeError> {
-        let (score, mask) = (&config.score, &config.mask);
-        let score = PlacedScore::new("score", score, &plugin(score.names().0)?)?;
-        let mask = PlacedMask::new("mask", mask, &plugin(mask.names().0)?)?;
-        let mut rewind = Vec::new();
-        for (index, part) in config.rewind.iter().enumerate() {
-            let place = format!("rewind[{index}]");
-            rewind.push(PlacedRewind::new(place, part, &plugin(part.names().0)?)?);
-        }
+        let mut part =
+            |part: &experiment::Part| Ok::<_, LoadError>((part.clone(), plugin(part.names().0)?));
+        let made_of = MadeOf {
+            score: part(&config.score)?,
+            mask: part(&config.mask)?,
+            rewind: config.rewind.iter().map(part).collect::<Result<_, _>>()?,
+        };
+        let (score, mask, rewind) = made_of.make()?;
         let cadence = mask.cadence()?;
         Ok(Self {
             score,
             mask,
             rewind,
             cadence,
+            made_of,
         })
+    }
+
+    /// Makes the components anew: what they were called for so far leaves no trace in them.
+    ///
+    /// # Errors
+    /// If one does not take its options this time.
+    pub fn renew(&mut self) -> Result<(), StrategyError> {
+        (self.score, self.mask, self.rewind) = self.made_of.make()?;
+        Ok(())
     }
 
     /// When the masks change.
@@ -169,6 +180,25 @@ impl Strategy {
             }
         }
         Ok(())
+    }
+}
+
+/// What a strategy's components are made of.
+struct MadeOf {
+    score: (experiment::Part, Rc<Plugin>),
+    mask: (experiment::Part, Rc<Plugin>),
+    rewind: Vec<(experiment::Part, Rc<Plugin>)>,
+}
+
+impl MadeOf {
+    fn make(&self) -> Result<(PlacedScore, PlacedMask, Vec<PlacedRewind>), StrategyError> {
+        let score = PlacedScore::new("score", &self.score.0, &self.score.1)?;
+        let mask = PlacedMask::new("mask", &self.mask.0, &self.mask.1)?;
+        let mut rewind = Vec::new();
+        for (index, (part, plugin)) in self.rewind.iter().enumerate() {
+            rewind.push(PlacedRewind::new(format!("rewind[{index}]"), part, plugin)?);
+        }
+        Ok((score, mask, rewind))
     }
 }
 

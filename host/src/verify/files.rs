@@ -66,7 +66,7 @@ fn check_list(folder: &Path, manifest: &Manifest, verdict: &mut Verdict) {
 }
 
 /// What is wrong with a file, without its path, which stands beside it.
-pub(super) fn reason(error: &StoreError) -> String {
+pub fn reason(error: &StoreError) -> String {
     match error {
         StoreError::Damaged { reason, .. } => reason.clone(),
         StoreError::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
@@ -100,10 +100,10 @@ pub(super) fn check_run(run: &RunDir, means: &Means<'_>, verdict: &mut Verdict) 
             );
         }
     }
-    if means.experiment.is_none() {
-        verdict.problem("experiment.toml", "it is no experiment");
+    if let Err(why) = &means.experiment {
+        verdict.problem("experiment.toml", why);
     }
-    let is_finished = means.experiment.is_some_and(|experiment| {
+    let is_finished = means.experiment.as_ref().is_ok_and(|experiment| {
         let last = |seed: &u64| run.seed(*seed).level(experiment.last_level());
         let done = |seed: &u64| last(seed).file("done.json").exists();
         experiment.seeds.iter().all(done)
@@ -264,8 +264,9 @@ pub(super) fn note_strangers(run: &RunDir, verdict: &mut Verdict) {
     let mut strangers = Vec::new();
     walk(run.path(), "", &mut |file| {
         let is_lock = file == "lock" || file.ends_with("/lock");
+        let folders = ["/level-", "/progress/", "/points/"];
         let of_level =
-            file.starts_with("seed-") && (file.contains("/level-") || file.contains("/progress/"));
+            file.starts_with("seed-") && folders.iter().any(|folder| file.contains(folder));
         if !is_lock && !of_level && !known.contains(file) {
             strangers.push(file.to_owned());
         }

@@ -60,6 +60,9 @@ pub(super) fn check_seed(run: &RunDir, seed: u64, means: &mut Means<'_>, verdict
             checked,
         });
     }
+    if files::is_dense(run) {
+        dense::check_seed(&home, seed, verdict);
+    }
     check_progress(run, seed, &home, verdict);
 }
 
@@ -162,6 +165,7 @@ fn check_content(
     }
     if level.level == 0 && !files::is_dense(level.run) {
         dense::check(level, checked, verdict);
+        dense::check_states(level, means, verdict);
     }
     Some(stored.masks)
 }

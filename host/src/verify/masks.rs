@@ -75,9 +75,9 @@ pub(super) fn check(
         "masks",
         check_masks(level, stored, before).map(|()| true),
     );
-    let counts = || match means.experiment {
-        None => Ok(false),
-        Some(experiment) => {
+    let counts = || match &means.experiment {
+        Err(_) => Ok(false),
+        Ok(experiment) => {
             let target = experiment.keep(level.level, stored.weights());
             counted("mask.safetensors", &names, &masks, (target, target))?;
             if let Some(at_start) = &stored.masks_at_start {

@@ -67,7 +67,7 @@ pub(super) fn check(
     let (Ok(summary), Some(now)) = (summary, evaluated.first()) else {
         return; // Named with the records.
     };
-    let precision = means.experiment.map(|it| it.train.precision);
+    let precision = means.experiment.as_ref().ok().map(|it| it.train.precision);
     match agree(&summary, now, precision.unwrap_or_default()) {
         Agreement::Exact => checked.push("test metrics"),
         Agreement::Close => {

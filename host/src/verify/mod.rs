@@ -13,7 +13,7 @@ mod records;
 mod start;
 mod verdict;
 
-pub use files::{Kind, kind};
+pub use files::{Kind, kind, reason};
 pub use verdict::{LevelVerdict, Problem, Unchecked, Verdict};
 
 use std::path::Path;
@@ -26,7 +26,7 @@ use crate::trainer::Trainer;
 /// What a run is compared with besides its own files; what is not there, with the reason.
 pub struct Means<'a> {
     /// The experiment as its file in the run says.
-    pub experiment: Option<&'a Experiment>,
+    pub experiment: Result<&'a Experiment, String>,
     /// The identity of that file, with the plugins that are here.
     pub identity: Result<&'a Identity, String>,
     /// The network on its data.

@@ -154,7 +154,7 @@ fn check_epochs(level: &Level<'_>, summary: &Summary, means: &Means<'_>) -> Resu
     let damaged = |error: crate::store::StoreError| (FILE, super::files::reason(&error));
     let epochs: Vec<Epoch> = read_lines(&level.dir.file(FILE)).map_err(damaged)?;
     let wrong = |reason: String| Err((FILE, reason));
-    if let Some(experiment) = means.experiment
+    if let Ok(experiment) = &means.experiment
         && epochs.len() as u64 != experiment.train.epochs
     {
         let expected = experiment.train.epochs;

@@ -1,6 +1,7 @@
 //! A fixture that uses what the shipped plugins do not: calls within a level, gradients, state, a
 //! random generator of its own, elements in place and DLPack.
 
+mod counted;
 mod state;
 
 use plugin_api::rand_core::RngCore;
@@ -186,7 +187,10 @@ impl Rewind for Dlpack {
 }
 
 export_plugin! {
-    score { "magnitude-plus-noise" => MagnitudePlusNoise }
+    score {
+        "magnitude-plus-noise" => MagnitudePlusNoise,
+        "counted" => counted::Counted,
+    }
     mask { "update" => Update }
     rewind { "dlpack" => Dlpack }
     default { score = "imp/magnitude", mask = "drop-and-grow/update", rewind = ["lrr/learning-rate"] }

@@ -96,6 +96,179 @@ fn a_score_a_mask_or_a_rewind_policy_that_was_built_anew_is_refused_unless_allow
     }
 }
 
+/// Puts another build of the plugin `mine` in its place: another formula under the same name and version.
+fn build_as(folder: &Path, of: &str) {
+    fs::create_dir_all(folder).unwrap();
+    let library = folder.join(library("mine"));
+    let new = library.with_extension("new");
+    fs::copy(built::own().join(self::library(of)), &new).unwrap();
+    fs::rename(new, library).unwrap();
+}
+
+/// What an author runs again and again.
+fn authors(runs: &Path, plugins: &Path, more: &[&str]) -> Command {
+    let own = [
+        "--set",
+        "train.epochs=2",
+        "--set",
+        "model.hidden=[8]",
+        "--set",
+        "prune.levels=2",
+        "--set",
+        "strategy.mask=\"mine/drop-and-grow\"",
+        "--seeds",
+        "0,1",
+    ];
+    let mut command = run("imp.toml", runs, &[&own[..], more].concat());
+    command.env("HOST_PLUGIN_PATH", plugins);
+    command
+}
+
+fn dense_of(runs: &Path) -> PathBuf {
+    let entries = fs::read_dir(runs).unwrap().flatten().map(|it| it.path());
+    let is_dense = |path: &PathBuf| path.to_string_lossy().contains("/dense-");
+    entries.filter(is_dense).next().unwrap()
+}
+
+#[test]
+fn after_a_change_of_a_formula_the_author_is_refused_and_with_fresh_has_the_bytes_of_a_run_from_nothing()
+ {
+    let folder = tempfile::tempdir().unwrap();
+    let plugins = folder.path().join("plugins");
+    let [runs, nothing] = ["runs", "nothing"].map(|it| folder.path().join(it));
+    build_as(&plugins, "rigl");
+    expect(&mut authors(&nothing, &plugins, &[]), 0);
+    let expected = digests(&only_run(&nothing, "imp"));
+    build_as(&plugins, "set");
+    expect(&mut authors(&runs, &plugins, &[]), 0);
+    let run = only_run(&runs, "imp");
+    let mut report = program::command();
+    expect(report.arg("report").arg(&run), 0);
+    let (old, dense) = (digests(&run), digests(&dense_of(&runs)));
+    assert_ne!(
+        old[Path::new("seed-0/level-01/end.safetensors")],
+        expected[Path::new("seed-0/level-01/end.safetensors")]
+    );
+    build_as(&plugins, "rigl");
+    let refused = |offer: &str| {
+        let output = expect(&mut authors(&runs, &plugins, &[]), 3);
+        assert!(
+            said(&output).contains("plugin `mine` was built anew") && said(&output).contains(offer),
+            "{}",
+            said(&output)
+        );
+    };
+    refused("add --fresh to throw away all levels but the dense one");
+    assert_eq!(digests(&run), old);
+    // As if `--fresh` had been killed on its way: lists first, then later levels before earlier ones.
+    for file in ["manifest.json", "summary.csv", "seed-1/level-02/done.json"] {
+        fs::remove_file(run.join(file)).unwrap();
+    }
+    fs::remove_dir_all(run.join("seed-0/level-02")).unwrap();
+    refused("add --fresh");
+    let mut fresh = authors(&runs, &plugins, &["--fresh"]);
+    let output = expect(fresh.env("RUST_LOG", "warn"), 0);
+    assert!(
+        said(&output).contains("seed-0/level-01, seed-1/level-01")
+            && said(&output).contains("Level 0 stays"),
+        "{}",
+        said(&output)
+    );
+    assert_eq!(digests(&run), expected);
+    assert_eq!(digests(&dense_of(&runs)), dense);
+    // There is nothing left to throw away.
+    let output = expect(&mut authors(&runs, &plugins, &["--fresh", "--json"]), 0);
+    assert!(!String::from_utf8_lossy(&output.stdout).contains("level-started"));
+    assert_eq!(digests(&run), expected);
+}
+
+#[test]
+fn fresh_that_is_killed_goes_on_to_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let plugins = folder.path().join("plugins");
+    let [runs, nothing] = ["runs", "nothing"].map(|it| folder.path().join(it));
+    build_as(&plugins, "rigl");
+    expect(&mut authors(&nothing, &plugins, &[]), 0);
+    build_as(&plugins, "set");
+    expect(&mut authors(&runs, &plugins, &[]), 0);
+    build_as(&plugins, "rigl");
+    let run = only_run(&runs, "imp");
+    let mut child = authors(&runs, &plugins, &["--fresh"]).spawn().unwrap();
+    wait_until(&mut child, "the first level is thrown away", || {
+        !run.join("seed-0/level-02/done.json").exists()
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    expect(&mut authors(&runs, &plugins, &["--fresh"]), 0);
+    assert_eq!(digests(&run), digests(&only_run(&nothing, "imp")));
+}
+
+#[test]
+fn results_of_another_build_are_marked_wherever_they_are_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let plugins = folder.path().join("plugins");
+    let runs = folder.path().join("runs");
+    build_as(&plugins, "set");
+    expect(&mut authors(&runs, &plugins, &[]), 0);
+    let run = only_run(&runs, "imp");
+    // The last level is to be made, by the other build.
+    fs::remove_dir_all(run.join("seed-0/level-02")).unwrap();
+    fs::remove_dir_all(run.join("seed-1/level-02")).unwrap();
+    build_as(&plugins, "rigl");
+    let output = expect(
+        &mut authors(&runs, &plugins, &["--allow-changed-plugins"]),
+        0,
+    );
+    let note = "level 1 was made by another build of plugin `mine` (BLAKE3 ";
+    let is_marked = |output: &std::process::Output, where_: &str| {
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let rows: Vec<&str> = text.lines().map(str::trim_start).collect();
+        let starts = |with: &str| rows.iter().any(|row| row.starts_with(with));
+        assert!(
+            starts("0 ") && starts("1* ") && starts("2 ") && text.contains(note),
+            "{where_}: {text}"
+        );
+    };
+    is_marked(&output, "run");
+    // Who goes on sees it still.
+    is_marked(&expect(&mut authors(&runs, &plugins, &[]), 0), "run again");
+    let command = |args: &[&str]| {
+        let mut command = program::command();
+        command.args(args).env("RUST_LOG", "warn");
+        expect(&mut command, 0)
+    };
+    let path = run.to_str().unwrap();
+    is_marked(&command(&["show", path]), "show");
+    let shown = command(&["show", path, "--json"]);
+    let shown: serde_json::Value = serde_json::from_slice(&shown.stdout).unwrap();
+    let level = |seed: u64| serde_json::json!({ "seed": seed, "level": 1 });
+    assert_eq!(
+        shown["other_builds"],
+        serde_json::json!([level(0), level(1)])
+    );
+    let out = folder.path().join("out");
+    let exported = out.join("model.safetensors");
+    for args in [
+        &["compare", path, path][..],
+        &["overlap", path],
+        &["barrier", path, "--points", "3", "--threads", "1"],
+        &["report", path, "--out", out.to_str().unwrap()],
+        &["export", path, "--out", exported.to_str().unwrap()],
+    ] {
+        let output = command(args);
+        assert!(said(&output).contains(note), "{args:?}: {}", said(&output));
+    }
+    let page = fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(page.contains("level 1 was made by another build of plugin `mine`"));
+    // Made anew, nothing is marked.
+    expect(&mut authors(&runs, &plugins, &["--fresh"]), 0);
+    let shown = String::from_utf8(command(&["show", path]).stdout).unwrap();
+    assert!(
+        !shown.contains('*') && !shown.contains("another build"),
+        "{shown}"
+    );
+}
+
 #[test]
 fn a_sweeps_run_with_a_plugin_that_was_built_anew_fails_alone_and_can_be_allowed() {
     let folder = tempfile::tempdir().unwrap();
@@ -132,6 +305,18 @@ fn a_sweeps_run_with_a_plugin_that_was_built_anew_fails_alone_and_can_be_allowed
         "{table}"
     );
     expect(&mut sweep(&["--allow-changed-plugins"]), 0);
+    let again = expect(&mut sweep(&[]), 0);
+    assert!(
+        said(&again).contains("by another build of plugin `mine`"),
+        "{}",
+        said(&again)
+    );
+    let fresh = expect(&mut sweep(&["--fresh"]), 0);
+    assert!(
+        !said(&fresh).contains("by another build"),
+        "{}",
+        said(&fresh)
+    );
 }
 
 #[test]

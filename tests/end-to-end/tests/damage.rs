@@ -145,10 +145,10 @@ fn a_damaged_dense_level_is_made_again_with_every_point_that_others_took_from_it
         for way in ways(place) {
             // Runs that took from it share the inode: they are damaged with it.
             damage(&dense.join(file), way);
-            // Somebody who needs the dense level anew, and then those who have it.
-            for name in ["name=third", "name=wr", "name=other"] {
+            // Two who need the dense level anew, each with another point, and then those who have it.
+            for name in ["name=third", "name=fourth", "name=wr", "name=other"] {
                 let rewind = match name {
-                    "name=wr" => &[][..],
+                    "name=fourth" | "name=wr" => &[][..],
                     _ => &other[..],
                 };
                 expect(
@@ -156,7 +156,9 @@ fn a_damaged_dense_level_is_made_again_with_every_point_that_others_took_from_it
                     0,
                 );
             }
-            fs::remove_dir_all(only_run(runs.path(), "third")).unwrap();
+            for name in ["third", "fourth"] {
+                fs::remove_dir_all(only_run(runs.path(), name)).unwrap();
+            }
             assert_eq!(digests(runs.path()), before, "{file}, {}", way.0);
             for run in [&run, &only_run(runs.path(), "other")] {
                 assert!(verdict(run).is_well(), "{file}, {}", way.0);

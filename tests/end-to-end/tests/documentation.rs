@@ -1,7 +1,5 @@
 //! What is written for users is so: plugins show all of their documentation, and the guide's code builds.
 
-#![allow(clippy::unwrap_used)]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -220,7 +221,7 @@ fn experiments_share_the_dense_level_and_train_it_once() {
 }
 
 #[test]
-fn a_dense_level_that_lacks_a_point_is_trained_again_and_keeps_the_points_it_had() {
+fn points_of_a_dense_level_are_kept_beside_it_and_a_run_holds_those_that_it_asked_for() {
     let runs = tempfile::tempdir().unwrap();
     let to = |step: &str| format!("strategy.rewind.to={step}");
     for (name, step) in [("one", "1ep"), ("two", "40it")] {
@@ -237,13 +238,30 @@ fn a_dense_level_that_lacks_a_point_is_trained_again_and_keeps_the_points_it_had
     let [one, two] = ["one", "two"].map(|name| only_run(runs.path(), name));
     let level = |run: &Path| digests(&run.join("seed-0/level-00"));
     let (one, two) = (level(&one), level(&two));
-    for (file, digest) in one.iter().filter(|(file, _)| !file.ends_with("done.json")) {
+    let is_common = |file: &Path| {
+        let name = file.to_string_lossy().into_owned();
+        name != "done.json" && !name.starts_with("step-")
+    };
+    for (file, digest) in one.iter().filter(|(file, _)| is_common(file)) {
         assert_eq!(&two[file], digest, "{}", file.display());
     }
-    for file in ["step-000032.safetensors", "step-000040.safetensors"] {
-        assert!(two.contains_key(Path::new(file)), "{file}");
+    let names = ["step-000032.safetensors", "step-000040.safetensors"];
+    let holds =
+        |level: &BTreeMap<PathBuf, String>| names.map(|it| level.contains_key(Path::new(it)));
+    assert_eq!((holds(&one), holds(&two)), ([true, false], [false, true]));
+    let dense = fs::read_dir(runs.path())
+        .unwrap()
+        .flatten()
+        .map(|it| it.path());
+    let dense = dense.filter(|path| path.to_string_lossy().contains("/dense-"));
+    let dense: Vec<PathBuf> = dense.collect();
+    assert_eq!(dense.len(), 1, "{dense:?}");
+    let points = digests(&dense[0].join("seed-0/points"));
+    for (name, level) in names.iter().zip([&one, &two]) {
+        let folder = name.strip_suffix(".safetensors").unwrap();
+        let shared = Path::new(folder).join(name);
+        assert_eq!(points[&shared], level[Path::new(name)], "{name}");
     }
-    assert!(!one.contains_key(Path::new("step-000040.safetensors")));
 }
 
 #[test]

@@ -1,8 +1,6 @@
 //! The recipes in CONTRIBUTING.md name what there is, and whoever adds a component and leaves a step out is told
 //! which.
 
-#![allow(clippy::unwrap_used)]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -90,7 +90,7 @@ fn a_cell_has_the_bytes_of_the_same_experiment_run_alone() {
     assert_eq!(dense.len(), 1, "{dense:?}");
     assert!(
         dense[0]
-            .join("seed-1/level-00/step-000032.safetensors")
+            .join("seed-1/points/step-000032/step-000032.safetensors")
             .exists()
     );
     let before = digests(&runs);

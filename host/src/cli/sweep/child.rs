@@ -127,6 +127,9 @@ fn command((job, seeds): (&Job, &[u64]), args: &RunArgs, device: Device) -> io::
             for point in &job.points {
                 command.args(["--store-points", &point.to_string()]);
             }
+            if args.fresh {
+                command.arg("--fresh");
+            }
             if args.allow_changed_plugins {
                 command.arg("--allow-changed-plugins");
             }

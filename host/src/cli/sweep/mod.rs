@@ -24,9 +24,9 @@ use super::stdout;
 use crate::counted::counted;
 use crate::experiment::{self, CellFile, PartFile, SweepFile};
 use crate::records::{SweepCell, SweepPart, SweepRecord};
-use crate::report::plain_table;
+use crate::report::{plain_table, warn_of_other_builds};
 use crate::run::HostCatalog;
-use crate::store::{self, Lock, MANIFEST, Manifest};
+use crate::store::{self, Lock, MANIFEST, Manifest, RunDir};
 use jobs::{Job, NOUNS, Task, count, jobs};
 pub use plan::plan;
 use schedule::{Slots, State, run_all};
@@ -135,6 +135,10 @@ fn finish(
     interrupted: bool,
 ) -> Result<Exit, Failure> {
     let unfinished = unfinished(jobs, states);
+    let is_run = |job: &&Job| matches!(job.task, Task::Run { .. });
+    for job in jobs.iter().filter(is_run) {
+        warn_of_other_builds(&RunDir::new(&job.run));
+    }
     if output.json {
         let cells: Vec<_> = (jobs.iter().zip(states))
             .map(|(job, state)| {

@@ -219,6 +219,52 @@ fn a_stored_experiment_is_bound_like_any_other() {
         "{said}"
     );
     assert!(damaged("name =", "nmae =").contains("nmae"));
+    // What no schema says, and what the registries do.
+    for (from, to, expected) in [
+        (
+            "epochs = 20",
+            "epochs = 0",
+            "`train.epochs` must be at least 1",
+        ),
+        (
+            "seeds = [18446744073709551615]",
+            "seeds = []",
+            "`seeds` must have at least 1 element",
+        ),
+        (
+            "levels = 14",
+            "densities = [0.2, 0.5]",
+            "must not rise from level to level",
+        ),
+        ("levels = 14", "densities = [0.0]", "prune.densities"),
+        (
+            "name = \"mlp\"",
+            "name = \"mpl\"",
+            "unknown model `mpl` (key `model.name`)",
+        ),
+        ("hidden = [64]", "hidden = [-64]", "model.hidden"),
+        (
+            "\"1ep\"",
+            "\"21ep\"",
+            "the warm-up is longer than the training",
+        ),
+        (
+            "name = \"lrr\"",
+            "base = \"lrr.toml\"\nname = \"lrr\"",
+            "unknown key `base`",
+        ),
+    ] {
+        let said = damaged(from, to);
+        let after = loaded.text.replace(from, to);
+        let line = after
+            .lines()
+            .position(|line| line.contains(to.lines().next().unwrap()));
+        let line = format!("line {}: ", line.unwrap() + 1);
+        assert!(
+            said.starts_with(&line) && said.contains(expected),
+            "{to}: {said}"
+        );
+    }
 }
 
 /// A plugin whose options are described by a schema that branches into itself at every step.

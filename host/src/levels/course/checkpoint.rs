@@ -11,6 +11,7 @@ use super::points::{optimizer_state, optimizer_tensors, prunable};
 use super::start::{decode, encode};
 use super::{Course, Seed};
 use crate::levels::RunError;
+use crate::levels::dense::Goal;
 use crate::levels::running::{Carry, Running};
 use crate::records::Epoch;
 use crate::store::{
@@ -161,10 +162,10 @@ impl Course<'_> {
         running: &Running,
         seed: &Seed,
     ) -> Result<Carry, RunError> {
-        let states = seed
-            .strategy
-            .save_state()
-            .map_err(|error| running.error(error))?;
+        let states = match running.level {
+            0 => Vec::new(),
+            _ => (seed.strategy.save_state()).map_err(|error| running.error(error))?,
+        };
         Ok(Carry {
             schedule: running.schedule,
             order_level: running.order_level,
@@ -184,16 +185,27 @@ impl Course<'_> {
         match self.read_checkpoint(running) {
             Ok(Some((checkpoint, start))) => {
                 self.check_start(running, seed, &start)?;
-                let states = decode(&checkpoint.carry.states)
-                    .map_err(|error| RunError::damaged(&path(&running.home), &error))?;
-                seed.strategy
-                    .load_state(&states)
-                    .map_err(|error| running.error(error))?;
+                // One of level 0 may have been written for another experiment.
+                if running.level > 0 {
+                    let states = decode(&checkpoint.carry.states)
+                        .map_err(|error| RunError::damaged(&path(&running.home), &error))?;
+                    seed.strategy
+                        .load_state(&states)
+                        .map_err(|error| running.error(error))?;
+                }
                 running.schedule = checkpoint.carry.schedule;
                 running.order_level = checkpoint.carry.order_level;
                 running.epochs = checkpoint.epochs;
                 running.files = checkpoint.files.into_iter().map(|(name, _)| name).collect();
-                running.dir.keep_only(&running.files)?;
+                if running.level == 0 {
+                    // Earlier versions kept a strategy's files among them.
+                    running
+                        .files
+                        .retain(|file| crate::levels::DENSE_FILES.contains(&file.as_str()));
+                }
+                if running.goal == Goal::Level {
+                    running.dir.keep_only(&running.files)?;
+                }
                 running.survivors = survivors(&start.mask).iter().sum();
                 log::info!(
                     "seed {}: goes on from step {} of level {}",
@@ -248,14 +260,12 @@ impl Course<'_> {
         if checkpoint.level != running.level {
             return Ok(None);
         }
-        let missing_step = running.stored_steps.iter().any(|&step| {
-            let [point, _] = store::step_files(step);
-            step <= checkpoint.position.step
-                && !checkpoint.files.iter().any(|(name, _)| *name == point)
-        });
-        if missing_step {
+        let at = checkpoint.position.step;
+        if let Some(step) = running.stored_steps.iter().find(|&&step| step <= at) {
             log::info!(
-                "the checkpoint of level 0 lacks a point that this experiment needs; it starts anew"
+                "seed {}: the checkpoint of level 0 is of step {at}, and this experiment needs the \
+                 point at step {step}; level 0 starts anew",
+                running.seed
             );
             return Ok(None);
         }

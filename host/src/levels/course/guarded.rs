@@ -160,6 +160,7 @@ mod tests {
 
     use super::*;
     use crate::experiment::Experiment;
+    use crate::levels::dense::Goal;
     use crate::levels::running::ScheduleStart;
     use crate::store::RunDir;
     use crate::strategy::select::survivors;
@@ -207,6 +208,7 @@ mod tests {
             schedule: ScheduleStart::default(),
             order_level: 1,
             epochs: Vec::new(),
+            goal: Goal::Level,
             stored_steps: Vec::new(),
             files: Vec::new(),
         }

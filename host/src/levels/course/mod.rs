@@ -13,6 +13,7 @@ mod source;
 mod start;
 
 pub use replay::Replayed;
+pub(super) use start::encode;
 
 use plugin_api::Step;
 
@@ -55,7 +56,10 @@ impl Course<'_> {
     }
 
     pub(super) fn place_within(&self, seed: &Seed, level: u64) -> (u64, u64) {
-        (level, checkpoint::step(&self.home(seed, level), level))
+        match checkpoint::step(&self.home(seed, level), level) {
+            step if level == 0 && step > 0 => (level, self.dense_step(seed, step)),
+            step => (level, step),
+        }
     }
 
     /// The first level from `level` on that is not done.

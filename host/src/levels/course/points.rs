@@ -144,25 +144,10 @@ impl Course<'_> {
         )))
     }
 
-    /// Writes the session's state of a lane as a point and its optimizer state.
-    pub(in crate::levels) fn write_point(
-        &self,
-        running: &mut Running,
-        [point, optimizer]: &[String; 2],
-        session: &Session<'_>,
-        lane: usize,
-    ) -> Result<(), RunError> {
-        write_tensors(&running.dir.file(point), &session.snapshot(lane)?.tensors)?;
-        let state = session.optimizer_state(lane)?;
-        write_tensors(&running.dir.file(optimizer), &optimizer_tensors(&state))?;
-        running.files.extend([point.clone(), optimizer.clone()]);
-        Ok(())
-    }
-
-    /// Stores the points of level 0 that the strategy's components named.
+    /// Stores the session's state of a lane where a point of level 0 is asked for and not there.
     pub(in crate::levels) fn store_points(
         &self,
-        running: &mut Running,
+        running: &Running,
         session: &Session<'_>,
         lane: usize,
     ) -> Result<(), RunError> {
@@ -170,8 +155,14 @@ impl Course<'_> {
         if running.level > 0 || !running.stored_steps.contains(&step) {
             return Ok(());
         }
-        let names = step_files(step);
-        self.write_point(running, &names, session, lane)
+        let dir = running.home.point(step);
+        dir.clear()?;
+        let files = step_files(step);
+        let [point, optimizer] = &files;
+        write_tensors(&dir.file(point), &session.snapshot(lane)?.tensors)?;
+        let state = session.optimizer_state(lane)?;
+        write_tensors(&dir.file(optimizer), &optimizer_tensors(&state))?;
+        Ok(dir.finish(&files)?)
     }
 
     /// Reads a point's tensors from a file onto the training device.

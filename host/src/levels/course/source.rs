@@ -6,6 +6,7 @@ use tch::{Kind, Tensor};
 
 use super::Course;
 use super::points::prunable;
+use crate::experiment::read_stored;
 use crate::store::{LevelDir, RunDir, read_tensors};
 use crate::trainer::Snapshot;
 
@@ -36,11 +37,9 @@ impl Course<'_> {
             );
         }
         let file = run.file("experiment.toml");
-        let Some(last) = last_level(&file) else {
-            return format!(
-                "`{name}` is no run's folder: {} says no number of levels",
-                file.display()
-            );
+        let last = match read_stored(&file) {
+            Ok(experiment) => experiment.last_level(),
+            Err(error) => return format!("`{name}` is no run's folder: {error}"),
         };
         if level > last {
             return format!(
@@ -128,16 +127,5 @@ impl Course<'_> {
             .iter()
             .map(|mask| mask.to_device(device).to_kind(Kind::Float))
             .collect())
-    }
-}
-
-/// Number of the last level that a stored experiment file asks for.
-fn last_level(file: &Path) -> Option<u64> {
-    let text = crate::store::read(file).ok()?;
-    let table: toml::Table = toml::from_slice(&text).ok()?;
-    let prune = table.get("prune")?;
-    match prune.get("densities").and_then(toml::Value::as_array) {
-        Some(densities) => Some(densities.len() as u64),
-        None => prune.get("levels")?.as_integer()?.try_into().ok(),
     }
 }

@@ -9,6 +9,7 @@ use super::guarded::State;
 use super::{Course, Seed, checkpoint};
 use crate::experiment::Collapse;
 use crate::levels::RunError;
+use crate::levels::dense::Goal;
 use crate::levels::running::{Carry, Running, ScheduleStart};
 use crate::store::{redefined_file, write_tensors};
 use crate::strategy::select::survivors;
@@ -33,10 +34,11 @@ impl Course<'_> {
         level: u64,
         index: usize,
         seed: &mut Seed,
+        goal: Goal,
     ) -> Result<(Running, LaneStart), RunError> {
         let home = self.home(seed, level);
         let stored_steps = match level {
-            0 => self.with_shared_steps(seed, self.wanted_steps(seed)?),
+            0 => self.lacking_steps(seed)?,
             _ => Vec::new(),
         };
         let mut running = Running {
@@ -49,6 +51,7 @@ impl Course<'_> {
             schedule: ScheduleStart::default(),
             order_level: level,
             epochs: Vec::new(),
+            goal,
             stored_steps,
             files: Vec::new(),
         };
@@ -56,7 +59,9 @@ impl Course<'_> {
             return Ok((running, start));
         }
         checkpoint::remove(&running.home)?;
-        running.dir.clear()?;
+        if goal == Goal::Level {
+            running.dir.clear()?;
+        }
         let start = match level {
             0 => self.dense_start(seed),
             _ => self.pruned_start(level, seed)?,
@@ -225,13 +230,19 @@ impl Course<'_> {
         let carry: Carry =
             serde_json::from_value(done.carry).map_err(|error| RunError::damaged(&path, &error))?;
         let number = seed.seed;
-        seed.strategy
-            .load_state(&decode(&carry.states).map_err(|error| RunError::damaged(&path, &error))?)
-            .map_err(|source| RunError::Strategy {
-                seed: number,
-                level,
-                source,
-            })?;
+        let failed = |source| RunError::Strategy {
+            seed: number,
+            level,
+            source,
+        };
+        // As in a process that starts here: what the components were called for before is forgotten.
+        seed.strategy.renew().map_err(failed)?;
+        // Nobody's strategy has a part in level 0. States that an earlier version left there are
+        // those of whoever trained it.
+        if level > 0 {
+            let states = decode(&carry.states).map_err(|error| RunError::damaged(&path, &error))?;
+            seed.strategy.load_state(&states).map_err(failed)?;
+        }
         let optimizer = self.read_optimizer(&dir, "optimizer.safetensors")?;
         let masks = self.read_snapshot(&dir, "mask.safetensors")?;
         let masks = super::points::prunable(&masks, self.trainer.layers())
@@ -275,9 +286,12 @@ impl Course<'_> {
         running.survivors = survivors(&start.masks).iter().sum();
         running.schedule = start.schedule;
         running.order_level = start.order_level;
-        write_tensors(&running.dir.file("start.safetensors"), &start.point.tensors)?;
+        if running.goal == Goal::Level {
+            write_tensors(&running.dir.file("start.safetensors"), &start.point.tensors)?;
+        }
         running.files.push("start.safetensors".to_owned());
-        if seed.strategy.cadence().within_level.is_some() {
+        // Level 0 is everybody's, and dense to its end.
+        if running.level > 0 && seed.strategy.cadence().within_level.is_some() {
             self.write_masks(running, "mask-start.safetensors", &start.masks)?;
         }
         for (point, weights) in &start.redefined {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use end_to_end::program::{self, digests, expect, only_run, run};
-use host::experiment::Experiment;
+use host::experiment;
 use host::store::RunDir;
 use host::verify::{Means, Verdict};
 
@@ -58,11 +58,10 @@ pub fn finished(more: &[&str]) -> Finished {
 
 /// A verdict from the files alone, by the library: hundreds of them take seconds.
 pub fn verdict(run: &Path) -> Verdict {
-    let text = fs::read(run.join("experiment.toml")).unwrap_or_default();
-    let experiment: Option<Experiment> = toml::from_slice(&text).ok();
+    let experiment = experiment::read_stored(&run.join("experiment.toml"));
     let left_out = || "the test leaves it out".to_owned();
     let mut means = Means {
-        experiment: experiment.as_ref(),
+        experiment: experiment.as_ref().map_err(host::verify::reason),
         identity: Err(left_out()),
         trainer: Err(left_out()),
         strategy: Err(left_out()),
