@@ -35,6 +35,11 @@ pub fn picture(bytes: &[u8]) -> Result<(usize, usize, Vec<u8>), String> {
     data::fuzzing::picture(bytes)
 }
 
+/// Whether the structure of a JPEG or PNG file goes on to the end of its picture.
+pub fn picture_is_whole(bytes: &[u8]) -> bool {
+    data::fuzzing::picture_is_whole(bytes)
+}
+
 /// Unpacks `toy-bin/a.bin` and `toy-bin/b.bin` beside an archive.
 ///
 /// # Errors

@@ -77,6 +77,22 @@ pub enum DataError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Several files are not images, or damaged.
+    #[error(
+        "{}: {count} of {of} files are no images that can be read; replace them by whole JPEG or PNG files \
+         or remove them:{list}",
+        path.display()
+    )]
+    BadImages {
+        /// The folder of the dataset.
+        path: PathBuf,
+        /// How many.
+        count: usize,
+        /// How many files there are.
+        of: usize,
+        /// The first of them, each on a line with what is wrong.
+        list: String,
+    },
     /// A file is another one than when the data were looked at.
     #[error(
         "{} changed while it was trained on: put the old file back, and the same command goes on from \

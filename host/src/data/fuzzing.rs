@@ -1,5 +1,6 @@
 //! The readers of published files, for [`crate::fuzzing`].
 
+use super::extent::{Extent, extent_of};
 use super::folder::Source;
 use super::image::Samples;
 use super::{DataError, cifar10, cifar100, fetch, picture};
@@ -33,6 +34,10 @@ pub fn cifar(bytes: &[u8], hundred: bool, records: usize) -> Result<(), DataErro
 pub fn picture(bytes: &[u8]) -> Result<(usize, usize, Vec<u8>), String> {
     let picture = picture::decode(bytes)?;
     Ok((picture.width, picture.height, picture.pixels))
+}
+
+pub fn picture_is_whole(bytes: &[u8]) -> bool {
+    picture::format(bytes).is_ok_and(|format| extent_of(format, bytes) == Extent::Whole)
 }
 
 pub fn unpack(archive: &Path) -> Result<(), DataError> {

@@ -1,16 +1,23 @@
 //! The files of a folder of images, listed and looked at before anything is trained on them.
 
 use super::DataError;
-use super::picture::{MOST_FILE_BYTES, decode, ends_well, format};
+use super::extent::{Extent, extent};
+use super::picture::{MOST_FILE_BYTES, decode, format};
 use crate::counted::counted;
 use crate::plain_file;
 use rayon::prelude::*;
-use std::fs;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::fs::{self, File};
+use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 /// Bytes at the start and at the end of a file that are looked at.
 const LOOK: u64 = 4096;
+
+/// Bytes that are read at a time while a file's structure is followed.
+const BUFFER: usize = 4096;
+
+/// Files that a message names one by one.
+const NAMED: usize = 10;
 
 /// Splits, as their folders may be called, and as the checksum calls them.
 const TEST: [&str; 2] = ["val", "test"];
@@ -72,8 +79,9 @@ pub(super) fn list(dir: &Path) -> Result<Listing, DataError> {
         .find(|it| it.is_dir());
     let test = test.ok_or_else(|| layout(dir, "it has neither `val` nor `test`, of which one must hold the images to evaluate on, in a folder for each class"))?;
     let train = dir.join("train");
-    let classes = subfolders(&train)?;
-    let others = subfolders(&test)?;
+    let (classes, mut strays) = subfolders(&train)?;
+    let (others, more) = subfolders(&test)?;
+    strays.extend(more);
     for (classes, others, folder) in [(&classes, &others, &test), (&others, &classes, &train)] {
         if let Some(class) = classes.iter().find(|&it| !others.contains(it)) {
             let reason = format!(
@@ -88,20 +96,37 @@ pub(super) fn list(dir: &Path) -> Result<Listing, DataError> {
             "it has no folder: expected one for each class",
         ));
     }
-    let (mut train, mut test) = (files(train, &classes)?, files(test, &classes)?);
-    let images = train.files.len() + test.files.len();
-    log::info!("looking at {}", counted(images, "image"));
+    let (mut train, more) = files(train, &classes)?;
+    strays.extend(more);
+    let (mut test, more) = files(test, &classes)?;
+    strays.extend(more);
+    if !strays.is_empty() {
+        return Err(litter(dir, &strays));
+    }
+    let all = train.files.len() + test.files.len();
+    log::info!("looking at {}", counted(all, "image"));
     let mut hasher = blake3::Hasher::new();
+    let mut bad = Vec::new();
     for (name, split) in [("train", &mut train), ("test", &mut test)] {
-        let looks: Result<Vec<(u64, blake3::Hash)>, DataError> = (split.files.par_iter())
+        let looks: Vec<Result<(u64, blake3::Hash), DataError>> = (split.files.par_iter())
             .map(|file| look(&split.folder.join(Path::new(&**file))))
             .collect();
-        for (file, (length, hash)) in split.files.iter().zip(looks?) {
+        for (file, look) in split.files.iter().zip(looks) {
+            let (length, hash) = match look {
+                Err(DataError::BadImage { path, reason }) => {
+                    bad.push((path, reason));
+                    continue;
+                }
+                look => look?,
+            };
             hasher.update(name.as_bytes()).update(b"/");
             hasher.update(file.as_bytes()).update(b"\0");
             hasher.update(&length.to_le_bytes()).update(hash.as_bytes());
             split.looks.push(fingerprint(length, &hash));
         }
+    }
+    if !bad.is_empty() {
+        return Err(unreadable(dir, bad, all));
     }
     Ok(Listing {
         classes: classes.len(),
@@ -137,39 +162,37 @@ fn names(folder: &Path) -> Result<Vec<(String, bool)>, DataError> {
     Ok(names)
 }
 
-fn subfolders(folder: &Path) -> Result<Vec<String>, DataError> {
-    let names = names(folder)?;
-    if let Some((file, _)) = names.iter().find(|(_, is_folder)| !is_folder) {
-        return Err(layout(
-            folder,
-            format!(
-                "`{file}` is not a folder: expected one folder for each class and nothing else"
-            ),
-        ));
-    }
-    Ok(names.into_iter().map(|(name, _)| name).collect())
+/// The folders of a split, and what else lies there.
+fn subfolders(folder: &Path) -> Result<(Vec<String>, Vec<PathBuf>), DataError> {
+    let (folders, strays): (Vec<_>, Vec<_>) = names(folder)?.into_iter().partition(|it| it.1);
+    let strays = strays.into_iter().map(|(name, _)| folder.join(name));
+    let folders = folders.into_iter().map(|(name, _)| name);
+    Ok((folders.collect(), strays.collect()))
 }
 
-fn files(folder: PathBuf, classes: &[String]) -> Result<Listed, DataError> {
-    let each: Result<Vec<Vec<Box<str>>>, DataError> = classes
+/// The images of a split, and what else lies beside them.
+fn files(folder: PathBuf, classes: &[String]) -> Result<(Listed, Vec<PathBuf>), DataError> {
+    let each: Result<Vec<(Vec<Box<str>>, Vec<PathBuf>)>, DataError> = classes
         .par_iter()
         .map(|class| images(&folder, class))
         .collect();
-    let (mut files, mut labels) = (Vec::new(), Vec::new());
-    for (label, of_class) in (0..).zip(each?) {
+    let (mut files, mut labels, mut strays) = (Vec::new(), Vec::new(), Vec::new());
+    for (label, (of_class, others)) in (0..).zip(each?) {
         labels.resize(labels.len() + of_class.len(), label);
         files.extend(of_class);
+        strays.extend(others);
     }
-    Ok(Listed {
+    let listed = Listed {
         folder,
         files,
         labels,
         looks: Vec::new(),
-    })
+    };
+    Ok((listed, strays))
 }
 
-/// The images of one class, of which there must be one.
-fn images(folder: &Path, class: &str) -> Result<Vec<Box<str>>, DataError> {
+/// The images of one class, and what is none. There must be something.
+fn images(folder: &Path, class: &str) -> Result<(Vec<Box<str>>, Vec<PathBuf>), DataError> {
     let here = folder.join(class);
     let names = names(&here)?;
     if names.is_empty() {
@@ -178,30 +201,88 @@ fn images(folder: &Path, class: &str) -> Result<Vec<Box<str>>, DataError> {
             "it is empty: expected at least one image of the class",
         ));
     }
-    let image = |(name, is_folder): (String, bool)| {
-        let extension = Path::new(&name).extension().unwrap_or_default();
+    let is_image = |(name, is_folder): &(String, bool)| {
+        let extension = Path::new(name).extension().unwrap_or_default();
         let known = ["jpg", "jpeg", "png"];
-        if is_folder || !known.iter().any(|it| extension.eq_ignore_ascii_case(it)) {
-            let reason = format!(
-                "`{name}` is no image: expected files that end in .jpg, .jpeg or .png; move it elsewhere"
-            );
-            return Err(layout(&here, reason));
-        }
-        Ok(format!("{class}/{name}").into_boxed_str())
+        !is_folder && known.iter().any(|it| extension.eq_ignore_ascii_case(it))
     };
-    names.into_iter().map(image).collect()
+    let (images, strays): (Vec<_>, Vec<_>) = names.into_iter().partition(is_image);
+    let images = images.into_iter();
+    let images = images.map(|(name, _)| format!("{class}/{name}").into_boxed_str());
+    let strays = strays.into_iter().map(|(name, _)| here.join(name));
+    Ok((images.collect(), strays.collect()))
 }
 
-/// Looks at the ends of a file; decodes it if they are not what they should be.
+/// What lies about in a folder of images, named in one go.
+fn litter(dir: &Path, strays: &[PathBuf]) -> DataError {
+    let what = match strays.len() {
+        1 => "one thing in it is".to_owned(),
+        count => format!("{count} things in it are"),
+    };
+    let lines = lines(strays.iter().map(|it| shown(dir, it)), strays.len());
+    layout(
+        dir,
+        format!(
+            "{what} neither a folder of a class nor a file in one that ends in .jpg, .jpeg or .png; move \
+             elsewhere:{lines}"
+        ),
+    )
+}
+
+/// The one file that is no image, or all of them.
+fn unreadable(dir: &Path, mut bad: Vec<(PathBuf, String)>, of: usize) -> DataError {
+    let count = bad.len();
+    match bad.pop() {
+        Some((path, reason)) if count == 1 => DataError::BadImage { path, reason },
+        last => {
+            bad.extend(last);
+            let each = bad.iter();
+            let each = each.map(|(path, reason)| format!("{}: {reason}", shown(dir, path)));
+            let list = lines(each, count);
+            let path = dir.to_owned();
+            DataError::BadImages {
+                path,
+                count,
+                of,
+                list,
+            }
+        }
+    }
+}
+
+/// A path as seen from the folder of the dataset.
+fn shown(dir: &Path, path: &Path) -> String {
+    let inside = path.strip_prefix(dir).unwrap_or(path);
+    inside.display().to_string()
+}
+
+/// The first of `count` things, a line each, and how many there are more.
+fn lines(each: impl Iterator<Item = String>, count: usize) -> String {
+    let mut text: String = each.take(NAMED).map(|it| format!("\n  {it}")).collect();
+    if count > NAMED {
+        text += &format!("\n  and {} more", count - NAMED);
+    }
+    text
+}
+
+/// Looks at the ends of a file and whether its structure goes on to the end of the picture; where it does
+/// not, the decoder has the last word: it takes a PNG whose pixels are all there.
 fn look(path: &Path) -> Result<(u64, blake3::Hash), DataError> {
-    let (length, start, end) = ends(path).map_err(DataError::io("read", path))?;
+    let io = |error| DataError::io("read", path)(error);
     let bad = |reason| DataError::BadImage {
         path: path.to_owned(),
         reason,
     };
-    let last = if end.is_empty() { &start } else { &end };
-    if !ends_well(format(&start).map_err(bad)?, last) {
-        let bytes = plain_file::read(path, MOST_FILE_BYTES).map_err(DataError::io("read", path))?;
+    let mut file = plain_file::open(path).map_err(io)?;
+    let (length, start, end) = ends(&mut file).map_err(io)?;
+    let format = format(&start).map_err(bad)?;
+    let extent = match end.is_empty() {
+        true => extent(format, Cursor::new(&start), length),
+        false => (file.rewind())
+            .and_then(|()| extent(format, BufReader::with_capacity(BUFFER, &file), length)),
+    };
+    if extent.map_err(io)? != Extent::Whole {
+        let bytes = plain_file::read(path, MOST_FILE_BYTES).map_err(io)?;
         decode(&bytes).map_err(bad)?;
     }
     let mut hasher = blake3::Hasher::new();
@@ -210,14 +291,13 @@ fn look(path: &Path) -> Result<(u64, blake3::Hash), DataError> {
 }
 
 /// Length, first and last bytes of a file; the whole file and nothing if it is short.
-fn ends(path: &Path) -> io::Result<(u64, Vec<u8>, Vec<u8>)> {
-    let mut file = plain_file::open(path)?;
+fn ends(file: &mut File) -> io::Result<(u64, Vec<u8>, Vec<u8>)> {
     let length = file.metadata()?.len();
     let (mut start, mut end) = (Vec::new(), Vec::new());
     if length <= 2 * LOOK {
         file.read_to_end(&mut start)?;
     } else {
-        (&mut file).take(LOOK).read_to_end(&mut start)?;
+        file.take(LOOK).read_to_end(&mut start)?;
         file.seek(SeekFrom::Start(length - LOOK))?;
         file.take(LOOK).read_to_end(&mut end)?;
     }
@@ -304,13 +384,11 @@ mod tests {
         let root = small();
         let at = |path: &str| root.path().join(path);
         fs::write(at("train/readme.txt"), "").unwrap();
-        assert!(message(root.path()).contains("`readme.txt` is not a folder"));
-        fs::remove_file(at("train/readme.txt")).unwrap();
-
-        fs::write(at("train/a/boxes.txt"), "").unwrap();
         let said = message(root.path());
-        assert!(said.contains("train/a: `boxes.txt` is no image"), "{said}");
-        fs::remove_file(at("train/a/boxes.txt")).unwrap();
+        let expected = "one thing in it is neither a folder of a class nor a file in one that ends in \
+                        .jpg, .jpeg or .png; move elsewhere:\n  train/readme.txt";
+        assert!(said.ends_with(expected), "{said}");
+        fs::remove_file(at("train/readme.txt")).unwrap();
 
         fs::create_dir(at("train/c")).unwrap();
         let said = message(root.path());
@@ -327,6 +405,64 @@ mod tests {
 
         fs::remove_dir_all(at("val")).unwrap();
         assert!(message(root.path()).contains("neither `val` nor `test`"));
+    }
+
+    #[test]
+    fn all_litter_is_named_in_one_go() {
+        let root = small();
+        let at = |path: &str| root.path().join(path);
+        fs::write(at("val/list.csv"), "").unwrap();
+        fs::create_dir(at("train/b/more.jpg")).unwrap();
+        for number in 10..21 {
+            fs::write(at("train/a").join(format!("{number}.txt")), "").unwrap();
+        }
+        let said = message(root.path());
+        assert!(said.contains("13 things in it are neither"), "{said}");
+        let lines: Vec<&str> = said.lines().skip(1).collect();
+        let mut expected = vec!["  val/list.csv".to_owned()];
+        expected.extend((10..19).map(|it| format!("  train/a/{it}.txt")));
+        expected.push("  and 3 more".to_owned());
+        assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn all_files_that_are_no_images_are_named_in_one_go() {
+        let root = small();
+        let cut = &file(ImageFormat::Jpeg, 300, 200, 0)[..9000];
+        fs::write(root.path().join("val/b/z.jpg"), cut).unwrap();
+        fs::write(root.path().join("train/b/2.png"), "hello").unwrap();
+        let said = message(root.path());
+        assert!(said.contains(": 2 of 5 files are no images that can be read; replace"));
+        let lines: Vec<&str> = said.lines().skip(1).collect();
+        assert_eq!(
+            lines,
+            [
+                "  train/b/2.png: its first bytes are neither those of JPEG nor of PNG",
+                "  val/b/z.jpg: it is cut off: its end marker is missing",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_file_that_is_cut_off_behind_the_preview_in_it_is_named_before_training() {
+        let picture = file(ImageFormat::Jpeg, 300, 200, 0);
+        let preview = file(ImageFormat::Jpeg, 160, 120, 7);
+        let size = u16::try_from(preview.len() + 2).unwrap().to_be_bytes();
+        let head = [&picture[..2], &[0xff, 0xe1], &size, &preview].concat();
+        let whole = [&head[..], &picture[2..]].concat();
+        let root = small();
+        let path = root.path().join("train/a/x.jpeg");
+        // A moment after the preview's own end, which lies in the last bytes, and much later.
+        for length in [head.len(), head.len() + 700, whole.len() - 1] {
+            fs::write(&path, &whole[..length]).unwrap();
+            let said = message(root.path());
+            assert!(
+                said.contains("x.jpeg") && said.contains("it is cut off"),
+                "{said}"
+            );
+        }
+        fs::write(&path, whole).unwrap();
+        assert!(list(root.path()).is_ok());
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod cifar100;
 mod crop;
 mod declared;
 mod error;
+mod extent;
 mod fashion_mnist;
 pub mod fetch;
 mod folder;

@@ -1,19 +1,17 @@
 //! JPEG and PNG files as pixels.
 
+use super::extent::{Extent, extent_of};
 use image::{ImageError, ImageFormat, ImageReader, Limits};
 use std::io::Cursor;
 
 /// No picture has more: the largest of ImageNet has 61 million.
-const MOST_PIXELS: u64 = 1 << 27;
+pub(super) const MOST_PIXELS: u64 = 1 << 27;
 
 /// Memory for decoding: eight bytes a pixel, which is 16 bits for red, green, blue and opacity.
 const MOST_BYTES: u64 = 8 * MOST_PIXELS;
 
 /// No file of a picture is larger.
 pub(super) const MOST_FILE_BYTES: u64 = 1 << 28;
-
-/// The end marker of a JPEG file; within the scan 0xFF is followed by other bytes.
-const END_OF_IMAGE: [u8; 2] = [0xff, 0xd9];
 
 /// A decoded picture.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,17 +36,6 @@ pub(super) fn format(start: &[u8]) -> Result<ImageFormat, String> {
     }
 }
 
-/// Whether the last bytes of a file of this format look as they should. A file that fails may still
-/// be whole, with something after its end.
-pub(super) fn ends_well(format: ImageFormat, end: &[u8]) -> bool {
-    let end_marker: &[u8] = match format {
-        ImageFormat::Jpeg => &END_OF_IMAGE,
-        _ => b"IEND\xaeB`\x82",
-    };
-    end.windows(end_marker.len())
-        .any(|bytes| bytes == end_marker)
-}
-
 /// The pixels of a file as red, green and blue: grey values three times, CMYK converted, opacity
 /// and orientation left out, 16 bits rounded to 8.
 ///
@@ -57,7 +44,7 @@ pub(super) fn ends_well(format: ImageFormat, end: &[u8]) -> bool {
 pub(super) fn decode(bytes: &[u8]) -> Result<Picture, String> {
     let format = format(bytes)?;
     // Decoders of JPEG fill what is missing with grey.
-    if format == ImageFormat::Jpeg && is_cut_off(bytes) {
+    if format == ImageFormat::Jpeg && extent_of(format, bytes) == Extent::CutOff {
         return Err("it is cut off: its end marker is missing".to_owned());
     }
     let mut limits = Limits::default();
@@ -88,35 +75,6 @@ fn reason(error: ImageError) -> String {
             "it would take more than {MOST_BYTES} bytes of memory, expected at most {MOST_PIXELS} pixels"
         ),
         other => other.to_string(),
-    }
-}
-
-/// Whether a JPEG lacks its end marker behind the start of the scan. One before, in the small
-/// preview that cameras embed, does not count.
-fn is_cut_off(bytes: &[u8]) -> bool {
-    let scan = start_of_scan(bytes).unwrap_or(bytes.len());
-    let rest = &bytes[scan..];
-    !rest.windows(2).rev().any(|pair| pair == END_OF_IMAGE)
-}
-
-/// Where the first scan begins: segments before it say how long they are.
-fn start_of_scan(bytes: &[u8]) -> Option<usize> {
-    let mut at = 2;
-    loop {
-        let &[0xff, marker] = bytes.get(at..at + 2)? else {
-            return None;
-        };
-        match marker {
-            0xda => return Some(at),
-            // Fill bytes before a marker.
-            0xff => at += 1,
-            _ => {
-                let &[high, low] = bytes.get(at + 2..at + 4)? else {
-                    return None;
-                };
-                at += 2 + usize::from(u16::from_be_bytes([high, low]));
-            }
-        }
     }
 }
 
@@ -212,7 +170,6 @@ pub(super) mod tests {
         for format in [ImageFormat::Jpeg, ImageFormat::Png] {
             let bytes = file(format, 40, 30, 0);
             assert!(decode(&bytes).is_ok());
-            assert!(ends_well(format, &bytes[bytes.len() - 20..]));
             // All pixels of a PNG are there before its last 12 bytes.
             for length in [bytes.len() - 14, bytes.len() / 2, 30] {
                 assert!(decode(&bytes[..length]).is_err(), "{format:?} {length}");
@@ -220,16 +177,6 @@ pub(super) mod tests {
             // What follows the end does not matter.
             assert!(decode(&[&bytes[..], &[0; 5000]].concat()).is_ok());
         }
-    }
-
-    #[test]
-    fn the_end_of_an_embedded_preview_is_not_the_end_of_the_file() {
-        let whole = file(ImageFormat::Jpeg, 40, 30, 0);
-        let preview = [&[0xff, 0xe1, 0, 8][..], b"prev", &END_OF_IMAGE].concat();
-        let with_preview = [&whole[..2], &preview[..], &whole[2..]].concat();
-        assert!(decode(&with_preview).is_ok());
-        let message = decode(&with_preview[..with_preview.len() - 2]).unwrap_err();
-        assert!(message.contains("end marker"), "{message}");
     }
 
     proptest! {

@@ -82,6 +82,12 @@ fn picture(bytes: &[u8]) {
     if let Ok((width, height, pixels)) = fuzzing::picture(bytes) {
         assert_eq!(pixels.len(), 3 * width * height);
     }
+    // Where a picture ends does not depend on what follows, whether or not the end is searched first in
+    // the last bytes.
+    let longer = [bytes, &[0x5a; 9000]].concat();
+    if fuzzing::picture_is_whole(bytes) {
+        assert!(fuzzing::picture_is_whole(&longer));
+    }
 }
 
 /// The compressed bytes, and an uncompressed archive that is compressed here: a mutation of
