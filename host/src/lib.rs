@@ -52,9 +52,9 @@ pub mod export;
 // The theory that the experiments test, simulated by itself.
 pub mod neuron;
 
-// What all of them stand on: randomness, text that can be shown, counts in words, signals, memory, files
-// that somebody else may have put there; and the command line. Libtorch's missing pieces are the crate
-// `kernels`.
+// What all of them stand on: randomness, text that can be shown, counts in words, the program's name,
+// signals, memory, files that somebody else may have put there; and the command line. Libtorch's missing
+// pieces are the crate `kernels`.
 pub mod rng;
 
 pub mod printable;
@@ -68,6 +68,7 @@ pub mod interrupt;
 pub mod plain_file;
 
 pub mod memory;
+
 
 pub mod cli;
 

@@ -8,8 +8,8 @@ use plugin_api::Point;
 use super::args::{BarrierArgs, Output};
 use super::exit::{Exit, Failure};
 use super::{locate, spin, stdout};
+use crate::program;
 use crate::report::{Interval, columns, warn_of_other_builds};
-use crate::run::data_failure;
 use crate::statistics::{self, Barrier, Line, Settings, StatisticsError, Stored};
 use crate::store::RunDir;
 
@@ -68,10 +68,11 @@ pub fn barrier(args: &BarrierArgs, output: &Output) -> Result<Exit, Failure> {
         }
     };
     if lines.is_empty() {
-        return Err(Failure::bad_input(
+        return Err(Failure::bad_input(format!(
             "there is nothing to compare: no seed has finished the levels that a line needs; \
-             `host show RUN` shows those that are finished",
-        ));
+             `{} show RUN` shows those that are finished",
+            program::name()
+        )));
     }
     if let Some(seeds) = &args.seeds {
         for line in &mut lines {
@@ -123,7 +124,7 @@ impl End {
 
 fn failed(error: StatisticsError) -> Failure {
     match error {
-        StatisticsError::Data(error) => Failure::bad_input(data_failure(&error)),
+        StatisticsError::Data(error) => Failure::bad_input(error),
         StatisticsError::Store(_) => Failure::new(Exit::Failed, error),
         error => Failure::bad_input(error),
     }

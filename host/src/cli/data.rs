@@ -68,15 +68,10 @@ fn list(data_dir: &std::path::Path, output: &Output) -> Result<(), Failure> {
         [
             item.name.to_owned(),
             item.summary.to_owned(),
-            called(item.status.to_string()),
+            item.status.to_string(),
         ]
     });
     stdout::line(plain_table(&["dataset", "what", "where"], rows))
-}
-
-/// A command under the name that this program was called by.
-fn called(text: String) -> String {
-    text.replace("`host data", &format!("`{} data", program::name()))
 }
 
 fn bytes_bar() -> ProgressBar {

@@ -8,7 +8,7 @@ use super::args::Output;
 use super::stdout;
 use crate::experiment::Diagnostics;
 use crate::printable::printable;
-use crate::run::{OpenError, data_failure};
+use crate::run::OpenError;
 
 /// How the program ends. The numbers are part of the interface. What they mean stands here, and from here in
 /// `--help`, the manual page and the documentation.
@@ -124,7 +124,7 @@ impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
         match error {
             OpenError::Experiment(diagnostics) => diagnostics.into(),
-            OpenError::Data(error) => Self::bad_input(data_failure(&error)),
+            OpenError::Data(error) => Self::bad_input(error),
             OpenError::Load(_) | OpenError::Make(_) => Self::new(Exit::Plugin, error),
             OpenError::Trainer(_) | OpenError::Points(_) | OpenError::AnotherExperiment { .. } => {
                 Self::bad_input(error)

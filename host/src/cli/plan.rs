@@ -12,7 +12,7 @@ use crate::data::{DataError, Dataset, declared};
 use crate::experiment::{self, FileKind};
 use crate::levels::Course;
 use crate::report::{columns, plain_table};
-use crate::run::{Folders, HostCatalog, Read, data_failure};
+use crate::run::{Folders, HostCatalog, Read};
 use crate::trainer::Trainer;
 
 /// Shows what a run would do.
@@ -40,10 +40,10 @@ pub fn plan_one(args: &PlanArgs, read: &Read, output: &Output) -> Result<Exit, F
         Ok(data) => (data, true),
         Err(error) if error.is_missing() => {
             let stand_in = stand_in(args, read)?;
-            log::warn!("{}", data_failure(&error));
+            log::warn!("{error}");
             (stand_in, false)
         }
-        Err(error) => return Err(Failure::bad_input(data_failure(&error))),
+        Err(error) => return Err(Failure::bad_input(error)),
     };
     let outline = outline(args, read, data, here, !args.no_estimate)?;
     stdout::line(match output.json {
@@ -99,7 +99,7 @@ pub fn stand_in(args: &PlanArgs, read: &Read) -> Result<Dataset, Failure> {
             .data(&args.experiment.setting_at(&args.place))
             .map_err(|error| match error.is_missing() {
                 true => Failure::bad_input(undeclared),
-                false => Failure::bad_input(data_failure(&error)),
+                false => Failure::bad_input(error),
             }),
         Err(error) => Err(Failure::bad_input(error)),
     }

@@ -15,7 +15,7 @@ use crate::experiment::{self, Experiment, Identity};
 use crate::levels::Course;
 use crate::records::SweepRecord;
 use crate::report::columns;
-use crate::run::{HostCatalog, Read, Setting, data_failure};
+use crate::run::{HostCatalog, Read, Setting};
 use crate::store::{MANIFEST, RunDir, RunIdentity};
 use crate::trainer::Trainer;
 use crate::verify::{self, Kind, Means, Verdict};
@@ -171,7 +171,7 @@ fn trainer(
     };
     let named = &experiment.data;
     let data =
-        data::load(&named.name, &named.options, &context).map_err(|error| data_failure(&error))?;
+        data::load(&named.name, &named.options, &context).map_err(|error| error.to_string())?;
     let expected = known.and_then(|known| known.canonical["data_checksum"].as_str());
     if let Some(expected) = expected.filter(|expected| **expected != data.checksum) {
         return Err(format!(

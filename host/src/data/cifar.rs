@@ -134,7 +134,7 @@ mod tests {
         assert!(
             short.starts_with(
                 "cifar10/test_batch.bin: the data should be 6146 bytes but is 6145 bytes"
-            ) && short.ends_with("`host data fetch cifar10`"),
+            ) && short.ends_with("`called data fetch cifar10`"),
             "{short}"
         );
         assert!(message(&[&bytes[..], &[0]].concat()).contains("6146 bytes but is more"));

@@ -1,5 +1,6 @@
 //! What can go wrong with a dataset.
 
+use crate::program;
 use std::{io, path::PathBuf};
 
 /// Why a dataset could not be read or fetched.
@@ -22,7 +23,10 @@ pub enum DataError {
         reason: String,
     },
     /// A file is in none of the folders searched.
-    #[error("dataset '{name}' lacks {files} in {folders}; get it with `host data fetch {name}`")]
+    #[error(
+        "dataset '{name}' lacks {files} in {folders}; get it with `{program} data fetch {name}`",
+        program = program::name()
+    )]
     Missing {
         /// The dataset.
         name: &'static str,
@@ -106,8 +110,9 @@ pub enum DataError {
     /// A file is not what it should be.
     #[error(
         "{}: {field} should be {expected} but is {got}; the file is damaged or another dataset's: \
-         remove it and get it with `host data fetch {name}`",
-        path.display()
+         remove it and get it with `{program} data fetch {name}`",
+        path.display(),
+        program = program::name()
     )]
     Malformed {
         /// The dataset.
@@ -155,7 +160,11 @@ pub enum DataError {
         got: String,
     },
     /// Another process is fetching the same file.
-    #[error("{} is being written by another `host data fetch`; wait for it to end", path.display())]
+    #[error(
+        "{} is being written by another `{} data fetch`; wait for it to end",
+        path.display(),
+        program::name()
+    )]
     Busy {
         /// The unfinished file.
         path: PathBuf,

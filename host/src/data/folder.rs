@@ -173,7 +173,7 @@ mod tests {
         fs::write(toy.join("toy-bin/a"), "").unwrap();
         let message = FILES.find(dir.path(), None).unwrap_err().to_string();
         assert!(message.contains("lacks b in"), "{message}");
-        assert!(message.contains("`host data fetch toy`"), "{message}");
+        assert!(message.contains("`called data fetch toy`"), "{message}");
         fs::write(toy.join("toy-bin/b"), "").unwrap();
         assert_eq!(FILES.find(dir.path(), None).unwrap(), toy.join("toy-bin"));
         assert_eq!(

@@ -136,7 +136,7 @@ mod tests {
     fn message(bytes: &[u8]) -> String {
         let message = source().parse_idx(bytes, &SHAPE).unwrap_err().to_string();
         assert!(message.starts_with("mnist/train-images-idx3-ubyte.gz: "));
-        assert!(message.ends_with("`host data fetch mnist`"));
+        assert!(message.ends_with("`called data fetch mnist`"));
         message
     }
 

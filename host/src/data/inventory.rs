@@ -1,6 +1,7 @@
 //! What datasets there are and whether they are here.
 
 use super::{DATASETS, Source};
+use crate::program;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -39,7 +40,7 @@ impl fmt::Display for Status {
         match self {
             Self::Embedded => write!(f, "embedded"),
             Self::Found(path) => write!(f, "found at {}", path.display()),
-            Self::Missing { name } => write!(f, "missing: `host data fetch {name}`"),
+            Self::Missing { name } => write!(f, "missing: `{} data fetch {name}`", program::name()),
             Self::ByHand { advice } => write!(f, "missing: {advice}"),
         }
     }
@@ -88,7 +89,7 @@ mod tests {
         assert_eq!(items.len(), DATASETS.len());
         assert_eq!(status("mnist1d"), "embedded");
         assert_eq!(status("cifar100"), format!("found at {}", dir.display()));
-        assert_eq!(status("cifar10"), "missing: `host data fetch cifar10`");
+        assert_eq!(status("cifar10"), "missing: `called data fetch cifar10`");
         assert!(status("tiny-imagenet").starts_with("missing: get http://cs231n"));
         std::fs::create_dir_all(data.path().join("image-folder/train")).unwrap();
         let items = inventory(data.path());

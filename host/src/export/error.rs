@@ -23,7 +23,7 @@ pub enum ExportError {
     #[error(transparent)]
     Data(#[from] DataError),
     /// A run of a model that this program does not have.
-    #[error("model `{0}` is unknown: expected one of those that `host` comes with")]
+    #[error("model `{0}` is unknown: expected one of those that the program comes with")]
     UnknownModel(String),
     /// Normalisation of what is no image.
     #[error(

@@ -10,6 +10,7 @@ use super::{ExportError, Model};
 use crate::data::{DataError, Declared, declared};
 use crate::experiment::{self, Experiment, Named};
 use crate::model::{Build, InputSpec, MODELS, Network};
+use crate::program;
 use crate::registry::find;
 use crate::statistics::{StatisticsError, common_seeds, last_common_level};
 use crate::store::{
@@ -226,8 +227,11 @@ fn metadata(
     dir: &LevelDir,
 ) -> Result<BTreeMap<String, String>, StoreError> {
     let identity = RunIdentity::read(run)?.ok_or_else(|| {
-        let reason = "it is missing; `host run` on the experiment writes it anew";
-        damaged(&run.file("identity.json"), reason.to_owned())
+        let reason = format!(
+            "it is missing; `{} run` on the experiment writes it anew",
+            program::name()
+        );
+        damaged(&run.file("identity.json"), reason)
     })?;
     let done = dir.read_sealed()?.value;
     let pixels = (source.data.pixels.as_ref()).map(|it| json!({ "mean": it.mean, "std": it.std }));

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::part::{Cell, Part, name_of};
+use crate::program;
 
 /// Something that is not there.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -97,7 +98,8 @@ pub(super) fn go_on(run: &Path, seeds: &[u64]) -> String {
         _ => String::new(),
     };
     format!(
-        "host run {}{seeds}{runs}",
+        "{} run {}{seeds}{runs}",
+        program::name(),
         quote(&run.join("experiment.toml"))
     )
 }
@@ -105,9 +107,10 @@ pub(super) fn go_on(run: &Path, seeds: &[u64]) -> String {
 /// What to do where a sweep has not begun a run.
 fn again(part: &Part, sweep: Option<&Path>) -> String {
     match sweep {
-        Some(file) => format!("host run {}", quote(file)),
+        Some(file) => format!("{} run {}", program::name(), quote(file)),
         None => format!(
-            "host run FILE, with the experiment file that is named {}",
+            "{} run FILE, with the experiment file that is named {}",
+            program::name(),
             part.name
         ),
     }
@@ -139,7 +142,7 @@ mod tests {
             "seed 0: 1 of 3 levels done; seed 1: 1 of 3 levels done"
         );
         let file = desk.path("half").join("experiment.toml");
-        let start = format!("host run {} --seeds 0,1 --runs ", file.display());
+        let start = format!("called run {} --seeds 0,1 --runs ", file.display());
         assert!(
             missing[0].command.starts_with(&start),
             "{}",
@@ -168,15 +171,15 @@ mod tests {
         let command = |run: &str| go_on(Path::new(run), &[2]);
         assert_eq!(
             command("runs/a"),
-            "host run runs/a/experiment.toml --seeds 2"
+            "called run runs/a/experiment.toml --seeds 2"
         );
         assert_eq!(
             command("a"),
-            "host run a/experiment.toml --seeds 2 --runs ."
+            "called run a/experiment.toml --seeds 2 --runs ."
         );
         assert_eq!(
             command("b/a"),
-            "host run b/a/experiment.toml --seeds 2 --runs b"
+            "called run b/a/experiment.toml --seeds 2 --runs b"
         );
     }
 

@@ -9,7 +9,7 @@ use plugin_api::schemars::Schema;
 
 use tch::Device;
 
-use super::{Setting, data_failure, registered, run_folder};
+use super::{Setting, registered, run_folder};
 use crate::data;
 use crate::data::DataContext;
 use crate::experiment::{
@@ -72,11 +72,11 @@ impl HostCatalog {
         let checksum = match data::load(&data.name, &data.options, &context) {
             Ok(data) => data.checksum,
             Err(error) if error.is_missing() => {
-                let said = data_failure(&error);
+                let said = error.to_string();
                 self.missing.borrow_mut().get_or_insert(said);
                 String::new()
             }
-            Err(error) => return Err(data_failure(&error)),
+            Err(error) => return Err(error.to_string()),
         };
         self.checksums.borrow_mut().insert(key, checksum.clone());
         Ok(checksum)

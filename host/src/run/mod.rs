@@ -19,7 +19,7 @@ pub use error::OpenError;
 pub use folders::{Folders, run_folder};
 pub use identity::Changed;
 pub use open::{Conduct, Ended, Run};
-pub use read::{Identities, Read, data_failure};
+pub use read::{Identities, Read};
 
 use std::path::PathBuf;
 

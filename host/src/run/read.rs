@@ -7,7 +7,6 @@ use super::{HostCatalog, OpenError, Setting};
 use crate::data::{self, DataContext, DataError, Dataset};
 use crate::experiment::{self, Identity, Loaded};
 use crate::levels::Seed;
-use crate::program;
 use crate::strategy::{MakeError, Plugin, Strategy};
 
 /// An experiment with its plugins, before any data are read.
@@ -71,10 +70,4 @@ impl Read {
             dense: experiment::dense_identity(&self.loaded, &data.checksum, None),
         }
     }
-}
-
-/// What is wrong with the data, with the commands under the name that this program was called by.
-pub fn data_failure(error: &DataError) -> String {
-    let called = format!("`{} data fetch", program::name());
-    error.to_string().replace("`host data fetch", &called)
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::data::DataError;
+use crate::program;
 use crate::store::StoreError;
 use crate::trainer::TrainError;
 
@@ -10,7 +11,7 @@ use crate::trainer::TrainError;
 #[derive(Debug, thiserror::Error)]
 pub enum StatisticsError {
     /// A level that is not finished.
-    #[error("{level} is not a finished level: `host run {experiment}` goes on with its run", experiment = .run.join("experiment.toml").display())]
+    #[error("{level} is not a finished level: `{program} run {experiment}` goes on with its run", program = program::name(), experiment = .run.join("experiment.toml").display())]
     Unfinished {
         /// The level's folder.
         level: PathBuf,

@@ -220,7 +220,7 @@ mod tests {
         let missing = LevelDir::new(&folder.path().join("run/seed-0"), 4);
         let error = Masks::read(&missing).unwrap_err().to_string();
         assert!(
-            error.contains("level-04 is not a finished level: `host run "),
+            error.contains("level-04 is not a finished level: `called run "),
             "{error}"
         );
         assert!(error.contains("run/experiment.toml` goes on"), "{error}");

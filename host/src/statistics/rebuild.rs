@@ -8,6 +8,7 @@ use tch::Device;
 use super::StatisticsError;
 use crate::data::{self, DataContext};
 use crate::experiment;
+use crate::program;
 use crate::store::{RunDir, RunIdentity, StoreError};
 use crate::trainer::Trainer;
 
@@ -82,7 +83,10 @@ fn canonical(run: &RunDir) -> Result<Value, StoreError> {
         let path = run.file("identity.json");
         damaged(
             &path,
-            &"it is missing; `host run` on the experiment writes it anew",
+            &format!(
+                "it is missing; `{} run` on the experiment writes it anew",
+                program::name()
+            ),
         )
     })?;
     Ok(identity.value.canonical)

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use plugin_api::Point;
 
 use super::{End, StatisticsError, seeds_with};
+use crate::program;
 use crate::store::{RunDir, digest, read_tensors, stored_at};
 use crate::trainer::{Snapshot, Trainer};
 
@@ -115,8 +116,9 @@ impl Stored {
             };
             let experiment = self.run.file("experiment.toml");
             return Err(missing(format!(
-                "there is no {}; {what}; `host run {}` goes on with the run",
+                "there is no {}; {what}; `{} run {}` goes on with the run",
                 path.display(),
+                program::name(),
                 experiment.display()
             )));
         }

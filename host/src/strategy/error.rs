@@ -6,6 +6,7 @@ use super::distribution::NoRoom;
 use super::select::SelectError;
 use super::tensor::Refused;
 use crate::configuration::ConfigurationError;
+use crate::program;
 
 /// A plugin that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -71,7 +72,8 @@ pub enum LoadError {
     /// A library that the user has not agreed to run.
     #[error(
         "plugin `{name}`: {path} (BLAKE3 {digest}) is not trusted, so nothing of it was run: \
-         `host plugin trust {path}` trusts this file, `--allow-plugins` all that a command meets"
+         `{program} plugin trust {path}` trusts this file, `--allow-plugins` all that a command meets",
+        program = program::name()
     )]
     Untrusted {
         /// Name in the experiment file.

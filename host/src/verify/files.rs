@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use super::{Means, Verdict};
+use crate::program;
 use crate::records;
 use crate::statistics::BARRIERS;
 use crate::store::{
@@ -96,7 +97,10 @@ pub(super) fn check_run(run: &RunDir, means: &Means<'_>, verdict: &mut Verdict) 
         if !run.file(file).exists() {
             verdict.problem(
                 file,
-                "it is missing; `host run` on the experiment writes it anew",
+                format!(
+                    "it is missing; `{} run` on the experiment writes it anew",
+                    program::name()
+                ),
             );
         }
     }
@@ -118,7 +122,10 @@ pub(super) fn check_run(run: &RunDir, means: &Means<'_>, verdict: &mut Verdict) 
     } else if is_finished && holder.is_none() {
         verdict.problem(
             MANIFEST,
-            "it is missing although the run is finished; the same `host run` writes it anew",
+            format!(
+                "it is missing although the run is finished; the same `{} run` writes it anew",
+                program::name()
+            ),
         );
     } else {
         verdict.unchecked(
@@ -130,18 +137,21 @@ pub(super) fn check_run(run: &RunDir, means: &Means<'_>, verdict: &mut Verdict) 
     } else if run.file(BARRIERS).exists() {
         verdict.problem(
             BARRIERS_MANIFEST,
-            "it is missing beside barriers.jsonl; remove that file too, and `host barrier` measures anew",
+            format!("it is missing beside barriers.jsonl; remove that file too, and `{} barrier` measures anew", program::name()),
         );
     }
     check_report(run.path(), verdict);
 }
 
-/// The page and the figures that `host report` wrote into a folder.
+/// The page and the figures that `report` wrote into a folder.
 pub(super) fn check_report(folder: &Path, verdict: &mut Verdict) {
     if !check_manifest(folder, REPORT_MANIFEST, verdict) && folder.join("report.html").exists() {
         verdict.problem(
             REPORT_MANIFEST,
-            "it is missing beside report.html; `host report` writes both anew",
+            format!(
+                "it is missing beside report.html; `{} report` writes both anew",
+                program::name()
+            ),
         );
     }
 }
@@ -211,10 +221,16 @@ pub(super) fn check_derived(run: &RunDir, verdict: &mut Verdict) {
         (Ok(table), Some(written)) if table == written => verdict.holds("summary.csv"),
         (Ok(_), Some(_)) => verdict.problem(
             "summary.csv",
-            "it is not the table of the levels' summaries; `host run` writes it anew",
+            format!(
+                "it is not the table of the levels' summaries; `{} run` writes it anew",
+                program::name()
+            ),
         ),
         (Ok(_), None) => {
-            verdict.note("there is no summary.csv: `host run` writes it at its end");
+            verdict.note(format!(
+                "there is no summary.csv: `{} run` writes it at its end",
+                program::name()
+            ));
         }
     }
     let mut all = true;
@@ -227,14 +243,20 @@ pub(super) fn check_derived(run: &RunDir, verdict: &mut Verdict) {
                 all = false;
                 verdict.problem(
                     file,
-                    "it lacks what the last records say; `host tensorboard` completes it",
+                    format!(
+                        "it lacks what the last records say; `{} tensorboard` completes it",
+                        program::name()
+                    ),
                 );
             }
             (Ok(Some(_)), Some(_)) => {
                 all = false;
                 verdict.problem(
                     file,
-                    "it is not what the records say; `host tensorboard` writes it anew",
+                    format!(
+                        "it is not what the records say; `{} tensorboard` writes it anew",
+                        program::name()
+                    ),
                 );
             }
             (Err(error), _) => verdict.problem(file, reason(&error)),

@@ -8,6 +8,7 @@ use tch::Tensor;
 use super::masks::Stored;
 use super::{LevelVerdict, Means, Verdict, dense, files, masks, metrics, records, start};
 use crate::levels::check_checkpoint;
+use crate::program;
 use crate::store::{LevelDir, RunDir, RunIdentity, SeedDir, expect_digest};
 
 /// A level that is being checked.
@@ -88,7 +89,10 @@ fn unfinished(level: &Level<'_>, has_later: bool, verdict: &mut Verdict) {
         };
         verdict.problem(
             done,
-            format!("it is missing {why}; the same `host run` trains that level again"),
+            format!(
+                "it is missing {why}; the same `{} run` trains that level again",
+                program::name()
+            ),
         );
     } else if level.dir.path().is_dir() {
         verdict.note(format!(
@@ -185,7 +189,10 @@ fn check_progress(run: &RunDir, seed: u64, home: &SeedDir, verdict: &mut Verdict
         Ok(None) => {}
         Err(error) => verdict.problem(
             name,
-            format!("{error}; the same `host run` starts that level anew"),
+            format!(
+                "{error}; the same `{} run` starts that level anew",
+                program::name()
+            ),
         ),
     };
     check(home, format!("seed-{seed}/progress"));

@@ -20,6 +20,7 @@ use std::path::Path;
 
 use crate::experiment::{Experiment, Identity};
 use crate::levels::{Course, Seed};
+use crate::program;
 use crate::store::{MANIFEST, RunDir, RunIdentity};
 use crate::trainer::Trainer;
 
@@ -77,7 +78,13 @@ pub fn collection(folder: &Path, main: &str) -> Verdict {
         );
     }
     if !folder.join(main).exists() {
-        verdict.problem(main, "it is missing; the same `host run` writes it anew");
+        verdict.problem(
+            main,
+            format!(
+                "it is missing; the same `{} run` writes it anew",
+                program::name()
+            ),
+        );
     }
     files::check_report(folder, &mut verdict);
     verdict

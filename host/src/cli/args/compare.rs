@@ -90,7 +90,7 @@ pub struct TensorboardArgs {
 /// What to report.
 #[derive(ClapArgs, Debug)]
 pub struct ReportArgs {
-    /// Folders of runs, of sweeps or of `host neuron`, or their names among the runs.
+    /// Folders of runs, of sweeps or of hidden neurons, or their names among the runs.
     #[arg(required = true, value_hint = ValueHint::DirPath)]
     pub run: Vec<PathBuf>,
     /// Where to write the report; if not given, the folder that was named, or `report` among the

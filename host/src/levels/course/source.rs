@@ -7,6 +7,7 @@ use tch::{Kind, Tensor};
 use super::Course;
 use super::points::prunable;
 use crate::experiment::read_stored;
+use crate::program;
 use crate::store::{LevelDir, RunDir, read_tensors};
 use crate::trainer::Snapshot;
 
@@ -33,7 +34,8 @@ impl Course<'_> {
         let run = RunDir::new(name);
         if !run.path().is_dir() {
             return format!(
-                "there is no run `{name}`; name a run's folder, or make it with `host run` on its experiment file"
+                "there is no run `{name}`; name a run's folder, or make it with `{} run` on its experiment file",
+                program::name()
             );
         }
         let file = run.file("experiment.toml");
@@ -48,7 +50,11 @@ impl Course<'_> {
             );
         }
         let folder = self.command_folder(&run);
-        let command = format!("`host run {} --seeds {seed}{folder}`", file.display());
+        let command = format!(
+            "`{} run {} --seeds {seed}{folder}`",
+            program::name(),
+            file.display()
+        );
         let own = run.seed(seed);
         if !own.path().is_dir() {
             let seeds: Vec<String> = run.seeds().iter().map(u64::to_string).collect();

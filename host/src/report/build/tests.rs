@@ -184,7 +184,7 @@ fn a_report_of_nothing_is_refused_with_what_to_do() {
         error.contains("no level of paper is finished yet"),
         "{error}"
     );
-    assert!(error.contains("host run sweep.toml"), "{error}");
+    assert!(error.contains("called run sweep.toml"), "{error}");
     assert!(!folder.join("report.html").exists());
 }
 

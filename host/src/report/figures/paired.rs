@@ -17,7 +17,7 @@ pub fn section(part: &Part) -> Result<Section, FigureError> {
         title: "Paired differences",
         text: "Methods share seeds, and with them initial weights, data order and the dense level, so \
                they are compared seed by seed: the mean over seeds of the difference, with its 95 % \
-               Student interval. Above the broken line the first of the two is ahead. host compare \
+               Student interval. Above the broken line the first of the two is ahead. The command compare \
                prints the same numbers.",
         figures,
     })
