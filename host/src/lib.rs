@@ -69,7 +69,6 @@ pub mod plain_file;
 
 pub mod memory;
 
-
 pub mod cli;
 
 #[doc(hidden)]

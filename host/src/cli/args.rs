@@ -25,7 +25,7 @@ pub use export::{BenchExportArgs, ExportArgs, Format, ModelArgs};
 
 /// Trains networks and prunes them level by level with strategies that are plugins.
 #[derive(Parser, Debug)]
-#[command(version, about, max_term_width = 100)]
+#[command(version, about, max_term_width = super::usage::WIDEST)]
 pub struct Args {
     /// What to do.
     #[command(subcommand)]

@@ -1,14 +1,14 @@
 //! `host data`.
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar};
 use serde_json::json;
 
 use super::args::{DataCommand, Output};
+use super::bars::{DOWNLOAD, bar};
 use super::exit::{Exit, Failure};
 use super::stdout;
 use crate::data::fetch::{FetchMode, Outcome, Progress, fetch};
 use crate::data::{DataError, Status, inventory};
-use crate::program;
 use crate::report::plain_table;
 
 /// Lists or fetches datasets.
@@ -19,7 +19,7 @@ pub fn data(command: &DataCommand, output: &Output, bars: &MultiProgress) -> Res
     match command {
         DataCommand::List(args) => list(&args.data_dir, output)?,
         DataCommand::Fetch { name, no_apt, data } => {
-            let mut bar = output.bars().then(|| bars.add(bytes_bar()));
+            let mut bar = output.bars().then(|| bars.add(bar(DOWNLOAD)));
             let mut progress = |progress: Progress<'_>| {
                 if let Some(bar) = &mut bar {
                     show(bar, progress);
@@ -72,15 +72,6 @@ fn list(data_dir: &std::path::Path, output: &Output) -> Result<(), Failure> {
         ]
     });
     stdout::line(plain_table(&["dataset", "what", "where"], rows))
-}
-
-fn bytes_bar() -> ProgressBar {
-    let style = ProgressStyle::with_template(
-        "{msg}  {bar:30} {bytes} of {total_bytes}  {bytes_per_sec}  {eta} left",
-    );
-    let bar = ProgressBar::no_length();
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar
 }
 
 fn show(bar: &mut ProgressBar, progress: Progress<'_>) {

@@ -2,6 +2,7 @@
 
 mod args;
 mod barrier;
+mod bars;
 mod bench_export;
 mod compare;
 mod data;

@@ -12,6 +12,10 @@ pub fn exit_codes() -> String {
     codes.join("\n")
 }
 
+/// Columns of a help that is wider than any terminal needs, and of one that nobody could read.
+pub const WIDEST: usize = 100;
+const LEAST_COLUMNS: usize = 20;
+
 /// The command line.
 pub fn command() -> Command {
     let name = program::name();
@@ -20,7 +24,12 @@ pub fn command() -> Command {
         examples(&name),
         exit_codes()
     );
-    Args::command().bin_name(&name).name(name).after_help(help)
+    let command = Args::command().bin_name(&name).name(name).after_help(help);
+    match std::env::var("COLUMNS").map(|it| it.parse::<usize>()) {
+        // A shell without a terminal may say 0, and every word would get a line of its own.
+        Ok(Ok(columns)) if columns < LEAST_COLUMNS => command.term_width(WIDEST),
+        _ => command,
+    }
 }
 
 /// What one does most.

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar};
 use serde_json::json;
 
 use super::args::Output;
+use super::bars::{RUN, bar};
 use super::stdout;
 use crate::counted::counted;
 use crate::experiment::Experiment;
@@ -52,7 +53,7 @@ impl Watcher {
         );
         Self {
             title: (!output.quiet && !output.json).then_some(title),
-            bar: output.bars().then(|| bars.add(bar())),
+            bar: output.bars().then(|| bars.add(bar(RUN))),
             json: output.json,
             quiet: output.quiet,
             last_level: experiment.last_level(),
@@ -128,14 +129,6 @@ impl Watcher {
             ),
         });
     }
-}
-
-fn bar() -> ProgressBar {
-    let style =
-        ProgressStyle::with_template("{bar:30} {percent:>3} %  {msg}  {elapsed} done, {eta} left");
-    let bar = ProgressBar::no_length();
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar
 }
 
 impl Observer for Watcher {

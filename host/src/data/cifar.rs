@@ -2,6 +2,7 @@
 
 use super::folder::{Files, Source};
 use super::image::{ImageOptions, Images, Samples};
+use super::published::compare_numbers;
 use super::{DataContext, DataError, Dataset};
 use crate::registry::Options;
 use std::io::Read;
@@ -44,6 +45,7 @@ impl Layout {
         let (train, test) = self.files.files.split_at(self.files.files.len() - 1);
         let train = read(train, self.images.train)?;
         let test = read(test, self.images.test)?;
+        compare_numbers(&self.images, &folder, &train);
         Ok(self.images.dataset(train, test, options.augment, context))
     }
 

@@ -3,6 +3,7 @@
 use super::cifar::Layout;
 use super::fetch::{Origin, Pinned};
 use super::folder::Files;
+use super::hints::Elsewhere;
 use super::image::{ImageOptions, Images};
 use super::{Definition, Source};
 use crate::registry::Entry;
@@ -30,8 +31,14 @@ pub(super) const FILES: Files = Files {
         "test_batch.bin",
     ],
     gz: false,
+    // Published is the archive's digest alone; the samples' numbers are compared.
+    contents: &[],
     inside: Some("cifar-10-batches-bin"),
     package: None,
+    elsewhere: Elsewhere {
+        folders: &[],
+        python: Some(("cifar-10-batches-py", "data_batch_1")),
+    },
 };
 
 pub(super) const LAYOUT: Layout = Layout {

@@ -3,6 +3,7 @@
 use super::cifar::Layout;
 use super::fetch::{Origin, Pinned};
 use super::folder::Files;
+use super::hints::Elsewhere;
 use super::image::{ImageOptions, Images};
 use super::{Definition, Source};
 use crate::registry::Entry;
@@ -23,8 +24,14 @@ pub(super) const FILES: Files = Files {
     name: "cifar100",
     files: &["train.bin", "test.bin"],
     gz: false,
+    // As of CIFAR-10.
+    contents: &[],
     inside: Some("cifar-100-binary"),
     package: None,
+    elsewhere: Elsewhere {
+        folders: &[],
+        python: Some(("cifar-100-python", "train")),
+    },
 };
 
 pub(super) const LAYOUT: Layout = Layout {

@@ -24,7 +24,7 @@ pub enum DataError {
     },
     /// A file is in none of the folders searched.
     #[error(
-        "dataset '{name}' lacks {files} in {folders}; get it with `{program} data fetch {name}`",
+        "dataset '{name}' lacks {files} in {folders}; {hint}get it with `{program} data fetch {name}`",
         program = program::name()
     )]
     Missing {
@@ -34,6 +34,8 @@ pub enum DataError {
         files: String,
         /// The folders searched.
         folders: String,
+        /// What was found instead, and what to do with it; may be empty, else it ends in "or".
+        hint: String,
     },
     /// A dataset that has to be put in its place by hand is not there.
     #[error("dataset '{name}' lacks {}; {advice}", folder.display())]
@@ -158,6 +160,20 @@ pub enum DataError {
         expected: String,
         /// The digest of what came.
         got: String,
+    },
+    /// A file in a download's place is another one.
+    #[error(
+        "{} has SHA-256 {got}, expected {expected}: it was not downloaded whole, or was changed; move it away, \
+         and the same command gets it",
+        path.display()
+    )]
+    NotPublished {
+        /// The file.
+        path: PathBuf,
+        /// Its digest.
+        got: String,
+        /// The pinned digest.
+        expected: String,
     },
     /// Another process is fetching the same file.
     #[error(

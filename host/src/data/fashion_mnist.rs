@@ -2,6 +2,7 @@
 
 use super::fetch::{Origin, Pinned};
 use super::folder::{Files, Package};
+use super::hints::Elsewhere;
 use super::image::{ImageOptions, Images};
 use super::{Definition, Source, idx};
 use crate::registry::Entry;
@@ -22,12 +23,23 @@ pub(super) const FILES: Files = Files {
     name: "fashion-mnist",
     files: idx::FILES,
     gz: true,
+    // Debian compresses them anew, so that only what they hold is the same everywhere.
+    contents: &[
+        "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+    ],
     inside: None,
     // Of Debian and Ubuntu.
     package: Some(Package {
         name: "dataset-fashion-mnist",
         folder: "/usr/share/datasets/fashion-mnist",
     }),
+    elsewhere: Elsewhere {
+        folders: &["FashionMNIST/raw", "raw"],
+        python: None,
+    },
 };
 
 pub(super) const IMAGES: Images = Images {

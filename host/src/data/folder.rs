@@ -1,6 +1,7 @@
 //! Finds a dataset's files and reads them without trusting what they say of themselves.
 
 use super::DataError;
+use super::hints::{Elsewhere, hint};
 use crate::plain_file;
 use std::fs::File;
 use std::io::{self, Read};
@@ -13,12 +14,16 @@ pub(super) struct Files {
     pub name: &'static str,
     /// Every file, without `.gz`.
     pub files: &'static [&'static str],
+    /// SHA-256 of what each file holds, uncompressed; none where nobody published it.
+    pub contents: &'static [&'static str],
     /// Whether the files may be compressed, with `.gz` at the end of their names.
     pub gz: bool,
     /// The folder inside the published archive, for archives unpacked by hand.
     pub inside: Option<&'static str>,
     /// The system package that has the files.
     pub package: Option<Package>,
+    /// Where else they may be found.
+    pub elsewhere: Elsewhere,
 }
 
 /// A package of the operating system.
@@ -44,32 +49,45 @@ impl Files {
         if let (None, Some(package)) = (dir, &self.package) {
             folders.push(package.folder.into());
         }
-        let lacks = |folder: &PathBuf| -> Vec<&str> {
-            let lacking = self.files.iter().copied();
-            lacking
-                .filter(|file| !self.path(folder, file).is_file())
-                .collect()
-        };
+        let lacks = |folder: &PathBuf| self.lacking(folder);
         if let Some(folder) = folders.iter().find(|folder| lacks(folder).is_empty()) {
             return Ok(folder.clone());
         }
         let nearest = folders.iter().map(lacks).min_by_key(Vec::len);
+        let mut roots = folders.clone();
+        if dir.is_none() {
+            roots.push(data_dir.to_owned());
+        }
+        let hint = hint(self, &roots);
         let folders: Vec<_> = folders.iter().map(|f| f.display().to_string()).collect();
         Err(DataError::Missing {
             name: self.name,
             files: nearest.unwrap_or_default().join(", "),
             folders: folders.join(" or "),
+            hint: hint.map_or_else(String::new, |hint| format!("{hint}; or ")),
         })
+    }
+
+    /// The files that a folder lacks. An empty file is what a failed copy or download leaves.
+    pub(super) fn lacking(&self, folder: &Path) -> Vec<&'static str> {
+        let all = self.files.iter().copied();
+        all.filter(|file| !is_filled(&self.path(folder, file)))
+            .collect()
     }
 
     /// The path of `file` in `folder`: as it is, or compressed if there is only that.
     pub(super) fn path(&self, folder: &Path, file: &str) -> PathBuf {
         let plain = folder.join(file);
-        if !self.gz || plain.is_file() {
+        if !self.gz || is_filled(&plain) {
             return plain;
         }
         folder.join(format!("{file}.gz"))
     }
+}
+
+/// Whether there is a file that is not empty.
+pub(super) fn is_filled(path: &Path) -> bool {
+    path.metadata().is_ok_and(|it| it.is_file() && it.len() > 0)
 }
 
 /// A file of a dataset, opened; knows how to complain.
@@ -163,6 +181,11 @@ mod tests {
         gz: true,
         inside: Some("toy-bin"),
         package: None,
+        contents: &[],
+        elsewhere: Elsewhere {
+            folders: &[],
+            python: None,
+        },
     };
 
     #[test]
@@ -170,21 +193,21 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let toy = dir.path().join("toy");
         fs::create_dir_all(toy.join("toy-bin")).unwrap();
-        fs::write(toy.join("toy-bin/a"), "").unwrap();
+        fs::write(toy.join("toy-bin/a"), "1").unwrap();
         let message = FILES.find(dir.path(), None).unwrap_err().to_string();
         assert!(message.contains("lacks b in"), "{message}");
         assert!(message.contains("`called data fetch toy`"), "{message}");
-        fs::write(toy.join("toy-bin/b"), "").unwrap();
+        fs::write(toy.join("toy-bin/b"), "1").unwrap();
         assert_eq!(FILES.find(dir.path(), None).unwrap(), toy.join("toy-bin"));
         assert_eq!(
             FILES.find(Path::new("elsewhere"), Some(&toy)).unwrap(),
             toy.join("toy-bin")
         );
-        fs::write(toy.join("a.gz"), "").unwrap();
-        fs::write(toy.join("b"), "").unwrap();
+        fs::write(toy.join("a.gz"), "1").unwrap();
+        fs::write(toy.join("b"), "1").unwrap();
         assert_eq!(FILES.find(dir.path(), None).unwrap(), toy);
         assert_eq!(FILES.path(&toy, "a"), toy.join("a.gz"));
-        fs::write(toy.join("a"), "").unwrap();
+        fs::write(toy.join("a"), "1").unwrap();
         assert_eq!(FILES.path(&toy, "a"), toy.join("a"));
     }
 

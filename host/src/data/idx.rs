@@ -5,6 +5,7 @@
 
 use super::folder::{Files, Source};
 use super::image::{ImageOptions, Images, Samples};
+use super::published::compare;
 use super::{DataContext, DataError, Dataset};
 use crate::registry::Options;
 use flate2::bufread::MultiGzDecoder;
@@ -33,15 +34,37 @@ pub(super) fn build(
     };
     let samples = |pixels: &str, labels: &str, count: usize| -> Result<Samples, DataError> {
         let [_, height, width] = images.shape;
-        let pixels = source(pixels).read_idx(&[count, height, width])?;
-        let source = source(labels);
-        let labels = source.read_idx(&[count])?;
+        let read = |file: &str, shape: &[usize]| {
+            let source = source(file);
+            let values = source.read_idx(shape)?;
+            let place = FILES.iter().position(|it| *it == file);
+            if let Some(expected) = place.and_then(|it| files.contents.get(it)) {
+                compare(
+                    images.name,
+                    &source.path,
+                    &[&header(shape), &values],
+                    expected,
+                );
+            }
+            Ok::<_, DataError>((source, values))
+        };
+        let (_, pixels) = read(pixels, &[count, height, width])?;
+        let (source, labels) = read(labels, &[count])?;
         source.check_labels(&labels, images.classes)?;
         Ok(Samples { pixels, labels })
     };
     let train = samples(FILES[0], FILES[1], images.train)?;
     let test = samples(FILES[2], FILES[3], images.test)?;
     Ok(images.dataset(train, test, options.augment, context))
+}
+
+/// The bytes before the values, as every file of this shape has them.
+fn header(shape: &[usize]) -> Vec<u8> {
+    let sizes = shape.iter().flat_map(|&size| (size as u32).to_be_bytes());
+    [0, 0, 8, shape.len() as u8]
+        .into_iter()
+        .chain(sizes)
+        .collect()
 }
 
 impl Source {

@@ -79,7 +79,7 @@ mod tests {
         let dir = data.path().join("cifar100");
         std::fs::create_dir(&dir).unwrap();
         for file in cifar100::FILES.files {
-            std::fs::write(dir.join(file), "").unwrap();
+            std::fs::write(dir.join(file), "1").unwrap();
         }
         let items = inventory(data.path());
         let status = |name| {

@@ -2,6 +2,7 @@
 
 use super::fetch::{Origin, Pinned};
 use super::folder::Files;
+use super::hints::Elsewhere;
 use super::image::{ImageOptions, Images};
 use super::{Definition, Source, idx};
 use crate::registry::Entry;
@@ -22,8 +23,18 @@ pub(super) const FILES: Files = Files {
     name: "mnist",
     files: idx::FILES,
     gz: true,
+    contents: &[
+        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    ],
     inside: None,
     package: None,
+    elsewhere: Elsewhere {
+        folders: &["MNIST/raw", "raw"],
+        python: None,
+    },
 };
 
 pub(super) const IMAGES: Images = Images {

@@ -17,6 +17,7 @@ pub(crate) mod fuzzing;
 #[cfg(test)]
 mod golden;
 mod hidden_neuron;
+mod hints;
 mod idx;
 mod image;
 mod image_files;
@@ -26,6 +27,7 @@ mod inventory;
 mod mnist;
 mod mnist1d;
 mod picture;
+mod published;
 mod resample;
 mod split;
 mod tiny_imagenet;

@@ -9,12 +9,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::registry::Options;
 
+/// Characters that a name may have. A file's name has at most 255 bytes, and the longest that is made of it,
+/// of an export on its way, ends in `-01234567-seed-18446744073709551615-level-10000.csr.safetensors.tmp`.
+pub(super) const MOST_NAME: u64 = 180;
+
 /// One experiment: everything that decides its result.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Experiment {
     /// Name of the run's folder.
-    #[schemars(regex(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]*$"))]
+    #[schemars(regex(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]*$"), length(max = MOST_NAME))]
     pub name: String,
     /// Seeds; each is a whole repetition with its own initial weights and data order.
     #[schemars(length(min = 1, max = 10_000), extend("uniqueItems" = true))]
@@ -131,6 +135,7 @@ pub struct Prune {
     pub densities: Option<Vec<f64>>,
     /// Names of weights that are never pruned, such as `fc.weight`.
     #[serde(default)]
+    #[schemars(extend("uniqueItems" = true))]
     pub exclude: Vec<String>,
     /// What to do when a layer has no survivor left.
     #[serde(default)]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
 use super::diagnostic::{Diagnostic, Place};
+use super::encoding;
 use super::problems::Diagnostics;
 use super::tree::{Node, Planter, Table, Tree};
 use crate::plain_file;
@@ -94,6 +95,7 @@ impl Reader {
             file,
             offset: 0,
             problems: &mut self.problems,
+            broken: Vec::new(),
         };
         for error in &errors {
             planter.syntax_error(error);
@@ -116,7 +118,7 @@ pub(super) fn text_of(path: &Path, is_named_by_a_file: bool) -> io::Result<Strin
             "the name of an experiment file that another one names ends in .toml",
         ));
     }
-    String::from_utf8(bytes).map_err(|_| invalid("stream did not contain valid UTF-8"))
+    encoding::utf8(bytes).map_err(|reason| invalid(&reason))
 }
 
 /// `top` laid over `base`: tables are merged key by key, everything else is replaced.

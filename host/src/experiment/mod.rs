@@ -11,6 +11,7 @@ mod config;
 mod density;
 mod described;
 mod diagnostic;
+mod encoding;
 mod identity;
 mod inherit;
 mod load;

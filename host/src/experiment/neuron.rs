@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::check::check;
+use super::config::MOST_NAME;
 use super::diagnostic::{Diagnostic, Place};
 use super::inherit::Reader;
 use super::load::with_base;
@@ -20,7 +21,7 @@ use crate::neuron::Settings;
 #[serde(deny_unknown_fields)]
 pub struct NeuronFile {
     /// First part of the folder's name.
-    #[schemars(regex(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]*$"))]
+    #[schemars(regex(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]*$"), length(max = MOST_NAME))]
     pub name: String,
     /// Settings of the simulation.
     pub neuron: Settings,

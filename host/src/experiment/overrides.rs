@@ -33,6 +33,7 @@ pub(super) fn parse(overrides: &[String], reader: &mut Reader) -> Vec<Override> 
             file,
             offset,
             problems: &mut reader.problems,
+            broken: Vec::new(),
         };
         parsed.extend(parse_one(text, &mut planter));
         offset += text.len() + 1;

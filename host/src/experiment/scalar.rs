@@ -136,7 +136,7 @@ fn text_problem(
     } else if let Some(max) = limit("maxLength").filter(|max| length > *max) {
         (
             format!("{name} must have at most {max} characters"),
-            String::new(),
+            format!("found {length}"),
         )
     } else {
         let pattern = schema.get("pattern")?.as_str()?;

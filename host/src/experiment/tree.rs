@@ -222,6 +222,8 @@ pub(super) struct Planter<'a> {
     pub offset: usize,
     /// Takes the problems.
     pub problems: &'a mut Diagnostics,
+    /// Where the text is no TOML: what was made of that means nothing.
+    pub broken: Vec<std::ops::Range<usize>>,
 }
 
 impl Planter<'_> {
@@ -230,6 +232,7 @@ impl Planter<'_> {
     }
 
     pub fn syntax_error(&mut self, error: &toml::de::Error) {
+        self.broken.extend(error.span());
         let place = match error.span() {
             Some(span) => self.place(span),
             None => Place::whole(self.file),
@@ -277,8 +280,13 @@ impl Planter<'_> {
             DeValue::Array(it) => Ok(Tree::List(it.iter().map(|it| self.node(it)).collect())),
             DeValue::Table(it) => Ok(Tree::Table(self.table(it))),
         };
+        let span = value.span();
+        let touches = |it: &std::ops::Range<usize>| it.start <= span.end && span.start <= it.end;
         let value = planted.unwrap_or_else(|message| {
-            self.problems.push(Diagnostic::new(Some(&place), message));
+            // The mistake in `.2` or `01` is not that it is no finite number.
+            if !self.broken.iter().any(touches) {
+                self.problems.push(Diagnostic::new(Some(&place), message));
+            }
             Tree::Invalid
         });
         Node { place, value }

@@ -29,7 +29,7 @@ pub enum RunError {
     #[error(transparent)]
     Train(#[from] TrainError),
     /// The disk.
-    #[error(transparent)]
+    #[error("{}{}", .0, goes_on(.0))]
     Store(#[from] StoreError),
     /// Memory that was not to be had.
     #[error("{0}")]
@@ -84,6 +84,16 @@ pub enum RunError {
         /// The target.
         expected: u64,
     },
+}
+
+/// What the same command does once the disk is mended.
+fn goes_on(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::Write { .. } | StoreError::Remove { .. } => {
+            ": it goes on from the last checkpoint"
+        }
+        _ => "",
+    }
 }
 
 impl RunError {

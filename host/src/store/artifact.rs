@@ -15,7 +15,7 @@ use crate::plain_file;
 pub enum StoreError {
     /// Writing.
     #[error(
-        "failed to write {path} ({bytes} bytes): {source}; make room or mend the folder and run the same command again: it goes on from the last checkpoint"
+        "failed to write {path} ({bytes} bytes): {source}; make room or mend the folder, and run the same command again"
     )]
     Write {
         /// The file.
@@ -26,9 +26,7 @@ pub enum StoreError {
         source: io::Error,
     },
     /// Removing.
-    #[error(
-        "failed to remove {path}: {source}; mend the folder and run the same command again: it goes on from the last checkpoint"
-    )]
+    #[error("failed to remove {path}: {source}; mend the folder, and run the same command again")]
     Remove {
         /// The file or folder.
         path: PathBuf,

@@ -1,6 +1,6 @@
 //! Errors of plugins and of what they hand back.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::distribution::NoRoom;
 use super::select::SelectError;
@@ -37,7 +37,7 @@ pub enum LoadError {
         second: PathBuf,
     },
     /// The file cannot be read.
-    #[error("plugin `{name}`: failed to read {path}: {source}")]
+    #[error("plugin `{name}`: failed to read {path}: {source}{}", not_built(.path, .source))]
     Read {
         /// Name in the experiment file.
         name: String,
@@ -96,6 +96,34 @@ pub enum LoadError {
         /// Why, completing the sentence.
         reason: String,
     },
+}
+
+/// What to do where a library is missing: one that cargo would have put there is not built.
+fn not_built(path: &Path, source: &std::io::Error) -> String {
+    if source.kind() != std::io::ErrorKind::NotFound {
+        return String::new();
+    }
+    let name = |path: &Path| Some(path.file_name()?.to_str()?.to_owned());
+    let profile = path.parent();
+    let target = profile.and_then(Path::parent);
+    let krate = target.and_then(Path::parent);
+    let (Some("target"), Some(profile), Some(krate)) = (
+        target.and_then(name).as_deref(),
+        profile.and_then(name),
+        krate.filter(|it| it.join("Cargo.toml").is_file()),
+    ) else {
+        return "; build it, or correct its path under [plugins]".to_owned();
+    };
+    let manifest = krate.join("Cargo.toml");
+    let mut words = vec!["cargo", "build"];
+    match profile.as_str() {
+        "debug" => {}
+        "release" => words.push("--release"),
+        other => words.extend(["--profile", other]),
+    }
+    let manifest = manifest.display().to_string();
+    words.extend(["--manifest-path", &manifest]);
+    format!("; not built yet? `{}`", program::command_line(words))
 }
 
 fn known_plugins(known: &[String]) -> String {

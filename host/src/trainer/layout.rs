@@ -69,12 +69,16 @@ impl Layout {
     /// # Errors
     /// If a name is not a prunable layer's.
     pub fn exclude(&mut self, names: &[String]) -> Result<(), TrainError> {
-        for name in names {
-            let known = self.layers.iter().map(|layer| layer.name.clone());
+        let before: Vec<String> = self.layers.iter().map(|layer| layer.name.clone()).collect();
+        for (place, name) in names.iter().enumerate() {
+            // A name that is there twice says nothing new.
+            if names[..place].contains(name) {
+                continue;
+            }
             let Some(at) = self.layers.iter().position(|layer| layer.name == *name) else {
                 return Err(TrainError::UnknownLayer {
                     name: name.clone(),
-                    known: known.collect::<Vec<_>>().join(", "),
+                    known: before.join(", "),
                 });
             };
             self.layers.remove(at);
@@ -392,7 +396,12 @@ mod tests {
             };
             assert_eq!(mask.min().double_value(&[]), expected, "{name}");
         }
-        let error = layout.exclude(&["nope".to_owned()]).unwrap_err();
-        assert!(error.to_string().contains("conv1.weight"), "{error}");
+        let mut layout = Layout::new(&ConvNet::new(), true);
+        let names = ["conv1.weight", "conv1.weight", "nope"].map(str::to_owned);
+        let error = layout.exclude(&names).unwrap_err().to_string();
+        assert!(
+            error.contains("nope") && error.contains("conv1.weight"),
+            "{error}"
+        );
     }
 }

@@ -1,8 +1,6 @@
 //! Every message names commands under the name that the program was called by: `host` is a DNS tool on many
 //! systems.
 
-#![allow(clippy::unwrap_used)]
-
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};

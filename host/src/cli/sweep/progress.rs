@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar};
 use serde_json::Value;
 
 use super::jobs::{Job, count};
 use super::schedule::State;
 use crate::cli::args::Output;
+use crate::cli::bars::{self, CELL, RUN};
 use crate::cli::stdout;
 
 /// Shows how far the runs are.
@@ -59,8 +60,7 @@ impl Progress {
             })
             .collect();
         let total = output.bars().then(|| {
-            let style = "{bar:30} {percent:>3} %  {msg}  {elapsed} done, {eta} left";
-            let bar = bars.add(styled(style));
+            let bar = bars.add(bars::bar(RUN));
             bar.set_length(
                 jobs.iter()
                     .filter(|job| job.wanted)
@@ -83,9 +83,7 @@ impl Progress {
     pub fn started(&mut self, index: usize) {
         if let Some(total) = &self.total {
             let job = &mut self.jobs[index];
-            let bar = self
-                .bars
-                .insert_before(total, styled("  {bar:20} {percent:>3} %  {msg}"));
+            let bar = self.bars.insert_before(total, bars::bar(CELL));
             bar.set_length(job.length());
             bar.set_message(job.name.clone());
             job.bar = Some(bar);
@@ -195,11 +193,4 @@ impl JobProgress {
             _ => {}
         }
     }
-}
-
-fn styled(template: &str) -> ProgressBar {
-    let bar = ProgressBar::no_length();
-    let style = ProgressStyle::with_template(template);
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar
 }

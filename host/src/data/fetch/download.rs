@@ -41,8 +41,9 @@ impl Download {
         let part = PathBuf::from(format!("{}.part", self.path.display()));
         let mut file = self.open(&part)?;
         // Looked at under the lock: another process may just have finished.
-        if self.path.is_file() {
+        if size(&self.path).is_ok_and(|size| size > 0) {
             let _ = fs::remove_file(&part);
+            self.check_what_is_there()?;
             return size(&self.path);
         }
         // What earlier attempts left may be of another version of the file: if the digest is
@@ -72,6 +73,21 @@ impl Download {
         file.sync_all().map_err(DataError::io("write", &part))?;
         fs::rename(&part, &self.path).map_err(DataError::io("rename", &part))?;
         size(&self.path)
+    }
+
+    /// A file that is there already is nobody's to replace.
+    fn check_what_is_there(&self) -> Result<(), DataError> {
+        let mut file = File::open(&self.path).map_err(DataError::io("open", &self.path))?;
+        let got = self.digest(&self.path, &mut file)?;
+        if got == self.sha256 {
+            return Ok(());
+        }
+        let (path, expected) = (self.path.clone(), self.sha256.to_owned());
+        Err(DataError::NotPublished {
+            path,
+            got,
+            expected,
+        })
     }
 
     /// The unfinished file, locked for this process.

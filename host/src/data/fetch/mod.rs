@@ -8,8 +8,8 @@ mod server;
 mod source;
 
 use super::folder::Files;
-use super::{DATASETS, DataError, Source};
-use crate::registry::find;
+use super::{DATASETS, DataContext, DataError, Source};
+use crate::registry::{Options, find};
 use apt::Apt;
 pub(super) use archive::unpack;
 use download::Download;
@@ -17,6 +17,7 @@ pub(super) use source::{Origin, Pinned};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{env, fmt, fs};
+use tch::Device;
 
 /// The environment variable with the address of a mirror; a file is then asked for at
 /// `<mirror>/<dataset>/<file>`, and its digest stays the pinned one.
@@ -136,7 +137,16 @@ pub fn fetch(
         Source::Embedded => report(Outcome::Embedded),
         Source::Published(files, origin) => {
             let apt = mode.apt.then(Apt::of_root).flatten();
-            fetch_from(files, origin, apt, data_dir, mode, progress)
+            let report = fetch_from(files, origin, apt, data_dir, mode, progress)?;
+            if let Outcome::Here(_) = report.outcome {
+                // What somebody else put there is not known to be whole.
+                let context = DataContext {
+                    data_dir: data_dir.to_owned(),
+                    device: Device::Cpu,
+                };
+                (entry.build.load)(&Options::new(), &context)?;
+            }
+            Ok(report)
         }
         Source::ByHand { is_here, advice } => match is_here(data_dir) {
             Some(folder) => report(Outcome::Here(folder)),
@@ -219,6 +229,7 @@ mod tests {
     use super::*;
     use crate::data::cifar100;
     use crate::data::folder::Package;
+    use crate::data::hints::Elsewhere;
     use sha2::{Digest, Sha256};
 
     fn mode(mirror: &str) -> FetchMode {
@@ -254,6 +265,11 @@ mod tests {
         gz: true,
         inside: None,
         package: None,
+        contents: &[],
+        elsewhere: Elsewhere {
+            folders: &[],
+            python: None,
+        },
     };
 
     #[test]
@@ -373,7 +389,7 @@ mod tests {
         // An apt-get that knows the package only after an update.
         let script = format!(
             "cd {0}\ncase \"$1\" in\nupdate) touch updated ;;\n\
-             install) test -f updated && mkdir system && touch system/a system/b ;;\nesac\n",
+             install) test -f updated && mkdir system && echo 1 | tee system/a > system/b ;;\nesac\n",
             data.path().display()
         );
         let apt = apt::tests::script(data.path(), &script);

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::distinct::Distinct;
 use super::file::File;
 use crate::counted::counted;
+use crate::experiment::config::MOST_NAME;
 use crate::experiment::diagnostic::{Diagnostic, Place};
 use crate::experiment::inherit::{Reader, overlay};
 use crate::experiment::overrides::Override;
@@ -114,6 +115,7 @@ pub(super) fn expand(file: File, budget: &mut Budget, reader: &mut Reader) -> Pa
                 Err(problem) => reader.problems.push(*problem),
             }
             number_twins(&mut cells);
+            check_names(&cells, reader);
             if reader.problems.is_empty() {
                 let methods: Vec<&str> = cells.iter().map(|it: &Cell| it.method.as_str()).collect();
                 file.check_methods(&methods, reader);
@@ -324,6 +326,22 @@ fn number_twins(cells: &mut [Cell]) {
             node.value = Tree::Text(format!("{text}{number}"));
         }
         cell.name = name;
+    }
+}
+
+/// A cell's name is longer than what the file says, which is where it can be made shorter.
+fn check_names(cells: &[Cell], reader: &mut Reader) {
+    let named = |cell: &Cell| {
+        let node = cell.root.at(&["name"])?;
+        let length = node.text()?.chars().count() as u64;
+        (length > MOST_NAME).then(|| (cell.name.clone(), node.place.clone(), length))
+    };
+    if let Some((name, place, length)) = cells.iter().find_map(named) {
+        let message = format!("the sweep's name is too long for its cell `{name}`");
+        let problem = Diagnostic::new(Some(&place), message).label(format!(
+            "together they have {length} characters, expected at most {MOST_NAME}"
+        ));
+        reader.problems.push(problem);
     }
 }
 

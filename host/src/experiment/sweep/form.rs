@@ -5,6 +5,7 @@ use plugin_api::schemars::{self, JsonSchema, schema_for};
 use serde_json::{Map, Value};
 
 use super::Claim;
+use crate::experiment::config::MOST_NAME;
 
 /// What a sweep's file has besides an experiment's keys.
 #[derive(JsonSchema)]
@@ -21,7 +22,7 @@ struct SweepForm {
 #[schemars(deny_unknown_fields)]
 struct IncludingForm {
     /// Name of the sweep's folder.
-    #[schemars(regex(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]*$"))]
+    #[schemars(regex(pattern = "^[A-Za-z0-9][A-Za-z0-9._-]*$"), length(max = MOST_NAME))]
     name: String,
 }
 

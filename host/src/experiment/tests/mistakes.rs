@@ -9,6 +9,15 @@ use super::*;
 
 const REWIND: &str = r#"["lrr/learning-rate", { use = "sign-perturbation/flip", fraction = 0.2 }]"#;
 
+/// A name of 181 characters.
+const LONG: &str = concat!(
+    "name = \"a",
+    "0123456789012345678901234567890123456789012345678901234567890123456789",
+    "0123456789012345678901234567890123456789012345678901234567890123456789",
+    "0123456789012345678901234567890123456789",
+    "\""
+);
+
 /// What is replaced in the good file, and by what.
 const MISTAKES: &[(&str, &str)] = &[
     // TOML
@@ -19,6 +28,9 @@ const MISTAKES: &[(&str, &str)] = &[
     ("epochs = 20", "epochs = 1979-05-27"),
     ("epochs = 20", "epochs = 20\nlabel_smoothing = inf"),
     ("seeds = [0, 1]", "seeds = [99999999999999999999]"),
+    ("epochs = 20", "epochs = 20\nlabel_smoothing = .2"),
+    ("epochs = 20", "epochs = 20\nlabel_smoothing = 1."),
+    ("epochs = 20", "epochs = 01"),
     // Keys
     ("levels = 14", "leels = 14"),
     ("epochs = 20", "epoch = 20"),
@@ -39,6 +51,11 @@ const MISTAKES: &[(&str, &str)] = &[
     ("seeds = [0, 1]", "seeds = [-1, \"2\"]"),
     ("seeds = [0, 1]", "seeds = 3"),
     ("name = \"lrr\"", "name = \"a b\""),
+    ("name = \"lrr\"", LONG),
+    (
+        "levels = 14",
+        "levels = 14\nexclude = [\"fc1.weight\", \"fc1.weight\"]",
+    ),
     ("{ name = \"sgd\", lr = 0.1 }", "\"sgd\""),
     // Components of the host
     ("name = \"mnist1d\"", "name = \"mnist2d\""),

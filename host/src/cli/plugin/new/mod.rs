@@ -19,6 +19,9 @@ const LINK: &str = ".rewind";
 /// What CI services of one kind look for.
 const CI: &str = ".github/workflows/ci.yml";
 
+/// Characters of a crate's name.
+const MOST_NAME: usize = 64;
+
 /// A file of the new crate, and the kinds that have it.
 struct Template {
     path: &'static str,
@@ -137,6 +140,12 @@ fn check_name(name: &str) -> Result<(), String> {
         && name
             .chars()
             .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+    if name.len() > MOST_NAME {
+        return Err(format!(
+            "the name has {} characters, expected at most {MOST_NAME}, which is what registries of crates take",
+            name.len()
+        ));
+    }
     if !is_crate {
         return Err(format!(
             "{name:?} cannot be a plugin's name: use lowercase letters, digits and -, with a letter first"
