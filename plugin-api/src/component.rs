@@ -3,7 +3,10 @@
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
-use crate::{Cadence, MaskContext, Point, Result, RewindContext, RewindPlan, ScoreContext, Tensor};
+use crate::{
+    Cadence, Experiment, Finding, MaskContext, Point, Result, RewindContext, RewindPlan,
+    ScoreContext, Tensor,
+};
 
 /// A component's struct is its options: the fields that serde reads are what the experiment file
 /// may set, and `JsonSchema` describes them. State lives in fields marked `#[serde(skip)]`.
@@ -26,6 +29,12 @@ macro_rules! component_trait {
             /// What is wrong with which option, and what was expected.
             fn validate(&self) -> Result<()> {
                 Ok(())
+            }
+
+            /// What it has against an experiment that it is part of; asked before anything trains, by
+            /// hosts from plugin-api 1.1 on. Nothing is against it by default.
+            fn review(&self, _experiment: &Experiment) -> Vec<Finding> {
+                Vec::new()
             }
 
             /// The stored points that it will ask for, so that the host stores them.

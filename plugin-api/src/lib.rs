@@ -99,7 +99,9 @@
 //!   the same numbers.
 //! - **Options are the struct's fields.** A limit in the schema, such as
 //!   `#[schemars(range(min = 0.0))]`, is reported at its line of the experiment file; `validate`
-//!   is for what a schema cannot say. A default is shown where the field's type implements `Serialize`.
+//!   is for what a schema cannot say, `review` for what depends on the experiment: a time after a
+//!   level's end, a density that cannot be kept. A default is shown where the field's type implements
+//!   `Serialize`.
 //! - **State** lives in fields marked `#[serde(skip)]`. A component that has any implements
 //!   `save_state` and `load_state`: a run can be stopped and resumed between any two calls.
 //! - **Errors and panics** reach the user behind the names of plugin and component, and end the
@@ -126,6 +128,7 @@
 //! | drop and grow | [`Cadence::and_every`], [`MaskContext::drop_and_grow`], [`MaskContext::cosine`] |
 //! | rewind weights, signs, batch norm, optimizer or schedule | [`RewindPlan`], [`Point`], [`Rewind`] |
 //! | take masks from another run | [`Context::stored_masks`] |
+//! | say before anything trains what cannot work | [`Experiment`], [`Finding`] |
 //! | compute on elements | [`Tensor::as_slice`], [`Tensor::to_vec`], [`Context::tensor`] |
 //! | run kernels of your own | [`Tensor::to_dlpack`], [`Context::from_dlpack`] |
 //! | export several components and a default trio | [`export_plugin!`] |
@@ -161,6 +164,7 @@ mod export;
 mod layer;
 mod point;
 mod request;
+mod review;
 mod rewind_plan;
 mod run_ref;
 mod step;
@@ -176,6 +180,7 @@ pub use error::{Error, Result};
 pub use layer::{Layer, LayerKind};
 pub use point::{ParsePointError, Point, Source};
 pub use request::{Among, Batches, Counts, Distribution, GradientRequest, Loss};
+pub use review::{Experiment, Finding, Severity};
 pub use rewind_plan::{BatchNorm, DataOrder, OptimizerState, RewindPlan, Schedule, Weights};
 pub use run_ref::RunRef;
 pub use step::{ParseStepError, Step};

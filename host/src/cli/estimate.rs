@@ -1,27 +1,38 @@
 //! How long a run will take, from a few steps of it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tch::{Cuda, Device};
 
-use crate::levels::Course;
-use crate::trainer::{LaneStart, OptimizerState, TrainError, Trainer};
+use crate::trainer::{LaneStart, OptimizerState, Snapshot, TrainError, Trainer};
 
 /// Steps that are not timed: the first ones set things up.
-const WARM_UP: u64 = 2;
+const WARM_UP: usize = 2;
 /// Steps that are timed, if there is time for them.
 const TIMED: usize = 5;
-/// Fast steps are timed for this long, in seconds.
-const AT_LEAST: f64 = 0.2;
-/// Slow steps are timed for this long at most, in seconds.
-const AT_MOST: f64 = 3.0;
+/// Fast steps are timed for this long.
+const AT_LEAST: Duration = Duration::from_millis(200);
+/// Time that an estimate may take, without reading the data and drawing the initial weights.
+pub const AT_MOST: Duration = Duration::from_millis(2500);
+/// Samples of a batch that any machine trains on in a moment: the first guess is made with them.
+const FEW: u64 = 2;
+/// Seeds that are timed side by side at most; the time of more grows with their number.
+const MOST_LANES: usize = 16;
 
 /// How long training will take.
 #[derive(Clone, Debug, Serialize)]
 pub struct Estimate {
     /// Steps that were timed.
     pub steps_timed: usize,
+    /// Samples of a batch in them: those of the experiment's, or as many as there was time for.
+    pub samples_timed: u64,
+    /// Samples of the experiment's batches.
+    pub batch_size: u64,
+    /// Seeds that were timed side by side.
+    pub seeds_timed: usize,
+    /// Seeds that train side by side.
+    pub seeds: usize,
     /// Seconds of a step, of all seeds that train side by side.
     pub seconds_per_step: f64,
     /// Seconds of all steps that are not done yet.
@@ -29,42 +40,112 @@ pub struct Estimate {
 }
 
 impl Estimate {
-    /// Times a few steps of the first level; `left` is the number of steps to do. None if an epoch
-    /// is too short to time one.
+    /// Times a few steps of the first level within `most`; `left` is the number of steps to do. Where
+    /// whole batches would take too long, it is parts of them.
     ///
     /// # Errors
     /// If a step fails.
-    pub fn new(course: &Course<'_>, threads: usize, left: u64) -> Result<Option<Self>, TrainError> {
-        let trainer = course.trainer;
-        let seeds = &course.experiment.seeds;
-        let lanes = if trainer.lanes() { seeds.len() } else { 1 };
-        tch::set_num_threads(threads as i32);
-        let starts = seeds[..lanes].iter().map(|&seed| start(trainer, seed));
-        let mut session = trainer.session(starts.collect())?;
-        let (mut times, mut seconds) = (Vec::new(), 0.0);
-        for step in 0.. {
-            let enough = times.len() >= TIMED && seconds >= AT_LEAST || seconds >= AT_MOST;
-            if enough || session.is_epoch_complete() {
-                break;
-            }
-            let before = Instant::now();
-            session.step()?;
-            wait_for(trainer.device());
-            if step >= WARM_UP {
-                let time = before.elapsed().as_secs_f64();
-                times.push(time);
-                seconds += time;
-            }
-        }
-        // The median: another process may have held up a step or two.
-        times.sort_by(f64::total_cmp);
-        let median = times.get(times.len() / 2);
-        Ok(median.map(|&seconds_per_step| Self {
-            steps_timed: times.len(),
+    pub fn new(
+        trainer: Trainer,
+        seeds: &[u64],
+        left: u64,
+        most: Duration,
+    ) -> Result<Self, TrainError> {
+        let begun = Instant::now();
+        let batch_size = trainer.samples_of_a_batch();
+        let trainer = trainer.for_timing();
+        let most_samples = trainer.samples_of_a_batch();
+        let seeds = if trainer.lanes() { seeds } else { &seeds[..1] };
+        let timed = &seeds[..seeds.len().min(MOST_LANES)];
+        let points: Vec<Snapshot> = timed.iter().map(|&seed| trainer.initial(seed)).collect();
+        let starts = |trainer: &Trainer| {
+            let start = |(&seed, point)| start(trainer, seed, point);
+            timed.iter().zip(&points).map(start).collect()
+        };
+        let (trainer, few) = trainer.in_parts_of(FEW);
+        let guess = time(&trainer, starts(&trainer), 1, Duration::ZERO)?;
+
+        let each = guess.seconds / few as f64;
+        let left_over = most.saturating_sub(begun.elapsed());
+        let affordable = left_over.as_secs_f64() / (each * (WARM_UP + 2) as f64);
+        let wanted = (affordable as u64).clamp(few, most_samples);
+        let (trainer, samples) = trainer.with_batches_of(most_samples).in_parts_of(wanted);
+        let measured = time(&trainer, starts(&trainer), TIMED, left_over)?;
+        let scale = batch_size as f64 / samples as f64 * seeds.len() as f64 / timed.len() as f64;
+        let seconds_per_step = measured.seconds * scale;
+        Ok(Self {
+            steps_timed: measured.steps,
+            samples_timed: samples,
+            batch_size,
+            seeds_timed: timed.len(),
+            seeds: seeds.len(),
             seconds_per_step,
             seconds: seconds_per_step * left as f64,
-        }))
+        })
     }
+
+    /// Whether whole batches of all seeds were timed.
+    pub fn is_whole(&self) -> bool {
+        self.samples_timed == self.batch_size && self.seeds_timed == self.seeds
+    }
+
+    /// What was timed, for people.
+    pub fn source(&self) -> String {
+        let mut text = format!("{} steps", self.steps_timed);
+        if self.samples_timed < self.batch_size {
+            text += &format!(
+                " with {} of a batch's {} samples, scaled,",
+                self.samples_timed, self.batch_size
+            );
+        }
+        if self.seeds_timed < self.seeds {
+            text += &format!(" of {} of {} seeds, scaled,", self.seeds_timed, self.seeds);
+        }
+        text.trim_end_matches(',').to_owned()
+    }
+}
+
+/// What was measured.
+struct Measured {
+    steps: usize,
+    /// Of a step: the median, as another process may have held up one or two.
+    seconds: f64,
+}
+
+/// Times `steps` steps and more if they are fast, or as many as fit into `most`, at least one.
+fn time(
+    trainer: &Trainer,
+    starts: Vec<LaneStart>,
+    steps: usize,
+    most: Duration,
+) -> Result<Measured, TrainError> {
+    let begun = Instant::now();
+    let mut session = trainer.session(starts)?;
+    let (mut made, mut times, mut spent) = (0, Vec::new(), Duration::ZERO);
+    loop {
+        let late = begun.elapsed() >= most;
+        let enough = times.len() >= steps && (spent >= AT_LEAST || late);
+        if enough || (late && !times.is_empty()) {
+            break;
+        }
+        if session.is_epoch_complete() {
+            session.finish_epoch()?;
+        }
+        let before = Instant::now();
+        session.step()?;
+        wait_for(trainer.device());
+        made += 1;
+        if made > WARM_UP || (late && made > 1) {
+            times.push(before.elapsed());
+            spent += before.elapsed();
+        }
+    }
+    times.sort();
+    let median = times.get(times.len() / 2).copied().unwrap_or_default();
+    Ok(Measured {
+        steps: times.len(),
+        seconds: median.as_secs_f64(),
+    })
 }
 
 /// A device works on while the host prepares the next step.
@@ -74,11 +155,11 @@ fn wait_for(device: Device) {
     }
 }
 
-fn start(trainer: &Trainer, seed: u64) -> LaneStart {
+fn start(trainer: &Trainer, seed: u64, point: &Snapshot) -> LaneStart {
     LaneStart {
         seed,
         order_level: 0,
-        point: trainer.initial(seed),
+        point: point.clone(),
         mask: trainer.dense_mask(),
         optimizer: OptimizerState::default(),
         schedule_start: 0,

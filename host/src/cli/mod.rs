@@ -21,6 +21,7 @@ mod plan;
 mod plugin;
 mod prose;
 mod report;
+mod review;
 mod run;
 mod show;
 pub mod spin;

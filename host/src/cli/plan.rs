@@ -1,18 +1,19 @@
 //! `host plan`.
 
+use std::time::Duration;
+
 use super::args::{Output, PlanArgs};
-use super::estimate::Estimate;
+use super::estimate::{AT_MOST, Estimate};
 use super::exit::{Exit, Failure};
 use super::neuron;
 use super::outline::{LevelOutline, Outline, SeedOutline};
+use super::review;
 use super::stdout;
 use super::sweep;
 use crate::counted::counted;
-use crate::data::{DataError, Dataset, declared};
 use crate::experiment::{self, FileKind};
-use crate::levels::Course;
 use crate::report::{columns, plain_table};
-use crate::run::{Folders, HostCatalog, Read};
+use crate::run::{self, Folders, HostCatalog, Read, Setting, stand_in};
 use crate::trainer::Trainer;
 
 /// Shows what a run would do.
@@ -36,16 +37,30 @@ pub fn plan(args: &PlanArgs, output: &Output) -> Result<Exit, Failure> {
 /// # Errors
 /// What is wrong with the input.
 pub fn plan_one(args: &PlanArgs, read: &Read, output: &Output) -> Result<Exit, Failure> {
-    let (data, here) = match read.data(&args.experiment.setting_at(&args.place)) {
+    let setting = args.experiment.setting_at(&args.place);
+    let (data, here) = match read.data(&setting) {
         Ok(data) => (data, true),
         Err(error) if error.is_missing() => {
-            let stand_in = stand_in(args, read)?;
+            let stand_in = stand_in(read, &setting)?;
             log::warn!("{error}");
             (stand_in, false)
         }
         Err(error) => return Err(Failure::bad_input(error)),
     };
-    let outline = outline(args, read, data, here, !args.no_estimate)?;
+    let identities = read.identities(&data);
+    let trainer = read.trainer(data, setting.device)?;
+    let name = &read.loaded.experiment.name;
+    let folders = match here {
+        true => Folders::of(name, &identities, &trainer, &setting),
+        false => Folders::unknown(),
+    };
+    let course = folders.course(&read.loaded.experiment, &trainer);
+    review::tell(run::review(read, &course)?, output)?;
+    let mut outline = Outline::new(read, &course, here)?;
+    if !args.no_estimate {
+        let left = outline.steps_left();
+        outline.estimate = estimate(trainer, read, &setting, left, AT_MOST)?;
+    }
     stdout::line(match output.json {
         true => serde_json::json!(outline).to_string(),
         false => text(&outline),
@@ -53,56 +68,25 @@ pub fn plan_one(args: &PlanArgs, read: &Read, output: &Output) -> Result<Exit, F
     Ok(Exit::Success)
 }
 
-/// The outline of a run on these data; `here` says whether they are more than a stand-in.
+/// How long the `left` steps of a run will take, measured within `most`; none if nothing is left.
 ///
 /// # Errors
-/// What is wrong with the experiment.
-pub fn outline(
-    args: &PlanArgs,
+/// If a step fails.
+pub fn estimate(
+    trainer: Trainer,
     read: &Read,
-    data: Dataset,
-    here: bool,
-    estimate: bool,
-) -> Result<Outline, Failure> {
-    let identities = read.identities(&data);
-    let setting = args.experiment.setting_at(&args.place);
-    let experiment = &read.loaded.experiment;
-    let trainer = Trainer::of(experiment, data, setting.device).map_err(Failure::bad_input)?;
-    let folders = match here {
-        true => Folders::of(&experiment.name, &identities, &trainer, &setting),
-        false => Folders::unknown(),
-    };
-    let course = Course {
-        experiment,
-        trainer: &trainer,
-        run: folders.run,
-        dense: folders.dense,
-        store_points: Vec::new(),
-    };
-    let mut outline = Outline::new(read, &course, here)?;
-    let left = outline.steps_left();
-    if estimate && left > 0 {
-        let threads = setting.threads_for(&trainer, experiment.seeds.len());
-        outline.estimate = Estimate::new(&course, threads, left).map_err(Failure::bad_input)?;
+    setting: &Setting,
+    left: u64,
+    most: Duration,
+) -> Result<Option<Estimate>, Failure> {
+    if left == 0 {
+        return Ok(None);
     }
-    Ok(outline)
-}
-
-/// Data of the declared shape in place of data that are missing or need not be read. A folder of
-/// which nothing is declared is read.
-pub fn stand_in(args: &PlanArgs, read: &Read) -> Result<Dataset, Failure> {
-    let named = &read.loaded.experiment.data;
-    let device = args.place.device;
-    match declared(&named.name, &named.options) {
-        Ok(declared) => Ok(declared.stand_in(device)),
-        Err(undeclared @ DataError::Undeclared { .. }) => read
-            .data(&args.experiment.setting_at(&args.place))
-            .map_err(|error| match error.is_missing() {
-                true => Failure::bad_input(undeclared),
-                false => Failure::bad_input(error),
-            }),
-        Err(error) => Err(Failure::bad_input(error)),
-    }
+    let seeds = &read.loaded.experiment.seeds;
+    tch::set_num_threads(setting.threads_for(&trainer, seeds.len()) as i32);
+    Estimate::new(trainer, seeds, left, most)
+        .map(Some)
+        .map_err(Failure::bad_input)
 }
 
 fn text(outline: &Outline) -> String {
@@ -179,7 +163,7 @@ fn facts(outline: &Outline) -> String {
             "about {} of training to do ({:.1} ms a step, from {} on this machine)",
             duration(estimate.seconds),
             1e3 * estimate.seconds_per_step,
-            counted(estimate.steps_timed, "step")
+            estimate.source()
         );
         rows.push(("time", what));
     }

@@ -9,6 +9,7 @@ use super::args::{Output, RunArgs};
 use super::early;
 use super::exit::{Exit, Failure};
 use super::neuron;
+use super::review;
 use super::spin;
 use super::stdout;
 use super::sweep;
@@ -42,6 +43,10 @@ pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit
         &args.experiment.file,
         &args.experiment.setting_at(&args.place),
     )?;
+    if !args.until_stdin_closes {
+        // A sweep that started this process has told them already.
+        review::warn(run.warnings(), output);
+    }
     let conduct = Conduct {
         checkpoint_every: Some(Duration::from_secs(args.checkpoint_every)),
         store_points: args.store_points.clone(),

@@ -54,6 +54,20 @@ impl Split {
         self.len() == 0
     }
 
+    /// Keeps the first samples, as many as fit into so many bytes, two at least, in memory of their
+    /// own: a stand-in has none. Files stay.
+    pub fn materialise(&mut self, bytes: usize) {
+        let Inputs::Memory(inputs) = &self.inputs else {
+            return;
+        };
+        let size = inputs.get(0).numel().max(1) * inputs.kind().elt_size_in_bytes();
+        let fitting = (bytes / size).max(2) as i64;
+        let count = fitting.min(self.len());
+        let first = |tensor: &Tensor| tensor.narrow(0, 0, count).contiguous();
+        let (inputs, labels) = (first(inputs), first(&self.labels));
+        (self.inputs, self.labels) = (inputs.into(), labels);
+    }
+
     /// The device the samples live on.
     pub fn device(&self) -> Device {
         self.labels.device()

@@ -11,6 +11,15 @@ pub enum Category {
     Plugin,
 }
 
+/// Whether an experiment can be carried out all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// It cannot.
+    Error,
+    /// It can, and is hardly what was meant.
+    Warning,
+}
+
 /// A stretch of one of the files that an experiment was read from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
@@ -61,6 +70,8 @@ pub struct Diagnostic {
     pub notes: Vec<String>,
     /// What kind of failure it is.
     pub category: Category,
+    /// Whether it is one at all.
+    pub severity: Severity,
     pub(super) place: Option<Place>,
     pub(super) concern: Concern,
 }
@@ -75,6 +86,7 @@ impl Diagnostic {
             nearest: None,
             notes: Vec::new(),
             category: Category::Experiment,
+            severity: Severity::Error,
             place: place.cloned(),
             concern: Concern::Other,
         }
@@ -93,6 +105,11 @@ impl Diagnostic {
 
     pub(super) fn note(mut self, note: impl Into<String>) -> Self {
         self.notes.push(note.into());
+        self
+    }
+
+    pub(super) fn severity(mut self, severity: Severity) -> Self {
+        self.severity = severity;
         self
     }
 

@@ -14,6 +14,7 @@ use super::inherit::Reader;
 use super::overrides::Override;
 use super::problems::Diagnostics;
 use super::references::References;
+use super::remark::Origin;
 use super::strategy::Plugins;
 use super::text::{with_seeds, write_file};
 use super::tree::{Node, Table, Tree};
@@ -29,6 +30,7 @@ pub struct Loaded {
     /// The plugins that the strategy uses, by name.
     pub plugins: BTreeMap<String, PluginInfo>,
     pub(super) canonical: Canonical,
+    pub(super) origin: Origin,
 }
 
 impl Loaded {
@@ -129,6 +131,10 @@ pub(super) fn load_tree(
         canonical: Canonical::new(&canonical, &schema(), &components, &parts),
         plugins: plugins.into_loaded(),
         experiment,
+        origin: Origin {
+            root,
+            files: problems.files,
+        },
     })
 }
 

@@ -20,6 +20,8 @@ mod overrides;
 mod problems;
 mod references;
 pub mod registries;
+mod remark;
+mod review;
 mod scalar;
 mod stored;
 mod strategy;
@@ -36,11 +38,13 @@ pub use claim::{Claim, Measure};
 pub use config::{
     Collapse, Experiment, Named, Part, PluginSource, Precision, Prune, Strategy, Train, TrainLoss,
 };
-pub use diagnostic::{Category, Diagnostic};
+pub use diagnostic::{Category, Diagnostic, Severity};
 pub use identity::{Identity, dense_identity, identity};
 pub use load::{Loaded, load, schema};
 pub use neuron::{NeuronFile, load_neuron, neuron_schema};
 pub use problems::Diagnostics;
+pub use remark::Remark;
+pub use review::{density_key, review};
 pub use stored::{read_stored, stored};
 pub use sweep::{CellFile, Distinct, FileKind, PartFile, SweepFile, kind_of, load_sweep};
 pub use typed::read_typed;

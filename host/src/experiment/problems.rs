@@ -2,21 +2,22 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
 use serde_json::{Value, json};
 
-use super::diagnostic::{Category, Concern, Diagnostic, quoted};
+use super::diagnostic::{Category, Concern, Diagnostic, Severity, quoted};
 use crate::printable::{one_line, printable};
 
 /// Problems that are kept and shown.
 const MOST_SHOWN: usize = 100;
 
-/// A file that took part in an experiment, kept for showing its lines.
+/// A file that took part in an experiment, kept for showing its lines: by all cells of a sweep.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct File {
-    pub name: String,
-    pub text: String,
+    pub name: Arc<str>,
+    pub text: Arc<str>,
 }
 
 /// All problems of an experiment, with the files they are in.
@@ -27,7 +28,11 @@ pub struct Diagnostics {
 }
 
 impl Diagnostics {
-    pub(super) fn add_file(&mut self, name: impl Into<String>, text: impl Into<String>) -> usize {
+    pub(super) fn add_file(
+        &mut self,
+        name: impl Into<Arc<str>>,
+        text: impl Into<Arc<str>>,
+    ) -> usize {
         self.files.push(File {
             name: name.into(),
             text: text.into(),
@@ -57,7 +62,7 @@ impl Diagnostics {
     }
 
     /// Takes over the problems of another reading, which may have read the same files.
-    pub(super) fn absorb(&mut self, other: Self) {
+    pub fn absorb(&mut self, other: Self) {
         let files: Vec<usize> = (other.files.into_iter())
             .map(
                 |file| match self.files.iter().position(|known| *known == file) {
@@ -117,6 +122,17 @@ impl Diagnostics {
         sorted.into_iter()
     }
 
+    /// The errors among the problems, and the warnings.
+    pub fn by_severity(self) -> (Self, Self) {
+        let warning = |it: &Diagnostic| it.severity == Severity::Warning;
+        let (warnings, errors) = self.list.into_iter().partition(warning);
+        let of = |list| Self {
+            files: self.files.clone(),
+            list,
+        };
+        (of(errors), of(warnings))
+    }
+
     /// Whether there is nothing to mend in the experiment file: only plugins failed.
     pub fn only_plugin_failures(&self) -> bool {
         !self.is_empty() && (self.list.iter()).all(|it| it.category == Category::Plugin)
@@ -149,7 +165,11 @@ impl Diagnostics {
         let message = one_line(&problem.message);
         let label = printable(&problem.label);
         let notes: Vec<String> = (notes.iter().map(|it| printable(it).into_owned())).collect();
-        let title = Level::ERROR.primary_title(&*message);
+        let level = match problem.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+        };
+        let title = level.primary_title(&*message);
         let place = problem.place.as_ref();
         let file = place.and_then(|place| self.files.get(place.file));
         let name = one_line(file.map_or("", |file| &file.name));
@@ -164,7 +184,7 @@ impl Diagnostics {
                 let annotation = AnnotationKind::Primary
                     .span(within_one_line(&file.text, span))
                     .label(&*label);
-                let snippet = Snippet::source(&file.text).path(&*name);
+                let snippet = Snippet::source(&*file.text).path(&*name);
                 title.element(snippet.annotation(annotation))
             }
             None => title.elements(None::<Origin<'_>>),
@@ -187,7 +207,7 @@ impl Diagnostics {
                     line_and_column(&file.text, start)
                 });
                 json!({
-                    "file": file.map(|file| file.name.as_str()),
+                    "file": file.map(|file| &*file.name),
                     "line": at.map(|at| at.0),
                     "column": at.map(|at| at.1),
                     "key": problem.key,

@@ -10,6 +10,7 @@ use crate::rng::Stream;
 mod cnn1d;
 mod connections;
 mod dropout;
+mod extent;
 mod graph;
 pub mod hidden_neuron;
 mod lenet;
@@ -22,6 +23,7 @@ mod vgg;
 pub use cnn1d::Cnn1dOptions;
 pub use connections::Connections;
 pub use dropout::StepKey;
+pub use extent::values_per_feature;
 pub use graph::{Graph, Operation, Value};
 pub use lenet::LenetOptions;
 pub use mlp::MlpOptions;
@@ -257,7 +259,7 @@ pub trait Network: Send + Sync {
     ///
     /// # Panics
     /// If a tensor's shape or device is not as stated, or if a batch norm is to be trained on a
-    /// single value per feature, which has no variance: a network with buffers needs two samples.
+    /// single value per feature, which has no variance: two samples, or images of several pixels.
     fn forward(
         &self,
         parameters: &[Tensor],

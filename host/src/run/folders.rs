@@ -5,7 +5,8 @@ use std::path::Path;
 use tch::Device;
 
 use super::{Identities, Setting};
-use crate::experiment::Identity;
+use crate::experiment::{Experiment, Identity};
+use crate::levels::Course;
 use crate::store::RunDir;
 use crate::trainer::Trainer;
 
@@ -33,6 +34,17 @@ impl Folders {
         Self {
             run: run_folder(&setting.runs, name, &identities.own),
             dense: RunDir::new(setting.runs.join(dense)),
+        }
+    }
+
+    /// The course of a run in these folders.
+    pub fn course<'a>(&self, experiment: &'a Experiment, trainer: &'a Trainer) -> Course<'a> {
+        Course {
+            experiment,
+            trainer,
+            run: self.run.clone(),
+            dense: self.dense.clone(),
+            store_points: Vec::new(),
         }
     }
 

@@ -13,13 +13,15 @@ mod manifest;
 mod open;
 mod read;
 pub mod registered;
+mod review;
 
 pub use catalog::HostCatalog;
 pub use error::OpenError;
 pub use folders::{Folders, run_folder};
 pub use identity::Changed;
 pub use open::{Conduct, Ended, Run};
-pub use read::{Identities, Read};
+pub use read::{Identities, Read, stand_in};
+pub use review::review;
 
 use std::path::PathBuf;
 

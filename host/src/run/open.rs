@@ -5,10 +5,11 @@ use std::time::Duration;
 use kernels::shim;
 use plugin_api::Step;
 
+use super::review::review;
 use super::{
     Changed, Folders, HostCatalog, Identities, OpenError, Read, Setting, identity, manifest,
 };
-use crate::experiment;
+use crate::experiment::{self, Diagnostics};
 use crate::interrupt::Interrupt;
 use crate::levels::{Course, Levels, Observer, Outcome};
 use crate::records::{Summary, summaries, summary_csv};
@@ -24,6 +25,7 @@ pub struct Run {
     identities: Identities,
     folders: Folders,
     threads: usize,
+    warnings: Diagnostics,
 }
 
 /// How a run is trained. Nothing of it decides a result.
@@ -67,10 +69,18 @@ impl Run {
         }
         let data = read.data(setting)?;
         let identities = read.identities(&data);
-        let trainer = Trainer::of(&read.loaded.experiment, data, setting.device)?;
+        let trainer = read.trainer(data, setting.device)?;
         let name = &read.loaded.experiment.name;
+        let folders = Folders::of(name, &identities, &trainer, setting);
+        let course = folders.course(&read.loaded.experiment, &trainer);
+        let found = review(&read, &course)?;
+        let (errors, warnings) = found.by_severity();
+        if !errors.is_empty() {
+            return Err(errors.into());
+        }
         Ok(Self {
-            folders: Folders::of(name, &identities, &trainer, setting),
+            folders,
+            warnings,
             threads: setting.threads_for(&trainer, read.seeds.len()),
             read,
             trainer,
@@ -81,6 +91,11 @@ impl Run {
     /// What is run.
     pub fn experiment(&self) -> &experiment::Experiment {
         &self.read.loaded.experiment
+    }
+
+    /// What of the experiment file has no effect, each at its place.
+    pub fn warnings(&self) -> &Diagnostics {
+        &self.warnings
     }
 
     /// Where it lies.
@@ -101,11 +116,10 @@ impl Run {
         let run = self.folders.run.clone();
         let levels = Levels {
             course: Course {
-                experiment: &self.read.loaded.experiment,
-                trainer: &self.trainer,
-                run: run.clone(),
-                dense: self.folders.dense.clone(),
                 store_points: conduct.store_points,
+                ..self
+                    .folders
+                    .course(&self.read.loaded.experiment, &self.trainer)
             },
             threads: self.threads,
             checkpoint_every: conduct.checkpoint_every.unwrap_or(CHECKPOINT_EVERY),

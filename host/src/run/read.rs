@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use tch::Device;
+
 use super::{HostCatalog, OpenError, Setting};
 use crate::data::{self, DataContext, DataError, Dataset};
-use crate::experiment::{self, Identity, Loaded};
+use crate::experiment::{self, Diagnostics, Identity, Loaded, Remark};
 use crate::levels::Seed;
 use crate::strategy::{MakeError, Plugin, Strategy};
+use crate::trainer::{TrainError, Trainer};
 
 /// An experiment with its plugins, before any data are read.
 pub struct Read {
@@ -69,5 +72,57 @@ impl Read {
             own: experiment::identity(&self.loaded, &data.checksum, None),
             dense: experiment::dense_identity(&self.loaded, &data.checksum, None),
         }
+    }
+
+    /// The experiment's network and how it is trained on these data.
+    ///
+    /// # Errors
+    /// If data, network and training do not fit together: what is wrong, at its place in the file.
+    pub fn trainer(&self, data: Dataset, device: Device) -> Result<Trainer, Diagnostics> {
+        let experiment = &self.loaded.experiment;
+        Trainer::of(experiment, data, device).map_err(|error| {
+            let key = match &error {
+                TrainError::UnknownLayer { name, .. } => {
+                    let at = experiment.prune.exclude.iter().position(|it| it == name);
+                    format!("prune.exclude.{}", at.unwrap_or_default())
+                }
+                TrainError::NothingToPrune { .. } => "prune.exclude".to_owned(),
+                TrainError::LoneSample { .. } => "train.batch_size".to_owned(),
+                TrainError::Targets { .. } => "train.loss".to_owned(),
+                TrainError::Options { area, .. } => format!("train.{area}"),
+                TrainError::Empty(_) => "data".to_owned(),
+                _ => "model".to_owned(),
+            };
+            self.loaded.diagnose([Remark::impossible(key, error)])
+        })
+    }
+
+    /// The components of the experiment's strategy once more.
+    ///
+    /// # Errors
+    /// Why they cannot be made.
+    pub fn strategy(&self) -> Result<Strategy, MakeError> {
+        let plugin = |name: &str| Rc::clone(&self.plugins[name]);
+        Strategy::new(&self.loaded.experiment.strategy, |name| Ok(plugin(name)))
+    }
+}
+
+/// Data of the declared shape in place of data that are missing or need not be read. A folder of
+/// which nothing is declared is read.
+///
+/// # Errors
+/// If such a folder is missing or damaged.
+pub fn stand_in(read: &Read, setting: &Setting) -> Result<Dataset, OpenError> {
+    let named = &read.loaded.experiment.data;
+    match data::declared(&named.name, &named.options) {
+        Ok(declared) => Ok(declared.stand_in(setting.device)),
+        Err(undeclared @ DataError::Undeclared { .. }) => {
+            let here = read.data(setting);
+            Ok(here.map_err(|error| match error.is_missing() {
+                true => undeclared,
+                false => error,
+            })?)
+        }
+        Err(error) => Err(error.into()),
     }
 }

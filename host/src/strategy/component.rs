@@ -7,10 +7,12 @@ use abi_stable::std_types::{RSlice, RStr};
 use abi_stable::type_level::downcasting::TD_Opaque;
 use plugin_api::abi::wire::{Facts, Plan, PlanWeights};
 use plugin_api::abi::{
-    AbiError, AbiResult, ErrorCode, HostObject_TO, HostRef, MaskUpdateBox, RewindBox, ScorerBox,
-    TAKE_DROP_PANIC,
+    AbiError, AbiResult, ErrorCode, HostObject_TO, HostRef, MaskUpdateBox, REVIEW, RewindBox,
+    ScorerBox, TAKE_DROP_PANIC,
 };
-use plugin_api::{BatchNorm, Cadence, DataOrder, OptimizerState, Phase, Point, Schedule};
+use plugin_api::{
+    BatchNorm, Cadence, DataOrder, Experiment, Finding, OptimizerState, Phase, Point, Schedule,
+};
 use tch::Tensor;
 
 use super::guard::{Call, Watched};
@@ -163,6 +165,28 @@ macro_rules! kind {
             pub fn points(&self) -> Result<Vec<Point>, StrategyError> {
                 let _call = self.at_work();
                 self.parse(&self.unwrap(self.object.points())?)
+            }
+
+            /// What it has against an experiment.
+            ///
+            /// # Errors
+            /// If it fails.
+            pub fn review(
+                &mut self,
+                experiment: &Experiment,
+            ) -> Result<Vec<Finding>, StrategyError> {
+                let facts = serde_json::to_vec(experiment);
+                let facts = facts.map_err(|error| self.error(Violation::Failed(error.to_string())));
+                let answer = {
+                    let _call = self.at_work();
+                    self.object.call(REVIEW, RSlice::from_slice(&facts?))
+                };
+                match answer.into_result() {
+                    // Plugins from before 1.1 are not asked.
+                    Err(error) if error.code == ErrorCode::UNSUPPORTED => Ok(Vec::new()),
+                    Err(error) => Err(self.error(violation(error))),
+                    Ok(text) => self.parse(&String::from_utf8_lossy(&text)),
+                }
             }
 
             /// What it needs to go on after a restart.

@@ -21,7 +21,7 @@ mod trust;
 
 use std::rc::Rc;
 
-use plugin_api::{Cadence, Point};
+use plugin_api::{Cadence, Experiment, Finding, Point};
 use tch::Tensor;
 
 pub use check::MaskRule;
@@ -97,17 +97,50 @@ impl Strategy {
     /// If a component fails.
     pub fn points(&self) -> Result<Vec<Point>, StrategyError> {
         let mut points = vec![Point::Init];
-        let mut add = |more: Vec<Point>| {
-            for point in more {
-                if !points.contains(&point) {
-                    points.push(point);
-                }
+        for (_, point) in self.points_by_place()? {
+            if !points.contains(&point) {
+                points.push(point);
             }
+        }
+        Ok(points)
+    }
+
+    /// What the components have against an experiment, each finding with its component's place.
+    ///
+    /// # Errors
+    /// If a component fails.
+    pub fn review(
+        &mut self,
+        experiment: &Experiment,
+    ) -> Result<Vec<(String, Finding)>, StrategyError> {
+        let mut found = Vec::new();
+        let mut add = |place: &str, findings: Vec<Finding>| {
+            found.extend(findings.into_iter().map(|it| (place.to_owned(), it)));
         };
-        add(self.score.points()?);
-        add(self.mask.points()?);
+        let findings = self.score.review(experiment)?;
+        add(self.score.place(), findings);
+        let findings = self.mask.review(experiment)?;
+        add(self.mask.place(), findings);
+        for policy in &mut self.rewind {
+            let findings = policy.review(experiment)?;
+            add(policy.place(), findings);
+        }
+        Ok(found)
+    }
+
+    /// The points that the components will ask for, each with its component's place.
+    ///
+    /// # Errors
+    /// If a component fails.
+    pub fn points_by_place(&self) -> Result<Vec<(String, Point)>, StrategyError> {
+        let mut points = Vec::new();
+        let mut add = |place: &str, more: Vec<Point>| {
+            points.extend(more.into_iter().map(|it| (place.to_owned(), it)));
+        };
+        add(self.score.place(), self.score.points()?);
+        add(self.mask.place(), self.mask.points()?);
         for policy in &self.rewind {
-            add(policy.points()?);
+            add(policy.place(), policy.points()?);
         }
         Ok(points)
     }

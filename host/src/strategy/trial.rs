@@ -95,10 +95,13 @@ fn one(plugin: &Rc<Plugin>, component: &ComponentManifest) -> Result<(), Strateg
         options: Map::new(),
     };
     let mut scene = Still::new(&[&[6, 8], &[4, 6, 3], &[4, 4, 3, 3], &[5, 16]], 0);
+    let layers = scene.facts.layers.clone();
+    let experiment = plugin_api::Experiment::new(layers, 40, 20, [0.5, 0.25]);
     match component.kind {
         ComponentKind::Score => {
             let mut score = PlacedScore::new("score", &part, plugin)?;
             score.points()?;
+            score.review(&experiment)?;
             for level in 0..2 {
                 scene.facts.level = level;
                 score.score(&scene)?;
@@ -110,6 +113,7 @@ fn one(plugin: &Rc<Plugin>, component: &ComponentManifest) -> Result<(), Strateg
         ComponentKind::Mask => {
             let mut mask = PlacedMask::new("mask", &part, plugin)?;
             mask.points()?;
+            mask.review(&experiment)?;
             mask.cadence()?;
             for level in 0..2 {
                 scene.facts.level = level;
@@ -126,6 +130,7 @@ fn one(plugin: &Rc<Plugin>, component: &ComponentManifest) -> Result<(), Strateg
         ComponentKind::Rewind => {
             let mut policy = PlacedRewind::new("rewind[0]", &part, plugin)?;
             policy.points()?;
+            policy.review(&experiment)?;
             for level in 0..2 {
                 scene.facts.level = level;
                 policy.plan(&scene)?;

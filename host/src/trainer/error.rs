@@ -39,6 +39,15 @@ pub enum TrainError {
         /// Those that there are.
         known: String,
     },
+    /// No weight is left to prune.
+    #[error(
+        "nothing is left to prune: prune.exclude names all {layers} layers of the network, expected at \
+         least one that it does not name"
+    )]
+    NothingToPrune {
+        /// Layers that could be pruned.
+        layers: usize,
+    },
     /// A batch norm cannot be trained on one sample.
     #[error(
         "{samples} samples in batches of {batch_size} leave a last batch of one sample, which has no \

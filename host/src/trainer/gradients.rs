@@ -235,7 +235,7 @@ impl Trainer {
         let lone = "one sample has no variance for the batch norm: ask for evaluation mode or more samples";
         let refuse = |reason: &str| Err(TrainError::Gradients(reason.to_owned()));
         let Samples::Training(samples) = &request.samples else {
-            return if normalised {
+            return if normalised && self.needs_two {
                 refuse(lone)
             } else {
                 Ok(vec![Chunk {
@@ -252,7 +252,7 @@ impl Trainer {
         }
         match samples.len() {
             0 => return refuse("no sample to take them over"),
-            1 if normalised => return refuse(lone),
+            1 if normalised && self.needs_two => return refuse(lone),
             _ => {}
         }
         let mut batches: Vec<Vec<i64>> = samples

@@ -9,12 +9,12 @@
 
 use kernels::Taps;
 use kernels::shim::{Autocast, ShimError};
-use plugin_api::Layer;
+use plugin_api::{Experiment as Facts, Layer};
 use tch::{Device, Tensor};
 
 use crate::data::{Dataset, Split};
 use crate::experiment::{Experiment, Named, Precision, Train, TrainLoss};
-use crate::model::{Connections, InputSpec, MODELS, Mode, Network, Parameter};
+use crate::model::{Connections, InputSpec, MODELS, Mode, Network, Parameter, values_per_feature};
 use crate::optimizer::{OPTIMIZERS, Optimizer};
 use crate::registry::{Entry, find};
 use crate::rng::{Moment, Purpose, Stream};
@@ -48,6 +48,9 @@ pub use layout::Layout;
 pub use session::{EpochRecord, Session};
 pub use snapshot::{OptimizerState, Position, Progress, Snapshot};
 
+/// Bytes of the samples that stand in for data in timings.
+const TIMING_MEMORY: usize = 64 << 20;
+
 /// A network, its data, and how one level of it is trained.
 pub struct Trainer {
     network: Box<dyn Network>,
@@ -56,6 +59,8 @@ pub struct Trainer {
     perceptron: Option<perceptron::Plan>,
     data: Dataset,
     device: Device,
+    /// Whether a batch norm sees one value per feature of a sample, whose variance takes two samples.
+    needs_two: bool,
     optimizer: Box<dyn Optimizer>,
     schedule: Box<dyn Schedule>,
     epochs: u64,
@@ -97,7 +102,10 @@ impl Trainer {
             return Err(TrainError::Empty(data.name));
         }
         objective::check(train.loss, &data)?;
-        check_last_batch(&*network, train.batch_size, data.train.len())?;
+        let needs_two = values_per_feature(&*network, &data.input_shape) == Some(1);
+        if needs_two {
+            check_last_batch(train.batch_size, data.train.len())?;
+        }
         let channels_last = train.channels_last && network.channels_last() && !network.lanes();
         let steps_per_epoch = (data.train.len() as u64).div_ceil(train.batch_size);
         let span = Span {
@@ -118,6 +126,7 @@ impl Trainer {
             network,
             data,
             device,
+            needs_two,
             epochs: train.epochs,
             batch_size: train.batch_size,
             loss: train.loss,
@@ -132,10 +141,33 @@ impl Trainer {
     /// The same trainer with these weights trained but not prunable.
     ///
     /// # Errors
-    /// If a name is not a prunable layer's.
+    /// If a name is not a prunable layer's, or none is left: without a weight to prune there is no
+    /// density.
     pub fn excluding(mut self, names: &[String]) -> Result<Self, TrainError> {
+        let layers = self.layers().len();
         self.layout.exclude(names)?;
-        Ok(self)
+        match self.layers().iter().all(Layer::is_empty) {
+            true => Err(TrainError::NothingToPrune { layers }),
+            false => Ok(self),
+        }
+    }
+
+    /// What the strategy's components are told of an experiment that is trained so.
+    pub fn facts(&self, experiment: &Experiment) -> Facts {
+        let layers = self.layers().to_vec();
+        let size = layers.iter().map(Layer::len).sum();
+        let levels = 0..=experiment.last_level();
+        let mut facts = Facts::new(layers, self.steps_per_epoch(), self.epochs, []);
+        // A mean and a variance each.
+        facts.batch_norms = self.layout.buffers().len() as u64 / 2;
+        facts.targets = levels.map(|level| experiment.keep(level, size)).collect();
+        facts.densities = experiment.densities();
+        facts
+    }
+
+    /// Whether convolutions can be computed at their survivors.
+    pub fn computes_at_survivors(&self) -> bool {
+        self.network.computes_at_survivors() && self.precision == Precision::Fp32
     }
 
     /// The same trainer that computes every layer with all its weights, however many are pruned: the
@@ -145,6 +177,39 @@ impl Trainer {
             plan.sparse = false;
         }
         self
+    }
+
+    /// The same trainer for timings, whose level does not end. A stand-in of data becomes as many
+    /// samples as fit into a little memory.
+    pub fn for_timing(mut self) -> Self {
+        if self.data.is_stand_in() {
+            self.data.train.materialise(TIMING_MEMORY);
+        }
+        // Longer than any timing, and no sum of steps overflows.
+        self.epochs = u64::from(u32::MAX);
+        self
+    }
+
+    /// The same trainer with batches of at least so many samples: the next size that leaves no lone
+    /// sample to a batch norm, or the whole batch. Returns it, too.
+    pub fn in_parts_of(mut self, samples: u64) -> (Self, u64) {
+        let (whole, count) = (self.samples_of_a_batch(), self.data.train.len());
+        let fits = |size: &u64| !(self.needs_two && leaves_one(*size, count));
+        let part = (samples.clamp(1, whole)..whole).find(fits);
+        self.batch_size = part.unwrap_or(whole);
+        let part = self.batch_size;
+        (self, part)
+    }
+
+    /// The same trainer with batches of so many samples.
+    pub fn with_batches_of(mut self, samples: u64) -> Self {
+        self.batch_size = samples;
+        self
+    }
+
+    /// Samples of a whole batch.
+    pub fn samples_of_a_batch(&self) -> u64 {
+        self.batch_size.min(self.data.train.len() as u64)
     }
 
     /// Optimizer steps of an epoch.
@@ -320,20 +385,20 @@ fn options_error(area: &'static str, named: &Named, source: serde_json::Error) -
     }
 }
 
-/// Fails if a batch norm would meet a batch of one sample.
-fn check_last_batch(
-    network: &dyn Network,
-    batch_size: u64,
-    samples: i64,
-) -> Result<(), TrainError> {
-    let lone = |size: u64| size == 1 || samples as u64 % size == 1;
-    if network.buffers().is_empty() || !lone(batch_size) {
+/// Fails if there would be a batch of one sample.
+fn check_last_batch(batch_size: u64, samples: i64) -> Result<(), TrainError> {
+    if !leaves_one(batch_size, samples) {
         return Ok(());
     }
-    let suggestion = (batch_size + 1..).find(|&size| !lone(size));
+    let suggestion = (batch_size + 1..).find(|&size| !leaves_one(size, samples));
     Err(TrainError::LoneSample {
         samples,
         batch_size,
         suggestion: suggestion.unwrap_or(samples as u64),
     })
+}
+
+/// Whether batches of this size leave a batch of one sample.
+fn leaves_one(batch_size: u64, samples: i64) -> bool {
+    batch_size == 1 || samples as u64 % batch_size == 1
 }

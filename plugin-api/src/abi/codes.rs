@@ -24,6 +24,11 @@ impl DType {
 /// in this plugin, empty if there was none; asking takes it.
 pub const TAKE_DROP_PANIC: u32 = 1;
 
+/// Code of the `call` of every component, from 1.1 on: what it has against an
+/// [`Experiment`](crate::Experiment), as a list of [`Finding`](crate::Finding)s, both in JSON. A
+/// component that does not know the code has nothing against it.
+pub const REVIEW: u32 = 2;
+
 /// An operation on tensors: `operands`, `ints` and `floats` are its arguments.
 #[repr(transparent)]
 #[derive(StableAbi, Clone, Copy, Debug, PartialEq, Eq)]
@@ -230,7 +235,7 @@ mod tests {
             ErrorCode::MISSING,
         ];
         assert_eq!(errors.map(|code| code.0), [0, 1, 2, 3, 4]);
-        assert_eq!(TAKE_DROP_PANIC, 1);
+        assert_eq!((TAKE_DROP_PANIC, REVIEW), (1, 2));
     }
 
     #[test]

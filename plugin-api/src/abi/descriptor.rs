@@ -5,7 +5,7 @@ use std::ffi::c_char;
 /// Version of this interface; another major version is another interface.
 pub const API_MAJOR: u32 = 1;
 /// Grows when codes are added.
-pub const API_MINOR: u32 = 0;
+pub const API_MINOR: u32 = 1;
 /// First bytes of a descriptor.
 pub const MAGIC: [u8; 8] = *b"REWINDPL";
 /// Name of the symbol, with the final zero that `dlsym` wants.
@@ -94,7 +94,7 @@ mod tests {
         // SAFETY: the first 24 bytes are arrays and numbers without padding.
         let head = unsafe { std::slice::from_raw_parts((&raw const descriptor).cast::<u8>(), 24) };
         let mut expected = b"REWINDPL".to_vec();
-        for number in [1u32, 0, 1, 0] {
+        for number in [API_MAJOR, API_MINOR, 1, 0] {
             expected.extend(number.to_ne_bytes());
         }
         assert_eq!(head, expected);

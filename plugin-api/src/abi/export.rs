@@ -15,12 +15,16 @@ pub use abi_stable::std_types;
 use abi_stable::type_level::downcasting::TD_Opaque;
 
 use super::wire::{ComponentKind, ComponentManifest, Plan, PlanWeights};
-use super::{AbiError, AbiResult, ErrorCode, HostRef, RewindReply, TAKE_DROP_PANIC, TensorBox};
+use super::{
+    AbiError, AbiResult, ErrorCode, HostRef, REVIEW, RewindReply, TAKE_DROP_PANIC, TensorBox,
+};
 use super::{MaskUpdateObject, RewindObject, ScorerObject};
 use crate::context::{MaskContext, RewindContext, ScoreContext};
 use crate::error::{Error, Result};
 use crate::tensor::Refused;
-use crate::{MaskUpdate, Options, Rewind, RewindPlan, Scorer, Source, Tensor, Weights};
+use crate::{
+    Experiment, Finding, MaskUpdate, Options, Rewind, RewindPlan, Scorer, Source, Tensor, Weights,
+};
 
 thread_local! {
     /// Text and place of the last panic on this thread, which the hook notes and `guard` takes.
@@ -80,10 +84,21 @@ fn describe(payload: Box<dyn Any + Send>) -> AbiError {
     }
 }
 
-fn call(code: u32) -> AbiResult<RVec<u8>> {
+/// Answers a numbered call; `review` is the component's.
+fn call(
+    code: u32,
+    payload: &[u8],
+    review: impl FnOnce(&Experiment) -> Vec<Finding>,
+) -> AbiResult<RVec<u8>> {
     if code == TAKE_DROP_PANIC {
         let mut last = DROP_PANIC.lock().unwrap_or_else(|lock| lock.into_inner());
         return RResult::ROk(last.take().unwrap_or_default().into_bytes().into());
+    }
+    if code == REVIEW {
+        return guard(|| {
+            let findings = review(&serde_json::from_slice(payload)?);
+            Ok(serde_json::to_vec(&findings)?.into())
+        });
     }
     RResult::RErr(AbiError {
         code: ErrorCode::UNSUPPORTED,
@@ -178,8 +193,10 @@ macro_rules! lifecycle {
             guard(|| self.0.load_state(state.as_slice()))
         }
 
-        fn call(&mut self, code: u32, _payload: RSlice<'_, u8>) -> AbiResult<RVec<u8>> {
-            call(code)
+        fn call(&mut self, code: u32, payload: RSlice<'_, u8>) -> AbiResult<RVec<u8>> {
+            call(code, payload.as_slice(), |experiment| {
+                self.0.review(experiment)
+            })
         }
     };
 }

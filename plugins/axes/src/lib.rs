@@ -9,8 +9,8 @@ mod text;
 
 use plugin_api::schemars::{self, JsonSchema};
 use plugin_api::{
-    BatchNorm, OptimizerState, Point, Result, RewindContext, RewindPlan, Source, Weights,
-    export_plugin,
+    BatchNorm, Experiment, Finding, OptimizerState, Point, Result, RewindContext, RewindPlan,
+    Schedule, Source, Weights, export_plugin,
 };
 use serde::Deserialize;
 
@@ -38,6 +38,39 @@ struct Rewind {
 }
 
 impl plugin_api::Rewind for Rewind {
+    fn review(&self, experiment: &Experiment) -> Vec<Finding> {
+        let mut found = Vec::new();
+        for (option, source, is_norm) in [
+            ("magnitudes", &self.magnitudes, false),
+            ("signs", &self.signs, false),
+            ("batch_norm_affine", &self.batch_norm_affine, true),
+            ("batch_norm_statistics", &self.batch_norm_statistics, true),
+        ] {
+            let Source::From(point) = source else {
+                continue;
+            };
+            if is_norm && experiment.batch_norms == 0 {
+                let finding = Finding::pointless("the network has no batch norm");
+                found.push(finding.at_option(option).advise("leave it out"));
+            }
+            found.extend(experiment.comes_too_late(option, point));
+        }
+        if let OptimizerState::From(point) = &self.optimizer_state.0 {
+            found.extend(experiment.comes_too_late("optimizer_state", point));
+        }
+        if let Schedule::From(time) = &self.schedule.0
+            && experiment.steps(*time) >= experiment.steps_per_level()
+        {
+            let length = experiment.length();
+            let message =
+                format!("the schedule is over at `{time}`: it is as long as a level, {length}");
+            let finding = Finding::pointless(message).at_option("schedule");
+            found
+                .push(finding.advise("name an earlier time; \"keep\" trains on at its last value"));
+        }
+        found
+    }
+
     fn points(&self) -> Vec<Point> {
         let sources = [
             &self.magnitudes,

@@ -5,8 +5,9 @@
 
 use plugin_api::schemars::{self, JsonSchema};
 use plugin_api::{
-    Among, Counts, Distribution, Error, MaskContext, MaskUpdate, OptimizerState, Point, Result,
-    Rewind, RewindContext, RewindPlan, Schedule, Tensor, export_plugin,
+    Among, Counts, Distribution, Error, Experiment, Finding, MaskContext, MaskUpdate,
+    OptimizerState, Point, Result, Rewind, RewindContext, RewindPlan, Schedule, Tensor,
+    export_plugin,
 };
 use serde::Deserialize;
 
@@ -23,6 +24,22 @@ struct Fixed {
 }
 
 impl MaskUpdate for Fixed {
+    fn review(&self, experiment: &Experiment) -> Vec<Finding> {
+        let mut levels = (1..).zip(experiment.targets.iter().skip(1));
+        let Some((_, first)) = levels.next() else {
+            return Vec::new();
+        };
+        let other = levels.find(|(_, target)| *target != first);
+        let finding = other.map(|(level, target)| {
+            let message =
+                format!("level 1 keeps {first} weights, level {level} {target}: there is one mask");
+            Finding::impossible(message)
+                .at_density(level)
+                .advise("set all of prune.densities to the same number")
+        });
+        finding.into_iter().collect()
+    }
+
     fn update(&mut self, ctx: &mut MaskContext<'_>) -> Result<Vec<Tensor>> {
         let target = ctx.target();
         let survivors: u64 = ctx.survivors()?.iter().sum();
@@ -65,6 +82,13 @@ impl Default for Cycle {
 }
 
 impl Rewind for Cycle {
+    fn review(&self, experiment: &Experiment) -> Vec<Finding> {
+        experiment
+            .comes_too_late("from", &self.from)
+            .into_iter()
+            .collect()
+    }
+
     fn points(&self) -> Vec<Point> {
         vec![self.from.clone()]
     }
@@ -85,4 +109,26 @@ export_plugin! {
     mask { "fixed" => Fixed }
     rewind { "cycle" => Cycle }
     default { score = "random-mask/random", mask = "cyclic/fixed", rewind = ["cyclic/cycle"] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use plugin_api::{Layer, LayerKind};
+
+    #[test]
+    fn a_second_density_is_found_before_training() {
+        let layer = Layer::new("fc.weight", LayerKind::Linear, [10, 10]);
+        let review = |densities: &[f64]| {
+            let experiment = Experiment::new(vec![layer.clone()], 10, 2, densities.iter().copied());
+            let found = Fixed::default().review(&experiment);
+            found
+                .into_iter()
+                .map(|it| it.setting.unwrap())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(review(&[]), [""; 0]);
+        assert_eq!(review(&[0.2, 0.2, 0.2]), [""; 0]);
+        assert_eq!(review(&[0.2, 0.2, 0.1, 0.05]), ["prune.densities.2"]);
+    }
 }

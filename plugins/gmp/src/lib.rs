@@ -5,8 +5,8 @@
 
 use plugin_api::schemars::{self, JsonSchema};
 use plugin_api::{
-    Among, Cadence, Counts, Error, Interval, MaskContext, MaskUpdate, Phase, Result, Step, Tensor,
-    export_plugin,
+    Among, Cadence, Counts, Error, Experiment, Finding, Interval, MaskContext, MaskUpdate, Phase,
+    Result, Step, Tensor, export_plugin,
 };
 use serde::{Deserialize, Serialize};
 
@@ -65,6 +65,44 @@ impl MaskUpdate for Gradual {
             )));
         }
         Ok(())
+    }
+
+    fn review(&self, experiment: &Experiment) -> Vec<Finding> {
+        let last_call = self
+            .interval()
+            .last_call(experiment.steps_per_epoch, experiment.steps_per_level());
+        if last_call.is_some() || experiment.last_level() == 0 {
+            return Vec::new();
+        }
+        let length = experiment.length();
+        let (from, every) = (self.from, self.every);
+        let begins = experiment.steps(from).max(1) < experiment.steps_per_level();
+        let (option, message) = match (begins, self.until) {
+            (true, Some(until)) if experiment.steps(until) < experiment.steps_per_level() => (
+                "until",
+                format!(
+                    "pruning ends at `{until}`, before its first time: it is from `{from}` on every `{every}`"
+                ),
+            ),
+            (true, _) => (
+                "every",
+                format!("`{every}` is longer than a level, which has {length}"),
+            ),
+            (false, _) => (
+                "from",
+                format!("pruning starts at `{from}`, but a level has {length}"),
+            ),
+        };
+        let prunes = experiment.targets.windows(2).any(|pair| pair[1] < pair[0]);
+        let finding = match prunes {
+            true => Finding::impossible(format!("{message}: nothing is pruned within it")),
+            false => Finding::pointless(message),
+        };
+        vec![
+            finding
+                .at_option(option)
+                .advise("let it prune at least once before the level's last step"),
+        ]
     }
 
     fn cadence(&self) -> Cadence {
@@ -131,6 +169,7 @@ export_plugin! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use plugin_api::{Layer, LayerKind, Severity};
 
     #[test]
     fn the_number_kept_follows_the_cubic_schedule_between_its_ends() {
@@ -158,6 +197,35 @@ mod tests {
         };
         let message = gradual.validate().unwrap_err().to_string();
         assert_eq!(message, "every is \"0ep\", expected at least one step");
+    }
+
+    #[test]
+    fn pruning_that_never_comes_is_found_before_training() {
+        let layer = Layer::new("fc.weight", LayerKind::Linear, [10, 10]);
+        let experiment = Experiment::new(vec![layer], 10, 2, [0.5]);
+        let review = |from, every, until| {
+            let gradual = Gradual {
+                from,
+                every,
+                until,
+                ..Gradual::default()
+            };
+            let found = gradual.review(&experiment);
+            found.first().map(|it| (it.severity, it.option.clone()))
+        };
+        let (steps, impossible) = (Step::Iterations, Severity::Impossible);
+        let at = |option: &str| Some((impossible, option.to_owned()));
+        assert_eq!(review(steps(19), steps(5), None), None);
+        assert_eq!(review(steps(20), steps(5), None), at("from"));
+        assert_eq!(review(Step::Epochs(2), steps(5), None), at("from"));
+        assert_eq!(review(Step::ZERO, steps(20), None), at("every"));
+        assert_eq!(review(steps(9), steps(5), Some(steps(8))), at("until"));
+        let same = Experiment::new(experiment.layers.clone(), 10, 2, [1.0]);
+        let late = Gradual {
+            from: Step::Epochs(5),
+            ..Gradual::default()
+        };
+        assert_eq!(late.review(&same)[0].severity, Severity::Pointless);
     }
 
     #[test]

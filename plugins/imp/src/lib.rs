@@ -5,8 +5,9 @@
 
 use plugin_api::schemars::{self, JsonSchema};
 use plugin_api::{
-    Among, Counts, Error, MaskContext, MaskUpdate, OptimizerState, Point, Result, Rewind,
-    RewindContext, RewindPlan, Schedule, ScoreContext, Scorer, Tensor, export_plugin,
+    Among, Counts, Error, Experiment, Finding, MaskContext, MaskUpdate, OptimizerState, Point,
+    Result, Rewind, RewindContext, RewindPlan, Schedule, ScoreContext, Scorer, Tensor,
+    export_plugin,
 };
 use serde::Deserialize;
 
@@ -74,6 +75,13 @@ impl Rewind for Weights {
             )));
         }
         Ok(())
+    }
+
+    fn review(&self, experiment: &Experiment) -> Vec<Finding> {
+        experiment
+            .comes_too_late("to", &self.to)
+            .into_iter()
+            .collect()
     }
 
     fn points(&self) -> Vec<Point> {

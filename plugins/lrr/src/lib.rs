@@ -3,8 +3,8 @@
 
 use plugin_api::schemars::{self, JsonSchema};
 use plugin_api::{
-    BatchNorm, OptimizerState, Point, Result, Rewind, RewindContext, RewindPlan, Schedule, Source,
-    export_plugin,
+    BatchNorm, Experiment, Finding, OptimizerState, Point, Result, Rewind, RewindContext,
+    RewindPlan, Schedule, Source, export_plugin,
 };
 use serde::Deserialize;
 
@@ -21,6 +21,26 @@ struct LearningRate {
 }
 
 impl Rewind for LearningRate {
+    fn review(&self, experiment: &Experiment) -> Vec<Finding> {
+        let sources = [
+            ("batch_norm_affine", &self.batch_norm_affine),
+            ("batch_norm_statistics", &self.batch_norm_statistics),
+        ];
+        let of_source = |(option, source): (&str, &Source)| match source {
+            Source::From(_) if experiment.batch_norms == 0 => {
+                let message = "the network has no batch norm";
+                Some(
+                    Finding::pointless(message)
+                        .at_option(option)
+                        .advise("leave it out"),
+                )
+            }
+            Source::From(point) => experiment.comes_too_late(option, point),
+            Source::Keep => None,
+        };
+        sources.into_iter().filter_map(of_source).collect()
+    }
+
     fn points(&self) -> Vec<Point> {
         [&self.batch_norm_affine, &self.batch_norm_statistics]
             .into_iter()

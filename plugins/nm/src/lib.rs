@@ -3,7 +3,10 @@
 mod groups;
 
 use plugin_api::schemars::{self, JsonSchema};
-use plugin_api::{Among, Counts, Error, MaskContext, MaskUpdate, Result, Tensor, export_plugin};
+use plugin_api::{
+    Among, Counts, Error, Experiment, Finding, Layer, MaskContext, MaskUpdate, Result, Tensor,
+    export_plugin,
+};
 use serde::Deserialize;
 
 use groups::{best_of_groups, whole_groups};
@@ -61,6 +64,37 @@ impl MaskUpdate for Groups {
         }
     }
 
+    fn review(&self, experiment: &Experiment) -> Vec<Finding> {
+        let levels = (1..).zip(experiment.densities.iter().zip(&experiment.targets).skip(1));
+        let of_level = |(level, (&density, &target)): (u64, (&f64, &u64))| {
+            let n = match self.n(density) {
+                Ok(n) => n,
+                Err(error) => {
+                    return Some(Finding::impossible(error.to_string()).at_density(level));
+                }
+            };
+            let (least, most) = kept(&experiment.layers, n, self.m);
+            if (least..=most).contains(&target) {
+                return None;
+            }
+            let m = self.m;
+            let keep = match least == most {
+                true => format!("{least}"),
+                false => format!("{least} to {most}"),
+            };
+            let message = format!(
+                "{n}:{m} keeps {keep} weights of these layers, but level {level} is to keep {target}"
+            );
+            let advice = format!("expected a density of {}", n as f64 / m as f64);
+            Some(
+                Finding::impossible(message)
+                    .at_density(level)
+                    .advise(advice),
+            )
+        };
+        levels.filter_map(of_level).collect()
+    }
+
     fn update(&mut self, ctx: &mut MaskContext<'_>) -> Result<Vec<Tensor>> {
         let n = self.n(ctx.density())?;
         let (scores, masks, target) = (ctx.scores()?, ctx.masks()?, ctx.target());
@@ -99,6 +133,19 @@ impl MaskUpdate for Groups {
     }
 }
 
+/// The fewest and the most weights that N of every M leave of a dense network: whole groups keep N,
+/// shorter ones at most N.
+fn kept(layers: &[Layer], n: u64, m: u64) -> (u64, u64) {
+    let of_layer = |layer: &Layer| {
+        let inputs = layer.shape.get(1).copied().unwrap_or(1) as u64;
+        let rows = layer.len() / inputs.max(1);
+        let sure = rows * (inputs / m) * n;
+        (sure, sure + rows * (inputs % m).min(n))
+    };
+    let counts = layers.iter().map(of_layer);
+    counts.fold((0, 0), |(least, most), (a, b)| (least + a, most + b))
+}
+
 export_plugin! {
     mask { "groups" => Groups }
     default { score = "imp/magnitude", mask = "nm/groups", rewind = ["lrr/learning-rate"] }
@@ -107,6 +154,7 @@ export_plugin! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use plugin_api::LayerKind;
 
     #[test]
     fn n_follows_the_density_where_it_is_not_given() {
@@ -118,6 +166,31 @@ mod tests {
         assert!(groups.n(0.0).is_err());
         let given = Groups { n: Some(1), m: 16 };
         assert_eq!(given.n(0.3).unwrap(), 1);
+    }
+
+    #[test]
+    fn densities_that_n_and_m_cannot_have_are_found_before_training() {
+        let layers = vec![
+            Layer::new("fc1.weight", LayerKind::Linear, [3, 8]),
+            Layer::new("fc2.weight", LayerKind::Linear, [2, 6]),
+        ];
+        // 3 rows of 2 groups, 2 rows of a group and a half.
+        assert_eq!(kept(&layers, 2, 4), (12 + 4, 12 + 8));
+        assert_eq!(kept(&layers, 1, 4), (6 + 2, 6 + 4));
+        let review = |groups: &Groups, densities: &[f64]| {
+            let experiment = Experiment::new(layers.clone(), 10, 2, densities.iter().copied());
+            let found = groups.review(&experiment);
+            found
+                .into_iter()
+                .map(|it| it.setting.unwrap())
+                .collect::<Vec<_>>()
+        };
+        let free = Groups::default();
+        assert_eq!(review(&free, &[0.75, 0.5, 0.25]), [""; 0]);
+        assert_eq!(review(&free, &[0.5, 0.3]), ["prune.densities.1"]);
+        let two = Groups { n: Some(2), m: 4 };
+        // 18 of 36; 13 of 36.
+        assert_eq!(review(&two, &[0.5, 0.36]), ["prune.densities.1"]);
     }
 
     #[test]

@@ -5,8 +5,8 @@
 
 use plugin_api::schemars::{self, JsonSchema};
 use plugin_api::{
-    Among, Batches, Cadence, Counts, Distribution, Error, GradientRequest, Loss, MaskContext,
-    MaskUpdate, Phase, Result, Step, Tensor, export_plugin,
+    Among, Batches, Cadence, Counts, Distribution, Error, Experiment, Finding, GradientRequest,
+    Loss, MaskContext, MaskUpdate, Phase, Result, Step, Tensor, export_plugin,
 };
 use serde::Deserialize;
 
@@ -66,6 +66,10 @@ impl MaskUpdate for DropAndGrow {
             )));
         }
         Ok(())
+    }
+
+    fn review(&self, experiment: &Experiment) -> Vec<Finding> {
+        experiment.exchanges("every", self.every, "until", self.until)
     }
 
     fn cadence(&self) -> Cadence {

@@ -5,8 +5,8 @@
 
 use plugin_api::schemars::{self, JsonSchema};
 use plugin_api::{
-    Among, Cadence, Counts, Distribution, Error, MaskContext, MaskUpdate, Phase, Result, Step,
-    Tensor, export_plugin,
+    Among, Cadence, Counts, Distribution, Error, Experiment, Finding, MaskContext, MaskUpdate,
+    Phase, Result, Step, Tensor, export_plugin,
 };
 use serde::Deserialize;
 
@@ -61,6 +61,10 @@ impl MaskUpdate for DropAndGrow {
             )));
         }
         Ok(())
+    }
+
+    fn review(&self, experiment: &Experiment) -> Vec<Finding> {
+        experiment.exchanges("every", self.every, "until", self.until)
     }
 
     fn cadence(&self) -> Cadence {

@@ -3,7 +3,8 @@
 
 use plugin_api::schemars::{self, JsonSchema};
 use plugin_api::{
-    Among, Counts, Error, Result, Rewind, RewindContext, RewindPlan, Tensor, Weights, export_plugin,
+    Among, Counts, Error, Experiment, Finding, Result, Rewind, RewindContext, RewindPlan, Tensor,
+    Weights, export_plugin,
 };
 use serde::Deserialize;
 
@@ -43,6 +44,21 @@ impl Rewind for Flip {
             ));
         }
         Ok(())
+    }
+
+    fn review(&self, experiment: &Experiment) -> Vec<Finding> {
+        let last = experiment.last_level();
+        let levels = self.levels.iter().flatten().enumerate();
+        levels
+            .filter(|(_, level)| **level > last)
+            .map(|(place, level)| {
+                Finding::pointless(format!(
+                    "no sign is flipped at level {level}: the last one is {last}"
+                ))
+                .at_option(format!("levels.{place}"))
+                .advise("leave it out, or prune further")
+            })
+            .collect()
     }
 
     fn rewind(&mut self, ctx: &mut RewindContext<'_>) -> Result<RewindPlan> {
@@ -91,4 +107,27 @@ fn flip(weights: &[Tensor], factors: &[Tensor]) -> Vec<Tensor> {
 
 export_plugin! {
     rewind { "flip" => Flip }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use plugin_api::{Layer, LayerKind};
+
+    #[test]
+    fn levels_that_never_come_are_found_before_training() {
+        let layer = Layer::new("fc.weight", LayerKind::Linear, [10, 10]);
+        let experiment = Experiment::new(vec![layer], 10, 2, [0.5, 0.2]);
+        let flip = |levels: Option<Vec<u64>>| Flip {
+            levels,
+            ..Flip::default()
+        };
+        let review = |levels| {
+            let found = flip(levels).review(&experiment);
+            found.into_iter().map(|it| it.option).collect::<Vec<_>>()
+        };
+        assert_eq!(review(None), [""; 0]);
+        assert_eq!(review(Some(vec![1, 2])), [""; 0]);
+        assert_eq!(review(Some(vec![3, 2, 14])), ["levels.0", "levels.2"]);
+    }
 }

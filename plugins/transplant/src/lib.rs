@@ -6,8 +6,8 @@
 
 use plugin_api::schemars::{self, JsonSchema};
 use plugin_api::{
-    Among, Context, Counts, DType, Error, MaskContext, MaskUpdate, Result, RunRef, Tensor,
-    export_plugin,
+    Among, Context, Counts, DType, Error, Experiment, Finding, MaskContext, MaskUpdate, Result,
+    RunRef, Tensor, export_plugin,
 };
 use serde::Deserialize;
 
@@ -41,6 +41,10 @@ impl MaskUpdate for Levels {
         check(&self.run, self.level)
     }
 
+    fn review(&self, experiment: &Experiment) -> Vec<Finding> {
+        differing(self.level, experiment)
+    }
+
     fn update(&mut self, ctx: &mut MaskContext<'_>) -> Result<Vec<Tensor>> {
         let next = ctx.level() + 1;
         let level = self.level.unwrap_or(next);
@@ -55,6 +59,10 @@ impl MaskUpdate for Permuted {
         check(&self.run, self.level)
     }
 
+    fn review(&self, experiment: &Experiment) -> Vec<Finding> {
+        differing(self.level, experiment)
+    }
+
     fn update(&mut self, ctx: &mut MaskContext<'_>) -> Result<Vec<Tensor>> {
         let next = ctx.level() + 1;
         let level = self.level.unwrap_or(next);
@@ -63,6 +71,24 @@ impl MaskUpdate for Permuted {
         let scores = ctx.uniform()?;
         ctx.select(&scores, Among::Survivors, Counts::PerLayer(counts))
     }
+}
+
+/// One level's masks keep one number of weights: levels that differ cannot all have it.
+fn differing(level: Option<u64>, experiment: &Experiment) -> Vec<Finding> {
+    let (Some(level), Some(first)) = (level, experiment.targets.get(1)) else {
+        return Vec::new();
+    };
+    let mut targets = (1..).zip(&experiment.targets[1..]);
+    let other = targets.find(|(_, target)| *target != first);
+    let finding = other.map(|(own, target)| {
+        let message = format!(
+            "level 1 keeps {first} weights and level {own} {target}, but all take the masks of level {level}"
+        );
+        Finding::impossible(message)
+            .at_density(own)
+            .advise("set all of prune.densities to the same number, or leave out `level`")
+    });
+    finding.into_iter().collect()
 }
 
 fn check(run: &RunRef, level: Option<u64>) -> Result<()> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use plugin_api::abi::wire::Facts;
-use plugin_api::{Cadence, Point};
+use plugin_api::{Cadence, Experiment, Finding, Point};
 use serde_json::{Map, Value};
 
 /// One component of a loaded plugin.
@@ -38,6 +38,12 @@ pub trait Component {
     /// # Errors
     /// If it fails.
     fn points(&self) -> Result<Vec<Point>, Fault>;
+
+    /// What it has against an experiment.
+    ///
+    /// # Errors
+    /// If it fails.
+    fn review(&mut self, experiment: &Experiment) -> Result<Vec<Finding>, Fault>;
 
     /// Calls it in a scene, checks what it gives back, and that it changed nothing that it was given.
     ///

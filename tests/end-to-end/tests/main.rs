@@ -26,6 +26,7 @@ mod identities;
 mod images;
 mod misbehaving;
 mod neuron;
+mod plan;
 mod plugins;
 mod profiles;
 mod pruning_at_init;

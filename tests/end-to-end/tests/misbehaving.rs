@@ -64,6 +64,11 @@ fn message(rule: &Rule) -> String {
     if rule.when == When::Asked {
         return strategy.points().unwrap_err().to_string();
     }
+    if rule.when == When::Reviewed {
+        let layers = scene.facts.layers.clone();
+        let experiment = plugin_api::Experiment::new(layers, 40, 20, [0.5]);
+        return strategy.review(&experiment).unwrap_err().to_string();
+    }
     level(&mut strategy, &mut scene, 15).unwrap();
     match rule.when {
         When::CalledAfterAnother => {
@@ -95,7 +100,12 @@ fn every_broken_rule_is_reported_with_plugin_component_and_reason() {
     for rule in RULES {
         let message = message(rule);
         // What ends the process is in `hostile.rs`.
-        let silent = [When::Dropped, When::CarriedOut, When::EndsTheProcess];
+        let silent = [
+            When::Dropped,
+            When::CarriedOut,
+            When::Found,
+            When::EndsTheProcess,
+        ];
         if silent.contains(&rule.when) {
             assert_eq!(message, "");
             continue;

@@ -61,6 +61,8 @@ export_plugin! {
         "nan-weights" => rewinds::NanWeights,
         "reads-unknown-point" => rewinds::ReadsUnknownPoint,
         "unknown-point" => rewinds::UnknownPoint,
+        "panics-in-review" => rewinds::PanicsInReview,
+        "finds-at-no-option" => rewinds::FindsAtNoOption,
     }
 }
 

@@ -1,7 +1,9 @@
 //! Rewind policies that break a rule.
 
 use plugin_api::schemars::{self, JsonSchema};
-use plugin_api::{Point, Result, Rewind, RewindContext, RewindPlan, Step, Tensor, Weights};
+use plugin_api::{
+    Experiment, Finding, Point, Result, Rewind, RewindContext, RewindPlan, Step, Tensor, Weights,
+};
 use serde::Deserialize;
 
 use crate::{with_element, with_first};
@@ -47,6 +49,36 @@ rewinds! {
 
     /// Wants to go to a point that it did not name in `points`.
     UnknownPoint = |_ctx| Ok(RewindPlan::to_point(undeclared()));
+}
+
+/// Panics when it is asked about an experiment.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PanicsInReview {}
+
+impl Rewind for PanicsInReview {
+    fn review(&self, _: &Experiment) -> Vec<Finding> {
+        panic!("no opinion today")
+    }
+
+    fn rewind(&mut self, _: &mut RewindContext<'_>) -> Result<RewindPlan> {
+        Ok(RewindPlan::default())
+    }
+}
+
+/// Finds something at an option that it does not have, in a text that a terminal would obey.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct FindsAtNoOption {}
+
+impl Rewind for FindsAtNoOption {
+    fn review(&self, _: &Experiment) -> Vec<Finding> {
+        vec![Finding::impossible("\u{1b}[2Jgone").at_option("no.such.option")]
+    }
+
+    fn rewind(&mut self, _: &mut RewindContext<'_>) -> Result<RewindPlan> {
+        Ok(RewindPlan::default())
+    }
 }
 
 fn undeclared() -> Point {

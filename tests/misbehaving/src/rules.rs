@@ -34,6 +34,10 @@ pub enum When {
     /// When it is called at level 1, where the environment variable `MISBEHAVE` names it: it ends the
     /// process, or has to be ended with it.
     EndsTheProcess,
+    /// When it is asked about an experiment.
+    Reviewed,
+    /// When its findings are looked at: the host shows them at the component and goes by them.
+    Found,
     /// When it is dropped. Nobody is left to tell: the host must simply go on.
     Dropped,
 }
@@ -93,4 +97,6 @@ pub const RULES: &[Rule] = &[
     rule("rewind", "nan-weights", When::Called, "whose element 1 is NaN; expected finite numbers"),
     rule("rewind", "reads-unknown-point", When::Called, "7it"),
     rule("rewind", "unknown-point", When::CarriedOut, "7it"),
+    rule("rewind", "panics-in-review", When::Reviewed, "panicked: no opinion today at "),
+    rule("rewind", "finds-at-no-option", When::Found, "a finding at the option `no.such.option`"),
 ];

@@ -19,6 +19,7 @@ use tch::Device;
 use super::args::{Output, RunArgs};
 use super::exit::{Exit, Failure};
 use super::neuron;
+use super::review;
 use super::run::listen;
 use super::stdout;
 use crate::counted::counted;
@@ -40,7 +41,8 @@ pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit
     let failed = |error: &dyn std::fmt::Display| Failure::new(Exit::Failed, error);
     let runs = &args.place.runs;
     let interrupt = listen()?;
-    let catalog = HostCatalog::new(&args.experiment.setting_at(&args.place));
+    let setting = args.experiment.setting_at(&args.place);
+    let catalog = HostCatalog::new(&setting);
     let sweep = experiment::load_sweep(
         &args.experiment.file,
         &args.experiment.overrides(),
@@ -49,6 +51,7 @@ pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit
     if let Some(missing) = catalog.missing_data() {
         return Err(Failure::bad_input(missing));
     }
+    review::settle_sweep(&sweep, &catalog, &setting, output)?;
     let folder = runs.join(&sweep.name);
     let jobs = jobs(&sweep, runs, &args.store_points, &catalog)?;
     let wanted = wanted(&jobs, &args.sweep.only)?;

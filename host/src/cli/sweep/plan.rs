@@ -7,16 +7,18 @@ use serde_json::json;
 
 use super::jobs::{RUN, count, jobs};
 use crate::cli::args::{Output, PlanArgs};
+use crate::cli::estimate::AT_MOST;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::neuron;
 use crate::cli::outline::Outline;
-use crate::cli::plan::{duration, grouped, outline, plan_one, stand_in};
+use crate::cli::plan::{duration, estimate, grouped, plan_one};
+use crate::cli::review;
 use crate::cli::stdout;
 use crate::counted::counted;
 use crate::experiment::{self, CellFile};
 use crate::records::name_in_sweep;
 use crate::report::columns;
-use crate::run::{HostCatalog, Read};
+use crate::run::{Folders, HostCatalog, Read, stand_in};
 use crate::store::RunDir;
 
 /// A cell with what its run would do.
@@ -26,6 +28,14 @@ struct Row<'a> {
     outline: Outline,
     /// Levels that are done, of all seeds together.
     done: u64,
+}
+
+/// How long all cells together take.
+#[derive(Clone, Copy)]
+struct Time {
+    seconds: f64,
+    /// Whether parts of batches were timed and scaled.
+    in_parts: bool,
 }
 
 /// Shows what a sweep would do, or one of its cells.
@@ -66,22 +76,34 @@ pub fn plan(args: &PlanArgs, output: &Output) -> Result<Exit, Failure> {
     if let Some(missing) = catalog.missing_data() {
         log::warn!("{missing}");
     }
-    // The time of a step is measured once for each network and training.
+    let setting = args.experiment.setting_at(&args.place);
+    review::settle_sweep(&sweep, &catalog, &setting, output)?;
+    let mut dense = Vec::new();
+    for (_, cell) in &named {
+        let identity = catalog.dense_identity(&cell.loaded);
+        dense.push(identity.map_err(Failure::bad_input)?.hash);
+    }
+    // The time of a step is measured once for each network and training; they share the time for it.
     let mut seconds: BTreeMap<String, f64> = BTreeMap::new();
+    let networks: BTreeSet<&String> = dense.iter().collect();
+    let most = AT_MOST / networks.len().max(1) as u32;
+    let mut in_parts = false;
     let mut rows = Vec::new();
-    for (name, cell) in named {
+    for ((name, cell), dense) in named.into_iter().zip(&dense) {
         let read = Read::new(cell.loaded.clone(), &catalog)?;
-        let dense = catalog
-            .dense_identity(&cell.loaded)
-            .map_err(Failure::bad_input)?;
-        let timed = !args.no_estimate && !seconds.contains_key(&dense.hash);
-        let outline = outline(args, &read, stand_in(args, &read)?, false, timed)
-            .map_err(|failure| failure.of(&name))?;
-        if let Some(estimate) = &outline.estimate {
-            seconds.insert(dense.hash.clone(), estimate.seconds_per_step);
+        let trainer = read.trainer(stand_in(&read, &setting)?, setting.device)?;
+        let course = Folders::unknown().course(&read.loaded.experiment, &trainer);
+        let outline = Outline::new(&read, &course, false).map_err(|failure| failure.of(&name))?;
+        if !args.no_estimate && !seconds.contains_key(dense) {
+            let left = outline.steps_left();
+            let estimate = estimate(trainer, &read, &setting, left, most);
+            if let Some(estimate) = estimate.map_err(|failure| failure.of(&name))? {
+                in_parts |= !estimate.is_whole();
+                seconds.insert(dense.clone(), estimate.seconds_per_step);
+            }
         }
         rows.push((
-            dense.hash,
+            dense.clone(),
             Row {
                 done: (cell.loaded.experiment.seeds.iter())
                     .map(|&seed| done(cell, seed))
@@ -93,7 +115,10 @@ pub fn plan(args: &PlanArgs, output: &Output) -> Result<Exit, Failure> {
         ));
     }
     let here = catalog.missing_data().is_none();
-    let time = (!seconds.is_empty()).then(|| time_left(&rows, &seconds, here));
+    let time = (!seconds.is_empty()).then(|| Time {
+        seconds: time_left(&rows, &seconds, here),
+        in_parts,
+    });
     let rows: Vec<Row<'_>> = rows.into_iter().map(|(_, row)| row).collect();
     let others = (jobs(&sweep, &args.place.runs, &[], &catalog)?.into_iter()).map(|job| job.noun);
     let runs: BTreeSet<&str> = rows
@@ -156,7 +181,7 @@ fn as_json(
     name: &str,
     rows: &[Row<'_>],
     simulations: &[PathBuf],
-    time: Option<f64>,
+    time: Option<Time>,
     here: bool,
 ) -> serde_json::Value {
     let cells: Vec<_> = (rows.iter())
@@ -172,14 +197,14 @@ fn as_json(
             })
         })
         .collect();
-    json!({ "sweep": name, "cells": cells, "neurons": simulations, "seconds": time })
+    json!({ "sweep": name, "cells": cells, "neurons": simulations, "seconds": time.map(|it| it.seconds) })
 }
 
 fn as_text(
     folder: &Path,
     rows: &[Row<'_>],
     simulations: &[PathBuf],
-    time: Option<f64>,
+    time: Option<Time>,
     count: &str,
     here: bool,
 ) -> String {
@@ -223,9 +248,13 @@ fn as_text(
     }
     if let Some(time) = time {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let scaled = match time.in_parts {
+            true => "; timed with parts of batches, scaled",
+            false => "",
+        };
         text = format!(
-            "{text}\n\nabout {} of training to do, if one run goes on at a time; this machine has {}",
-            duration(time),
+            "{text}\n\nabout {} of training to do, if one run goes on at a time; this machine has {}{scaled}",
+            duration(time.seconds),
             counted(cores, "core")
         );
     }

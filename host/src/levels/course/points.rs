@@ -1,6 +1,6 @@
 //! Points of training: which are stored, in which files, and what these hold.
 
-use plugin_api::{Layer, Point, Step};
+use plugin_api::{Cadence, Layer, Point, Step};
 use tch::Tensor;
 
 use super::{Course, Seed};
@@ -75,73 +75,77 @@ impl Course<'_> {
                 source,
             })?;
         for point in &points {
-            self.check_point(seed, point)?;
+            self.check_point(seed.strategy.cadence(), point)
+                .map_err(|(reason, advice)| RunError::Missing(format!("{reason}; {advice}")))?;
         }
-        self.steps_of(points.iter().filter_map(|point| match point {
+        let times = points.iter().filter_map(|point| match point {
             Point::Step(step) => Some(*step),
             _ => None,
-        }))
-        .map_err(|(step, at, total)| {
-            RunError::Missing(format!(
-                "the strategy rewinds to `{step}`, which is step {at}, but level 0 has {total} steps \
-                 ({} epochs of {})",
-                self.trainer.epochs(),
-                self.trainer.steps_per_epoch()
-            ))
-        })
+        });
+        Ok(self.steps_of(times))
     }
 
     /// As [`stored_steps`](Self::stored_steps), with those that other experiments will ask for. Of
     /// these, the ones that level 0 does not reach are left out.
     pub(in crate::levels) fn wanted_steps(&self, seed: &Seed) -> Result<Vec<u64>, RunError> {
         let mut steps = self.stored_steps(seed)?;
-        for &step in &self.store_points {
-            steps.extend(self.steps_of([step]).unwrap_or_default());
-        }
+        steps.extend(self.steps_of(self.store_points.iter().copied()));
         steps.sort_unstable();
         steps.dedup();
         Ok(steps)
     }
 
-    /// The steps within level 0 at these times, ascending; a time that level 0 does not reach is an
-    /// error, with its step and the number of steps.
-    fn steps_of(
-        &self,
-        times: impl IntoIterator<Item = Step>,
-    ) -> Result<Vec<u64>, (Step, u64, u64)> {
+    /// The steps within level 0 at these times, ascending, without those that it does not reach.
+    fn steps_of(&self, times: impl IntoIterator<Item = Step>) -> Vec<u64> {
         let total = self.trainer.steps_per_level();
         let mut steps = Vec::new();
         for time in times {
             let at = time.steps(self.trainer.steps_per_epoch());
-            if at > total {
-                return Err((time, at, total));
-            }
             if (1..total).contains(&at) && !steps.contains(&at) {
                 steps.push(at);
             }
         }
         steps.sort_unstable();
-        Ok(steps)
+        steps
     }
 
     /// Refuses points of this run that no level will ever have.
-    fn check_point(&self, seed: &Seed, point: &Point) -> Result<(), RunError> {
+    ///
+    /// # Errors
+    /// Why there will be none, and what to name instead.
+    pub fn check_point(&self, cadence: &Cadence, point: &Point) -> Result<(), (String, String)> {
         let last = self.experiment.last_level();
-        let within = seed.strategy.cadence().within_level.is_some();
         let why = match point {
+            Point::Step(step) => {
+                let at = step.steps(self.trainer.steps_per_epoch());
+                let total = self.trainer.steps_per_level();
+                if at <= total {
+                    return Ok(());
+                }
+                let (epochs, steps) = (self.trainer.epochs(), self.trainer.steps_per_epoch());
+                return Err((
+                    format!(
+                        "the strategy rewinds to `{step}`, which is step {at}, but level 0 has {total} \
+                         steps ({epochs} epochs of {steps})"
+                    ),
+                    "name an earlier time, or train longer".to_owned(),
+                ));
+            }
             Point::LevelStart(level) | Point::LevelEnd(level) if *level > last => {
                 format!("the last level is {last}")
             }
             Point::SameLevelEnd => "a level starts before its own end".to_owned(),
-            Point::SameLevelStart if !within => {
+            Point::SameLevelStart if cadence.within_level.is_none() => {
                 "the start of the level is what is being made".to_owned()
             }
             _ => return Ok(()),
         };
-        Err(RunError::Missing(format!(
-            "the strategy asks for the point `{point}` of its own run, but {why}; name another run's, such as \
-             \"runs/lrr-301ce8ac#{point}\", or \"previous-level-end\""
-        )))
+        Err((
+            format!("the strategy asks for the point `{point}` of its own run, but {why}"),
+            format!(
+                "name another run's, such as \"runs/lrr-301ce8ac#{point}\", or \"previous-level-end\""
+            ),
+        ))
     }
 
     /// Stores the session's state of a lane where a point of level 0 is asked for and not there.

@@ -194,7 +194,7 @@ impl TensorObject for Numbered {
     }
 
     fn call(&self, code: u32, _payload: RSlice<'_, u8>) -> AbiResult<RVec<u8>> {
-        call(code)
+        call(code, &[], |_| Vec::new())
     }
 }
 
@@ -302,4 +302,54 @@ fn a_stateless_component_refuses_a_stored_state() {
         message,
         "a stored state of 2 bytes was given to a component that stores none"
     );
+}
+
+#[derive(Default, Deserialize, JsonSchema)]
+struct Objects {}
+
+impl Rewind for Objects {
+    fn rewind(&mut self, _: &mut RewindContext<'_>) -> Result<RewindPlan> {
+        Ok(RewindPlan::default())
+    }
+
+    fn review(&self, experiment: &Experiment) -> Vec<Finding> {
+        assert!(experiment.epochs > 0, "no epoch");
+        vec![Finding::pointless("nothing is rewound").at_option("from")]
+    }
+}
+
+#[derive(Default, Deserialize, JsonSchema)]
+struct Agrees {}
+
+impl Rewind for Agrees {
+    fn rewind(&mut self, _: &mut RewindContext<'_>) -> Result<RewindPlan> {
+        Ok(RewindPlan::default())
+    }
+}
+
+fn reviewed<T: Rewind>(epochs: u64) -> AbiResult<RVec<u8>> {
+    let mut component = rewind::<T>("{}".into()).unwrap();
+    let experiment = Experiment::new(Vec::new(), 10, epochs, [0.5]);
+    let payload = serde_json::to_vec(&experiment).unwrap();
+    component.call(REVIEW, RSlice::from_slice(&payload))
+}
+
+#[test]
+fn a_component_is_asked_about_an_experiment_and_has_nothing_against_it_by_default() {
+    let findings = |answer: AbiResult<RVec<u8>>| -> Vec<Finding> {
+        serde_json::from_slice(&answer.unwrap()).unwrap()
+    };
+    assert_eq!(findings(reviewed::<Agrees>(1)), []);
+    let said = findings(reviewed::<Objects>(1));
+    assert_eq!(said[0].option, "from");
+}
+
+#[test]
+fn a_panic_about_an_experiment_and_a_code_of_a_later_host_are_errors() {
+    let (code, message) = error(reviewed::<Objects>(0));
+    assert_eq!(code, ErrorCode::PANICKED);
+    assert!(message.starts_with("panicked: no epoch"), "{message}");
+    let mut component = rewind::<Agrees>("{}".into()).unwrap();
+    let (code, _) = error(component.call(9_999, RSlice::EMPTY));
+    assert_eq!(code, ErrorCode::UNSUPPORTED);
 }

@@ -3,6 +3,7 @@
 mod calls;
 mod options;
 mod resources;
+mod review;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -47,6 +48,8 @@ rules! {
         => options::unknown_option;
     "cadence", quick, "a mask update is called at some time of a run"
         => calls::cadence;
+    "review", quick, "what it has against an experiment names options that it has, comes again, and without a panic"
+        => review::review;
     "answers", quick, "every call gives one tensor for each layer, of its shape, f32, finite; masks of 0 and 1, nested and exact; plans that can be carried out; nothing that was lent is changed; it panics nowhere"
         => calls::answers;
     "repeats", quick, "the same seed gives the same bits, in every instance"

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use plugin_api::abi::wire::{ComponentKind, ComponentManifest, Manifest};
-use plugin_api::{Cadence, Point, Step};
+use plugin_api::{Cadence, Experiment, Finding, Point, Step};
 use serde_json::{Map, Value, json};
 
 use super::{RULES, Rule, Trial};
@@ -27,6 +27,14 @@ enum Whim {
     TakesAnything,
     /// A cadence without any call.
     NeverCalled,
+    /// Panics when it is asked about an experiment.
+    PanicsInReview,
+    /// Finds something at an option that it does not have.
+    FindsAtNoOption,
+    /// Finds something without saying what.
+    FindsNothing,
+    /// Finds something else in every instance.
+    FindsByChance,
     /// Breaks the host's rules at its third call.
     BreaksARule,
     /// Refuses every call.
@@ -137,6 +145,19 @@ impl Component for Instance<'_> {
 
     fn points(&self) -> Result<Vec<Point>, Fault> {
         Ok(vec![Point::Step(Step::Epochs(1))])
+    }
+
+    fn review(&mut self, experiment: &Experiment) -> Result<Vec<Finding>, Fault> {
+        let said = |text: &str, option: &str| Ok(vec![Finding::pointless(text).at_option(option)]);
+        match self.fake.whim {
+            Whim::PanicsInReview if experiment.last_level() == 0 => {
+                Err(Fault::Broke("panicked: index out of bounds".to_owned()))
+            }
+            Whim::FindsAtNoOption => said("too much", "pover"),
+            Whim::FindsNothing => said(" ", "power"),
+            Whim::FindsByChance => said(&format!("instance {}", self.number), "power"),
+            _ => said("it does nothing", "power.0"),
+        }
     }
 
     fn call(&mut self, scene: &Scene) -> Result<Answer, Fault> {
@@ -319,6 +340,34 @@ const BREAKERS: &[(ComponentKind, Whim, &str, &str, &str)] = &[
         "unknown-option",
         "a component",
         "no-such-option",
+    ),
+    (
+        ComponentKind::Score,
+        Whim::PanicsInReview,
+        "review",
+        "panicked: index out of bounds",
+        "one linear layer, 6 epochs of 20 steps, densities []",
+    ),
+    (
+        ComponentKind::Mask,
+        Whim::FindsAtNoOption,
+        "review",
+        "a finding at the option `pover`",
+        "one linear layer",
+    ),
+    (
+        ComponentKind::Rewind,
+        Whim::FindsNothing,
+        "review",
+        "message: \" \"",
+        "one linear layer",
+    ),
+    (
+        ComponentKind::Score,
+        Whim::FindsByChance,
+        "review",
+        "other findings, the second time",
+        "one linear layer",
     ),
     (
         ComponentKind::Mask,

@@ -1,8 +1,8 @@
 //! What plugins are and say.
 
 use host::fuzzing;
-use plugin_api::Cadence;
 use plugin_api::abi::wire::{Manifest, Plan};
+use plugin_api::{Cadence, Finding};
 
 use super::Target;
 use super::experiment::read_with_schema;
@@ -139,6 +139,7 @@ fn service(bytes: &[u8]) {
     let _ = (
         serde_json::from_str::<Plan>(text),
         serde_json::from_str::<Cadence>(text),
+        serde_json::from_str::<Vec<Finding>>(text),
     );
     let (code, request) = text.split_once('\n').unwrap_or((text, ""));
     if let Ok(code) = code.trim().parse()

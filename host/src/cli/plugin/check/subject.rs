@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use conformance::{Answer, Component, Fault, Scene as Told, Subject};
 use plugin_api::abi::wire::{ComponentKind, ComponentManifest};
-use plugin_api::{Cadence, OptimizerState, Point, Source};
+use plugin_api::{Cadence, Experiment, Finding, OptimizerState, Point, Source};
 use serde_json::{Map, Value};
 use tch::{Device, Tensor};
 
@@ -124,6 +124,10 @@ impl Component for Instance {
 
     fn points(&self) -> Result<Vec<Point>, Fault> {
         each!(&self.held, it => it.points()).map_err(fault)
+    }
+
+    fn review(&mut self, experiment: &Experiment) -> Result<Vec<Finding>, Fault> {
+        each!(&mut self.held, it => it.review(experiment)).map_err(fault)
     }
 
     fn call(&mut self, told: &Told) -> Result<Answer, Fault> {

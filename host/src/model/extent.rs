@@ -1,0 +1,114 @@
+//! How many values a batch norm sees of one sample.
+
+use std::collections::BTreeMap;
+
+use super::{Graph, Network, Operation, Value};
+
+/// The fewest values that a batch norm of the network sees of one feature of one sample: 1 behind a
+/// linear layer, height times width behind a convolution of images. None without a batch norm.
+///
+/// # Shapes
+/// `input`: one sample.
+pub fn values_per_feature(network: &dyn Network, input: &[i64]) -> Option<i64> {
+    if network.buffers().is_empty() {
+        return None;
+    }
+    let graph = network.graph();
+    let shapes = shapes(&graph, network, input);
+    let norms = (graph.operations()).filter(|(_, it)| matches!(it, Operation::Norm { .. }));
+    norms
+        .filter_map(|(value, _)| Some(shapes.get(&value)?.get(1..)?.iter().product()))
+        .min()
+}
+
+/// The shapes of a sample's values.
+fn shapes(graph: &Graph, network: &dyn Network, input: &[i64]) -> BTreeMap<Value, Vec<i64>> {
+    let weight = |layer: &str| {
+        let name = format!("{layer}.weight");
+        let found = network.parameters().iter().find(|it| it.name == name);
+        found.map_or(&[][..], |it| &it.shape)
+    };
+    let mut shapes: BTreeMap<Value, Vec<i64>> = BTreeMap::new();
+    let windows = |from: &[i64], kernel: &dyn Fn(usize) -> i64, stride: i64, padding: i64| {
+        let place =
+            |(axis, length): (usize, &i64)| (length + 2 * padding - kernel(axis)) / stride + 1;
+        from.iter()
+            .skip(1)
+            .enumerate()
+            .map(place)
+            .collect::<Vec<_>>()
+    };
+    for (value, operation) in graph.operations() {
+        let read = operation.reads().first().and_then(|it| shapes.get(it));
+        let from = read.cloned().unwrap_or_default();
+        let channels = from.first().copied().unwrap_or(1);
+        let shape = match operation {
+            Operation::Input => input.to_vec(),
+            Operation::AddChannel(_) => [&[1], &from[..]].concat(),
+            Operation::Flatten(_) => vec![from.iter().product()],
+            Operation::Linear { layer, .. } => weight(layer).iter().take(1).copied().collect(),
+            Operation::Convolution {
+                layer,
+                stride,
+                padding,
+                ..
+            } => {
+                let weight = weight(layer);
+                let kernel = |axis: usize| weight.get(axis + 2).copied().unwrap_or(1);
+                let outputs = weight.first().copied().unwrap_or(1);
+                [vec![outputs], windows(&from, &kernel, *stride, *padding)].concat()
+            }
+            Operation::MaxPool {
+                kernel,
+                stride,
+                padding,
+                ..
+            } => [
+                vec![channels],
+                windows(&from, &|_| *kernel, *stride, *padding),
+            ]
+            .concat(),
+            Operation::Mean(_) => vec![channels],
+            Operation::Norm { .. } | Operation::Relu(_) | Operation::Sum(_) => from,
+        };
+        shapes.insert(value, shape);
+    }
+    shapes
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::{InputSpec, MODELS};
+    use super::*;
+    use crate::registry::find;
+
+    fn seen(model: &str, options: serde_json::Value, shape: &[i64]) -> Option<i64> {
+        let spec = InputSpec {
+            shape: shape.to_vec(),
+            classes: 10,
+        };
+        let build = find(MODELS, model).unwrap().build;
+        let network = build(options.as_object().unwrap(), &spec).unwrap();
+        values_per_feature(&*network, shape)
+    }
+
+    #[test]
+    fn a_norm_behind_a_linear_layer_sees_one_value_and_none_sees_nothing() {
+        assert_eq!(seen("mlp", json!({}), &[40]), Some(1));
+        assert_eq!(seen("mlp", json!({"batch_norm": false}), &[40]), None);
+        assert_eq!(seen("lenet-300-100", json!({}), &[1, 28, 28]), None);
+    }
+
+    #[test]
+    fn a_norm_of_images_sees_their_height_times_width_where_they_are_smallest() {
+        // Three stages, two of them with a stride of 2: 32, 16, 8.
+        assert_eq!(seen("resnet-20", json!({}), &[3, 32, 32]), Some(64));
+        assert_eq!(seen("resnet-50", json!({}), &[3, 224, 224]), Some(49));
+        // Four max-pools before the last stage: 2 x 2, and 1 x 1 of the smallest images.
+        assert_eq!(seen("vgg-16", json!({}), &[3, 32, 32]), Some(4));
+        assert_eq!(seen("vgg-16", json!({}), &[3, 16, 16]), Some(1));
+        assert!(seen("cnn1d", json!({}), &[40]) > Some(1));
+    }
+}

@@ -1,0 +1,79 @@
+//! What is known of an experiment before anything trains, and would be found after hours.
+
+use plugin_api::{Finding, Point, Severity};
+use serde_json::Value;
+
+use super::{OpenError, Read};
+use crate::experiment::{self, Diagnostics, Experiment, Part, Remark, density_key};
+use crate::levels::Course;
+use crate::strategy::StrategyError;
+
+/// What the host and the strategy's components have to say.
+///
+/// # Errors
+/// If a component fails.
+pub fn review(read: &Read, course: &Course<'_>) -> Result<Diagnostics, OpenError> {
+    let failed = |error: StrategyError| OpenError::Make(error.into());
+    let (experiment, trainer) = (course.experiment, course.trainer);
+    let facts = trainer.facts(experiment);
+    let mut remarks = experiment::review(experiment, &facts, trainer.computes_at_survivors());
+    // Of an instance of its own: what it notes meanwhile must not reach the run.
+    let mut strategy = read.strategy()?;
+    for (place, point) in strategy.points_by_place().map_err(failed)? {
+        if let Err((message, advice)) = course.check_point(strategy.cadence(), &point) {
+            let component = component(experiment, &place);
+            let key = component.and_then(|part| option_of(part, &point));
+            let key = [key_of(&place), key.unwrap_or_default()].join(".");
+            remarks.push(Remark::impossible(key, message).advise(advice));
+        }
+    }
+    for (place, finding) in strategy.review(&facts).map_err(failed)? {
+        remarks.push(remark(experiment, &place, finding));
+    }
+    Ok(read.loaded.diagnose(remarks))
+}
+
+/// What a component found, at the key that it concerns.
+fn remark(experiment: &Experiment, place: &str, finding: Finding) -> Remark {
+    let key = match &finding.setting {
+        Some(key) => match key.strip_prefix("prune.densities.").map(str::parse::<u64>) {
+            Some(Ok(at)) => density_key(experiment, at.saturating_add(1)),
+            _ => key.clone(),
+        },
+        None => [&key_of(place), &*finding.option].join("."),
+    };
+    let name = component(experiment, place).map_or(place, |part| &part.component);
+    let message = format!("`{name}`: {}", finding.message);
+    let remark = match finding.severity {
+        Severity::Impossible => Remark::impossible(key, message),
+        // A plugin of a later version may mean something in between.
+        _ => Remark::pointless(key, message),
+    };
+    remark.advise(finding.advice)
+}
+
+/// The key of a place in a strategy: `strategy.rewind.0` of `rewind[0]`.
+fn key_of(place: &str) -> String {
+    let inner = place.replace('[', ".").replace(']', "");
+    format!("strategy.{inner}")
+}
+
+/// The part of the strategy at a place.
+fn component<'a>(experiment: &'a Experiment, place: &str) -> Option<&'a Part> {
+    let strategy = &experiment.strategy;
+    match place {
+        "score" => Some(&strategy.score),
+        "mask" => Some(&strategy.mask),
+        policy => {
+            let number = policy.strip_prefix("rewind[")?.strip_suffix(']')?;
+            strategy.rewind.get(number.parse::<usize>().ok()?)
+        }
+    }
+}
+
+/// The option of a component that names a point.
+fn option_of(part: &Part, point: &Point) -> Option<String> {
+    let names = |value: &Value| value.as_str()?.parse::<Point>().ok();
+    let own = |(_, value): &(&String, &Value)| names(value).as_ref() == Some(point);
+    part.options.iter().find(own).map(|(key, _)| key.clone())
+}
