@@ -85,7 +85,7 @@ fn every_plugin_shows_all_that_its_source_says_of_components_and_options() {
         }
     }
     // So many there were when this was written.
-    assert!(blocks >= 60 && headings >= 20, "{blocks} {headings}");
+    assert!(blocks >= 60 && headings >= 19, "{blocks} {headings}");
 }
 
 #[test]
