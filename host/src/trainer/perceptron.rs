@@ -16,7 +16,7 @@ const DENSE: f64 = 0.8;
 /// Products of a weight and an input in one forward pass of a step, of all lanes, below which threads wait
 /// longer for each other than they save: a step takes half a millisecond and has a dozen parallel loops.
 /// On two quiet cores the second thread saves an eighth of the time for half as much processor time again;
-/// beside another program it doubles the time.
+/// beside another program it takes half as long again.
 const WORTH_THREADS: i64 = 16_000_000;
 
 /// What a trainer knows of a network that is a perceptron.
