@@ -466,7 +466,7 @@ fn a_run_is_planned_run_and_shown() {
     fs::write(folder.join("seed-0/failed.json"), failure).unwrap();
     let shown = desk.host(&["show", run]).out;
     assert!(
-        shown.contains("seed 1 is not finished: 2 of 3 levels are done"),
+        shown.contains("seed 1 is not finished: 2 of 3 levels done"),
         "{shown}"
     );
     assert!(

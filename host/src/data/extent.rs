@@ -320,9 +320,11 @@ mod tests {
         assert_eq!(seen(&whole), Extent::Whole);
         for length in 8..whole.len() {
             assert_eq!(seen(&whole[..length]), Extent::CutOff, "{length}");
-            // All pixels are there before the last chunk, of 12 bytes.
-            let lost = length < whole.len() - 12;
-            assert_eq!(decode(&whole[..length]).is_err(), lost, "{length}");
+            // All pixels are there before the last chunk, of 12 bytes; a part of that one the decoder may
+            // refuse or not.
+            if length < whole.len() - 12 {
+                assert!(decode(&whole[..length]).is_err(), "{length}");
+            }
         }
     }
 

@@ -200,7 +200,13 @@ mod tests {
                 assert_eq!(quadrant.successes, expected, "{fraction:?}");
                 seen += quadrant.inits;
             }
-            assert!(fraction.low < 0.25 && 0.25 < fraction.high, "{fraction:?}");
+            // Four standard deviations: one seed in 2,000 has a dimension beyond them.
+            let (inits, successes) = (fraction.inits as f64, fraction.successes as f64);
+            let spread = (inits * 0.25 * 0.75).sqrt();
+            assert!(
+                (successes - inits / 4.0).abs() < 4.0 * spread,
+                "{fraction:?}"
+            );
         }
         assert_eq!(seen, 8 * 300);
     }

@@ -277,7 +277,7 @@ mod tests {
     fn junit_counts_and_escapes() {
         let xml = report().junit().unwrap();
         assert!(
-            xml.contains("tests=\"3\" disabled=\"1\" errors=\"0\" failures=\"1\""),
+            xml.contains("tests=\"3\" skipped=\"1\" errors=\"0\" failures=\"1\""),
             "{xml}"
         );
         assert!(xml.contains("an MLP: got 1 &lt; 2, expected 2"), "{xml}");

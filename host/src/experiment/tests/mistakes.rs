@@ -280,7 +280,8 @@ fn a_file_that_is_not_there_or_not_text_is_named() {
     fs::write(folder.path().join("lrr.toml"), [0xff, 0xfe]).unwrap();
     assert_eq!(
         folder.report("lrr.toml", &[]),
-        "error: failed to read `lrr.toml`: stream did not contain valid UTF-8"
+        "error: failed to read `lrr.toml`: it looks like UTF-16 (little endian), expected UTF-8; save it as \
+         UTF-8 in the editor, or write a new file with `iconv -f UTF-16 -t UTF-8 FILE > NEW`"
     );
 }
 
