@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::levels::Level;
 use super::{Means, Verdict, files};
 use crate::levels::{DENSE_FILES, carried_states};
+use crate::program;
 use crate::store::{Done, RunDir, RunIdentity, SeedDir, expect_digest, step_files};
 
 /// The shared level 0 holds what the run's own does, and every file of it is whole.
@@ -81,7 +82,8 @@ pub(super) fn check_seed(home: &SeedDir, seed: u64, verdict: &mut Verdict) {
 
 /// Names what belongs to the strategy that trained a dense level.
 fn check_foreign(done: &Done, named: &dyn Fn(&str) -> String, verdict: &mut Verdict) {
-    const MENDED: &str = "the next `host run` that needs the level takes it out";
+    let program = program::name();
+    let mended = format!("the next `{program} run` that needs the level takes it out");
     let places: Vec<String> = carried_states(done)
         .into_keys()
         .map(|place| format!("`{place}`"))
@@ -91,7 +93,7 @@ fn check_foreign(done: &Done, named: &dyn Fn(&str) -> String, verdict: &mut Verd
             named("level-00/done.json"),
             format!(
                 "it carries the state of {} of the strategy that trained the level, expected a dense level \
-                 that is nobody's: an earlier version left it there, and {MENDED}",
+                 that is nobody's: an earlier version left it there, and {mended}",
                 places.join(", ")
             ),
         );
@@ -104,12 +106,12 @@ fn check_foreign(done: &Done, named: &dyn Fn(&str) -> String, verdict: &mut Verd
         match file.starts_with("step-") {
             true => verdict.note(format!(
                 "{} is a point among the files of a dense level, as an earlier version kept it; the next \
-                 `host run` that needs the level puts it beside",
+                 `{program} run` that needs the level puts it beside",
                 named(&at)
             )),
             false => verdict.problem(
                 named(&at),
-                format!("it belongs to the strategy that trained the level, not to a dense level: {MENDED}"),
+                format!("it belongs to the strategy that trained the level, not to a dense level: {mended}"),
             ),
         }
     }
@@ -179,9 +181,10 @@ pub(super) fn check_states(level: &Level<'_>, means: &mut Means<'_>, verdict: &m
             format!(
                 "it carries the state of `{}` of another strategy, which trained the dense level: an earlier \
                  version took it over, and level 1 went on from it. Remove {} and the levels after it, and \
-                 the same `host run` makes them again",
+                 the same `{} run` makes them again",
                 places.join("`, `"),
-                level.named("")
+                level.named(""),
+                program::name()
             ),
         ),
         Err(error) => verdict.unchecked(
