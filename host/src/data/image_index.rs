@@ -172,7 +172,7 @@ fn subfolders(folder: &Path) -> Result<(Vec<String>, Vec<PathBuf>), DataError> {
 
 /// The images of a split, and what else lies beside them.
 fn files(folder: PathBuf, classes: &[String]) -> Result<(Listed, Vec<PathBuf>), DataError> {
-    let each: Result<Vec<(Vec<Box<str>>, Vec<PathBuf>)>, DataError> = classes
+    let each: Result<Vec<_>, DataError> = classes
         .par_iter()
         .map(|class| images(&folder, class))
         .collect();

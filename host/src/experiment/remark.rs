@@ -18,6 +18,11 @@ pub struct Remark {
 }
 
 impl Remark {
+    /// The dotted key that it concerns.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
     /// The experiment cannot be carried out; `key` is the dotted one that is to be changed, where a
     /// number is a place in a list.
     pub fn impossible(key: impl Into<String>, message: impl Display) -> Self {

@@ -17,6 +17,9 @@ pub(super) enum Pause {
     Interrupted,
 }
 
+/// What the loop remembers of each seed of a group, and what its session starts from.
+type Started = (Vec<Running>, Vec<LaneStart>);
+
 impl Levels<'_> {
     /// What each seed of a group starts a level from, as its checkpoint or the strategy says. None if
     /// the user asked to stop meanwhile.
@@ -26,7 +29,7 @@ impl Levels<'_> {
         seeds: &mut [Seed],
         part: &Part,
         observer: &mut dyn Observer,
-    ) -> Result<Option<(Vec<Running>, Vec<LaneStart>)>, RunError> {
+    ) -> Result<Option<Started>, RunError> {
         let mut running: Vec<Running> = Vec::new();
         let mut starts = Vec::new();
         for &index in &part.seeds {

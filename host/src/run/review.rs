@@ -1,5 +1,7 @@
 //! What is known of an experiment before anything trains, and would be found after hours.
 
+use std::collections::BTreeSet;
+
 use plugin_api::{Finding, Point, Severity};
 use serde_json::Value;
 
@@ -27,8 +29,14 @@ pub fn review(read: &Read, course: &Course<'_>) -> Result<Diagnostics, OpenError
             remarks.push(Remark::impossible(key, message).advise(advice));
         }
     }
+    // Levels that follow from one key have one place: the first of them stands for all.
+    let mut said = BTreeSet::new();
     for (place, finding) in strategy.review(&facts).map_err(failed)? {
-        remarks.push(remark(experiment, &place, finding));
+        let level = finding.setting.is_some();
+        let remark = remark(experiment, &place, finding);
+        if !level || said.insert((place, remark.key().to_owned())) {
+            remarks.push(remark);
+        }
     }
     Ok(read.loaded.diagnose(remarks))
 }

@@ -125,9 +125,9 @@ fn authors(runs: &Path, plugins: &Path, more: &[&str]) -> Command {
 }
 
 fn dense_of(runs: &Path) -> PathBuf {
-    let entries = fs::read_dir(runs).unwrap().flatten().map(|it| it.path());
+    let mut entries = fs::read_dir(runs).unwrap().flatten().map(|it| it.path());
     let is_dense = |path: &PathBuf| path.to_string_lossy().contains("/dense-");
-    entries.filter(is_dense).next().unwrap()
+    entries.find(is_dense).unwrap()
 }
 
 #[test]
@@ -253,7 +253,14 @@ fn results_of_another_build_are_marked_wherever_they_are_shown() {
         &["overlap", path],
         &["barrier", path, "--points", "3", "--threads", "1"],
         &["report", path, "--out", out.to_str().unwrap()],
-        &["export", path, "--out", exported.to_str().unwrap()],
+        &[
+            "export",
+            path,
+            "--format",
+            "safetensors",
+            "--out",
+            exported.to_str().unwrap(),
+        ],
     ] {
         let output = command(args);
         assert!(said(&output).contains(note), "{args:?}: {}", said(&output));

@@ -13,7 +13,7 @@ fn experiment(name: &str, data: &str) -> String {
         "name = \"{name}\"\nseeds = [0]\ndata.name = \"{data}\"\nmodel.name = \"lenet-300-100\"\n\
          train = {{ epochs = 1, batch_size = 500, optimizer = {{ name = \"sgd\", lr = 0.1 }}, \
          schedule = {{ name = \"constant\" }} }}\nprune = {{ levels = 1, rate = 0.5 }}\n\
-         strategy = {{ score = \"imp/magnitude\", mask = \"imp/global\", rewind = \"imp/rewind\" }}\n"
+         strategy = {{ score = \"imp/magnitude\", mask = \"imp/global\", rewind = \"imp/weights\" }}\n"
     )
 }
 
@@ -131,7 +131,7 @@ fn what_was_fetched_is_whole_or_said_not_to_be() {
     let list = said(home.path(), &["data", "list", "--data-dir", "data"], 0);
     let line = list
         .lines()
-        .find(|line| line.starts_with("mnist "))
+        .find(|line| line.trim_start().starts_with("mnist "))
         .unwrap();
     assert!(line.contains("missing"), "{line}");
     let mut command = command();

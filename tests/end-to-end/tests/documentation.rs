@@ -134,12 +134,9 @@ fn what_is_shown_fits_a_terminal() {
 }
 
 /// A new crate, made as the guide says.
-fn new_crate(name: &str, more: &[&str]) -> PathBuf {
-    let folder = outside().join("guide");
-    fs::create_dir_all(&folder).unwrap();
-    let _ = fs::remove_dir_all(folder.join(name));
+fn new_crate(folder: &Path, name: &str, more: &[&str]) -> PathBuf {
     let mut new = program::command();
-    new.current_dir(&folder)
+    new.current_dir(folder)
         .args(["plugin", "new", name, "--no-trust", "--sdk", ROOT]);
     expect(new.args(more), 0);
     let own = folder.join(name);
@@ -188,7 +185,9 @@ fn blocks(language: &str) -> Vec<(Option<String>, String)> {
 #[test]
 fn the_files_of_the_guide_build_and_keep_every_rule() {
     let name = "my-strategy";
-    let folder = new_crate(name, &["--kind", "all"]);
+    // Outside this repository, as cargo would take the crate for a part of its workspace.
+    let home = tempfile::tempdir().unwrap();
+    let folder = new_crate(home.path(), name, &["--kind", "all"]);
     let files = blocks("rust")
         .into_iter()
         .filter_map(|(file, code)| Some((file?, code)));
@@ -220,7 +219,8 @@ fn the_files_of_the_guide_build_and_keep_every_rule() {
 #[test]
 fn the_crate_that_the_guide_begins_with_has_its_code_and_runs_its_experiments() {
     let name = "tanh-score";
-    let folder = new_crate(name, &[]);
+    let home = tempfile::tempdir().unwrap();
+    let folder = new_crate(home.path(), name, &[]);
     let source = fs::read_to_string(folder.join("src/lib.rs")).unwrap();
     let fragments = blocks("rust")
         .into_iter()

@@ -384,7 +384,7 @@ fn cyclic_training_refuses_another_density() {
         "--set",
         "train.epochs=1",
     ];
-    let output = expect(&mut run("cyclic.toml", runs.path(), &more), 3);
+    let output = expect(&mut run("cyclic.toml", runs.path(), &more), 2);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
         said.contains("set all of prune.densities to the same number"),

@@ -8,6 +8,7 @@ use std::path::Path;
 use end_to_end::built::{loader, own, part, plain, strategy};
 use host::strategy::Strategy;
 use host::strategy::still::{Still, flat};
+use plugin_api::abi::{API_MAJOR, API_MINOR};
 use serde_json::json;
 
 /// 288 + 320 + 96 weights.
@@ -62,7 +63,7 @@ fn every_shipped_plugin_describes_itself_stands_in_the_guide_and_names_a_trio_th
         );
         let plugin = loader.load(&name, None).unwrap();
         assert_eq!(plugin.manifest.name, name);
-        assert_eq!(plugin.api, (1, 0));
+        assert_eq!(plugin.api, (API_MAJOR, API_MINOR));
         assert!(!plugin.manifest.summary.is_empty());
         for component in &plugin.manifest.components {
             let row = format!("{} `{name}/{}`", component.kind.name(), component.name);

@@ -70,7 +70,7 @@ fn a_stored_experiment_with_impossible_values_is_named_by_file_line_and_key() {
         let all: [&[&str]; 6] = [
             &["verify", path, "--threads", "1"],
             &["show", path],
-            &["export", path],
+            &["export", path, "--format", "safetensors"],
             &["barrier", path, "--points", "3"],
             &["compare", path, run.to_str().unwrap()],
             &["report", path, "--out", out],

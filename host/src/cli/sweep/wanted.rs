@@ -28,8 +28,8 @@ pub fn wanted(jobs: &[Job], only: &[String]) -> Result<Vec<Vec<u64>>, Failure> {
     let named = |job: &Job| union(job.cells.iter().filter(is_named));
     let mut wanted: Vec<Vec<u64>> = jobs.iter().map(named).collect();
     let mut taken_from = vec![false; jobs.len()];
-    for index in 0..jobs.len() {
-        if !wanted[index].is_empty() {
+    for (index, seeds) in wanted.iter().enumerate() {
+        if !seeds.is_empty() {
             want_sources(jobs, index, &mut taken_from);
         }
     }

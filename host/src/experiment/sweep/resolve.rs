@@ -178,8 +178,12 @@ impl Resolver<'_> {
                 shown(own)
             );
             let named = cell.root.at(&["plugins", name]).map(|node| &node.place);
-            let changed = cell.overrides.iter().filter(|it| it.concerns_plugins());
-            let place = changed.filter_map(Override::place).last().or(named);
+            let changed = cell
+                .overrides
+                .iter()
+                .rev()
+                .filter(|it| it.concerns_plugins());
+            let place = changed.filter_map(Override::place).next().or(named);
             let mut problems = Diagnostics::default();
             problems.files = self.parts[part].reader.problems.files.clone();
             problems.push(Diagnostic::new(place, message).label(
