@@ -132,15 +132,25 @@ fn called_rewind_the_program_never_speaks_of_host() {
     );
     called.run("plan digits.toml --data-dir data --no-estimate", 0);
 
-    // A run that lacks a seed, its report, and what is said where its files are gone.
+    // A run that lacks a level, and its report.
+    fs::write(called.path("half.toml"), experiment("half", "mnist1d")).unwrap();
+    called.run("run half.toml --seeds 0 --threads 1", 0);
+    let half = only_run(&called.path("runs"), "half");
+    fs::remove_dir_all(half.join("seed-0/level-01")).unwrap();
+    called.run(
+        &format!("report {}", half.file_name().unwrap().to_str().unwrap()),
+        0,
+    );
+    let page = fs::read_to_string(half.join("report.html")).unwrap();
+    assert!(page.contains("rewind run runs/half-"), "{page}");
+    called.said.push(("the page".to_owned(), page));
+
+    // A whole one, and what is said where its files are gone.
     fs::write(called.path("small.toml"), experiment("small", "mnist1d")).unwrap();
     called.run("run small.toml --seeds 0 --threads 1", 0);
     let run = only_run(&called.path("runs"), "small");
     let name = run.file_name().unwrap().to_str().unwrap().to_owned();
     called.run(&format!("report {name}"), 0);
-    let page = fs::read_to_string(run.join("report.html")).unwrap();
-    assert!(page.contains("rewind run runs/small-"));
-    called.said.push(("the page".to_owned(), page));
     called.run(&format!("show {name}"), 0);
     called.run(&format!("compare {name} {name} --level 9"), 2);
     called.run(&format!("overlap {name}#9"), 2);

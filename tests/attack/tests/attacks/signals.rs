@@ -246,8 +246,14 @@ fn a_signal_before_the_program_is_up_ends_it_with_its_exit_code() {
         assert_eq!(ended.stdout, "");
         // What its starter ignores stays ignored.
         let mut ignoring = Command::new("sh");
-        ignoring.args(["-c", "trap '' INT TERM; exec \"$0\" --version"]);
-        raise_before_main(ignoring.arg(host()), number);
+        // The shell must not get the signal itself.
+        let script = "trap '' INT TERM; export FAULT_RAISE=$1; exec \"$0\" --version";
+        raise_before_main(&mut ignoring, number);
+        ignoring.env_remove("FAULT_RAISE");
+        ignoring
+            .args(["-c", script])
+            .arg(host())
+            .arg(number.to_string());
         assert!(run(&mut ignoring).expect(0).stdout.starts_with("host "));
     }
 }
