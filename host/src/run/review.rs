@@ -50,8 +50,18 @@ fn remark(experiment: &Experiment, place: &str, finding: Finding) -> Remark {
         },
         None => [&key_of(place), &*finding.option].join("."),
     };
-    let name = component(experiment, place).map_or(place, |part| &part.component);
-    let message = format!("`{name}`: {}", finding.message);
+    let part = component(experiment, place);
+    let name = part.map_or(place, |part| &part.component);
+    // A default is not in the file, where the place would name it.
+    let option = finding.option.split('.').next().unwrap_or_default();
+    let is_default = part.is_some_and(|part| !part.options.contains_key(option));
+    let message = match is_default && !option.is_empty() {
+        true => format!(
+            "`{name}`: by the default of `{option}`, {}",
+            finding.message
+        ),
+        false => format!("`{name}`: {}", finding.message),
+    };
     let remark = match finding.severity {
         Severity::Impossible => Remark::impossible(key, message),
         // A plugin of a later version may mean something in between.
