@@ -142,7 +142,7 @@ fn called_rewind_the_program_never_speaks_of_host() {
         0,
     );
     let page = fs::read_to_string(half.join("report.html")).unwrap();
-    assert!(page.contains("rewind run runs/half-"), "{page}");
+    assert!(page.contains("<code>rewind run runs"), "{page}");
     called.said.push(("the page".to_owned(), page));
 
     // A whole one, and what is said where its files are gone.

@@ -303,7 +303,14 @@ fn what_cannot_be_written_speaks_of_checkpoints_only_where_there_are_any() {
     let run = names.find(|name| name.starts_with("a-")).unwrap();
     for words in [
         &["report", &run, "--out", "no-folder/report"][..],
-        &["export", &run, "-o", "no-folder/model.safetensors"],
+        &[
+            "export",
+            &run,
+            "--format",
+            "safetensors",
+            "-o",
+            "no-folder/model.safetensors",
+        ],
     ] {
         let text = said(home.path(), words, 5);
         assert!(
