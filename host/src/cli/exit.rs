@@ -126,9 +126,7 @@ impl From<OpenError> for Failure {
             OpenError::Experiment(diagnostics) => diagnostics.into(),
             OpenError::Data(error) => Self::bad_input(error),
             OpenError::Load(_) | OpenError::Make(_) => Self::new(Exit::Plugin, error),
-            OpenError::Trainer(_) | OpenError::Points(_) | OpenError::AnotherExperiment { .. } => {
-                Self::bad_input(error)
-            }
+            OpenError::Points(_) | OpenError::AnotherExperiment { .. } => Self::bad_input(error),
             OpenError::ChangedPlugin { .. } => Self::new(
                 Exit::Plugin,
                 format!(

@@ -7,7 +7,6 @@ use crate::experiment::Diagnostics;
 use crate::levels::RunError;
 use crate::store::{LockError, StoreError};
 use crate::strategy::{LoadError, MakeError};
-use crate::trainer::TrainError;
 
 /// Why a run cannot be opened or trained to its end. What is stored stays whole.
 #[derive(Debug, thiserror::Error)]
@@ -24,9 +23,6 @@ pub enum OpenError {
     /// Data that are missing or damaged.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// Data, network and training that do not fit together.
-    #[error(transparent)]
-    Trainer(#[from] TrainError),
     /// A point that the strategy rewinds to and that no level will have.
     #[error("{0}")]
     Points(RunError),
