@@ -1,8 +1,8 @@
 //! Whether a JPEG or PNG file goes on to the end of its picture, by its structure. No pixel is decoded, and
 //! little is read: a folder may have a million files.
 
+use super::picture::Format;
 use super::picture::MOST_PIXELS;
-use image::ImageFormat;
 use std::io::{self, BufRead, Seek, SeekFrom};
 
 /// Bytes before the end of a file that are searched first for the end of a picture.
@@ -23,24 +23,20 @@ pub(super) enum Extent {
 ///
 /// # Errors
 /// If the file cannot be read.
-pub(super) fn extent(
-    format: ImageFormat,
-    file: impl BufRead + Seek,
-    length: u64,
-) -> io::Result<Extent> {
+pub(super) fn extent(format: Format, file: impl BufRead + Seek, length: u64) -> io::Result<Extent> {
     let mut walk = Walk {
         file,
         at: 0,
         length,
     };
     match format {
-        ImageFormat::Jpeg => walk.jpeg(),
+        Format::Jpeg => walk.jpeg(),
         _ => walk.png(),
     }
 }
 
 /// The extent of a picture in memory.
-pub(super) fn extent_of(format: ImageFormat, bytes: &[u8]) -> Extent {
+pub(super) fn extent_of(format: Format, bytes: &[u8]) -> Extent {
     let read = extent(format, io::Cursor::new(bytes), bytes.len() as u64);
     // Memory can be read.
     read.unwrap_or(Extent::Odd)
@@ -246,7 +242,7 @@ impl<R: BufRead + Seek> Walk<R> {
 #[cfg(test)]
 mod tests {
     use super::super::picture::decode;
-    use super::super::picture::tests::file;
+    use super::super::picture::tests::{encode, file};
     use super::*;
     use std::io::{BufReader, Cursor, Read};
 
@@ -260,7 +256,7 @@ mod tests {
     const PICTURES: &[u8] = include_bytes!("../../../tests/fuzz/corpus/picture/pictures.jpg");
 
     fn jpeg(bytes: &[u8]) -> Extent {
-        extent_of(ImageFormat::Jpeg, bytes)
+        extent_of(Format::Jpeg, bytes)
     }
 
     /// A picture with a preview of its own format in front, longer than the bytes at the file's end that
@@ -272,9 +268,9 @@ mod tests {
 
     #[test]
     fn every_beginning_of_a_jpeg_is_cut_off_and_the_decoder_agrees() {
-        let preview = file(ImageFormat::Jpeg, 300, 200, 7);
+        let preview = file(Format::Jpeg, 300, 200, 7);
         assert!(preview.len() as u64 > TAIL);
-        let made = with_preview(&file(ImageFormat::Jpeg, 160, 120, 0), &preview);
+        let made = with_preview(&file(Format::Jpeg, 160, 120, 0), &preview);
         for whole in [&made, RESTARTS, SCANS, PROGRESSIVE, COMMENT, PREVIEW] {
             assert_eq!(jpeg(whole), Extent::Whole);
             assert!(decode(whole).is_ok());
@@ -291,7 +287,7 @@ mod tests {
     #[test]
     fn what_follows_a_whole_picture_does_not_matter() {
         let junk = [0x5a; 2 * TAIL as usize];
-        let other = &file(ImageFormat::Jpeg, 300, 200, 7)[..3000];
+        let other = &file(Format::Jpeg, 300, 200, 7)[..3000];
         for whole in [RESTARTS, SCANS, PROGRESSIVE, COMMENT, PREVIEW] {
             for more in [&junk[..], other, &[0xff], &[0xff, 0xda]] {
                 let bytes = [whole, more].concat();
@@ -299,9 +295,9 @@ mod tests {
                 assert!(decode(&bytes).is_ok());
             }
         }
-        let png = file(ImageFormat::Png, 30, 20, 0);
+        let png = file(Format::Png, 30, 20, 0);
         let longer = [&png, &junk[..]].concat();
-        assert_eq!(extent_of(ImageFormat::Png, &longer), Extent::Whole);
+        assert_eq!(extent_of(Format::Png, &longer), Extent::Whole);
         // Of several pictures in a file the first is the sample.
         for length in 0..=PICTURES.len() {
             let expected = match length {
@@ -315,8 +311,8 @@ mod tests {
 
     #[test]
     fn every_beginning_of_a_png_is_cut_off_and_the_decoder_agrees_where_pixels_are_lost() {
-        let whole = file(ImageFormat::Png, 90, 70, 0);
-        let seen = |bytes: &[u8]| extent_of(ImageFormat::Png, bytes);
+        let whole = file(Format::Png, 90, 70, 0);
+        let seen = |bytes: &[u8]| extent_of(Format::Png, bytes);
         assert_eq!(seen(&whole), Extent::Whole);
         for length in 8..whole.len() {
             assert_eq!(seen(&whole[..length]), Extent::CutOff, "{length}");
@@ -330,7 +326,7 @@ mod tests {
 
     #[test]
     fn headers_that_the_decoder_refuses_are_told_from_cuts() {
-        let whole = file(ImageFormat::Jpeg, 40, 30, 0);
+        let whole = file(Format::Jpeg, 40, 30, 0);
         let frame = whole.windows(2).position(|it| it == [0xff, 0xc0]).unwrap();
         for (place, value) in [(1, 0xc3), (1, 0xc9), (4, 12), (9, 2)] {
             let mut bytes = whole.clone();
@@ -338,9 +334,9 @@ mod tests {
             assert_eq!(jpeg(&bytes), Extent::Odd, "{place}");
             assert!(decode(&bytes).is_err(), "{place}");
         }
-        let mut bytes = file(ImageFormat::Png, 40, 30, 0);
+        let mut bytes = file(Format::Png, 40, 30, 0);
         bytes[17] = 1;
-        assert_eq!(extent_of(ImageFormat::Png, &bytes), Extent::Odd);
+        assert_eq!(extent_of(Format::Png, &bytes), Extent::Odd);
         assert!(decode(&bytes).is_err());
     }
 
@@ -363,16 +359,14 @@ mod tests {
 
     #[test]
     fn little_of_a_large_picture_is_read() {
-        let preview = file(ImageFormat::Jpeg, 400, 300, 0);
+        let preview = file(Format::Jpeg, 400, 300, 0);
         let noisy = image::RgbImage::from_fn(900, 700, |x, y| {
             let mixed = (x * 7919 + y * 104_729).wrapping_mul(2_654_435_761);
             image::Rgb([(mixed >> 8) as u8, (mixed >> 16) as u8, (mixed >> 24) as u8])
         });
-        for format in [ImageFormat::Jpeg, ImageFormat::Png] {
-            let mut bytes = Cursor::new(Vec::new());
-            noisy.write_to(&mut bytes, format).unwrap();
-            let mut bytes = bytes.into_inner();
-            if format == ImageFormat::Jpeg {
+        for format in [Format::Jpeg, Format::Png] {
+            let mut bytes = encode(noisy.clone().into(), format);
+            if format == Format::Jpeg {
                 bytes = with_preview(&bytes, &preview);
             }
             let length = bytes.len() as u64;

@@ -208,13 +208,13 @@ impl fmt::Debug for ImageFiles {
 mod tests {
     use super::super::picture::tests::file;
     use super::*;
-    use image::ImageFormat;
+    use crate::data::picture::Format;
 
     fn images(folder: &Path, room: u64) -> ImageFiles {
         let files = (0..6u8).map(|i| {
             let (name, format) = match i % 2 {
-                0 => (format!("{i}.png"), ImageFormat::Png),
-                _ => (format!("{i}.jpg"), ImageFormat::Jpeg),
+                0 => (format!("{i}.png"), Format::Png),
+                _ => (format!("{i}.jpg"), Format::Jpeg),
             };
             let bytes = file(format, 20 + u32::from(i), 30 - u32::from(i), 40 * i);
             std::fs::write(folder.join(&name), bytes).unwrap();

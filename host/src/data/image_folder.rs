@@ -228,7 +228,7 @@ fn check(dir: &Path, expected: Expected, got: [usize; 3]) -> Result<(), DataErro
 mod tests {
     use super::super::picture::tests::file;
     use super::*;
-    use image::ImageFormat;
+    use crate::data::picture::Format;
     use serde_json::{Value, json};
     use std::fs;
     use tch::Device;
@@ -240,7 +240,7 @@ mod tests {
                 let folder = root.path().join(split).join(class);
                 fs::create_dir_all(&folder).unwrap();
                 for i in 0..count {
-                    let bytes = file(ImageFormat::Png, 20 + i, 24, shade + i as u8);
+                    let bytes = file(Format::Png, 20 + i, 24, shade + i as u8);
                     fs::write(folder.join(format!("{i}.png")), bytes).unwrap();
                 }
             }

@@ -315,7 +315,7 @@ fn layout(path: &Path, reason: impl Into<String>) -> DataError {
 mod tests {
     use super::super::picture::tests::file;
     use super::*;
-    use image::ImageFormat;
+    use crate::data::picture::Format;
 
     /// Two classes, with one image each to evaluate on.
     fn small() -> tempfile::TempDir {
@@ -330,7 +330,7 @@ mod tests {
             let path = root.path().join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             // The first bytes and not the name tell the format.
-            fs::write(path, file(ImageFormat::Jpeg, width, 200, 0)).unwrap();
+            fs::write(path, file(Format::Jpeg, width, 200, 0)).unwrap();
         }
         root
     }
@@ -428,7 +428,7 @@ mod tests {
     #[test]
     fn all_files_that_are_no_images_are_named_in_one_go() {
         let root = small();
-        let cut = &file(ImageFormat::Jpeg, 300, 200, 0)[..9000];
+        let cut = &file(Format::Jpeg, 300, 200, 0)[..9000];
         fs::write(root.path().join("val/b/z.jpg"), cut).unwrap();
         fs::write(root.path().join("train/b/2.png"), "hello").unwrap();
         let said = message(root.path());
@@ -445,8 +445,8 @@ mod tests {
 
     #[test]
     fn a_file_that_is_cut_off_behind_the_preview_in_it_is_named_before_training() {
-        let picture = file(ImageFormat::Jpeg, 300, 200, 0);
-        let preview = file(ImageFormat::Jpeg, 160, 120, 7);
+        let picture = file(Format::Jpeg, 300, 200, 0);
+        let preview = file(Format::Jpeg, 160, 120, 7);
         let size = u16::try_from(preview.len() + 2).unwrap().to_be_bytes();
         let head = [&picture[..2], &[0xff, 0xe1], &size, &preview].concat();
         let whole = [&head[..], &picture[2..]].concat();
@@ -471,11 +471,11 @@ mod tests {
             (b"hello".to_vec(), "neither those of JPEG nor of PNG"),
             (Vec::new(), "neither those of JPEG nor of PNG"),
             (
-                file(ImageFormat::Jpeg, 300, 200, 0)[..9000].to_vec(),
+                file(Format::Jpeg, 300, 200, 0)[..9000].to_vec(),
                 "end marker is missing",
             ),
             (
-                file(ImageFormat::Png, 300, 200, 0)[..9000].to_vec(),
+                file(Format::Png, 300, 200, 0)[..9000].to_vec(),
                 "x.jpeg",
             ),
         ] {
@@ -489,7 +489,7 @@ mod tests {
         }
         // Something after the end does no harm.
         let root = small();
-        let long = [file(ImageFormat::Jpeg, 300, 200, 0), vec![0; 9000]].concat();
+        let long = [file(Format::Jpeg, 300, 200, 0), vec![0; 9000]].concat();
         fs::write(root.path().join("train/a/x.jpeg"), long).unwrap();
         assert!(list(root.path()).is_ok());
     }

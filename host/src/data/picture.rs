@@ -1,8 +1,15 @@
 //! JPEG and PNG files as pixels.
 
-use super::extent::{Extent, extent_of};
-use image::{ImageError, ImageFormat, ImageReader, Limits};
 use std::io::Cursor;
+
+use png::{BitDepth, ColorType, DecodingError, Transformations};
+use zune_jpeg::JpegDecoder;
+use zune_jpeg::errors::DecodeErrors;
+use zune_jpeg::zune_core::bytestream::ZCursor;
+use zune_jpeg::zune_core::colorspace::ColorSpace;
+use zune_jpeg::zune_core::options::DecoderOptions;
+
+use super::extent::{Extent, extent_of};
 
 /// No picture has more: the largest of ImageNet has 61 million.
 pub(super) const MOST_PIXELS: u64 = 1 << 27;
@@ -24,15 +31,22 @@ pub(super) struct Picture {
     pub pixels: Vec<u8>,
 }
 
+/// How a picture is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    Jpeg,
+    Png,
+}
+
 /// The format that the first bytes of a file tell.
 ///
 /// # Errors
 /// Any but JPEG and PNG.
-pub(super) fn format(start: &[u8]) -> Result<ImageFormat, String> {
-    match image::guess_format(start) {
-        Ok(format @ (ImageFormat::Jpeg | ImageFormat::Png)) => Ok(format),
-        Ok(other) => Err(format!("it is {other:?}, expected JPEG or PNG")),
-        Err(_) => Err("its first bytes are neither those of JPEG nor of PNG".to_owned()),
+pub(super) fn format(start: &[u8]) -> Result<Format, String> {
+    match start {
+        [0xff, 0xd8, 0xff, ..] => Ok(Format::Jpeg),
+        [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Ok(Format::Png),
+        _ => Err("its first bytes are neither those of JPEG nor of PNG".to_owned()),
     }
 }
 
@@ -42,40 +56,111 @@ pub(super) fn format(start: &[u8]) -> Result<ImageFormat, String> {
 /// # Errors
 /// What is wrong with the bytes.
 pub(super) fn decode(bytes: &[u8]) -> Result<Picture, String> {
-    let format = format(bytes)?;
-    // Decoders of JPEG fill what is missing with grey.
-    if format == ImageFormat::Jpeg && extent_of(format, bytes) == Extent::CutOff {
-        return Err("it is cut off: its end marker is missing".to_owned());
+    match format(bytes)? {
+        // The decoder fills what is missing with grey.
+        Format::Jpeg if extent_of(Format::Jpeg, bytes) == Extent::CutOff => {
+            Err("it is cut off: its end marker is missing".to_owned())
+        }
+        Format::Jpeg => decode_jpeg(bytes),
+        Format::Png => decode_png(bytes),
     }
-    let mut limits = Limits::default();
-    limits.max_alloc = Some(MOST_BYTES);
-    let open = || {
-        let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
-        reader.limits(limits.clone());
-        reader
+}
+
+fn decode_jpeg(bytes: &[u8]) -> Result<Picture, String> {
+    let reason = |error: DecodeErrors| format!("the JPEG cannot be decoded: {error:?}");
+    let options = DecoderOptions::default()
+        .set_strict_mode(false)
+        .set_max_width(usize::MAX)
+        .set_max_height(usize::MAX);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
+    decoder.decode_headers().map_err(reason)?;
+    let (Some((width, height)), Some(space)) = (decoder.dimensions(), decoder.input_colorspace())
+    else {
+        return Err("its header is missing".to_owned());
     };
-    // The header says how much memory the pixels take, and may say anything.
-    let (width, height) = open().into_dimensions().map_err(reason)?;
-    if u64::from(width) * u64::from(height) > MOST_PIXELS {
+    check_size(width, height)?;
+    let (space, samples) = match space {
+        ColorSpace::Luma => (ColorSpace::Luma, 1),
+        _ => (ColorSpace::RGB, 3),
+    };
+    decoder.set_options(options.jpeg_set_out_colorspace(space));
+    let values = decoder.decode().map_err(reason)?;
+    picture(width, height, samples, values)
+}
+
+fn decode_png(bytes: &[u8]) -> Result<Picture, String> {
+    let reason = |error: DecodingError| match error {
+        DecodingError::LimitsExceeded => format!(
+            "it would take more than {MOST_BYTES} bytes of memory, expected at most {MOST_PIXELS} pixels"
+        ),
+        other => format!("the PNG cannot be decoded: {other}"),
+    };
+    let limits = png::Limits {
+        bytes: MOST_BYTES as usize,
+    };
+    let mut decoder = png::Decoder::new_with_limits(Cursor::new(bytes), limits);
+    decoder.set_transformations(Transformations::EXPAND);
+    let header = decoder.read_header_info().map_err(reason)?;
+    let (width, height) = (header.width as usize, header.height as usize);
+    check_size(width, height)?;
+    let mut reader = decoder.read_info().map_err(reason)?;
+    let (colors, depth) = reader.output_color_type();
+    let size = reader.output_buffer_size();
+    let mut values = vec![0; size.ok_or_else(|| reason(DecodingError::LimitsExceeded))?];
+    reader.next_frame(&mut values).map_err(reason)?;
+    if depth == BitDepth::Sixteen {
+        let rounded = |it: &[u8]| ((u32::from(it[0]) << 8 | u32::from(it[1])) + 128) / 257;
+        values = values.chunks_exact(2).map(|it| rounded(it) as u8).collect();
+    }
+    let samples = match colors {
+        ColorType::Grayscale => 1,
+        ColorType::GrayscaleAlpha => 2,
+        ColorType::Rgb => 3,
+        ColorType::Rgba => 4,
+        ColorType::Indexed => return Err("its palette is missing".to_owned()),
+    };
+    picture(width, height, samples, values)
+}
+
+/// The header says how much memory the pixels take, and may say anything.
+fn check_size(width: usize, height: usize) -> Result<(), String> {
+    if width as u64 * height as u64 > MOST_PIXELS {
         return Err(format!(
             "it has {width} x {height} pixels, expected at most {MOST_PIXELS} in all"
         ));
     }
-    let image = open().decode().map_err(reason)?.into_rgb8();
-    Ok(Picture {
-        width: image.width() as usize,
-        height: image.height() as usize,
-        pixels: image.into_raw(),
-    })
+    Ok(())
 }
 
-fn reason(error: ImageError) -> String {
-    match error {
-        ImageError::Limits(_) => format!(
-            "it would take more than {MOST_BYTES} bytes of memory, expected at most {MOST_PIXELS} pixels"
-        ),
-        other => other.to_string(),
+/// A picture of pixels with this many values each: grey or colours, then perhaps opacity.
+fn picture(
+    width: usize,
+    height: usize,
+    samples: usize,
+    values: Vec<u8>,
+) -> Result<Picture, String> {
+    if values.len() != width * height * samples {
+        return Err(format!(
+            "it has {} values, expected {width} x {height} x {samples}",
+            values.len()
+        ));
     }
+    let pixels = match samples {
+        1 | 2 => values
+            .chunks_exact(samples)
+            .flat_map(|it| [it[0]; 3])
+            .collect(),
+        4 => values
+            .chunks_exact(4)
+            .flat_map(|it| [it[0], it[1], it[2]])
+            .collect(),
+        _ => values,
+    };
+    Ok(Picture {
+        width,
+        height,
+        pixels,
+    })
 }
 
 #[cfg(test)]
@@ -85,12 +170,7 @@ pub(super) mod tests {
     use proptest::prelude::*;
 
     /// A file of this format with smooth colours that `shade` moves.
-    pub(in crate::data) fn file(
-        format: ImageFormat,
-        width: u32,
-        height: u32,
-        shade: u8,
-    ) -> Vec<u8> {
+    pub(in crate::data) fn file(format: Format, width: u32, height: u32, shade: u8) -> Vec<u8> {
         let image = RgbImage::from_fn(width, height, |x, y| {
             let ramp = |by: u32| ((x * by + y * (9 - by)) as u8).wrapping_add(shade);
             image::Rgb([ramp(2), ramp(5), ramp(7)])
@@ -98,8 +178,13 @@ pub(super) mod tests {
         encode(image.into(), format)
     }
 
-    fn encode(image: DynamicImage, format: ImageFormat) -> Vec<u8> {
+    /// This picture as a file of this format.
+    pub(in crate::data) fn encode(image: DynamicImage, format: Format) -> Vec<u8> {
         let mut bytes = Cursor::new(Vec::new());
+        let format = match format {
+            Format::Jpeg => image::ImageFormat::Jpeg,
+            Format::Png => image::ImageFormat::Png,
+        };
         image.write_to(&mut bytes, format).unwrap();
         bytes.into_inner()
     }
@@ -107,22 +192,65 @@ pub(super) mod tests {
     #[test]
     fn grey_opaque_and_deep_pictures_become_red_green_and_blue() {
         let grey = GrayImage::from_fn(3, 2, |x, y| image::Luma([(10 * x + y) as u8]));
-        let decoded = decode(&encode(grey.into(), ImageFormat::Png)).unwrap();
+        let decoded = decode(&encode(grey.into(), Format::Png)).unwrap();
         assert_eq!((decoded.width, decoded.height), (3, 2));
         assert_eq!(decoded.pixels[..6], [0, 0, 0, 10, 10, 10]);
         let clear = RgbaImage::from_pixel(1, 1, image::Rgba([7, 8, 9, 0]));
-        let decoded = decode(&encode(clear.into(), ImageFormat::Png)).unwrap();
+        let decoded = decode(&encode(clear.into(), Format::Png)).unwrap();
         assert_eq!(decoded.pixels, [7, 8, 9]);
         let deep = image::ImageBuffer::from_pixel(1, 1, image::Rgb([257u16 * 7, 0, 65535]));
-        let decoded = decode(&encode(DynamicImage::ImageRgb16(deep), ImageFormat::Png)).unwrap();
+        let decoded = decode(&encode(DynamicImage::ImageRgb16(deep), Format::Png)).unwrap();
         assert_eq!(decoded.pixels, [7, 0, 255]);
     }
 
+    #[test]
+    fn pixels_are_those_of_another_library() {
+        let noise = |x: u32, y: u32, i: u32| (x * 7919 + y * 104_729 + i * 1299) % 65_536;
+        let byte = |x, y, i| (noise(x, y, i) >> 8) as u8;
+        let word = |x, y, i| noise(x, y, i) as u16;
+        let images: [DynamicImage; 8] = [
+            GrayImage::from_fn(37, 21, |x, y| image::Luma([byte(x, y, 0)])).into(),
+            image::GrayAlphaImage::from_fn(37, 21, |x, y| {
+                image::LumaA([byte(x, y, 0), byte(x, y, 1)])
+            })
+            .into(),
+            RgbImage::from_fn(37, 21, |x, y| image::Rgb([0, 1, 2].map(|i| byte(x, y, i)))).into(),
+            RgbaImage::from_fn(37, 21, |x, y| {
+                image::Rgba([0, 1, 2, 3].map(|i| byte(x, y, i)))
+            })
+            .into(),
+            image::ImageBuffer::from_fn(37, 21, |x, y| image::Luma([word(x, y, 0)])).into(),
+            image::ImageBuffer::from_fn(37, 21, |x, y| image::LumaA([0, 1].map(|i| word(x, y, i))))
+                .into(),
+            image::ImageBuffer::from_fn(37, 21, |x, y| {
+                image::Rgb([0, 1, 2].map(|i| word(x, y, i)))
+            })
+            .into(),
+            image::ImageBuffer::from_fn(37, 21, |x, y| {
+                image::Rgba([0, 1, 2, 3].map(|i| word(x, y, i)))
+            })
+            .into(),
+        ];
+        for (i, image) in images.into_iter().enumerate() {
+            let mut files = vec![encode(image.clone(), Format::Png)];
+            if matches!(
+                image,
+                DynamicImage::ImageLuma8(_) | DynamicImage::ImageRgb8(_)
+            ) {
+                files.push(encode(image, Format::Jpeg));
+            }
+            for file in files {
+                let expected = image::load_from_memory(&file).unwrap().into_rgb8();
+                assert!(decode(&file).unwrap().pixels == expected.into_raw(), "{i}");
+            }
+        }
+    }
+
     /// A picture of this format whose header says that it has this size.
-    fn claiming(format: ImageFormat, width: u32, height: u32) -> Vec<u8> {
+    fn claiming(format: Format, width: u32, height: u32) -> Vec<u8> {
         let mut bytes = file(format, 16, 16, 0);
         match format {
-            ImageFormat::Png => {
+            Format::Png => {
                 bytes[16..20].copy_from_slice(&width.to_be_bytes());
                 bytes[20..24].copy_from_slice(&height.to_be_bytes());
                 let sum = crc32fast(&bytes[12..29]);
@@ -149,25 +277,25 @@ pub(super) mod tests {
         let message = |format, width, height| decode(&claiming(format, width, height)).unwrap_err();
         let most = i32::MAX as u32;
         for (width, height) in [(most, most), (most, 1), (1, most)] {
-            let said = message(ImageFormat::Png, width, height);
+            let said = message(Format::Png, width, height);
             assert!(said.contains("expected at most 134217728"), "{said}");
         }
-        let said = message(ImageFormat::Png, 30_000, 5_000);
+        let said = message(Format::Png, 30_000, 5_000);
         assert_eq!(
             said,
             "it has 30000 x 5000 pixels, expected at most 134217728 in all"
         );
-        let said = message(ImageFormat::Jpeg, 65_500, 65_500);
+        let said = message(Format::Jpeg, 65_500, 65_500);
         assert!(said.contains("expected at most 134217728"), "{said}");
         // A size that is taken, for which the file has not enough.
-        assert!(decode(&claiming(ImageFormat::Png, 5000, 5000)).is_err());
+        assert!(decode(&claiming(Format::Png, 5000, 5000)).is_err());
     }
 
     #[test]
     fn refuses_what_is_no_picture_or_cut_off() {
         assert!(decode(b"not a picture").unwrap_err().contains("neither"));
-        assert!(decode(b"GIF89a....").unwrap_err().contains("Gif"));
-        for format in [ImageFormat::Jpeg, ImageFormat::Png] {
+        assert!(decode(b"GIF89a....").unwrap_err().contains("neither"));
+        for format in [Format::Jpeg, Format::Png] {
             let bytes = file(format, 40, 30, 0);
             assert!(decode(&bytes).is_ok());
             // All pixels of a PNG are there before its last 12 bytes.
@@ -182,7 +310,7 @@ pub(super) mod tests {
     proptest! {
         #[test]
         fn damaged_bytes_never_panic(place in 0usize..600, value: u8, cut in 0usize..600) {
-            for format in [ImageFormat::Jpeg, ImageFormat::Png] {
+            for format in [Format::Jpeg, Format::Png] {
                 let mut bytes = file(format, 16, 16, 3);
                 let (length, place) = (bytes.len(), place % bytes.len());
                 bytes[place] = value;

@@ -223,7 +223,7 @@ fn complaint(path: PathBuf) -> Complaint {
 mod tests {
     use super::super::picture::tests::file;
     use super::*;
-    use image::ImageFormat;
+    use crate::data::picture::Format;
     use serde_json::json;
     use std::fs;
     use tch::Device;
@@ -247,13 +247,13 @@ mod tests {
         for (shade, class) in [(0, "n01"), (100, "n02")] {
             for i in 0..3 {
                 let path = format!("train/{class}/images/{class}_{i}.JPEG");
-                write(&path, &file(ImageFormat::Png, 8, 8, shade + 10 * i));
+                write(&path, &file(Format::Png, 8, 8, shade + 10 * i));
             }
             write(&format!("train/{class}/{class}_boxes.txt"), b"boxes");
         }
         for i in 0..3 {
             let path = format!("val/images/val_{i}.JPEG");
-            write(&path, &file(ImageFormat::Png, 8, 8, 50 + i));
+            write(&path, &file(Format::Png, 8, 8, 50 + i));
         }
         let lines = b"val_2.JPEG\tn02\t0\t1\t2\t3\nval_0.JPEG\tn01\t0\t1\t2\t3\nval_1.JPEG\tn02\t0\t1\t2\t3\n";
         write("val/val_annotations.txt", lines);
@@ -335,7 +335,7 @@ mod tests {
         }
         let root = small();
         let wide = root.path().join(INSIDE).join("val/images/val_1.JPEG");
-        fs::write(wide, file(ImageFormat::Png, 9, 8, 0)).unwrap();
+        fs::write(wide, file(Format::Png, 9, 8, 0)).unwrap();
         let said = read_small(root.path()).unwrap_err().to_string();
         assert!(
             said.contains("val_1.JPEG") && said.contains("9 x 8 pixels"),
