@@ -30,6 +30,8 @@ mod feed;
 mod gradients;
 mod lanes;
 mod layout;
+#[cfg(test)]
+mod level_end;
 mod objective;
 mod perceptron;
 mod session;
