@@ -98,7 +98,7 @@ impl<'a> Context<'a> {
         self.facts.steps_per_epoch
     }
 
-    /// Optimizer steps of a level.
+    /// Optimizer steps of the level, which may be fewer than those of the dense one.
     pub fn steps_per_level(&self) -> u64 {
         self.facts.steps_per_level
     }

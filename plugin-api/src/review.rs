@@ -14,7 +14,7 @@ pub struct Experiment {
     pub batch_norms: u64,
     /// Steps of an epoch.
     pub steps_per_epoch: u64,
-    /// Epochs of a level.
+    /// Epochs of the dense level, and of the others unless they end earlier.
     pub epochs: u64,
     /// Density of each level, as the experiment asks; level 0 is dense.
     pub densities: Vec<f64>,
@@ -49,7 +49,7 @@ impl Experiment {
         (self.targets.len() as u64).saturating_sub(1)
     }
 
-    /// Steps of a level.
+    /// Steps of the dense level, and of the others unless they end earlier.
     pub fn steps_per_level(&self) -> u64 {
         self.steps_per_epoch.saturating_mul(self.epochs)
     }

@@ -98,7 +98,7 @@ pub enum Schedule {
     Keep,
     /// From its first step.
     Restart,
-    /// From this step; a level still trains for its whole length, holding the last value where the schedule ends.
+    /// From this step. Where it ends, the level does so too or holds its last value, as the experiment says.
     From(Step),
     /// Stays at its last value.
     Hold,

@@ -7,9 +7,9 @@ use serde_json::Value;
 use super::disk::{FileOutline, files};
 use super::estimate::Estimate;
 use super::exit::{Exit, Failure};
-use crate::experiment::{Experiment, Part};
-use crate::levels::{Course, Seed};
-use crate::run::Read;
+use crate::experiment::Part;
+use crate::levels::{Course, Length, Seed};
+use crate::run::{OpenError, Read};
 use crate::strategy::Plugin;
 use crate::strategy::distribution::spread;
 
@@ -36,11 +36,11 @@ pub struct Outline {
     pub layers: Vec<LayerOutline>,
     /// The strategy's components.
     pub strategy: Vec<String>,
-    /// Epochs of a level.
+    /// Epochs of the dense level, and of others unless they end earlier.
     pub epochs: u64,
     /// Steps of an epoch.
     pub steps_per_epoch: u64,
-    /// Steps of a level.
+    /// Steps of the dense level, and of others unless they end earlier.
     pub steps_per_level: u64,
     /// Steps of all levels of a seed.
     pub steps_per_seed: u64,
@@ -106,6 +106,8 @@ pub struct SeedOutline {
 pub struct LevelOutline {
     /// Its number; 0 is dense.
     pub level: u64,
+    /// Its steps.
+    pub steps: u64,
     /// Share of the prunable weights that it keeps.
     pub density: f64,
     /// Number of weights that it keeps.
@@ -142,6 +144,7 @@ impl Outline {
         let seeds: Result<Vec<_>, _> = (read.seeds.iter())
             .map(|seed| place(course, seed, here))
             .collect();
+        let lengths = read.lengths(course).map_err(OpenError::Make)?;
         let strategy = &experiment.strategy;
         let parts = [&strategy.score, &strategy.mask]
             .into_iter()
@@ -170,11 +173,11 @@ impl Outline {
             epochs: trainer.epochs(),
             steps_per_epoch: trainer.steps_per_epoch(),
             steps_per_level: trainer.steps_per_level(),
-            steps_per_seed: trainer.steps_per_level() * count,
+            steps_per_seed: lengths.iter().map(|it| it.steps).sum(),
             side_by_side: trainer.lanes(),
             bytes: seed_bytes * read.seeds.len() as u64,
             seeds: seeds.map_err(failed)?,
-            levels: counts(read, first.strategy.cadence(), layers, experiment, prunable),
+            levels: counts(read, first.strategy.cadence(), layers, course, &lengths),
             files,
             estimate: None,
         })
@@ -184,7 +187,9 @@ impl Outline {
     pub fn steps_left(&self) -> u64 {
         let left = self.seeds.iter().map(|seed| {
             let done = seed.levels_done.max(u64::from(seed.dense_shared));
-            (self.steps_per_seed).saturating_sub(done * self.steps_per_level + seed.step)
+            let to_do = self.levels.iter().filter(|it| it.level >= done);
+            let steps: u64 = to_do.map(|it| it.steps).sum();
+            steps.saturating_sub(seed.step)
         });
         match self.side_by_side {
             true => left.max().unwrap_or(0),
@@ -234,18 +239,20 @@ fn counts(
     read: &Read,
     cadence: &Cadence,
     layers: &[Layer],
-    experiment: &Experiment,
-    prunable: u64,
+    course: &Course<'_>,
+    lengths: &[Length],
 ) -> Vec<LevelOutline> {
+    let experiment = course.experiment;
     let part = &experiment.strategy.mask;
     let distribution = (read.plugins.get(part.names().0))
         .filter(|_| cadence.between_levels)
         .filter(|_| cadence.rounds_before_training == 0 && cadence.within_level.is_none())
         .and_then(|plugin| distribution(plugin, part));
     let mut survivors: Vec<u64> = layers.iter().map(Layer::len).collect();
-    (0..=experiment.last_level())
-        .map(|level| {
-            let keep = experiment.keep(level, prunable);
+    (0..)
+        .zip(lengths)
+        .map(|(level, length)| {
+            let keep = course.keep(level);
             let keep_per_layer = distribution.and_then(|distribution| {
                 let counts = spread(distribution, layers, &survivors, keep).ok()?;
                 survivors.clone_from(&counts);
@@ -253,6 +260,7 @@ fn counts(
             });
             LevelOutline {
                 level,
+                steps: length.steps,
                 density: experiment.density(level),
                 keep,
                 keep_per_layer,

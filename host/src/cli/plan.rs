@@ -1,5 +1,6 @@
 //! `host plan`.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::args::{Output, PlanArgs};
@@ -145,10 +146,11 @@ fn facts(outline: &Outline) -> String {
         (
             "steps",
             format!(
-                "{} an epoch, {} a level ({}), {} a seed ({}), {} in all",
+                "{} an epoch, {} a level ({}){}, {} a seed ({}), {} in all",
                 grouped(outline.steps_per_epoch),
                 grouped(outline.steps_per_level),
                 counted(grouped(outline.epochs), "epoch"),
+                shorter(outline),
                 grouped(outline.steps_per_seed),
                 counted(outline.levels.len(), "level"),
                 grouped(outline.steps_per_seed * outline.seeds.len() as u64)
@@ -169,6 +171,24 @@ fn facts(outline: &Outline) -> String {
     }
     let line = |(name, what): &(&str, String)| format!("{name:<9} {what}");
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// The levels that end before their epochs do.
+fn shorter(outline: &Outline) -> String {
+    let levels = outline.levels.iter();
+    let shorter = levels.filter(|level| level.steps < outline.steps_per_level);
+    let steps: BTreeSet<u64> = shorter.map(|level| level.steps).collect();
+    match (steps.first(), steps.last()) {
+        (Some(least), Some(most)) if least == most => {
+            format!(" or {} where it ends earlier", grouped(*most))
+        }
+        (Some(least), Some(most)) => format!(
+            " or {} to {} where it ends earlier",
+            grouped(*least),
+            grouped(*most)
+        ),
+        _ => String::new(),
+    }
 }
 
 /// Where the seeds stand, if any has started.

@@ -140,6 +140,9 @@ pub struct Prune {
     /// What to do when a layer has no survivor left.
     #[serde(default)]
     pub collapse: Collapse,
+    /// When a level after the dense one ends.
+    #[serde(default)]
+    pub level_end: LevelEnd,
 }
 
 /// What to do when a layer has no survivor left.
@@ -151,6 +154,28 @@ pub enum Collapse {
     Warn,
     /// Stop that seed.
     Error,
+}
+
+/// When a level after the dense one ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum LevelEnd {
+    /// After `train.epochs`.
+    #[default]
+    Epochs,
+    /// Where its schedule does: after what is left of one that goes on from a time of it, after
+    /// `train.epochs` of one that restarts or is held.
+    Schedule,
+}
+
+impl LevelEnd {
+    /// Optimizer steps of a level whose schedule, of `whole` steps, starts at step `start` or is held.
+    pub fn steps(self, whole: u64, start: u64, hold: Option<f64>) -> u64 {
+        match (self, hold) {
+            (Self::Schedule, None) => whole.saturating_sub(start),
+            _ => whole,
+        }
+    }
 }
 
 /// Who decides what is pruned and what is rewound. In the file also a plugin's name alone, which

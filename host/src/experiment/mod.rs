@@ -36,7 +36,8 @@ mod tests;
 pub use catalog::{Catalog, ComponentInfo, Kind, PluginInfo, RunTarget, Slot};
 pub use claim::{Claim, Measure};
 pub use config::{
-    Collapse, Experiment, Named, Part, PluginSource, Precision, Prune, Strategy, Train, TrainLoss,
+    Collapse, Experiment, LevelEnd, Named, Part, PluginSource, Precision, Prune, Strategy, Train,
+    TrainLoss,
 };
 pub use diagnostic::{Category, Diagnostic, Severity};
 pub use identity::{Identity, dense_identity, identity};

@@ -4,7 +4,7 @@
 use plugin_api::{Experiment as Facts, Layer, Step};
 use serde_json::Value;
 
-use super::{Experiment, Remark};
+use super::{Experiment, LevelEnd, Remark};
 
 /// What is to be said of the host's own options. `sparse` says whether the network's convolutions can
 /// be computed at the survivors.
@@ -47,9 +47,12 @@ fn schedule(experiment: &Experiment, facts: &Facts) -> Vec<Remark> {
         if let Some(time) = time(milestone).filter(|it| facts.steps(*it) >= total) {
             let key = format!("train.schedule.milestones.{at}");
             let message = format!("the milestone `{time}` is not before the level's end");
-            remarks.push(Remark::pointless(key, message).advise(format!(
-                "a level has {length}: it changes nothing where the schedule starts at 0"
-            )));
+            let nothing = match experiment.prune.level_end {
+                LevelEnd::Epochs => "it changes nothing where the schedule starts at 0",
+                LevelEnd::Schedule => "it changes nothing",
+            };
+            let advice = format!("a level has {length}: {nothing}");
+            remarks.push(Remark::pointless(key, message).advise(advice));
         }
     }
     remarks

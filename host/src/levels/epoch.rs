@@ -51,10 +51,9 @@ impl Levels<'_> {
                 test_accuracy: test.map(|test| test.accuracy),
             });
             if let Some(record) = running.epochs.last() {
-                let epochs = self.course.trainer.epochs();
                 observer.observe(&Event::Epoch {
                     seed: running.seed,
-                    epochs,
+                    epochs: session.epochs(),
                     record,
                 });
             }
@@ -66,7 +65,7 @@ impl Levels<'_> {
         let per_epoch = self.course.trainer.steps_per_epoch();
         let every = every.steps(per_epoch).max(1);
         // Evaluation is only possible at an epoch's end: it is due if the epoch passed a multiple.
-        let step = session.position().step;
-        step / every > (step - per_epoch) / every
+        let position = session.position();
+        position.step / every > (position.step - position.step_in_epoch) / every
     }
 }

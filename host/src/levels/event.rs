@@ -22,7 +22,7 @@ pub enum Event<'a> {
         weights: u64,
         /// Step it goes on from.
         step: u64,
-        /// Steps of a level.
+        /// Steps of the level.
         steps: u64,
     },
     /// All seeds of the group made a step; nothing was read back from the device.
@@ -31,14 +31,14 @@ pub enum Event<'a> {
         level: u64,
         /// Steps done.
         step: u64,
-        /// Steps of a level.
+        /// Steps of the level.
         steps: u64,
     },
     /// A seed finished an epoch.
     Epoch {
         /// Seed.
         seed: u64,
-        /// Epochs of a level.
+        /// Epochs of the level.
         epochs: u64,
         /// Its record.
         record: &'a Epoch,

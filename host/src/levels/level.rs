@@ -1,5 +1,6 @@
 //! Training one level of the seeds that stand at the same place.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::dense::{Goal, Part};
@@ -17,27 +18,27 @@ pub(super) enum Pause {
     Interrupted,
 }
 
-/// What the loop remembers of each seed of a group, and what its session starts from.
+/// What the loop remembers of each seed of a session, and what the session starts from.
 type Started = (Vec<Running>, Vec<LaneStart>);
 
 impl Levels<'_> {
-    /// What each seed of a group starts a level from, as its checkpoint or the strategy says. None if
-    /// the user asked to stop meanwhile.
+    /// What each seed of a group starts a level from, as its checkpoint or the strategy says. Seeds whose
+    /// levels have one length share a session. None if the user asked to stop meanwhile.
     pub(super) fn start(
         &self,
         level: u64,
         seeds: &mut [Seed],
         part: &Part,
         observer: &mut dyn Observer,
-    ) -> Result<Option<Started>, RunError> {
-        let mut running: Vec<Running> = Vec::new();
-        let mut starts = Vec::new();
+    ) -> Result<Option<Vec<Started>>, RunError> {
+        let mut sessions: BTreeMap<u64, Started> = BTreeMap::new();
         for &index in &part.seeds {
             let (lane, start) =
                 (self.course).prepare(level, index, &mut seeds[index], part.goal)?;
             if self.interrupt.wants_stop() {
                 return Ok(None);
             }
+            let steps = start.steps(self.course.trainer);
             observer.observe(&Event::LevelStarted {
                 seed: lane.seed,
                 level,
@@ -47,12 +48,13 @@ impl Levels<'_> {
                     .resume
                     .as_ref()
                     .map_or(0, |progress| progress.position.step),
-                steps: self.course.trainer.steps_per_level(),
+                steps,
             });
+            let (running, starts) = sessions.entry(steps).or_default();
             running.push(lane);
             starts.push(start);
         }
-        Ok(Some((running, starts)))
+        Ok(Some(sessions.into_values().collect()))
     }
 
     /// Trains a level to its end and evaluates it: one evaluation for each lane that is left, and none
@@ -121,7 +123,7 @@ impl Levels<'_> {
             observer.observe(&Event::Step {
                 level: first.level,
                 step: session.position().step,
-                steps: self.course.trainer.steps_per_level(),
+                steps: session.steps(),
             });
         }
         for lane in session.lanes() {

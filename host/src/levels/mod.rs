@@ -22,9 +22,11 @@ use std::time::Duration;
 
 pub use course::checkpoint::check_checkpoint;
 pub(crate) use course::checkpoint::read_text as read_checkpoint_text;
-pub use course::{Course, Replayed, Seed};
+pub(crate) use course::guarded::is_gradual;
+pub use course::{Course, Length, Replayed, Seed};
 pub use error::RunError;
 pub use event::{Event, Observer};
+pub(crate) use running::{Carry, ScheduleStart};
 pub use shared::{FILES as DENSE_FILES, states as carried_states};
 
 use crate::interrupt::Interrupt;
@@ -113,20 +115,23 @@ impl Levels<'_> {
     ) -> Result<Pause, RunError> {
         let mut train_and_record = || {
             // Score, mask, rewind.
-            let Some((mut running, starts)) = self.start(level, seeds, part, observer)? else {
+            let Some(sessions) = self.start(level, seeds, part, observer)? else {
                 return Ok(Pause::Interrupted);
             };
             tch::set_num_threads(self.threads as i32);
-            let mut session = self.course.trainer.session(starts)?;
-            let Some(tests) = self.train(&mut session, &mut running, seeds, failed, observer)?
-            else {
-                return Ok(Pause::Interrupted);
-            };
-            match part.goal {
-                Goal::Level => self
-                    .course
-                    .record(level, &session, &running, seeds, &tests, observer)?,
-                Goal::Points => self.course.take_points(seeds, part)?,
+            for (mut running, starts) in sessions {
+                let mut session = self.course.trainer.session(starts)?;
+                let Some(tests) =
+                    self.train(&mut session, &mut running, seeds, failed, observer)?
+                else {
+                    return Ok(Pause::Interrupted);
+                };
+                match part.goal {
+                    Goal::Level => self
+                        .course
+                        .record(level, &session, &running, seeds, &tests, observer)?,
+                    Goal::Points => self.course.take_points(seeds, part)?,
+                }
             }
             Ok(Pause::Done)
         };

@@ -8,6 +8,7 @@ use super::dense::Goal;
 use super::error::RunError;
 use crate::records::Epoch;
 use crate::store::{LevelDir, SeedDir};
+use crate::trainer::Trainer;
 
 /// Position in the learning-rate schedule of a level's first step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -16,6 +17,13 @@ pub struct ScheduleStart {
     pub step: u64,
     /// Factor at which the schedule is held instead of running.
     pub hold: Option<f64>,
+}
+
+impl ScheduleStart {
+    /// Optimizer steps of a level that starts there.
+    pub fn steps(&self, trainer: &Trainer) -> u64 {
+        trainer.steps_from(self.step, self.hold)
+    }
 }
 
 /// What a level's files do not say and the next level needs.

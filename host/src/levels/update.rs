@@ -23,10 +23,7 @@ impl Levels<'_> {
         let Some(interval) = strategy.cadence().within_level.clone() else {
             return Ok(());
         };
-        let (per_epoch, per_level) = (
-            self.course.trainer.steps_per_epoch(),
-            self.course.trainer.steps_per_level(),
-        );
+        let (per_epoch, per_level) = (self.course.trainer.steps_per_epoch(), session.steps());
         let step = session.position().step;
         if running.level == 0 || !interval.is_due(step, per_epoch, per_level) {
             return Ok(());

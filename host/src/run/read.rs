@@ -8,7 +8,7 @@ use tch::Device;
 use super::{HostCatalog, OpenError, Setting};
 use crate::data::{self, DataContext, DataError, Dataset};
 use crate::experiment::{self, Diagnostics, Identity, Loaded, Remark};
-use crate::levels::Seed;
+use crate::levels::{Course, Length, Seed};
 use crate::strategy::{MakeError, Plugin, Strategy};
 use crate::trainer::{TrainError, Trainer};
 
@@ -95,6 +95,15 @@ impl Read {
             };
             self.loaded.diagnose([Remark::impossible(key, error)])
         })
+    }
+
+    /// How long each level is, as far as that is known before anything trains.
+    ///
+    /// # Errors
+    /// Why the components cannot be made.
+    pub fn lengths(&self, course: &Course<'_>) -> Result<Vec<Length>, MakeError> {
+        let seed = self.seeds.first().map_or(0, |first| first.seed);
+        Ok(course.lengths(seed, &mut self.strategy()?))
     }
 
     /// The components of the experiment's strategy once more.

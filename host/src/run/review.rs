@@ -6,8 +6,8 @@ use plugin_api::{Finding, Point, Severity};
 use serde_json::Value;
 
 use super::{OpenError, Read};
-use crate::experiment::{self, Diagnostics, Experiment, Part, Remark, density_key};
-use crate::levels::Course;
+use crate::experiment::{self, Diagnostics, Experiment, LevelEnd, Part, Remark, density_key};
+use crate::levels::{Course, is_gradual};
 use crate::strategy::StrategyError;
 
 /// What the host and the strategy's components have to say.
@@ -29,6 +29,7 @@ pub fn review(read: &Read, course: &Course<'_>) -> Result<Diagnostics, OpenError
             remarks.push(Remark::impossible(key, message).advise(advice));
         }
     }
+    remarks.extend(level_end(read, course)?);
     // Levels that follow from one key have one place: the first of them stands for all.
     let mut said = BTreeSet::new();
     for (place, finding) in strategy.review(&facts).map_err(failed)? {
@@ -39,6 +40,47 @@ pub fn review(read: &Read, course: &Course<'_>) -> Result<Diagnostics, OpenError
         }
     }
     Ok(read.loaded.diagnose(remarks))
+}
+
+/// What levels that end with their schedule come to: one has nothing to train, has no time for its
+/// masks, or all are as long as ever.
+fn level_end(read: &Read, course: &Course<'_>) -> Result<Option<Remark>, OpenError> {
+    const KEY: &str = "prune.level_end";
+    let (experiment, trainer) = (course.experiment, course.trainer);
+    let lengths = read.lengths(course).map_err(OpenError::Make)?;
+    let pruned = || (1..).zip(&lengths[1..]);
+    if experiment.prune.level_end == LevelEnd::Epochs || lengths.len() == 1 {
+        return Ok(None);
+    }
+    let (whole, per_epoch) = (trainer.steps_per_level(), trainer.steps_per_epoch());
+    if let Some((level, length)) = pruned().find(|(_, length)| length.steps == 0)
+        && let Some((policy, time)) = length.goes_on
+    {
+        let part = &experiment.strategy.rewind[policy];
+        let option = option_of(part, &Point::Step(time)).unwrap_or_default();
+        let message =
+            format!("level {level} has nothing to train: its schedule is over at `{time}`");
+        let key = format!("strategy.rewind.{policy}.{option}");
+        let advice = format!("a schedule has {whole} steps: name an earlier time");
+        return Ok(Some(Remark::impossible(key, message).advise(advice)));
+    }
+    let cadence = read.seeds.first().map(|first| first.strategy.cadence());
+    let gradual = cadence.filter(|cadence| is_gradual(cadence));
+    if let Some(interval) = gradual.and_then(|cadence| cadence.within_level.as_ref())
+        && let Some((level, length)) =
+            pruned().find(|(_, length)| interval.last_call(per_epoch, length.steps).is_none())
+    {
+        let steps = length.steps;
+        let message = format!("level {level} ends after {steps} steps, before its masks change");
+        let advice = "let them change earlier, or rewind to an earlier time";
+        return Ok(Some(Remark::impossible(KEY, message).advise(advice)));
+    }
+    let is_whole = pruned().all(|(_, length)| length.steps == whole);
+    Ok(is_whole.then(|| {
+        let message = "every level trains all its epochs: no schedule goes on from a time of it";
+        let advice = "expected a rewind policy such as `imp/weights` with schedule_from_point";
+        Remark::pointless(KEY, message).advise(advice)
+    }))
 }
 
 /// What a component found, at the key that it concerns.

@@ -40,7 +40,8 @@ pub struct Span {
 /// A learning-rate schedule.
 pub trait Schedule: Send + Sync {
     /// What the optimizer's learning rate is multiplied with at `step` (0 is a level's first). A
-    /// step past the level's end has the value that the end has.
+    /// step past the level's end, where a level that goes on from a time of it may come, has the value
+    /// that the end has, but for times that the options put there.
     fn factor(&self, step: u64) -> f64;
 }
 

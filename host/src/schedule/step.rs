@@ -65,7 +65,22 @@ impl Schedule for StepDrop {
 mod tests {
     use serde_json::json;
 
+    use super::{Build, ENTRY};
+    use crate::schedule::Span;
     use crate::schedule::tests::factors;
+
+    #[test]
+    fn a_milestone_past_the_level_is_met_by_a_level_that_goes_on_from_a_time_of_it() {
+        let build: Build = ENTRY.build;
+        let options = json!({"milestones": ["5ep", "12ep"], "gamma": 0.5});
+        let span = Span {
+            steps_per_epoch: 4,
+            total_steps: 40,
+        };
+        let schedule = build(options.as_object().unwrap(), span).unwrap();
+        let factors = [19, 20, 40, 47, 48, u64::MAX].map(|step| schedule.factor(step));
+        assert_eq!(factors, [1.0, 0.5, 0.5, 0.5, 0.25, 0.25]);
+    }
 
     #[test]
     fn drops_at_its_milestones_whether_in_epochs_or_steps() {

@@ -110,9 +110,20 @@ pub enum TrainError {
         /// The layer.
         layer: String,
     },
-    /// The lanes of a session are not at one position, or too many.
+    /// The lanes of a session are not at one position of levels of one length, or too many.
     #[error("the lanes of a session do not fit together: {0}")]
     Lanes(String),
+    /// A level without a step.
+    #[error(
+        "nothing is left to train: the schedule goes on from step {step} and ends at step {steps}, and \
+         prune.level_end ends the level with it; rewind to an earlier time"
+    )]
+    Over {
+        /// Step of the schedule at which the level would start.
+        step: u64,
+        /// Steps of the schedule.
+        steps: u64,
+    },
     /// A lane that the session does not have.
     #[error("the session has no lane {lane}: it was dropped or never there")]
     NoLane {

@@ -7,9 +7,9 @@ use super::testing::{conv_trainer, dropout_trainer, image_trainer, mlp_trainer, 
 use super::{EpochRecord, LaneStart, OptimizerState, Progress, Session, Snapshot, Trainer};
 
 /// Everything that a lane is.
-type State = (Snapshot, OptimizerState, Vec<(String, Tensor)>);
+pub(super) type State = (Snapshot, OptimizerState, Vec<(String, Tensor)>);
 
-fn state(session: &Session<'_>, lane: usize) -> State {
+pub(super) fn state(session: &Session<'_>, lane: usize) -> State {
     let progress = session.progress(lane).unwrap();
     (
         session.snapshot(lane).unwrap(),
@@ -19,7 +19,7 @@ fn state(session: &Session<'_>, lane: usize) -> State {
 }
 
 /// Fails at the first tensor whose bits differ.
-fn assert_same_bits(got: &State, expected: &State) {
+pub(super) fn assert_same_bits(got: &State, expected: &State) {
     let list = |state: &State| {
         let all = [&state.0.tensors, &state.1.tensors, &state.2];
         let pairs = all.into_iter().flatten();
@@ -42,7 +42,7 @@ fn bits(tensor: &Tensor) -> Vec<u8> {
 }
 
 /// Makes steps and finishes epochs until `step`.
-fn advance(session: &mut Session<'_>, step: u64) -> Vec<EpochRecord> {
+pub(super) fn advance(session: &mut Session<'_>, step: u64) -> Vec<EpochRecord> {
     let mut records = Vec::new();
     while session.position().step < step {
         if session.is_epoch_complete() {
@@ -53,7 +53,7 @@ fn advance(session: &mut Session<'_>, step: u64) -> Vec<EpochRecord> {
     records
 }
 
-fn trainers() -> Vec<(Trainer, &'static str)> {
+pub(super) fn trainers() -> Vec<(Trainer, &'static str)> {
     let nesterov =
         json!({"name": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 1e-3, "nesterov": true});
     let adamw = json!({"name": "adamw", "lr": 1e-2, "weight_decay": 0.1});
@@ -171,7 +171,7 @@ fn a_level_interrupted_anywhere_continues_with_the_same_bytes() {
 }
 
 /// A position survives being written as JSON.
-fn through_json(progress: &Progress) -> Progress {
+pub(super) fn through_json(progress: &Progress) -> Progress {
     let text = serde_json::to_string(&progress.position).unwrap();
     Progress {
         position: serde_json::from_str(&text).unwrap(),

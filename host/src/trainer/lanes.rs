@@ -25,6 +25,13 @@ pub struct LaneStart {
     pub resume: Option<Progress>,
 }
 
+impl LaneStart {
+    /// Optimizer steps of the lane's level.
+    pub fn steps(&self, trainer: &Trainer) -> u64 {
+        trainer.steps_from(self.schedule_start, self.hold)
+    }
+}
+
 /// A lane of a session under way.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lane {
@@ -60,10 +67,32 @@ impl Lane {
     }
 }
 
-/// The position that all lanes start at.
+/// The steps of the level, which all lanes train.
+pub(super) fn common_length(trainer: &Trainer, starts: &[LaneStart]) -> Result<u64, TrainError> {
+    let refuse = |reason| Err(TrainError::Lanes(reason));
+    let mut lengths = starts.iter().map(|start| start.steps(trainer));
+    let Some(first) = lengths.next() else {
+        return refuse("there is none".to_owned());
+    };
+    if let Some(other) = lengths.find(|other| *other != first) {
+        return refuse(format!(
+            "one trains {first} steps, another {other}; expected levels of one length"
+        ));
+    }
+    match (first, starts) {
+        (0, [start, ..]) => Err(TrainError::Over {
+            step: start.schedule_start,
+            steps: trainer.steps_per_level(),
+        }),
+        _ => Ok(first),
+    }
+}
+
+/// The position that all lanes start at in a level of so many steps.
 pub(super) fn common_position(
     trainer: &Trainer,
     starts: &[LaneStart],
+    steps: u64,
 ) -> Result<Position, TrainError> {
     let position = |start: &LaneStart| {
         start
@@ -71,9 +100,7 @@ pub(super) fn common_position(
             .as_ref()
             .map_or_else(Position::default, |progress| progress.position)
     };
-    let Some(first) = starts.first().map(position) else {
-        return Err(TrainError::Lanes("there is none".to_owned()));
-    };
+    let first = starts.first().map(position).unwrap_or_default();
     if starts.len() > 1 && !trainer.lanes() {
         return Err(TrainError::Lanes(format!(
             "{} lanes of a network that trains one seed at a time",
@@ -87,9 +114,9 @@ pub(super) fn common_position(
         )));
     }
     let per_epoch = trainer.steps_per_epoch();
-    if first.step_in_epoch > per_epoch
-        || first.step != first.epoch * per_epoch + first.step_in_epoch
-    {
+    // A level may end within its last epoch.
+    let step = (first.epoch * per_epoch + first.step_in_epoch).min(steps);
+    if first.step_in_epoch > per_epoch || first.step != step {
         return Err(TrainError::Lanes(format!(
             "they stand at step {} of epoch {}, step {} in all, but an epoch has {per_epoch} steps",
             first.step_in_epoch, first.epoch, first.step

@@ -13,7 +13,7 @@ use plugin_api::{Experiment as Facts, Layer};
 use tch::{Device, Tensor};
 
 use crate::data::{Dataset, Split};
-use crate::experiment::{Experiment, Named, Precision, Train, TrainLoss};
+use crate::experiment::{Experiment, LevelEnd, Named, Precision, Train, TrainLoss};
 use crate::model::{Connections, InputSpec, MODELS, Mode, Network, Parameter, values_per_feature};
 use crate::optimizer::{OPTIMIZERS, Optimizer};
 use crate::registry::{Entry, find};
@@ -30,6 +30,8 @@ mod feed;
 mod gradients;
 mod lanes;
 mod layout;
+#[cfg(test)]
+mod level_end;
 mod objective;
 mod perceptron;
 mod session;
@@ -64,6 +66,7 @@ pub struct Trainer {
     optimizer: Box<dyn Optimizer>,
     schedule: Box<dyn Schedule>,
     epochs: u64,
+    level_end: LevelEnd,
     batch_size: u64,
     loss: TrainLoss,
     label_smoothing: f64,
@@ -85,7 +88,9 @@ impl Trainer {
         };
         let build = component("model", MODELS, &experiment.model)?;
         let network = build(&experiment.model.options, &input)?;
-        Self::new(network, &experiment.train, data, device)?.excluding(&experiment.prune.exclude)
+        Self::new(network, &experiment.train, data, device)?
+            .ending_levels(experiment.prune.level_end)
+            .excluding(&experiment.prune.exclude)
     }
 
     /// A trainer on `device`, where the data must lie.
@@ -128,6 +133,7 @@ impl Trainer {
             device,
             needs_two,
             epochs: train.epochs,
+            level_end: LevelEnd::default(),
             batch_size: train.batch_size,
             loss: train.loss,
             label_smoothing: train.label_smoothing,
@@ -136,6 +142,12 @@ impl Trainer {
             channels_last,
             sparse_below: train.sparse_below,
         })
+    }
+
+    /// The same trainer with levels that end so.
+    pub fn ending_levels(mut self, level_end: LevelEnd) -> Self {
+        self.level_end = level_end;
+        self
     }
 
     /// The same trainer with these weights trained but not prunable.
@@ -217,12 +229,18 @@ impl Trainer {
         (self.data.train.len() as u64).div_ceil(self.batch_size)
     }
 
-    /// Optimizer steps of a level.
+    /// Optimizer steps of the dense level and of the schedule; others may end earlier.
     pub fn steps_per_level(&self) -> u64 {
         self.steps_per_epoch() * self.epochs
     }
 
-    /// Epochs of a level.
+    /// Optimizer steps of a level whose schedule starts at `schedule_start`, or is held.
+    pub fn steps_from(&self, schedule_start: u64, hold: Option<f64>) -> u64 {
+        let whole = self.steps_per_level();
+        self.level_end.steps(whole, schedule_start, hold)
+    }
+
+    /// Epochs of the dense level and of the schedule.
     pub fn epochs(&self) -> u64 {
         self.epochs
     }

@@ -5,7 +5,7 @@ use kernels::shim;
 use tch::{Kind, Tensor};
 
 use super::feed::Feed;
-use super::lanes::{Lane, common_position, epoch_log};
+use super::lanes::{Lane, common_length, common_position, epoch_log};
 use super::perceptron::{Batch, Hand};
 use super::{Evaluation, LaneStart, On, Position, TrainError, Trainer, batches};
 use crate::data::Inputs;
@@ -57,16 +57,19 @@ pub struct Session<'t> {
     pub(super) losses: Tensor,
     pub(super) correct: Tensor,
     pub(super) position: Position,
+    /// Steps of the level.
+    steps: u64,
 }
 
 impl Trainer {
     /// A level of these lanes.
     ///
     /// # Errors
-    /// If a start does not fit the network, the lanes are not at one step, or there are several and
-    /// the network trains one seed at a time.
+    /// If a start does not fit the network, the lanes are not at one step of levels of one length, or
+    /// there are several and the network trains one seed at a time.
     pub fn session(&self, starts: Vec<LaneStart>) -> Result<Session<'_>, TrainError> {
-        let position = common_position(self, &starts)?;
+        let steps = common_length(self, &starts)?;
+        let position = common_position(self, &starts, steps)?;
         let (losses, correct) = epoch_log(self, &starts)?;
         let (lanes, width) = (starts.len() as i64, self.layout.width());
         let zeros = || Tensor::zeros([lanes, width], (Kind::Float, self.device));
@@ -85,6 +88,7 @@ impl Trainer {
             losses,
             correct,
             position,
+            steps,
         };
         for (id, start) in starts.iter().enumerate() {
             session.lanes.push(Lane::new(id, start));
@@ -108,14 +112,29 @@ impl Session<'_> {
         self.position
     }
 
+    /// Steps of the level.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Epochs of the level; the last has fewer steps where the level ends within it.
+    pub fn epochs(&self) -> u64 {
+        self.steps.div_ceil(self.trainer.steps_per_epoch())
+    }
+
     /// Whether every step of the epoch is made and [`finish_epoch`](Session::finish_epoch) is due.
     pub fn is_epoch_complete(&self) -> bool {
-        self.position.step_in_epoch == self.trainer.steps_per_epoch()
+        let Position {
+            step,
+            step_in_epoch,
+            ..
+        } = self.position;
+        step_in_epoch == self.trainer.steps_per_epoch() || (step == self.steps && step_in_epoch > 0)
     }
 
     /// Whether the level is trained and its last epoch finished.
     pub fn is_complete(&self) -> bool {
-        self.position.epoch >= self.trainer.epochs
+        self.position.epoch >= self.epochs()
     }
 
     /// Learning rate of a lane's next step.
@@ -237,7 +256,9 @@ impl Session<'_> {
                 reason: "the epoch is not complete",
             });
         }
-        let samples = self.trainer.data.train.len() as f64;
+        let steps = self.position.step_in_epoch;
+        let seen = steps.saturating_mul(self.trainer.batch_size);
+        let samples = seen.min(self.trainer.data.train.len() as u64) as f64;
         let epoch = self.position.epoch;
         let first_step = epoch * self.trainer.steps_per_epoch();
         let last_step = self.position.step - 1;
@@ -245,7 +266,11 @@ impl Session<'_> {
         let finite = Vec::<bool>::try_from(&finite).map_err(read_back)?;
         let mut records = Vec::with_capacity(self.lanes.len());
         for (slot, lane) in self.lanes.iter().enumerate() {
-            let column = |log: &Tensor| log.select(1, slot as i64).contiguous();
+            // Beyond these steps the log is that of the epoch before.
+            let column = |log: &Tensor| {
+                let own = log.select(1, slot as i64);
+                own.narrow(0, 0, steps as i64).contiguous()
+            };
             let losses = Vec::<f64>::try_from(column(&self.losses)).map_err(read_back)?;
             let correct = Vec::<i64>::try_from(column(&self.correct)).map_err(read_back)?;
             let bad = losses.iter().position(|loss| !loss.is_finite());

@@ -7,6 +7,7 @@ use super::levels::Level;
 use super::masks::Stored;
 use super::{Means, Verdict};
 use crate::levels::invariants::tensors_of;
+use crate::levels::{Carry, ScheduleStart};
 use crate::records::{Compared, Epoch, LayerRecord, Summary, compare, read_lines};
 use crate::store::read_tensors;
 
@@ -148,25 +149,47 @@ fn check_summary(
     }
 }
 
+/// Steps of an epoch, as the records say: the first epoch of level 0 is always whole.
+fn steps_of_an_epoch(level: &Level<'_>, epochs: &[Epoch]) -> u64 {
+    let dense = level.run.seed(level.seed).level(0).file("metrics.jsonl");
+    let dense: Vec<Epoch> = read_lines(&dense).unwrap_or_default();
+    let first = dense.first().or(epochs.first());
+    first.map_or(0, |first| first.step)
+}
+
+/// Where the schedule was at the level's start.
+fn schedule_of(level: &Level<'_>) -> Result<ScheduleStart, Wrong> {
+    const FILE: &str = "done.json";
+    let read = (level.dir.read_sealed()).map_err(|error| (FILE, super::files::reason(&error)))?;
+    let carry: Carry =
+        serde_json::from_value(read.value.carry).map_err(|error| (FILE, error.to_string()))?;
+    Ok(carry.schedule)
+}
+
 /// The epochs follow each other, and the last one agrees with the summary.
 fn check_epochs(level: &Level<'_>, summary: &Summary, means: &Means<'_>) -> Result<(), Wrong> {
     const FILE: &str = "metrics.jsonl";
     let damaged = |error: crate::store::StoreError| (FILE, super::files::reason(&error));
     let epochs: Vec<Epoch> = read_lines(&level.dir.file(FILE)).map_err(damaged)?;
     let wrong = |reason: String| Err((FILE, reason));
-    if let Ok(experiment) = &means.experiment
-        && epochs.len() as u64 != experiment.train.epochs
-    {
-        let expected = experiment.train.epochs;
-        return wrong(format!("{} epochs, expected {expected}", epochs.len()));
-    }
     let per_epoch = match &means.trainer {
         Ok(trainer) => trainer.steps_per_epoch(),
-        Err(_) => epochs.first().map_or(0, |first| first.step),
+        Err(_) => steps_of_an_epoch(level, &epochs),
     };
+    let mut steps = u64::MAX;
+    if let Ok(experiment) = &means.experiment {
+        let schedule = schedule_of(level)?;
+        let whole = per_epoch.saturating_mul(experiment.train.epochs);
+        let level_end = experiment.prune.level_end;
+        steps = level_end.steps(whole, schedule.step, schedule.hold);
+        let expected = steps.div_ceil(per_epoch.max(1));
+        if epochs.len() as u64 != expected {
+            return wrong(format!("{} epochs, expected {expected}", epochs.len()));
+        }
+    }
     for (number, epoch) in (0..).zip(&epochs) {
         let got = (epoch.level, epoch.epoch, epoch.step);
-        let expected = (level.level, number, (number + 1) * per_epoch);
+        let expected = (level.level, number, steps.min((number + 1) * per_epoch));
         if got != expected {
             return wrong(format!(
                 "line {}: level, epoch and step are {got:?}, expected {expected:?}",

@@ -87,7 +87,7 @@ pub struct Facts {
     pub step: u64,
     /// Steps of an epoch.
     pub steps_per_epoch: u64,
-    /// Steps of a level.
+    /// Steps of the level that was trained last.
     pub steps_per_level: u64,
     /// When in the run.
     #[serde(deserialize_with = "known_phase")]

@@ -42,9 +42,10 @@ impl MaskUpdate for Global {
 ///
 /// # Departures
 /// Every level trains all of its T epochs. Frankle et al. train from time k to T, which is T - k. With
-/// `schedule_from_point` the schedule goes on from k as theirs does and comes to its end after T - k; the last k of
-/// a level's epochs then have the schedule's last factor, 0 with `cosine` and its default floor: they change no
-/// weight, only batch norm's running statistics.
+/// `schedule_from_point` the schedule goes on from k as theirs does and comes to its end after T - k; with the
+/// experiment's `prune.level_end = "schedule"` the level ends there, too. Without it the last k of its epochs have the
+/// schedule's last factor, 0 with `cosine` and its default floor: they change no weight, only batch norm's running
+/// statistics.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct Weights {

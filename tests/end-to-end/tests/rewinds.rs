@@ -3,7 +3,13 @@
 // Clippy knows tests, but not the functions that they share.
 #![allow(clippy::unwrap_used)]
 
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use attack::hold::Hold;
 use end_to_end::built::{part, plain, strategy};
+use end_to_end::program::{command, digests, elements, expect, only_run, run, tensors};
 use host::strategy::still::{Still, flat};
 use host::strategy::{PlannedWeights, Strategy};
 use plugin_api::{BatchNorm, DataOrder, OptimizerState, Point, Schedule, Source, Step};
@@ -276,4 +282,143 @@ fn options_that_contradict_each_other_are_refused() {
         assert!(message.contains("refused its options"), "{message}");
         assert!(message.contains(fragment), "{message}");
     }
+}
+
+/// Weight rewinding to `to` whose schedule goes on from there: four epochs of 32 steps.
+const WR: [&str; 12] = [
+    "--set",
+    "train.epochs=4",
+    "--set",
+    "train.evaluate_every=1ep",
+    "--set",
+    "model.hidden=[24, 16]",
+    "--set",
+    "prune.levels=2",
+    "--set",
+    "strategy.rewind.schedule_from_point=true",
+    "--seeds",
+    "0..2",
+];
+
+fn wr(runs: &Path, to: &str, level_end: &str, more: &[&str]) -> Command {
+    let to = format!("strategy.rewind.to={to}");
+    let level_end = format!("prune.level_end={level_end}");
+    let own = ["--set", &to, "--set", &level_end];
+    run("wr.toml", runs, &[&WR[..], &own, more].concat())
+}
+
+/// A level's records, as (steps done, learning rate).
+fn records(run: &Path, level: u64) -> Vec<(u64, f64)> {
+    let text = fs::read_to_string(run.join(format!("seed-1/level-{level:02}/metrics.jsonl")));
+    let text = text.unwrap();
+    let lines = text.lines().enumerate().map(|(number, line)| {
+        let record: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(record["epoch"], number);
+        let step = record["step"].as_u64().unwrap();
+        assert_eq!(record["test_accuracy"].is_number(), step % 32 == 0);
+        (step, record["lr"].as_f64().unwrap())
+    });
+    lines.collect()
+}
+
+/// What `host plan` says of the experiment, and how it ends.
+fn planned_run(to: &str, more: &[&str], code: i32) -> (String, String) {
+    let mut plan = command();
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments/wr.toml");
+    let to = format!("strategy.rewind.to={to}");
+    let end = ["--set", "prune.level_end=schedule", "--set", &to];
+    plan.arg("plan").arg(file).arg("--no-estimate");
+    let output = expect(plan.args(WR).args(end).args(more), code);
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn a_level_that_ends_with_its_schedule_trains_what_is_left_and_goes_on_after_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let finished = |to: &str, level_end: &str| -> PathBuf {
+        let runs = folder.path().join(format!("{to}-{level_end}"));
+        expect(&mut wr(&runs, to, level_end, &[]), 0);
+        only_run(&runs, "wr")
+    };
+    // Whole epochs, and within one.
+    for (to, steps) in [("2ep", vec![32, 64]), ("50it", vec![32, 64, 78])] {
+        let last = steps[steps.len() - 1];
+        let (plan, said) = planned_run(to, &["--json"], 0);
+        assert_eq!(said, "");
+        let plan: Value = serde_json::from_str(&plan).unwrap();
+        let lengths = plan["levels"].as_array().unwrap().iter();
+        let lengths: Vec<&Value> = lengths.map(|level| &level["steps"]).collect();
+        assert_eq!(lengths, [128, last, last]);
+        assert_eq!(plan["steps_per_seed"], 128 + 2 * last);
+
+        let [whole, shorter] = ["epochs", "schedule"].map(|level_end| finished(to, level_end));
+        expect(command().arg("verify").arg(&shorter), 0);
+        let dense = records(&shorter, 0);
+        assert_eq!(dense.len(), 4);
+        for level in 1..=2 {
+            let records = records(&shorter, level);
+            let done: Vec<u64> = records.iter().map(|it| it.0).collect();
+            assert_eq!(done, steps);
+            let rates = |list: &[(u64, f64)]| list.iter().map(|it| it.1).collect::<Vec<_>>();
+            match to {
+                "2ep" => assert_eq!(rates(&records), rates(&dense[2..])),
+                _ => assert_eq!(rates(&records).last(), rates(&dense).last()),
+            }
+            // The rest of the whole level trains at rate 0: no weight moves.
+            for (name, expected) in tensors(&end(&whole, level)) {
+                let got = &tensors(&end(&shorter, level))[&name];
+                if !name.contains("running") {
+                    assert_eq!(elements(got), elements(&expected), "level {level}, {name}");
+                }
+            }
+        }
+    }
+    let expected = digests(&only_run(&folder.path().join("50it-schedule"), "wr"));
+    let runs = folder.path().join("killed");
+    let mut killed = wr(&runs, "50it", "schedule", &["--checkpoint-every", "0"]);
+    let mut hold = Hold::at(&mut killed, "rename", &runs);
+    let mut child = killed.spawn().unwrap();
+    // In the part of an epoch at the end of level 1.
+    let step = || {
+        let folders = fs::read_dir(&runs).ok()?.flatten().map(|it| it.path());
+        let own = folders
+            .filter(|path| path.join("experiment.toml").exists())
+            .last()?;
+        let bytes = fs::read(own.join("seed-1/progress/checkpoint.json")).ok()?;
+        let checkpoint: Value = serde_json::from_slice(&bytes).ok()?;
+        (checkpoint["level"] == 1).then(|| checkpoint["position"]["step"].as_u64())?
+    };
+    hold.until(&mut child, "a checkpoint of level 1", |_| step() > Some(70));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    hold.release();
+    assert!(step().is_some_and(|step| (71..78).contains(&step)));
+    expect(&mut wr(&runs, "50it", "schedule", &[]), 0);
+    assert_eq!(digests(&only_run(&runs, "wr")), expected);
+}
+
+fn end(run: &Path, level: u64) -> PathBuf {
+    run.join(format!("seed-1/level-{level:02}/end.safetensors"))
+}
+
+#[test]
+fn a_schedule_that_is_over_or_never_goes_on_is_told_at_its_line() {
+    let (_, said) = planned_run("4ep", &[], 2);
+    assert!(
+        said.contains("error: level 1 has nothing to train"),
+        "{said}"
+    );
+    assert!(said.contains("strategy.rewind.to=4ep\n"), "{said}");
+    let restarts = ["--set", "strategy.rewind.schedule_from_point=false"];
+    let (plan, said) = planned_run("2ep", &restarts, 0);
+    assert!(
+        said.contains("warning: every level trains all its epochs"),
+        "{said}"
+    );
+    assert!(said.contains("prune.level_end=schedule\n"), "{said}");
+    assert!(
+        plan.contains("128 a level (4 epochs), 384 a seed"),
+        "{plan}"
+    );
 }

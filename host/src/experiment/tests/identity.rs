@@ -56,7 +56,7 @@ fn what_changes_no_result_changes_no_identity() {
         ("lr = 0.1", "weight_decay = 0"),
         (
             "levels = 14",
-            "rate = 0.2\nlevels = 14\nexclude = []\ncollapse = \"warn\"",
+            "rate = 0.2\nlevels = 14\nexclude = []\ncollapse = \"warn\"\nlevel_end = \"epochs\"",
         ),
         (
             "epochs = 20",

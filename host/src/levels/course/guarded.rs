@@ -145,7 +145,7 @@ impl Course<'_> {
 }
 
 /// Whether masks reach their target only within the level.
-pub(in crate::levels) fn is_gradual(cadence: &Cadence) -> bool {
+pub(crate) fn is_gradual(cadence: &Cadence) -> bool {
     !cadence.between_levels && cadence.rounds_before_training == 0
 }
 

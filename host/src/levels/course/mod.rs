@@ -4,6 +4,7 @@
 
 pub(super) mod checkpoint;
 pub(super) mod guarded;
+mod lengths;
 mod place;
 pub(super) mod points;
 mod replay;
@@ -12,6 +13,7 @@ mod scene;
 mod source;
 mod start;
 
+pub use lengths::Length;
 pub use replay::Replayed;
 pub(super) use start::encode;
 

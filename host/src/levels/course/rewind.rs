@@ -66,21 +66,7 @@ impl Course<'_> {
             PlannedOptimizer::From(from) => start.optimizer = self.point_optimizer(seed, &from)?,
             _ => {}
         }
-        match plan.schedule {
-            Schedule::Restart => start.schedule = ScheduleStart::default(),
-            Schedule::From(step) => {
-                let step = step.steps(self.trainer.steps_per_epoch());
-                start.schedule = ScheduleStart { step, hold: None };
-            }
-            Schedule::Hold => {
-                let hold = start
-                    .schedule
-                    .hold
-                    .or(Some(self.trainer.schedule_factor(start.schedule.step)));
-                start.schedule.hold = hold;
-            }
-            _ => {}
-        }
+        start.schedule = self.rewound(start.schedule, &plan.schedule);
         match plan.data_order {
             DataOrder::OfLevel(level) => start.order_level = level,
             // No experiment has so many levels that one of them had this order.
@@ -89,6 +75,33 @@ impl Course<'_> {
         }
         self.apply_masks(start);
         Ok(())
+    }
+
+    /// The schedule after a level that starts there, held at its last value.
+    pub(super) fn held(&self, level: ScheduleStart) -> ScheduleStart {
+        let end = level.step.saturating_add(level.steps(self.trainer));
+        let step = end.saturating_sub(1);
+        let hold = (level.hold).unwrap_or_else(|| self.trainer.schedule_factor(step));
+        ScheduleStart {
+            step,
+            hold: Some(hold),
+        }
+    }
+
+    /// Where the schedule starts after this axis of a plan.
+    pub(super) fn rewound(&self, before: ScheduleStart, plan: &Schedule) -> ScheduleStart {
+        match plan {
+            Schedule::Restart => ScheduleStart::default(),
+            Schedule::From(time) => ScheduleStart {
+                step: time.steps(self.trainer.steps_per_epoch()),
+                hold: None,
+            },
+            Schedule::Hold => ScheduleStart {
+                hold: (before.hold).or(Some(self.trainer.schedule_factor(before.step))),
+                ..before
+            },
+            _ => before,
+        }
     }
 
     /// A point with the weights that this level's earlier policies gave it.

@@ -31,7 +31,14 @@ pub(in crate::levels) struct LevelScene<'a> {
 }
 
 impl Course<'_> {
-    fn facts(&self, seed: u64, level: u64, leads_to: u64, phase: Phase, step: u64) -> Facts {
+    /// What a component is told at this step of a level of so many.
+    fn facts(
+        &self,
+        (seed, level): (u64, u64),
+        leads_to: u64,
+        phase: Phase,
+        (step, steps): (u64, u64),
+    ) -> Facts {
         Facts {
             layers: self.trainer.layers().to_vec(),
             seed,
@@ -39,7 +46,7 @@ impl Course<'_> {
             last_level: self.experiment.last_level(),
             step,
             steps_per_epoch: self.trainer.steps_per_epoch(),
-            steps_per_level: self.trainer.steps_per_level(),
+            steps_per_level: steps,
             phase,
             target: self.keep(leads_to),
             density: self.experiment.density(leads_to),
@@ -57,13 +64,8 @@ impl Course<'_> {
         points: &[Point],
     ) -> LevelScene<'s> {
         let level = next_level - 1;
-        let mut facts = self.facts(
-            seed,
-            level,
-            next_level,
-            phase,
-            self.trainer.steps_per_level(),
-        );
+        let steps = start.steps_before;
+        let mut facts = self.facts((seed, level), next_level, phase, (steps, steps));
         facts.target = target;
         LevelScene {
             course: self,
@@ -86,16 +88,11 @@ impl Course<'_> {
         masks: Vec<Tensor>,
         points: Vec<Point>,
     ) -> Result<LevelScene<'s>, RunError> {
-        let step = session.position().step;
+        let time = (session.position().step, session.steps());
+        let place = (running.seed, running.level);
         Ok(LevelScene {
             course: self,
-            facts: self.facts(
-                running.seed,
-                running.level,
-                running.level,
-                Phase::WithinLevel,
-                step,
-            ),
+            facts: self.facts(place, running.level, Phase::WithinLevel, time),
             leads_to: running.level,
             point: session.snapshot(lane)?,
             masks,

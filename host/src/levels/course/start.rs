@@ -23,6 +23,8 @@ pub(in crate::levels) struct Start {
     pub optimizer: OptimizerState,
     pub schedule: ScheduleStart,
     pub order_level: u64,
+    /// Steps of the level before.
+    pub steps_before: u64,
     /// Points that have other weights from this level on.
     pub redefined: Vec<(Point, Vec<Tensor>)>,
 }
@@ -96,6 +98,7 @@ impl Course<'_> {
             optimizer: OptimizerState::default(),
             schedule: ScheduleStart::default(),
             order_level: 0,
+            steps_before: 0,
             redefined: Vec::new(),
         }
     }
@@ -258,20 +261,13 @@ impl Course<'_> {
         let target = self.keep(level);
         self.check_state((number, level), &state, (target, target))?;
         self.check_place(seed, level, &masks)?;
-        let last = carry.schedule.step + self.trainer.steps_per_level() - 1;
-        let hold = carry
-            .schedule
-            .hold
-            .unwrap_or_else(|| self.trainer.schedule_factor(last));
         Ok(Start {
             point,
             masks,
             optimizer,
-            schedule: ScheduleStart {
-                step: last,
-                hold: Some(hold),
-            },
+            schedule: self.held(carry.schedule),
             order_level: level + 1,
+            steps_before: carry.schedule.steps(self.trainer),
             redefined: Vec::new(),
         })
     }

@@ -78,6 +78,7 @@ const WORDS: &[&str] = &[
     "densities",
     "exclude",
     "collapse",
+    "level_end",
     "score",
     "mask",
     "rewind",
