@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::graph::{Argument, Graph, Node, Output, Source, Target, ValueId};
+use crate::graph::{Argument, Graph, Node, Source, Target, ValueId};
 
 /// Operators that draw random numbers, each also in its form that changes a tensor in place.
 const RANDOM: &[&str] = &[
@@ -225,19 +225,11 @@ impl Graph {
                 continue;
             };
             let same = in_place || VIEWS.contains(&name);
-            let first = node.inputs.first().map(|(_, argument)| argument);
-            if same && let Some(Argument::Tensor(value)) = first {
-                if let Some(&origin) = origins.get(value) {
-                    for output in &node.outputs {
-                        match output {
-                            Output::Value(made) => drop(origins.insert(*made, origin)),
-                            Output::List(made) => {
-                                origins.extend(made.iter().map(|&made| (made, origin)));
-                            }
-                            Output::None => {}
-                        }
-                    }
-                }
+            if let Some((_, Argument::Tensor(value))) = node.inputs.first()
+                && same
+                && let Some(&origin) = origins.get(value)
+            {
+                origins.extend(node.makes().map(|made| (made, origin)));
             }
         }
         let mut seen = HashSet::new();
@@ -253,5 +245,25 @@ impl Graph {
     /// Whether a pass draws random numbers.
     pub fn draws(&self) -> bool {
         self.nodes.iter().any(Node::draws)
+    }
+}
+
+impl Graph {
+    /// The graph with all probabilities of dropout 0, for tests that compare with numbers.
+    pub fn without_dropout(mut self) -> Self {
+        for node in &mut self.nodes {
+            let name = match operator(node) {
+                Some((name, _)) if DROPOUTS.contains(&name) => "p",
+                Some((name, _)) if ATTENTION.contains(&name) => "dropout_p",
+                Some((name, _)) if RECURRENT.contains(&name) => "dropout",
+                _ => continue,
+            };
+            for (given, argument) in &mut node.inputs {
+                if given == name {
+                    *argument = Argument::Float(0.0);
+                }
+            }
+        }
+        self
     }
 }

@@ -475,7 +475,7 @@ impl<'a> Reader<'a> {
             }
             Raw::CustomObj(_) => return Err(self.kind(node, name, "an object of a class")),
             Raw::Operator(_) => return Err(self.kind(node, name, "an operator")),
-            Raw::StringToArgument(_) => return Err(self.kind(node, name, "a dictionary")),
+            Raw::Dictionary(_) => return Err(self.kind(node, name, "a dictionary")),
         })
     }
 

@@ -200,7 +200,7 @@ pub enum Argument {
     #[serde(rename = "as_int_lists")]
     IntLists(Vec<Vec<i64>>),
     #[serde(rename = "as_string_to_argument")]
-    StringToArgument(de::IgnoredAny),
+    Dictionary(de::IgnoredAny),
     #[serde(rename = "as_float_lists")]
     FloatLists(Vec<Vec<Float>>),
 }
