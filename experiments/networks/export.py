@@ -45,6 +45,7 @@ def strip(path):
     """Takes what tells of the exporting machine out of an archive, and what stands in it twice."""
     with zipfile.ZipFile(path) as archive:
         records = {record.filename: archive.read(record) for record in archive.infolist()}
+    records = {name: records[name] for name in records if not name.endswith("/serialization_id")}  # a hash of it all
     texts = {name: json.loads(text) for name, text in records.items() if name.endswith(".json")}
     for name, text in texts.items():
         if "/models/" in name:
