@@ -2,9 +2,10 @@
 
 use std::io::{self, Write};
 
-use crate::archive::{Archive, ArchiveFile, Part};
+use crate::archive::{Archive, Part};
 use crate::container::{checksum, checksums, quoted};
 use crate::error::{ArchiveError, Fault};
+use crate::half::ArchiveFile;
 use crate::tensor::View;
 
 /// Bytes that are copied at once.

@@ -22,6 +22,10 @@
 // What an archive holds, from the file inwards.
 mod archive;
 
+mod union;
+
+mod half;
+
 mod container;
 
 mod schema;
@@ -49,3 +53,11 @@ pub use graph::{
 };
 pub use scalar::{Number, ScalarOp};
 pub use tensor::Dtype;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod testing;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
