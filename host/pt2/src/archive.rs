@@ -88,12 +88,14 @@ impl Archive {
     /// # Errors
     /// What is wrong, where, and what to do about it.
     pub fn open(path: &Path) -> Result<Self, ArchiveError> {
-        let name = path.to_string_lossy();
-        let stem = [".train.pt2", ".eval.pt2"]
-            .iter()
-            .find_map(|end| name.strip_suffix(end));
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
+        let ends = [".train.pt2", ".eval.pt2"];
+        let stem = ends.iter().find_map(|end| name.strip_suffix(end));
         let whole = match stem {
-            Some(stem) => PathBuf::from(format!("{stem}.pt2")),
+            Some(stem) => path.with_file_name(format!("{stem}.pt2")),
             None => path.to_owned(),
         };
         let pair = [Part::Train, Part::Eval].map(|part| (part, part.path(&whole)));
