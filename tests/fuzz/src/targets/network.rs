@@ -38,7 +38,7 @@ pub const PT2: Target = Target {
         "\"storage_offset\"",
         "\"persistent\"",
     ],
-    mutations: 4000,
+    mutations: 400,
     // The text of a graph takes several times its length, and what is compressed a thousand times that.
     memory: 512,
 };
