@@ -29,7 +29,7 @@ pub struct ArchiveFile {
 #[derive(Debug)]
 pub struct Half {
     pub graph: Graph,
-    /// Place in [`Archive::files`].
+    /// Place among the files of the archive.
     pub file: usize,
     /// By the archive's places.
     pub parameters: Vec<Stored>,
