@@ -54,7 +54,8 @@ impl Scratch {
     }
 }
 
-fn split<'b>(bytes: &'b [u8], first: &str) -> Vec<(String, &'b [u8])> {
+/// The files of an input, each with its name. What stands before the first mark is called `first`.
+pub fn split<'b>(bytes: &'b [u8], first: &str) -> Vec<(String, &'b [u8])> {
     let mut files = Vec::new();
     let (mut name, mut start, mut at) = (first.to_owned(), 0, 0);
     for line in bytes.split_inclusive(|&byte| byte == b'\n') {

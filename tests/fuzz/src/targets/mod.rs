@@ -2,6 +2,7 @@
 
 mod data;
 mod experiment;
+mod network;
 mod plugin;
 mod run;
 mod text;
@@ -29,6 +30,7 @@ pub static TARGETS: &[Target] = &[
     data::CIFAR,
     data::PICTURE,
     data::ARCHIVE,
+    network::PT2,
     run::TENSORS,
     run::RECORDS,
     run::REPORT,
