@@ -26,13 +26,16 @@
 //! ```
 
 mod argument;
+mod error;
 mod frame;
 mod node;
 mod operator;
+mod raw;
 #[cfg(test)]
 mod tests;
 
 pub use argument::{Argument, MemoryFormat, Slot, Whole};
+pub use error::NodeError;
 pub use frame::{Frame, seed};
-pub use node::{Arithmetic, Node, NodeError, Output, drop_early};
+pub use node::{Arithmetic, Node, Output, drop_early};
 pub use operator::{Operator, Parameter, Type};

@@ -5,8 +5,9 @@ use std::ptr::{NonNull, null_mut};
 use tch::{Device, Tensor};
 use torch_sys::C_tensor;
 
-use super::argument::{Slot, number_of_device};
+use super::argument::Slot;
 use super::node::{Node, RawNode};
+use super::raw::number_of_device;
 use crate::shim::{ShimError, Text, check};
 
 /// A frame of the C++.
@@ -91,8 +92,7 @@ impl Frame {
         Ok(out)
     }
 
-    /// Runs a node on the slots. If it fails, they are as they were before, but for what the operation may have
-    /// written in place.
+    /// Runs a node on the slots. If it fails, no slot is emptied, and the frame can be used again.
     ///
     /// # Errors
     /// If the frame has too few slots, one of those that are read is empty or holds something else than is

@@ -3,8 +3,10 @@
 use std::collections::HashSet;
 use std::ptr::{NonNull, null, null_mut};
 
-use super::argument::{Argument, Converted, RawValue, RawWhole, Slot, Whole};
+use super::argument::{Argument, Slot, Whole, values};
+use super::error::NodeError;
 use super::operator::{Operator, RawOperator, Type};
+use super::raw::{Converted, RawValue, RawWhole};
 use crate::shim::{ShimError, Text, check};
 
 /// A node of the C++.
@@ -39,61 +41,6 @@ unsafe extern "C" {
     ) -> Text;
     fn rewind_node_drops(node: *mut RawNode, slots: *const i64, count: usize) -> Text;
     fn rewind_node_free(node: *mut RawNode);
-}
-
-/// Why a node cannot be made.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[expect(missing_docs, reason = "the messages say what the fields are")]
-pub enum NodeError {
-    /// The operation has no parameter of this name.
-    #[error("{operator} has no parameter {argument:?}; it takes {known}")]
-    Unknown {
-        operator: String,
-        argument: String,
-        known: String,
-    },
-    /// A parameter is given more than once.
-    #[error("{operator}: argument {argument} is given twice")]
-    Twice { operator: String, argument: String },
-    /// A parameter without a default is not given.
-    #[error("{operator}: argument {argument} is missing, expected {expected}")]
-    Missing {
-        operator: String,
-        argument: String,
-        expected: Type,
-    },
-    /// An argument is of another type.
-    #[error("{operator}: argument {argument} is {got}, expected {expected}")]
-    Type {
-        operator: String,
-        argument: String,
-        got: String,
-        expected: String,
-    },
-    /// The operation gives more results, or fewer.
-    #[error("{operator} gives {gives} results, but places for {got} are given")]
-    Results {
-        operator: String,
-        gives: usize,
-        got: usize,
-    },
-    /// Something is to be stored as a list of tensors that is none.
-    #[error("{operator}: result {at} is {gives}, expected a list of tensors")]
-    NoList {
-        operator: String,
-        at: usize,
-        gives: Type,
-    },
-    /// Arithmetic takes more operands, or fewer.
-    #[error("{arithmetic:?} takes {expected} operands, not {got}")]
-    Operands {
-        arithmetic: Arithmetic,
-        expected: usize,
-        got: usize,
-    },
-    /// A failure inside libtorch.
-    #[error(transparent)]
-    Libtorch(#[from] ShimError),
 }
 
 /// Where a result of an operation goes.
@@ -390,56 +337,6 @@ pub fn drop_early(nodes: &mut [Node], kept: &[Slot]) -> Result<(), NodeError> {
 fn made(text: Text, raw: *mut RawNode) -> Result<NonNull<RawNode>, ShimError> {
     check(text)?;
     NonNull::new(raw).ok_or_else(|| ShimError::new("no node was made".to_owned()))
-}
-
-/// A value for each parameter.
-fn values<'a>(
-    operator: &Operator,
-    arguments: &'a [(&str, Argument)],
-) -> Result<Vec<Converted<'a>>, NodeError> {
-    let name = || operator.name().to_owned();
-    let parameters = operator.parameters();
-    let mut values: Vec<Option<Converted<'a>>> = parameters.iter().map(|_| None).collect();
-    for (argument, given) in arguments {
-        let mut all = parameters.iter().zip(&mut values);
-        let Some((parameter, value)) = all.find(|(it, _)| it.name == *argument) else {
-            let known: Vec<&str> = parameters.iter().map(|it| &it.name[..]).collect();
-            return Err(NodeError::Unknown {
-                operator: name(),
-                argument: (*argument).to_owned(),
-                known: known.join(", "),
-            });
-        };
-        if value.is_some() {
-            return Err(NodeError::Twice {
-                operator: name(),
-                argument: (*argument).to_owned(),
-            });
-        }
-        let converted = given.converted(parameter);
-        *value = Some(converted.ok_or_else(|| NodeError::Type {
-            operator: name(),
-            argument: parameter.name.clone(),
-            got: given.to_string(),
-            expected: if parameter.writes {
-                format!("a slot with the {} that is written to", parameter.kind)
-            } else {
-                parameter.kind.to_string()
-            },
-        })?);
-    }
-    let all = parameters.iter().zip(values);
-    all.map(|(parameter, value)| match (value, &parameter.kind) {
-        (Some(value), _) => Ok(value),
-        (None, _) if parameter.default.is_some() => Ok(Converted::default()),
-        (None, Type::Optional(_)) => Ok(Converted::none()),
-        (None, expected) => Err(NodeError::Missing {
-            operator: name(),
-            argument: parameter.name.clone(),
-            expected: expected.clone(),
-        }),
-    })
-    .collect()
 }
 
 /// Fails unless there is an output for each result.

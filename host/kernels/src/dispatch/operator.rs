@@ -4,7 +4,8 @@ use std::ffi::{CStr, CString, c_char, c_void};
 use std::fmt;
 use std::ptr::{NonNull, null_mut};
 
-use super::argument::{Argument, RawValue};
+use super::argument::Argument;
+use super::raw::RawValue;
 use crate::shim::{ShimError, Text, check};
 
 /// An operation of the C++.
@@ -163,10 +164,14 @@ impl Operator {
     /// empty text for the one that has none.
     ///
     /// # Errors
-    /// If there is none; the message names it.
+    /// If there is none, or it writes files, which no network of somebody else's may; the message names it.
     pub fn find(name: &str, overload: &str) -> Result<Self, ShimError> {
         let dot = if overload.is_empty() { "" } else { "." };
         let full = format!("{name}{dot}{overload}");
+        if name == "aten::from_file" {
+            let text = format!("{full} opens files, which a network may not");
+            return Err(ShimError::new(text));
+        }
         let c_string = |text: &str| {
             CString::new(text).map_err(|_| ShimError::new(format!("{full:?} has a zero byte")))
         };

@@ -27,6 +27,11 @@ fn an_unknown_operation_is_named() {
             "libtorch: there is no operation aten::add.Tensr",
         ),
         ("", "", "libtorch: there is no operation "),
+        (
+            "aten::from_file",
+            "out",
+            "libtorch: aten::from_file.out opens files, which a network may not",
+        ),
         ("a\0", "", "libtorch: \"a\\0\" has a zero byte"),
     ] {
         let error = Operator::find(name, overload).unwrap_err();
