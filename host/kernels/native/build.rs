@@ -5,7 +5,14 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 /// What works on libtorch's tensors; its headers take most of the time, so the longest come first.
-const ON_TENSORS: [&str; 5] = ["convolution", "norm", "shim", "taps", "perceptron"];
+const ON_TENSORS: [&str; 6] = [
+    "convolution",
+    "norm",
+    "shim",
+    "taps",
+    "dispatch",
+    "perceptron",
+];
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

@@ -1,12 +1,13 @@
 //! What the host computes itself, in C++: training steps of perceptrons without autograd, convolutions,
 //! dense and at their surviving weights, batch norms with what follows them; and what the bindings of
-//! libtorch lack.
+//! libtorch lack, such as calls of any operation by its name.
 //!
 //! These are the safe wrappers. They only declare the C++, which the crate `kernels-native` compiles and
 //! what is linked in the end depends on: a change of it compiles no Rust but that.
 #![allow(unsafe_code)]
 
 mod convolution;
+pub mod dispatch;
 mod norm;
 mod perceptron;
 mod rounded;

@@ -19,6 +19,11 @@ impl ShimError {
     pub fn new(text: String) -> Self {
         Self(text)
     }
+
+    /// The same, with what failed before its text.
+    pub(crate) fn within(self, name: &str) -> Self {
+        Self(format!("{name}: {}", self.0))
+    }
 }
 
 /// An error's text, or null.
