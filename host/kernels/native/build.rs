@@ -59,6 +59,8 @@ fn on_tensors(lib: &Path, linux: bool) -> Vec<PathBuf> {
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
         .define("_GLIBCXX_USE_CXX11_ABI", "1")
+        // Headers of the operations that a file names, not of all.
+        .define("AT_PER_OPERATOR_HEADERS", None)
         // Every machine must round alike, whether its processor has fused multiply-add or not.
         .flag("-ffp-contract=off")
         .files(ON_TENSORS.map(|name| format!("src/{name}.cpp")));
@@ -91,6 +93,8 @@ fn cpp() -> cc::Build {
         .cpp(true)
         .pic(true)
         .warnings(false)
+        // The compiler would take as long again to describe libtorch's headers.
+        .debug(false)
         .opt_level(3)
         .std("c++17")
         .flag("-fno-math-errno")

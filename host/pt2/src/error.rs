@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::tensor::Dtype;
+
 /// Why an archive could not be opened, read or written. Says the file, what is wrong where, and what to do.
 #[derive(Debug, thiserror::Error)]
 #[error("{path}: {fault}")]
@@ -50,7 +52,7 @@ pub enum Fault {
     },
     /// Of another version.
     #[error(
-        "its {what} is {got}, expected {expected}; export the network with PyTorch 2.9 or newer"
+        "its {what} is {got}, expected {expected}; export the network with another PyTorch (2.13 does)"
     )]
     Version {
         /// Version of what.
@@ -160,7 +162,15 @@ pub enum Fault {
         /// The parameter.
         name: String,
         /// Its type.
-        dtype: String,
+        dtype: Dtype,
+    },
+    /// A tensor that only its own class can read.
+    #[error(
+        "the tensor {name} is pickled, expected a plain one; export a network whose tensors are of no class of their own"
+    )]
+    Pickled {
+        /// The tensor.
+        name: String,
     },
     /// The batch has a fixed size.
     #[error(

@@ -113,7 +113,7 @@ pub struct GraphInput {
 }
 
 /// Where a graph's input comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Source {
     /// One of [`crate::Archive::parameters`]; of tied ones always the first.
     Parameter(usize),

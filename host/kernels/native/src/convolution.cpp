@@ -4,13 +4,17 @@
 //
 // Every sum has an order that follows from the shape alone: the bits do not depend on the threads.
 
-#include <ATen/ATen.h>
-#include <ATen/autocast_mode.h>
+#include <ATen/Parallel.h>
+#include <ATen/Tensor.h>
+#include <ATen/ops/convolution_backward.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
 #include <vector>
 
+#include "autocast.h"
 #include "guarded.h"
 #include "chosen.h"
 #include "images.h"
@@ -291,7 +295,7 @@ extern "C" {
 // Whether a convolution without bias is computed here, and faster than by libtorch. Under autocast it is
 // one of numbers rounded to bfloat16.
 bool rewind_convolution_fits(const at::Tensor *input, const at::Tensor *weight) {
-  const bool rounds = at::autocast::is_autocast_enabled(at::kCPU);
+  const bool rounds = rewind_autocasts();
   const auto fits = [&](const at::Tensor *tensor) {
     return is_known_kind(*tensor) && (rounds || tensor->scalar_type() == at::kFloat) && tensor->is_cpu() &&
            tensor->layout() == at::kStrided && tensor->dim() == 4 && tensor->numel() > 0;
@@ -304,7 +308,7 @@ bool rewind_convolution_fits(const at::Tensor *input, const at::Tensor *weight) 
          input->is_contiguous(at::MemoryFormat::ChannelsLast) && (is_last(input) || is_last(weight)) &&
          weight->size(0) % VECTOR == 0 &&
          (weight->size(1) % VECTOR == 0 || !input->requires_grad()) &&
-         (!rounds || at::autocast::get_autocast_dtype(at::kCPU) == at::kBFloat16);
+         (!rounds || rewind_autocast_kind() == at::kBFloat16);
 }
 
 // The convolution of [samples, inputs, height, width] with [outputs, inputs, height, width]; differentiable
@@ -316,7 +320,7 @@ char *rewind_convolve(const at::Tensor *input, const at::Tensor *weight, int64_t
                 input->sizes(), " with ", weight->sizes(), " is not computed here");
     TORCH_CHECK(input->size(2) + 2 * padding >= weight->size(2) && input->size(3) + 2 * padding >= weight->size(3),
                 "an image of ", input->size(2), " x ", input->size(3), " pixels is smaller than the kernel");
-    const auto kind = at::autocast::is_autocast_enabled(at::kCPU) ? at::kBFloat16 : at::kFloat;
+    const auto kind = rewind_autocasts() ? at::kBFloat16 : at::kFloat;
     *out = new at::Tensor(ImageConvolution::apply(input->to(kind), weight->to(kind), stride, padding));
   });
 }

@@ -3,7 +3,6 @@
 //
 // Every function that can fail returns null, or an error's text that `rewind_free_text` frees.
 
-#define AT_PER_OPERATOR_HEADERS
 #include <ATen/Context.h>
 #include <ATen/ScalarOps.h>
 #include <ATen/core/dispatch/Dispatcher.h>

@@ -1,7 +1,7 @@
 // The numbers of tensors as the kernels take them: floats, or bfloat16 in a uint16_t.
 #pragma once
 
-#include <ATen/ATen.h>
+#include <ATen/Tensor.h>
 
 #include <cstdint>
 #include <optional>

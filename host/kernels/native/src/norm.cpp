@@ -4,8 +4,10 @@
 // Sums are added up by blocks, whose extent follows from the shape alone, and the blocks in order: the
 // bits depend on the memory order, not on the threads.
 
-#include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>

@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "autocast.h"
 #include "guarded.h"
 #include "chosen.h"
 #include "losses.h"
@@ -282,6 +283,9 @@ EVERY_PROCESSOR void adamw(float *__restrict w, const float *__restrict g, float
   }
 }
 
+bool rewind_autocasts() { return at::autocast::is_autocast_enabled(at::kCPU); }
+c10::ScalarType rewind_autocast_kind() { return at::autocast::get_autocast_dtype(at::kCPU); }
+
 extern "C" {
 
 // Frees an error's text.
@@ -351,8 +355,7 @@ char *rewind_autocast_restore(bool cuda, const int32_t before[2]) {
 
 // Whether bf16 autocast is on for the CPU and libtorch would emulate its products.
 bool rewind_emulates_bf16() {
-  return at::autocast::is_autocast_enabled(at::kCPU) &&
-         at::autocast::get_autocast_dtype(at::kCPU) == at::kBFloat16 && has_vectors_of_eight();
+  return rewind_autocasts() && rewind_autocast_kind() == at::kBFloat16 && has_vectors_of_eight();
 }
 
 // The tensor as a DLManagedTensor, whose deleter the receiver calls.

@@ -1,8 +1,11 @@
 // Convolutions at their surviving weights, of activations [channels, height, width, samples]: a weight
 // moves a row of its input plane, whole vectors of neighbouring pixels and samples, to its output plane.
 
-#include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <ATen/Tensor.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/zeros_like.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>

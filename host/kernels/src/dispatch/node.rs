@@ -398,37 +398,26 @@ fn values<'a>(
     arguments: &'a [(&str, Argument)],
 ) -> Result<Vec<Converted<'a>>, NodeError> {
     let name = || operator.name().to_owned();
-    for (at, (argument, _)) in arguments.iter().enumerate() {
-        let parameters = operator.parameters();
-        if !parameters.iter().any(|it| it.name == *argument) {
+    let parameters = operator.parameters();
+    let mut values: Vec<Option<Converted<'a>>> = parameters.iter().map(|_| None).collect();
+    for (argument, given) in arguments {
+        let mut all = parameters.iter().zip(&mut values);
+        let Some((parameter, value)) = all.find(|(it, _)| it.name == *argument) else {
             let known: Vec<&str> = parameters.iter().map(|it| &it.name[..]).collect();
             return Err(NodeError::Unknown {
                 operator: name(),
                 argument: (*argument).to_owned(),
                 known: known.join(", "),
             });
-        }
-        if arguments[..at].iter().any(|(other, _)| other == argument) {
+        };
+        if value.is_some() {
             return Err(NodeError::Twice {
                 operator: name(),
                 argument: (*argument).to_owned(),
             });
         }
-    }
-    let values = operator.parameters().iter().map(|parameter| {
-        let given = arguments.iter().find(|(name, _)| *name == parameter.name);
-        let Some((_, given)) = given else {
-            return match (&parameter.default, &parameter.kind) {
-                (Some(_), _) => Ok(Converted::default()),
-                (None, Type::Optional(_)) => Ok(Converted::none()),
-                (None, expected) => Err(NodeError::Missing {
-                    operator: name(),
-                    argument: parameter.name.clone(),
-                    expected: expected.clone(),
-                }),
-            };
-        };
-        given.converted(parameter).ok_or_else(|| NodeError::Type {
+        let converted = given.converted(parameter);
+        *value = Some(converted.ok_or_else(|| NodeError::Type {
             operator: name(),
             argument: parameter.name.clone(),
             got: given.to_string(),
@@ -437,9 +426,20 @@ fn values<'a>(
             } else {
                 parameter.kind.to_string()
             },
-        })
-    });
-    values.collect()
+        })?);
+    }
+    let all = parameters.iter().zip(values);
+    all.map(|(parameter, value)| match (value, &parameter.kind) {
+        (Some(value), _) => Ok(value),
+        (None, _) if parameter.default.is_some() => Ok(Converted::default()),
+        (None, Type::Optional(_)) => Ok(Converted::none()),
+        (None, expected) => Err(NodeError::Missing {
+            operator: name(),
+            argument: parameter.name.clone(),
+            expected: expected.clone(),
+        }),
+    })
+    .collect()
 }
 
 /// Fails unless there is an output for each result.

@@ -139,7 +139,8 @@ pub struct Parameter {
     pub default: Option<Argument>,
     /// How many items a single number stands for, where a list of numbers is taken.
     pub repeats: Option<usize>,
-    /// Whether the operation writes to it.
+    /// Whether the operation may write to it. Batch norms write to running statistics in training, though their
+    /// schemas do not say so.
     pub writes: bool,
 }
 
@@ -244,12 +245,13 @@ unsafe extern "C" fn add_parameter(state: *mut c_void, parameter: *const RawPara
             parameter.default.as_ref().map(|it| it.read()),
         )
     };
+    let unsaid = name.starts_with("running_") && operator.name.contains("_norm");
     operator.parameters.push(Parameter {
         name,
         kind: Type::read(&kind),
         default,
         repeats: usize::try_from(parameter.repeats).ok().filter(|n| *n > 0),
-        writes: parameter.writes,
+        writes: parameter.writes || unsaid,
     });
 }
 
