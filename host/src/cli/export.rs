@@ -37,7 +37,7 @@ pub fn export(args: &ExportArgs, output: &Output) -> Result<Exit, Failure> {
     if args.fold {
         export::fold(&mut source.model);
     }
-    let (bytes, left) = encode(args.format, &source.model, pixels.as_ref());
+    let (bytes, left) = encode(args.format, &source.model, pixels.as_ref()).map_err(failed)?;
     store::write(&path, &bytes).map_err(|error| Failure::new(Exit::Failed, error))?;
     if output.json {
         stdout::line(json!({
@@ -91,12 +91,12 @@ fn encode(
     format: Format,
     model: &Model,
     pixels: Option<&PixelStatistics>,
-) -> (Vec<u8>, Vec<String>) {
-    match format {
+) -> Result<(Vec<u8>, Vec<String>), ExportError> {
+    Ok(match format {
         Format::Safetensors => (export::dense(model), Vec::new()),
         Format::Csr => export::csr(model),
-        Format::Onnx => (export::onnx(model, pixels), Vec::new()),
-    }
+        Format::Onnx => (export::onnx(model, pixels)?, Vec::new()),
+    })
 }
 
 /// How the file normalises bytes, if it does.

@@ -18,7 +18,7 @@ use super::remark::Origin;
 use super::strategy::Plugins;
 use super::text::{with_seeds, write_file};
 use super::tree::{Node, Table, Tree};
-use super::{Catalog, Experiment, Kind, PluginInfo, overrides};
+use super::{Catalog, Experiment, Kind, PluginInfo, files, overrides};
 
 /// A checked experiment.
 #[derive(Clone, Debug)]
@@ -106,6 +106,14 @@ pub(super) fn load_tree(
         folders: &reader.folders,
     };
     references.resolve(&mut root, &mut canonical, &parts, &mut problems);
+    let of_model = |name: &str| catalog.schema(Kind::Model, name);
+    files::resolve(
+        &mut root,
+        &mut canonical,
+        &reader.folders,
+        of_model,
+        &mut problems,
+    );
     for problem in check(&root, &schema()) {
         problems.push(problem);
     }

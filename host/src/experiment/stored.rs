@@ -10,20 +10,24 @@ use super::diagnostic::{Diagnostic, Place};
 use super::inherit::Reader;
 use super::load::{check_components, check_meaning};
 use super::problems::Diagnostics;
-use super::registries;
 use super::tree::{Node, Tree};
+use super::{files, registries};
 use crate::store::{self, StoreError};
 
 /// Reads `experiment.toml` of a run, of whatever origin: it is checked as any experiment file is, but
-/// for its plugins, which need not be here.
+/// for its plugins, which need not be here. An imported network's archive is the copy in the run's folder.
 ///
 /// # Errors
 /// Names the file, and the line and key of the first problem.
 pub fn read_stored(path: &Path) -> Result<Experiment, StoreError> {
-    stored(&store::read(path)?).map_err(|reason| StoreError::Damaged {
+    let mut experiment = stored(&store::read(path)?).map_err(|reason| StoreError::Damaged {
         path: path.to_owned(),
         reason,
-    })
+    })?;
+    if let Some(folder) = path.parent() {
+        files::take_copy(&mut experiment.model, folder);
+    }
+    Ok(experiment)
 }
 
 /// As [`read_stored`], of the file's bytes.

@@ -120,7 +120,7 @@ fn link(graph: &Graph, value: Value, layer: &str, bias: bool) -> Option<Link> {
                     absorbs: absorber(graph, at),
                 });
             }
-            Operation::Sum(_) | Operation::Input => return None,
+            Operation::Sum(_) | Operation::Input | Operation::Opaque { .. } => return None,
         }
     }
 }

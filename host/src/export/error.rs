@@ -30,6 +30,12 @@ pub enum ExportError {
         "the inputs of dataset `{0}` are no pixels, and the network takes them as they are: leave --normalise out"
     )]
     NoPixels(String),
+    /// An imported network with operations that the format is not written for.
+    #[error(
+        "the network computes {}, which cannot be written as ONNX here: export safetensors, and load them into the PyTorch model",
+        .0.join(", ")
+    )]
+    Opaque(Vec<String>),
     /// A file that would become part of a run.
     #[error("{path} lies in {run}, whose files belong to the run: name a file elsewhere with -o")]
     InRun {

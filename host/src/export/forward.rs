@@ -27,6 +27,11 @@ pub fn forward(
         let made = match operation {
             Operation::Input => input.shallow_clone(),
             Operation::AddChannel(from) => values[from].unsqueeze(1),
+            Operation::Opaque { name, .. } => {
+                return Err(TchError::Torch(format!(
+                    "{name} is not one of the operations that are known here"
+                )));
+            }
             Operation::Flatten(from) => values[from].flatten(1, -1),
             Operation::Relu(from) => values[from].relu(),
             Operation::Mean(from) => {
@@ -143,7 +148,8 @@ mod tests {
 
     #[test]
     fn every_graph_computes_what_its_network_does_with_weights_in_full_and_in_rows() {
-        for entry in MODELS {
+        // Imported networks are files, compared in their own tests.
+        for entry in MODELS.iter().filter(|it| it.name != "pt2") {
             let seen = MODELS_OF_ALL_KINDS.iter().any(|it| it.0 == entry.name);
             assert!(seen, "no graph of {} is compared", entry.name);
         }

@@ -70,7 +70,10 @@ pub fn measure(source: Source, batches: &[i64], time: Duration) -> Vec<Latency> 
         outputs: model.outputs,
         metadata: BTreeMap::new(),
     };
-    compact(&mut small);
+    let fewer = network.takes_fewer_units();
+    if fewer {
+        compact(&mut small);
+    }
     let own = |model: &Model| {
         let pass = Own::new(&*network, model);
         move |input: &Tensor| Ok(pass.forward(input))
@@ -79,7 +82,13 @@ pub fn measure(source: Source, batches: &[i64], time: Duration) -> Vec<Latency> 
         Ok(rows) => forward(&model, rows, input),
         Err(reason) => Err(TchError::Torch(reason.clone())),
     };
-    let (dense, compact) = (own(&model), own(&small));
+    let (dense, in_fewer) = (own(&model), own(&small));
+    let compact = |input: &Tensor| match fewer {
+        true => in_fewer(input),
+        false => Err(TchError::Torch(
+            "an imported network's graph says how many units each layer has".to_owned(),
+        )),
+    };
     let variants: [(Variant, usize, Pass<'_>); 3] = [
         (Variant::Dense, in_full, &dense),
         (Variant::Compact, bytes(&small), &compact),

@@ -49,6 +49,12 @@ pub struct Model {
     pub metadata: BTreeMap<String, String>,
 }
 
+/// The logits of a model as its graph describes it.
+#[cfg(test)]
+pub(crate) fn testing_forward(model: &Model, input: &Tensor) -> Tensor {
+    forward::forward(model, &BTreeMap::new(), input).unwrap_or_else(|error| panic!("{error}"))
+}
+
 /// The bytes of a safetensors file with every tensor in full.
 pub fn dense(model: &Model) -> Vec<u8> {
     let entries = (model.tensors.iter())

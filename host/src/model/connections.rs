@@ -35,6 +35,9 @@ enum Group {
     Sum([Place; 2]),
     /// One unit of all those of another group.
     Merged(Place),
+    /// What is made of other groups in a way that is not known: all of them count as read, and one unit
+    /// that is reached stands for all.
+    Wall(Vec<Place>),
 }
 
 /// What is known of one group of units: `[units]`, bool.
@@ -74,6 +77,9 @@ impl Connections {
                 }),
                 // A unit lives where either one does.
                 Operation::Sum(both) => add(Group::Sum(both.map(|from| units[&from]))),
+                Operation::Opaque { reads, .. } => {
+                    add(Group::Wall(reads.iter().map(|from| units[from]).collect()))
+                }
                 // Features become the places of one channel.
                 Operation::AddChannel(from) => add(Group::Merged(units[from])),
                 // Each unit by itself; a constant stays one.
@@ -120,7 +126,7 @@ impl Connections {
         let mut reach: Vec<Reach> = Vec::with_capacity(self.groups.len());
         for group in &self.groups {
             let forward = match group {
-                Group::Input => Tensor::ones([1], (Kind::Bool, Device::Cpu)),
+                Group::Input | Group::Wall(_) => Tensor::ones([1], (Kind::Bool, Device::Cpu)),
                 Group::Weight { parameter, from } => {
                     let from = &reach[*from].forward;
                     let links = links(&mask(*parameter), from);
@@ -148,6 +154,10 @@ impl Connections {
                 }
                 Group::Sum(both) => both.iter().for_each(|from| reach[*from].lead(&here)),
                 Group::Merged(from) => reach[*from].lead(&here),
+                Group::Wall(all) => {
+                    let here = here.ones_like();
+                    all.iter().for_each(|from| reach[*from].lead(&here));
+                }
             }
         }
         reach

@@ -2,19 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::{Graph, Network, Operation, Value};
+use super::{Graph, Operation, Parameter, Value};
 
-/// The fewest values that a batch norm of the network sees of one feature of one sample: 1 behind a
-/// linear layer, height times width behind a convolution of images. None without a batch norm.
-///
-/// # Shapes
-/// `input`: one sample.
-pub fn values_per_feature(network: &dyn Network, input: &[i64]) -> Option<i64> {
-    if network.buffers().is_empty() {
-        return None;
-    }
-    let graph = network.graph();
-    let shapes = shapes(&graph, network, input);
+/// The fewest values that a batch norm of the graph sees of one feature of one sample.
+pub(super) fn values_per_feature(
+    graph: &Graph,
+    parameters: &[Parameter],
+    input: &[i64],
+) -> Option<i64> {
+    let shapes = shapes(graph, parameters, input);
     let norms = (graph.operations()).filter(|(_, it)| matches!(it, Operation::Norm { .. }));
     norms
         .filter_map(|(value, _)| Some(shapes.get(&value)?.get(1..)?.iter().product()))
@@ -22,10 +18,10 @@ pub fn values_per_feature(network: &dyn Network, input: &[i64]) -> Option<i64> {
 }
 
 /// The shapes of a sample's values.
-fn shapes(graph: &Graph, network: &dyn Network, input: &[i64]) -> BTreeMap<Value, Vec<i64>> {
+fn shapes(graph: &Graph, parameters: &[Parameter], input: &[i64]) -> BTreeMap<Value, Vec<i64>> {
     let weight = |layer: &str| {
         let name = format!("{layer}.weight");
-        let found = network.parameters().iter().find(|it| it.name == name);
+        let found = parameters.iter().find(|it| it.name == name);
         found.map_or(&[][..], |it| &it.shape)
     };
     let mut shapes: BTreeMap<Value, Vec<i64>> = BTreeMap::new();
@@ -70,6 +66,8 @@ fn shapes(graph: &Graph, network: &dyn Network, input: &[i64]) -> BTreeMap<Value
             .concat(),
             Operation::Mean(_) => vec![channels],
             Operation::Norm { .. } | Operation::Relu(_) | Operation::Sum(_) => from,
+            // Networks with such operations know the shapes themselves.
+            Operation::Opaque { .. } => Vec::new(),
         };
         shapes.insert(value, shape);
     }
@@ -81,7 +79,6 @@ mod tests {
     use serde_json::json;
 
     use super::super::{InputSpec, MODELS};
-    use super::*;
     use crate::registry::find;
 
     fn seen(model: &str, options: serde_json::Value, shape: &[i64]) -> Option<i64> {
@@ -91,7 +88,7 @@ mod tests {
         };
         let build = find(MODELS, model).unwrap().build;
         let network = build(options.as_object().unwrap(), &spec).unwrap();
-        values_per_feature(&*network, shape)
+        network.values_per_feature(shape)
     }
 
     #[test]

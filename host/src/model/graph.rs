@@ -71,6 +71,13 @@ pub enum Operation {
     Mean(Value),
     /// The sum of two values of the same shape.
     Sum([Value; 2]),
+    /// Anything else that an imported network computes: how its units are connected is not known.
+    Opaque {
+        /// What it is, such as `aten.softmax.int`.
+        name: String,
+        /// What it reads.
+        reads: Vec<Value>,
+    },
 }
 
 impl Graph {
@@ -105,6 +112,19 @@ impl Graph {
         })
     }
 
+    /// Names of the operations that are not understood, each once.
+    pub fn opaque(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = Vec::new();
+        for operation in &self.operations {
+            if let Operation::Opaque { name, .. } = operation
+                && !names.contains(&name.as_str())
+            {
+                names.push(name);
+            }
+        }
+        names
+    }
+
     /// The operation that makes a value.
     pub fn operation(&self, value: Value) -> &Operation {
         &self.operations[value.0]
@@ -129,6 +149,7 @@ impl Operation {
         match self {
             Self::Input => Vec::new(),
             Self::Sum(both) => both.to_vec(),
+            Self::Opaque { reads, .. } => reads.clone(),
             Self::AddChannel(from)
             | Self::Flatten(from)
             | Self::Relu(from)
@@ -146,6 +167,7 @@ impl Operation {
         match &mut own {
             Self::Input => {}
             Self::Sum(both) => both.iter_mut().for_each(|from| *from = to(*from)),
+            Self::Opaque { reads, .. } => reads.iter_mut().for_each(|from| *from = to(*from)),
             Self::AddChannel(from)
             | Self::Flatten(from)
             | Self::Relu(from)

@@ -1,5 +1,8 @@
 //! Networks: their parameters by PyTorch's names and layouts, and their forward pass.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use kernels::Taps;
 use plugin_api::{Layer, LayerKind};
 use tch::Tensor;
@@ -16,6 +19,7 @@ pub mod hidden_neuron;
 mod lenet;
 mod mlp;
 mod parts;
+mod pt2;
 mod residual;
 mod resnet;
 mod vgg;
@@ -23,11 +27,11 @@ mod vgg;
 pub use cnn1d::Cnn1dOptions;
 pub use connections::Connections;
 pub use dropout::StepKey;
-pub use extent::values_per_feature;
 pub use graph::{Graph, Operation, Value};
 pub use lenet::LenetOptions;
 pub use mlp::MlpOptions;
 pub use parts::{Initialisation, NORM_EPSILON, NORM_MOMENTUM};
+pub use pt2::{Pt2Options, Start};
 pub use resnet::{CifarResnetOptions, Resnet50Options, ResnetOptions, Stem};
 pub use vgg::VggOptions;
 
@@ -44,6 +48,7 @@ pub static MODELS: &[Entry<Build>] = &[
     resnet::RESNET_34,
     resnet::RESNET_50,
     vgg::ENTRY,
+    pt2::ENTRY,
     hidden_neuron::ENTRY,
 ];
 
@@ -100,6 +105,29 @@ pub enum ModelError {
         /// Number of classes.
         got: i64,
     },
+    /// A network's archive cannot be read.
+    #[error("model `pt2`: {0}")]
+    Archive(Box<::pt2::ArchiveError>),
+    /// A network's archive holds what cannot be trained here.
+    #[error("model `pt2`: {path}: {reason}")]
+    Imported {
+        /// The archive.
+        path: PathBuf,
+        /// What it is, and what to do.
+        reason: String,
+    },
+    /// An imported network tells another number of classes apart.
+    #[error(
+        "model `pt2`: {path} has {got} outputs, the dataset has {expected} classes: export the network with as many outputs, or choose another dataset"
+    )]
+    Outputs {
+        /// The archive.
+        path: PathBuf,
+        /// Its outputs.
+        got: i64,
+        /// The dataset's classes.
+        expected: i64,
+    },
 }
 
 /// What a parameter is for; decides what is prunable and how it is rewound.
@@ -111,14 +139,14 @@ pub enum Role {
     FixedWeight,
     /// Bias of a linear or convolution layer.
     Bias,
-    /// Scale of a batch norm.
+    /// Scale of a norm.
     NormWeight,
-    /// Shift of a batch norm.
+    /// Shift of a norm.
     NormBias,
 }
 
 /// How a parameter starts.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Init {
     /// Every element has this value.
     Constant(f32),
@@ -130,12 +158,17 @@ pub enum Init {
     Sphere(f64),
     /// Of this magnitude, with a random sign.
     Sign(f64),
+    /// These values, row-major, whatever the seed.
+    Values(Arc<[f32]>),
 }
 
 impl Init {
     /// The first values of a parameter with this many elements.
-    pub fn draw(self, count: usize, stream: &mut Stream) -> Vec<f32> {
-        if let Self::Sphere(norm) = self {
+    pub fn draw(&self, count: usize, stream: &mut Stream) -> Vec<f32> {
+        if let Self::Values(values) = self {
+            return values.to_vec();
+        }
+        if let &Self::Sphere(norm) = self {
             let numbers: Vec<f64> = (0..count).map(|_| stream.normal().into()).collect();
             let length = numbers.iter().map(|it| it * it).sum::<f64>().sqrt();
             return numbers
@@ -143,7 +176,7 @@ impl Init {
                 .map(|it| (it / length * norm) as f32)
                 .collect();
         }
-        let mut value = || match self {
+        let mut value = || match *self {
             Self::Constant(value) => value,
             Self::Uniform(bound) => ((2.0 * f64::from(stream.uniform()) - 1.0) * bound) as f32,
             Self::Normal(deviation) | Self::Sphere(deviation) => {
@@ -151,6 +184,8 @@ impl Init {
             }
             Self::Sign(magnitude) if stream.below(2) == 0 => -magnitude as f32,
             Self::Sign(magnitude) => magnitude as f32,
+            // Given as they are above.
+            Self::Values(_) => 0.0,
         };
         (0..count).map(|_| value()).collect()
     }
@@ -169,7 +204,8 @@ pub struct Parameter {
     pub init: Init,
 }
 
-/// One buffer of a network: a running statistic of a batch norm, with the value it starts at.
+/// One buffer of a network: a running statistic of a batch norm, with the value it starts at. Imported
+/// networks may have others that training changes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Buffer {
     /// PyTorch's name, such as `bn1.running_mean`.
@@ -178,12 +214,16 @@ pub struct Buffer {
     pub features: i64,
     /// 0 for a mean, 1 for a variance.
     pub initial: f32,
+    /// What each feature starts at, where it is not the same for all.
+    pub values: Option<Arc<[f32]>>,
+    /// Weight of a new batch in a running statistic; none for what is no statistic of a batch norm.
+    pub momentum: Option<f64>,
 }
 
 /// What batch norm and dropout do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode<'a> {
-    /// Batch statistics; running statistics are updated in place, to [`NORM_MOMENTUM`] of the
+    /// Batch statistics; running statistics are updated in place, to their [`momentum`](Buffer::momentum) of the
     /// batch's mean and unbiased variance and the rest of their own. With a key for each lane there
     /// is dropout; without any there is none.
     Train(&'a [StepKey]),
@@ -208,6 +248,23 @@ pub trait Network: Send + Sync {
     /// depends on how its layers are connected follows from it: [`Connections`], exports, and whether it
     /// is a perceptron.
     fn graph(&self) -> Graph;
+
+    /// The fewest values that a batch norm of the network sees of one feature of one sample: 1 behind a
+    /// linear layer, height times width behind a convolution of images. None without a batch norm.
+    ///
+    /// # Shapes
+    /// `input`: one sample.
+    fn values_per_feature(&self, input: &[i64]) -> Option<i64> {
+        match self.buffers().is_empty() {
+            true => None,
+            false => extent::values_per_feature(&self.graph(), self.parameters(), input),
+        }
+    }
+
+    /// Whether [`forward`](Network::forward) takes parameters of layers that lost some of their units.
+    fn takes_fewer_units(&self) -> bool {
+        true
+    }
 
     /// Whether several seeds can be trained as lanes of one computation.
     fn lanes(&self) -> bool {

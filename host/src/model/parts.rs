@@ -117,6 +117,8 @@ impl Assembly {
                 name: format!("{name}.{part}"),
                 features,
                 initial,
+                values: None,
+                momentum: Some(NORM_MOMENTUM),
             });
             self.buffers.len() - 1
         });
@@ -222,6 +224,8 @@ impl Linear {
 
 /// Numbers that the widest vector of a processor holds.
 const VECTOR: i64 = 16;
+/// Input channels below which a strided convolution of 1x1 leaves out first what it does not read.
+pub(super) const SKIPPED_BELOW: i64 = VECTOR;
 
 /// A convolution without bias.
 #[derive(Debug)]
@@ -288,7 +292,7 @@ impl Convolution {
     /// numbers: oneDNN 3 writes past its workspace there, which ends the process or gives a wrong
     /// gradient (uxlfoundation/oneDNN#6035).
     fn skips(&self) -> bool {
-        self.padding == 0 && self.stride > 1 && self.channels < VECTOR
+        self.padding == 0 && self.stride > 1 && self.channels < SKIPPED_BELOW
     }
 }
 

@@ -143,6 +143,7 @@ impl Run {
         )?;
         let before = manifest::open(&run)?;
         now.write(&run)?;
+        keep_archive(&run, &self.read.loaded.experiment)?;
         store::write(
             &run.file("experiment.toml"),
             self.read.loaded.text.as_bytes(),
@@ -159,6 +160,26 @@ impl Run {
             summaries: summaries?,
         })
     }
+}
+
+/// Puts a copy of an imported network's archive into the run, which is whole without the original then.
+fn keep_archive(run: &store::RunDir, experiment: &experiment::Experiment) -> Result<(), OpenError> {
+    let Some((from, digest)) = experiment::file_of(&experiment.model) else {
+        return Ok(());
+    };
+    let copy = run.file(store::ARCHIVE);
+    if copy.exists() && store::digest(&copy)? == digest {
+        return Ok(());
+    }
+    let bytes = store::read(&from)?;
+    let got = blake3::hash(&bytes).to_hex();
+    if got.as_str() != digest {
+        return Err(OpenError::Store(store::StoreError::Damaged {
+            path: from,
+            reason: format!("it changed while it was read: its BLAKE3 is {got}, expected {digest}"),
+        }));
+    }
+    Ok(store::write(&copy, &bytes)?)
 }
 
 /// Collects the finished levels of all seeds that the run ever had and writes them as CSV.

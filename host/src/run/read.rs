@@ -9,6 +9,7 @@ use super::{HostCatalog, OpenError, Setting};
 use crate::data::{self, DataContext, DataError, Dataset};
 use crate::experiment::{self, Diagnostics, Identity, Loaded, Remark};
 use crate::levels::{Course, Length, Seed};
+use crate::model::ModelError;
 use crate::strategy::{MakeError, Plugin, Strategy};
 use crate::trainer::{TrainError, Trainer};
 
@@ -91,6 +92,11 @@ impl Read {
                 TrainError::Targets { .. } => "train.loss".to_owned(),
                 TrainError::Options { area, .. } => format!("train.{area}"),
                 TrainError::Empty(_) => "data".to_owned(),
+                TrainError::Model(
+                    ModelError::Archive(_)
+                    | ModelError::Imported { .. }
+                    | ModelError::Outputs { .. },
+                ) => "model.file".to_owned(),
                 _ => "model".to_owned(),
             };
             self.loaded.diagnose([Remark::impossible(key, error)])

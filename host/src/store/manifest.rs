@@ -26,6 +26,8 @@ pub const BARRIERS_MANIFEST: &str = "barriers-manifest.json";
 
 /// Files of a run besides those of its seeds.
 pub const RUN_FILES: [&str; 3] = ["experiment.toml", "identity.json", "summary.csv"];
+/// The file of a run with the archive of its network, where that was imported.
+pub const ARCHIVE: &str = "model.pt2";
 
 impl Manifest {
     /// The manifest of this name in a folder; none if there is none.

@@ -205,6 +205,14 @@ impl Layout {
     pub(super) fn new_statistics(&self, lanes: i64, device: Device) -> Vec<Tensor> {
         let fresh = |buffer: &Buffer| {
             let initial = f64::from(buffer.initial);
+            if let Some(values) = &buffer.values {
+                let values = Tensor::from_slice(values).to_device(device);
+                return if self.lanes {
+                    values.repeat([lanes, 1])
+                } else {
+                    values
+                };
+            }
             if self.lanes {
                 Tensor::full([lanes, buffer.features], initial, (Kind::Float, device))
             } else {

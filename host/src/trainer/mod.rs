@@ -14,7 +14,7 @@ use tch::{Device, Tensor};
 
 use crate::data::{Dataset, Split};
 use crate::experiment::{Experiment, LevelEnd, Named, Precision, Train, TrainLoss};
-use crate::model::{Connections, InputSpec, MODELS, Mode, Network, Parameter, values_per_feature};
+use crate::model::{Connections, InputSpec, MODELS, Mode, Network, Parameter};
 use crate::optimizer::{OPTIMIZERS, Optimizer};
 use crate::registry::{Entry, find};
 use crate::rng::{Moment, Purpose, Stream};
@@ -107,7 +107,7 @@ impl Trainer {
             return Err(TrainError::Empty(data.name));
         }
         objective::check(train.loss, &data)?;
-        let needs_two = values_per_feature(&*network, &data.input_shape) == Some(1);
+        let needs_two = network.values_per_feature(&data.input_shape) == Some(1);
         if needs_two {
             check_last_batch(train.batch_size, data.train.len())?;
         }
@@ -332,7 +332,10 @@ impl Trainer {
                 None => Tensor::ones(&parameter.shape[..], (tch::Kind::Float, Device::Cpu)),
             }
         });
-        let mut counts = vec![0; self.layers().len()];
+        // What lies on no path that is known, such as the weights of an imported network's attention, counts
+        // as it is.
+        let kept = |mask: &Tensor| mask.count_nonzero(None).int64_value(&[]) as u64;
+        let mut counts: Vec<u64> = masks.iter().map(kept).collect();
         for (index, on_path) in effective {
             if let Some(layer) = place(&parameters[index]) {
                 counts[layer] = on_path.sum(tch::Kind::Int64).int64_value(&[]) as u64;

@@ -4,7 +4,7 @@ use tch::{Kind, Tensor};
 
 use super::evaluate::CHUNK;
 use super::{Snapshot, TrainError, Trainer};
-use crate::model::{Mode, NORM_MOMENTUM};
+use crate::model::Mode;
 
 impl Trainer {
     /// Gives points the running statistics of the training data: the mean over batches of up to
@@ -19,7 +19,8 @@ impl Trainer {
     /// # Errors
     /// If a point is another network's.
     pub fn recompute_statistics(&self, points: &mut [Snapshot]) -> Result<(), TrainError> {
-        if self.layout.buffers().is_empty() {
+        let mut buffers = self.layout.buffers().iter();
+        if buffers.all(|it| it.momentum.is_none()) {
             return Ok(());
         }
         let together = if self.lanes() { points.len().max(1) } else { 1 };
@@ -45,18 +46,23 @@ impl Trainer {
             let index = index.expand([lanes, end - start], false);
             let (input, _) = self.batch(&self.data.train, &index)?;
             // From 0, what a batch leaves is its own statistics times the momentum.
-            for running in &statistics {
-                let _ = running.shallow_clone().zero_();
+            for (running, buffer) in statistics.iter().zip(self.layout.buffers()) {
+                if buffer.momentum.is_some() {
+                    let _ = running.shallow_clone().zero_();
+                }
             }
             let _ = self.forward(&parameters, &statistics, &input, Mode::Train(&[]), None)?;
-            let weight = (end - start) as f64 / (samples as f64 * NORM_MOMENTUM);
-            for (sum, running) in sums.iter_mut().zip(&statistics) {
+            let share = (end - start) as f64 / samples as f64;
+            let each = sums.iter_mut().zip(&statistics).zip(self.layout.buffers());
+            for ((sum, running), buffer) in each {
+                let weight = share / buffer.momentum.unwrap_or(1.0);
                 *sum += running.to_kind(Kind::Double) * weight;
             }
         }
         for (lane, point) in (0..).zip(points) {
             let own = self.layout.lane_statistics(&sums, lane);
-            for (buffer, sum) in self.layout.buffers().iter().zip(own) {
+            let own = self.layout.buffers().iter().zip(own);
+            for (buffer, sum) in own.filter(|(it, _)| it.momentum.is_some()) {
                 point.replace(&buffer.name, sum.to_kind(Kind::Float));
             }
         }

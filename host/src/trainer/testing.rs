@@ -28,6 +28,8 @@ fn norm(name: &str, features: i64) -> ([Parameter; 2], [Buffer; 2]) {
         name: format!("{name}.{suffix}"),
         features,
         initial,
+        values: None,
+        momentum: Some(crate::model::NORM_MOMENTUM),
     };
     (
         [

@@ -6,8 +6,8 @@ mod tests;
 
 use prost::Message;
 
-use super::Model;
 use super::safetensors::values;
+use super::{ExportError, Model};
 use crate::data::PixelStatistics;
 use crate::model::{NORM_EPSILON, Operation, Value};
 use message::{
@@ -31,7 +31,15 @@ const BATCH: &str = "batch";
 ///
 /// # Shapes
 /// `input`: `[batch, ...input_shape]`, f32, or u8 with `pixels`; `logits`: `[batch, outputs]`, f32.
-pub fn onnx(model: &Model, pixels: Option<&PixelStatistics>) -> Vec<u8> {
+///
+/// # Errors
+/// If an imported network has operations that are not known here.
+pub fn onnx(model: &Model, pixels: Option<&PixelStatistics>) -> Result<Vec<u8>, ExportError> {
+    let opaque = model.graph.opaque();
+    if !opaque.is_empty() {
+        let names = opaque.into_iter().map(str::to_owned);
+        return Err(ExportError::Opaque(names.collect()));
+    }
     let mut writer = Writer::default();
     let first = match pixels {
         Some(pixels) => writer.normalise(pixels),
@@ -78,7 +86,7 @@ pub fn onnx(model: &Model, pixels: Option<&PixelStatistics>) -> Vec<u8> {
         }],
         metadata_props: model.metadata.iter().map(property).collect(),
     };
-    message.encode_to_vec()
+    Ok(message.encode_to_vec())
 }
 
 /// Collects operations and what they need to know besides the model's tensors.
@@ -143,6 +151,8 @@ impl Writer {
                 reads.push(axes.to_owned());
                 ("Unsqueeze", numbered("add_channel"), vec![])
             }
+            // Refused before.
+            Operation::Opaque { name, .. } => (name.as_str(), numbered("opaque"), vec![]),
             Operation::Flatten(_) => ("Flatten", numbered("flatten"), flat()),
             Operation::Relu(_) => ("Relu", numbered("relu"), vec![]),
             Operation::Sum(_) => ("Add", numbered("sum"), vec![]),

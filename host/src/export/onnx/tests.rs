@@ -151,7 +151,7 @@ fn every_model_computes_what_its_network_does_also_folded_and_compact() {
             if is_folded {
                 fold(&mut model);
             }
-            let decoded = decode(&onnx(&model, None));
+            let decoded = decode(&onnx(&model, None).unwrap());
             check_structure(&decoded, &batch_of("input", Tensor::FLOAT, shape));
             let got = run(decoded.graph.as_ref().unwrap(), &input);
             assert_eq!(got.size(), expected.size(), "{name}");
@@ -174,7 +174,7 @@ fn pixels_are_normalised_as_they_were_for_training() {
     );
     let network = network_of("resnet-20", &options, &shape, 10);
     let model = model_of("resnet-20", options, &shape, 10, 4);
-    let decoded = decode(&onnx(&model, Some(&statistics)));
+    let decoded = decode(&onnx(&model, Some(&statistics)).unwrap());
     check_structure(&decoded, &batch_of("input", Tensor::UINT8, &shape));
     let pixels = (inputs(&shape, 3, 4) * 40.0 + 128.0)
         .clamp(0.0, 255.0)
@@ -193,8 +193,8 @@ fn pixels_are_normalised_as_they_were_for_training() {
 #[test]
 fn metadata_are_properties_and_the_bytes_are_the_same_each_time() {
     let model = model_of("mlp", json!({"hidden": [3]}), &[4], 2, 1);
-    let bytes = onnx(&model, None);
-    assert_eq!(bytes, onnx(&model, None));
+    let bytes = onnx(&model, None).unwrap();
+    assert_eq!(bytes, onnx(&model, None).unwrap());
     let decoded = decode(&bytes);
     let expected = Property {
         key: "model".to_owned(),
@@ -254,7 +254,7 @@ fn writes_every_model_for_an_onnx_runtime() {
             let path = folder.join(format!("{place:02}-{name}-{form}"));
             let named = [("input".to_owned(), fed), ("logits".to_owned(), logits)];
             crate::store::write_tensors(&path.with_extension("safetensors"), &named).unwrap();
-            let bytes = onnx(&model, statistics.as_ref());
+            let bytes = onnx(&model, statistics.as_ref()).unwrap();
             crate::store::write(&path.with_extension("onnx"), &bytes).unwrap();
         }
     }

@@ -136,7 +136,8 @@ fn gradients(
 /// the same for another input. That of one that reads a constant is not 0, but the same.
 #[test]
 fn effective_weights_are_those_whose_gradient_moves_with_the_input() {
-    for model in MODELS {
+    // Imported networks are files, compared in their own tests.
+    for model in MODELS.iter().filter(|it| it.name != "pt2") {
         assert!(
             NETWORKS.iter().any(|it| it.0 == model.name),
             "{}",

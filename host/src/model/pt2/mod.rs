@@ -1,0 +1,238 @@
+//! Networks that PyTorch exported: `torch.export`'s archives (`.pt2`), trained through libtorch's dispatcher.
+//!
+//! The archive's graphs say what is computed in training and in evaluation, its state which parameters and
+//! buffers there are. What is prunable, and how far the host understands how layers are connected, follows from
+//! the graphs.
+
+mod fused;
+mod program;
+mod quiet;
+mod roles;
+mod state;
+mod topology;
+mod views;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ::pt2::Archive;
+use plugin_api::schemars::{self, JsonSchema, schema_for};
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor};
+
+use self::program::{Program, Setting};
+use self::state::State;
+use super::{Buffer, Build, Graph, InputSpec, Mode, ModelError, Network, Parameter};
+use crate::registry::{self, Entry, Options};
+use crate::rng::{Purpose, Stream};
+
+pub(super) const ENTRY: Entry<Build> = Entry {
+    name: NAME,
+    summary: "any network that PyTorch exported: an archive of torch.export",
+    schema: || schema_for!(Pt2Options),
+    build,
+};
+const NAME: &str = "pt2";
+
+/// Options of `pt2`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Pt2Options {
+    /// Path of the archive; a relative one starts at the experiment file's folder.
+    // What the file holds decides, not where it lies: its digest goes to the option that `x-file` names.
+    #[schemars(extend("x-location" = true, "x-file" = "blake3"))]
+    pub file: PathBuf,
+    /// BLAKE3 of the archive in hexadecimal, which it must have; computed if not given.
+    #[serde(default)]
+    pub blake3: String,
+    /// How the network starts.
+    #[serde(default)]
+    pub init: Start,
+}
+
+/// How an imported network starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Start {
+    /// With the values in the archive, the same for every seed.
+    #[default]
+    File,
+    /// By seed: weights of linear and convolution layers and their biases uniform on ±1/√fan_in, norms as the
+    /// identity, embeddings normal; all else as in the archive.
+    Pytorch,
+    /// By seed: as `pytorch`, but weights normal with standard deviation √(2/fan_in).
+    KaimingNormal,
+}
+
+fn build(options: &Options, spec: &InputSpec) -> Result<Box<dyn Network>, ModelError> {
+    let options: Pt2Options = registry::parse(options).map_err(|source| ModelError::Options {
+        model: NAME,
+        source,
+    })?;
+    let network = Imported::read(&options)?;
+    network.check(spec)?;
+    Ok(Box::new(network))
+}
+
+/// A network of an archive.
+struct Imported {
+    path: PathBuf,
+    archive: Archive,
+    state: State,
+    graph: Graph,
+    channels_last: bool,
+    /// Made when they are first needed: a device and a precision have their own.
+    programs: Mutex<Vec<Arc<Program>>>,
+}
+
+impl Imported {
+    fn read(options: &Pt2Options) -> Result<Self, ModelError> {
+        let refuse = |reason: String| ModelError::Imported {
+            path: options.file.clone(),
+            reason,
+        };
+        let bytes = std::fs::read(&options.file)
+            .map_err(|error| refuse(format!("failed to read it: {error}")))?;
+        let digest = blake3::hash(&bytes).to_hex();
+        if !options.blake3.is_empty() && options.blake3 != digest.as_str() {
+            return Err(refuse(format!(
+                "its BLAKE3 is {digest}, expected {}: put the file back, or change `blake3`",
+                options.blake3
+            )));
+        }
+        let archive = Archive::from_bytes(&options.file, bytes)
+            .map_err(|error| ModelError::Archive(Box::new(error)))?;
+        let [train, eval] = [::pt2::Mode::Train, ::pt2::Mode::Eval].map(|mode| archive.graph(mode));
+        let state = State::of(&archive, options.init).map_err(refuse)?;
+        let graph = topology::graph(eval, &state);
+        let channels_last = views::suit_channels_last([train, eval]);
+        let network = Self {
+            path: options.file.clone(),
+            state,
+            graph,
+            channels_last,
+            archive,
+            programs: Mutex::default(),
+        };
+        // What this libtorch lacks is said before anything trains.
+        for trains in [true, false] {
+            let setting = Setting {
+                trains,
+                draws: trains,
+                device: Device::Cpu,
+                kind: Kind::Float,
+            };
+            network.program(setting).map_err(refuse)?;
+        }
+        Ok(network)
+    }
+
+    /// Whether the archive's network takes these samples and tells as many classes apart.
+    fn check(&self, spec: &InputSpec) -> Result<(), ModelError> {
+        let refuse = |reason: String| ModelError::Imported {
+            path: self.path.clone(),
+            reason,
+        };
+        let graph = self.archive.graph(::pt2::Mode::Train);
+        let (shape, dtype) = views::sample(graph, graph.input).map_err(refuse)?;
+        if dtype != ::pt2::Dtype::F32 {
+            return Err(refuse(format!(
+                "its input is {dtype}, expected float32, as samples are"
+            )));
+        }
+        if shape != spec.shape {
+            return Err(ModelError::Input {
+                model: NAME,
+                got: spec.shape.clone(),
+                expected: format!("{shape:?}, which {} was exported for", self.path.display()),
+            });
+        }
+        match views::sample(graph, graph.output).map_err(refuse)?.0[..] {
+            [classes] if classes == spec.classes => Ok(()),
+            [got] => Err(ModelError::Outputs {
+                path: self.path.clone(),
+                got,
+                expected: spec.classes,
+            }),
+            ref other => Err(refuse(format!(
+                "a sample's output has shape {other:?}, expected one number for each class"
+            ))),
+        }
+    }
+
+    fn program(&self, setting: Setting) -> Result<Arc<Program>, String> {
+        let mut programs = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = programs.iter().find(|it| it.setting == setting) {
+            return Ok(Arc::clone(known));
+        }
+        let made = Program::new(&self.archive, &self.state, setting, self.channels_last)?;
+        let made = Arc::new(made);
+        programs.push(Arc::clone(&made));
+        Ok(made)
+    }
+}
+
+impl Network for Imported {
+    fn parameters(&self) -> &[Parameter] {
+        &self.state.parameters
+    }
+
+    fn buffers(&self) -> &[Buffer] {
+        &self.state.buffers
+    }
+
+    fn graph(&self) -> Graph {
+        self.graph.clone()
+    }
+
+    fn values_per_feature(&self, _input: &[i64]) -> Option<i64> {
+        views::values_per_feature(self.archive.graph(::pt2::Mode::Train))
+    }
+
+    fn takes_fewer_units(&self) -> bool {
+        false
+    }
+
+    fn drops_out(&self) -> bool {
+        self.archive.graph(::pt2::Mode::Train).draws()
+    }
+
+    fn channels_last(&self) -> bool {
+        self.channels_last
+    }
+
+    fn forward(
+        &self,
+        parameters: &[Tensor],
+        buffers: &[Tensor],
+        input: &Tensor,
+        mode: Mode<'_>,
+    ) -> Tensor {
+        let keys = match mode {
+            Mode::Train(keys) => keys,
+            Mode::Eval => &[],
+        };
+        let setting = Setting {
+            trains: matches!(mode, Mode::Train(_)),
+            draws: !keys.is_empty(),
+            device: input.device(),
+            kind: input.kind(),
+        };
+        // A network draws all its numbers from one stream of the step.
+        let seed = keys.first().map_or(0, |key| {
+            let key = Stream::new(key.seed, Purpose::Dropout(""), key.moment).next_key();
+            let (first, _) = key.split_first_chunk().unwrap_or((&[0; 8], &[]));
+            u64::from_le_bytes(*first)
+        });
+        (self.program(setting))
+            .and_then(|program| program.run(parameters, buffers, input, seed))
+            .unwrap_or_else(|error| panic!("{}: {error}", shown(&self.path)))
+    }
+}
+
+fn shown(path: &Path) -> std::path::Display<'_> {
+    path.display()
+}
+
+#[cfg(test)]
+mod tests;

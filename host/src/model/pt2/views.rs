@@ -1,0 +1,176 @@
+//! Which values of a graph share their memory, and what shapes say.
+
+use std::collections::{HashMap, HashSet};
+
+use ::pt2::{Argument, Dim, Dtype, Graph, Node, Source, Target, ValueId, ValueKind};
+
+/// Operations whose result is their first tensor in another shape or order, or a part of it: its elements
+/// themselves, in the same memory or copied.
+const VIEWS: &[&str] = &[
+    "_reshape_alias",
+    "_to_copy",
+    "_unsafe_view",
+    "adjoint",
+    "alias",
+    "as_strided",
+    "broadcast_to",
+    "chunk",
+    "clone",
+    "contiguous",
+    "detach",
+    "expand",
+    "expand_as",
+    "flatten",
+    "lift_fresh_copy",
+    "mT",
+    "matrix_H",
+    "movedim",
+    "moveaxis",
+    "narrow",
+    "numpy_T",
+    "permute",
+    "reshape",
+    "reshape_as",
+    "select",
+    "slice",
+    "split",
+    "split_with_sizes",
+    "squeeze",
+    "swapaxes",
+    "swapdims",
+    "t",
+    "tensor_split",
+    "to",
+    "transpose",
+    "unbind",
+    "unflatten",
+    "unsqueeze",
+    "view",
+    "view_as",
+];
+
+/// The operation's name without its overload; none if it is arithmetic on numbers.
+pub fn name(node: &Node) -> Option<&str> {
+    match &node.target {
+        Target::Aten { name, .. } => Some(name),
+        _ => None,
+    }
+}
+
+/// Whether it gives its first tensor's elements.
+pub fn is_view(node: &Node) -> bool {
+    name(node).is_some_and(|name| VIEWS.contains(&name))
+}
+
+/// Its first tensor.
+pub fn first(node: &Node) -> Option<ValueId> {
+    match node.inputs.first() {
+        Some((_, Argument::Tensor(value))) => Some(*value),
+        _ => None,
+    }
+}
+
+/// The tensor that it changes and gives back, such as `relu_` does.
+pub fn changes(node: &Node) -> Option<ValueId> {
+    let name = name(node)?;
+    let in_place = name.ends_with('_') && !name.ends_with("__");
+    in_place.then(|| first(node)).flatten()
+}
+
+/// The tensor of an argument.
+pub fn tensor(node: &Node, argument: &str) -> Option<ValueId> {
+    match node.argument(argument) {
+        Some(Argument::Tensor(value)) => Some(*value),
+        _ => None,
+    }
+}
+
+/// For each value, the one whose elements it may have.
+pub fn origins(graph: &Graph) -> HashMap<ValueId, ValueId> {
+    let mut origins: HashMap<ValueId, ValueId> = HashMap::new();
+    for node in &graph.nodes {
+        if !is_view(node) && changes(node).is_none() {
+            continue;
+        }
+        if let Some(from) = first(node) {
+            let origin = origins.get(&from).copied().unwrap_or(from);
+            origins.extend(node.makes().map(|made| (made, origin)));
+        }
+    }
+    origins
+}
+
+/// Values that some node changes in place.
+pub fn changed(graph: &Graph) -> HashSet<ValueId> {
+    graph.nodes.iter().filter_map(changes).collect()
+}
+
+/// How often each value is read, the output once more.
+pub fn reads(graph: &Graph) -> HashMap<ValueId, usize> {
+    let mut reads: HashMap<ValueId, usize> = HashMap::new();
+    let updates = graph.updates.iter().map(|update| update.value);
+    let all = graph.nodes.iter().flat_map(Node::reads);
+    for value in all.chain([graph.output]).chain(updates) {
+        *reads.entry(value).or_default() += 1;
+    }
+    reads
+}
+
+/// Shape and type of a tensor, without its batch.
+///
+/// # Errors
+/// If it has no such shape.
+pub fn sample(graph: &Graph, value: ValueId) -> Result<(Vec<i64>, Dtype), String> {
+    let value = graph.value(value);
+    let ValueKind::Tensor { dtype, shape } = &value.kind else {
+        return Err(format!("{} is no tensor", value.name));
+    };
+    let sizes = shape.iter().skip(1).map(|dim| match dim {
+        Dim::Fixed(size) => Ok(*size as i64),
+        _ => Err(format!(
+            "{} has shape {}, expected one that only its batch is open in",
+            value.name,
+            ::pt2::graph::shown(shape)
+        )),
+    });
+    Ok((sizes.collect::<Result<_, _>>()?, *dtype))
+}
+
+/// What each of the graph's inputs is.
+pub fn sources(graph: &Graph) -> HashMap<ValueId, Source> {
+    graph
+        .inputs
+        .iter()
+        .map(|it| (it.value, it.source))
+        .collect()
+}
+
+/// The fewest values that a batch norm, or another one that takes the batch's statistics, sees of one feature of
+/// one sample.
+pub fn values_per_feature(graph: &Graph) -> Option<i64> {
+    let norms = graph.nodes.iter().filter(|node| {
+        let training = node.argument("training") == Some(&Argument::Bool(true));
+        training && name(node).is_some_and(|it| it.contains("batch_norm"))
+    });
+    let values = norms.filter_map(|node| {
+        let shape = graph.shape(first(node)?)?;
+        let sizes = shape.iter().skip(2).map(|dim| match dim {
+            Dim::Fixed(size) => *size as i64,
+            _ => 1,
+        });
+        Some(sizes.product())
+    });
+    values.min()
+}
+
+/// Whether images can lie channel by channel in memory: there are convolutions of them, and nothing that looks
+/// at the memory's order.
+pub fn suit_channels_last(graphs: [&Graph; 2]) -> bool {
+    let calls = |names: &[&str]| {
+        let nodes = graphs.iter().flat_map(|graph| &graph.nodes);
+        nodes
+            .filter_map(name)
+            .any(|it| names.contains(&it.trim_end_matches('_')))
+    };
+    calls(&["conv2d"]) && !calls(&["as_strided", "_reshape_alias", "unsafe_chunk"])
+}
