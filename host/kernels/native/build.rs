@@ -1,8 +1,10 @@
 //! Compiles the C++ against torch-sys's libtorch.
 
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
+use std::time::SystemTime;
 
 /// What works on libtorch's tensors; its headers take most of the time, so the longest come first.
 const ON_TENSORS: [&str; 6] = [
@@ -62,29 +64,78 @@ fn on_tensors(lib: &Path, linux: bool) -> Vec<PathBuf> {
         // Headers of the operations that a file names, not of all.
         .define("AT_PER_OPERATOR_HEADERS", None)
         // Every machine must round alike, whether its processor has fused multiply-add or not.
-        .flag("-ffp-contract=off")
-        .files(ON_TENSORS.map(|name| format!("src/{name}.cpp")));
+        .flag("-ffp-contract=off");
     if linux {
         // at::parallel_for is inlined and shares libtorch's threads through OpenMP.
         build.flag("-fopenmp");
     }
-    build.compile_intermediates()
+    compile(build, &out_dir().join("on_tensors"), &ON_TENSORS)
 }
 
 /// Compiles the arithmetic on one thread under this name, for processors with these extensions.
 fn arithmetic(name: &str, flags: &[&str]) -> Vec<PathBuf> {
-    let out = env::var_os("OUT_DIR").map(PathBuf::from);
-    let out = out.expect("cargo sets it for build scripts");
-    cpp()
-        .out_dir(out.join(name))
+    let mut build = cpp();
+    build
         .define("KERNELS", name)
         // A product and the sum that it is added to are rounded once where the processor can.
         .flag("-ffp-contract=fast")
         // Vectors are passed within this file alone.
         .flag_if_supported("-Wno-psabi")
-        .flags(flags)
-        .file("src/kernels.cpp")
-        .compile_intermediates()
+        .flags(flags);
+    compile(build, &out_dir().join(name), &["kernels"])
+}
+
+/// Compiles what has changed of `src/NAME.cpp` and gives all objects: after an edit of one file nobody waits for
+/// libtorch's headers in the others.
+fn compile(mut build: cc::Build, folder: &Path, names: &[&str]) -> Vec<PathBuf> {
+    // Has the compiler write beside each object what it was made of.
+    build.out_dir(folder).flag("-MMD");
+    let command = format!("{:?}", build.get_compiler().to_command());
+    let noted = folder.join("command");
+    let same = fs::read_to_string(&noted).is_ok_and(|before| before == command);
+    let (mut objects, mut stale) = (Vec::new(), Vec::new());
+    for name in names {
+        match fresh_object(folder, name).filter(|_| same) {
+            Some(object) => objects.push(object),
+            None => stale.push(format!("src/{name}.cpp")),
+        }
+    }
+    if !stale.is_empty() {
+        // Whatever ends the process now leaves nothing that looks fresh.
+        let _ = fs::remove_file(&noted);
+        let begun = SystemTime::now();
+        let made = build.files(stale).compile_intermediates();
+        for object in &made {
+            // What is edited meanwhile is younger than its object.
+            let file = fs::File::options().write(true).open(object);
+            let dated = file.and_then(|it| it.set_modified(begun));
+            dated.expect("the compiler has just written this file");
+        }
+        objects.extend(made);
+        fs::write(&noted, command).expect("the compiler has just written to this folder");
+    }
+    objects
+}
+
+/// The object of this name, if it is younger than this script and all that it was made of.
+fn fresh_object(folder: &Path, name: &str) -> Option<PathBuf> {
+    let changed = |path: &Path| -> Option<SystemTime> { path.metadata().ok()?.modified().ok() };
+    let end = format!("-{name}.o");
+    let mut files = fs::read_dir(folder).ok()?.flatten().map(|it| it.path());
+    let object = files.find(|it| it.to_string_lossy().ends_with(&end))?;
+    let made = changed(&object)?;
+    let list = fs::read_to_string(object.with_extension("d")).ok()?;
+    let (_, sources) = list.split_once(": ")?;
+    let mut sources = sources.split_whitespace().filter(|it| *it != "\\");
+    // A name with a space is not found, and what it belongs to is compiled.
+    let is_older = |path: &Path| changed(path).is_some_and(|source| source < made);
+    (is_older(&env::current_exe().ok()?) && sources.all(|it| is_older(Path::new(it))))
+        .then_some(object)
+}
+
+fn out_dir() -> PathBuf {
+    let out = env::var_os("OUT_DIR").map(PathBuf::from);
+    out.expect("cargo sets it for build scripts")
 }
 
 fn cpp() -> cc::Build {
