@@ -141,7 +141,7 @@ fn check_description(golden: &Golden) {
             "{}",
             parameter.name
         );
-        match parameter.init {
+        match &parameter.init {
             Init::Uniform(bound) => {
                 let listened = expected["init"]["uniform"].as_f64().unwrap();
                 assert!((bound / listened - 1.0).abs() < 1e-12, "{}", parameter.name);
@@ -149,7 +149,7 @@ fn check_description(golden: &Golden) {
             Init::Constant(value) => {
                 assert_eq!(
                     expected["init"]["constant"],
-                    f64::from(value),
+                    f64::from(*value),
                     "{}",
                     parameter.name
                 )
