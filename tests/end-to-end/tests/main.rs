@@ -24,6 +24,7 @@ mod finished;
 mod hostile;
 mod identities;
 mod images;
+mod imported;
 mod misbehaving;
 mod neuron;
 mod plan;
