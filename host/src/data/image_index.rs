@@ -474,10 +474,7 @@ mod tests {
                 file(Format::Jpeg, 300, 200, 0)[..9000].to_vec(),
                 "end marker is missing",
             ),
-            (
-                file(Format::Png, 300, 200, 0)[..9000].to_vec(),
-                "x.jpeg",
-            ),
+            (file(Format::Png, 300, 200, 0)[..9000].to_vec(), "x.jpeg"),
         ] {
             let root = small();
             fs::write(root.path().join("train/a/x.jpeg"), contents).unwrap();
