@@ -243,10 +243,10 @@ impl<'a> Translation<'a> {
             return false;
         };
         let whole = match name {
-            "mean" => match ints(node, "dim").as_deref() {
-                Some([2, 3] | [3, 2] | [-1, -2] | [-2, -1]) => true,
-                _ => false,
-            },
+            "mean" => matches!(
+                ints(node, "dim").as_deref(),
+                Some([2, 3] | [3, 2] | [-1, -2] | [-2, -1])
+            ),
             "adaptive_avg_pool2d" => true,
             _ => {
                 let kernel = ints(node, "kernel_size").unwrap_or_default();

@@ -240,8 +240,18 @@ fn a_second_ctrl_c_leaves_at_once() {
 #[test]
 fn a_signal_before_the_program_is_up_ends_it_with_its_exit_code() {
     for number in [INT, TERM] {
-        let mut command = Command::new(host());
-        raise_before_main(command.arg("--version"), number);
+        // Tests in the background of a script are started with SIGINT ignored.
+        let mut command = Command::new("env");
+        // It must not get the signal itself.
+        raise_before_main(&mut command, number);
+        command
+            .env_remove("FAULT_RAISE")
+            .args([
+                "--default-signal=INT,TERM",
+                &format!("FAULT_RAISE={number}"),
+            ])
+            .arg(host())
+            .arg("--version");
         let ended = run(&mut command).expect(4);
         assert_eq!(ended.stdout, "");
         // What its starter ignores stays ignored.
