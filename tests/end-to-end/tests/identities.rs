@@ -47,8 +47,15 @@ struct Desk {
 
 impl Desk {
     fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        // For options that name a file, at two of the texts that they are tried at.
+        let archive =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments/networks/mlp.pt2");
+        for name in [TEXTS[0], TEXTS[6]] {
+            fs::copy(&archive, folder.path().join(name)).unwrap();
+        }
         Self {
-            folder: tempfile::tempdir().unwrap(),
+            folder,
             catalog: Built::default(),
         }
     }
@@ -150,6 +157,13 @@ impl Desk {
         for (key, property) in table.schema["properties"].as_object().into_iter().flatten() {
             if ["optimizer", "schedule"].contains(&key.as_str()) && table.title == "train" {
                 continue; // Components with schemas of their own.
+            }
+            let options = table.schema["properties"].as_object().into_iter().flatten();
+            if options
+                .clone()
+                .any(|(_, it)| it.get("x-file") == Some(&json!(key)))
+            {
+                continue; // A file's digest, which the file decides.
             }
             let own = table.experiment.pointer(&table.pointer).unwrap();
             let default = property.get("default").filter(|it| !it.is_null());
