@@ -183,6 +183,14 @@ impl Node {
         }
     }
 
+    /// The tensor that it changes and gives back, such as `relu_` does.
+    pub fn changes_in_place(&self) -> Option<ValueId> {
+        match (operator(self)?, self.inputs.first()?) {
+            ((_, true), (_, Argument::Tensor(value))) => Some(*value),
+            _ => None,
+        }
+    }
+
     /// What it writes to in place.
     fn writes(&self) -> Vec<ValueId> {
         let mut written = Vec::new();

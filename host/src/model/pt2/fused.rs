@@ -149,7 +149,7 @@ pub fn norms(graph: &Graph) -> (HashMap<usize, Norm>, HashSet<usize>) {
             && let Some(relu_made) = rectified(relu)
             // What is added is changed by the sum alone, and seen under no other name.
             && (!changed.contains(&added)
-                || (once(added) && views::changes(sum) == Some(added) && !origins.contains_key(&added)))
+                || (once(added) && sum.changes_in_place() == Some(added) && !origins.contains_key(&added)))
         {
             norm.added = Some(slot(added));
             norm.relus = true;

@@ -12,7 +12,7 @@ mod state;
 mod topology;
 mod views;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ::pt2::Archive;
@@ -226,12 +226,8 @@ impl Network for Imported {
         });
         (self.program(setting))
             .and_then(|program| program.run(parameters, buffers, input, seed))
-            .unwrap_or_else(|error| panic!("{}: {error}", shown(&self.path)))
+            .unwrap_or_else(|error| panic!("{}: {error}", self.path.display()))
     }
-}
-
-fn shown(path: &Path) -> std::path::Display<'_> {
-    path.display()
 }
 
 #[cfg(test)]

@@ -301,7 +301,7 @@ fn calls(
     let sources = views::sources(graph);
     // A counter that nothing reads counts for nobody.
     let is_idle = |node: &Node| {
-        let Some(value) = views::changes(node) else {
+        let Some(value) = node.changes_in_place() else {
             return false;
         };
         let is_fixed = (sources.get(&value))

@@ -68,7 +68,7 @@ impl<'a> Translation<'a> {
                 })
             });
             self.known.extend(node.makes().map(|it| (it, made)));
-            if let Some(changed) = views::changes(node) {
+            if let Some(changed) = node.changes_in_place() {
                 if self.is_seen_elsewhere(changed, node, at) {
                     return None;
                 }
@@ -295,7 +295,7 @@ fn needed(graph: &::pt2::Graph) -> Vec<bool> {
     let mut needed = vec![false; graph.nodes.len()];
     let mut wanted = HashSet::from([graph.output]);
     for (at, node) in graph.nodes.iter().enumerate().rev() {
-        let changes = views::changes(node).is_some();
+        let changes = node.changes_in_place().is_some();
         if changes || node.makes().any(|made| wanted.contains(&made)) {
             needed[at] = true;
             wanted.extend(node.reads());

@@ -70,13 +70,6 @@ pub fn first(node: &Node) -> Option<ValueId> {
     }
 }
 
-/// The tensor that it changes and gives back, such as `relu_` does.
-pub fn changes(node: &Node) -> Option<ValueId> {
-    let name = name(node)?;
-    let in_place = name.ends_with('_') && !name.ends_with("__");
-    in_place.then(|| first(node)).flatten()
-}
-
 /// The tensor of an argument.
 pub fn tensor(node: &Node, argument: &str) -> Option<ValueId> {
     match node.argument(argument) {
@@ -89,7 +82,7 @@ pub fn tensor(node: &Node, argument: &str) -> Option<ValueId> {
 pub fn origins(graph: &Graph) -> HashMap<ValueId, ValueId> {
     let mut origins: HashMap<ValueId, ValueId> = HashMap::new();
     for node in &graph.nodes {
-        if !is_view(node) && changes(node).is_none() {
+        if !is_view(node) && node.changes_in_place().is_none() {
             continue;
         }
         if let Some(from) = first(node) {
@@ -102,7 +95,11 @@ pub fn origins(graph: &Graph) -> HashMap<ValueId, ValueId> {
 
 /// Values that some node changes in place.
 pub fn changed(graph: &Graph) -> HashSet<ValueId> {
-    graph.nodes.iter().filter_map(changes).collect()
+    graph
+        .nodes
+        .iter()
+        .filter_map(Node::changes_in_place)
+        .collect()
 }
 
 /// How often each value is read, the output once more.
