@@ -333,7 +333,7 @@ pub struct PlanArgs {
 /// Which run to show.
 #[derive(ClapArgs, Debug)]
 pub struct ShowArgs {
-    /// The run's folder, or its name among the runs.
+    /// The run's folder, or its name among the runs, also without the identity.
     #[arg(value_hint = ValueHint::DirPath)]
     pub run: PathBuf,
     /// Folder in which runs are kept.

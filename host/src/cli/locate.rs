@@ -7,14 +7,34 @@ use crate::records::SweepRecord;
 use crate::report::{Simulation, Subject};
 use crate::store::RunDir;
 
-/// What was meant: a folder, or its name among the runs.
+/// What was meant: a folder, or its name among the runs, of a run also without the identity if only one has the
+/// rest.
 ///
 /// # Errors
-/// If it is neither a run nor a sweep, with those that are there.
+/// If it is neither a run nor a sweep, or if several could be meant, with those that are there.
 pub fn locate(name: &Path, runs: &Path) -> Result<Subject, Failure> {
     let among = runs.join(name);
-    let found = [name, &among].into_iter().find_map(subject);
-    found.ok_or_else(|| Failure::bad_input(complain(name, runs)))
+    if let Some(found) = [name, &among].into_iter().find_map(subject) {
+        return Ok(found);
+    }
+    let shown = name.display().to_string();
+    let mut own: Vec<String> = names(runs);
+    own.retain(|it| without_identity(it) == Some(shown.as_str()));
+    match &own[..] {
+        [] => Err(Failure::bad_input(complain(name, runs))),
+        [only] => subject(&runs.join(only)).ok_or_else(|| Failure::bad_input(complain(name, runs))),
+        several => Err(Failure::bad_input(format!(
+            "{shown} could be any of {}: say which",
+            several.join(", ")
+        ))),
+    }
+}
+
+/// `lrr` of `lrr-301ce8ac`.
+fn without_identity(folder: &str) -> Option<&str> {
+    let (name, identity) = folder.rsplit_once('-')?;
+    let is_identity = identity.len() == 8 && identity.bytes().all(|it| it.is_ascii_hexdigit());
+    is_identity.then_some(name)
 }
 
 /// The run's folder that was meant: a path, or a name among the runs.
@@ -58,14 +78,52 @@ fn complain(name: &Path, runs: &Path) -> String {
         (_, true) => format!("{shown} is no run, which is a folder"),
         _ => format!("there is no run {shown}"),
     };
-    let entries = std::fs::read_dir(runs).into_iter().flatten().flatten();
-    let mut known: Vec<String> = entries
-        .filter(|entry| subject(&entry.path()).is_some())
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect();
-    known.sort();
+    let known = names(runs);
     match known.is_empty() {
         true => format!("{what}; there are no runs in {}", runs.display()),
         false => format!("{what}; runs in {}: {}", runs.display(), known.join(", ")),
+    }
+}
+
+/// The names of all that lies among the runs, in order.
+fn names(runs: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(runs).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries
+        .filter(|entry| subject(&entry.path()).is_some())
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_name_without_its_identity_means_the_only_run_of_that_name() {
+        let runs = tempfile::tempdir().unwrap();
+        for name in [
+            "lrr-301ce8ac",
+            "lrr-cnn-0badcafe",
+            "imp-00000000",
+            "imp-11111111",
+        ] {
+            fs::create_dir(runs.path().join(name)).unwrap();
+            fs::write(runs.path().join(name).join("identity.json"), "{}").unwrap();
+        }
+        let found = |name: &str| find(Path::new(name), runs.path());
+        assert!(found("lrr").unwrap().ends_with("lrr-301ce8ac"));
+        assert!(found("lrr-cnn").unwrap().ends_with("lrr-cnn-0badcafe"));
+        assert!(found("imp-11111111").unwrap().ends_with("imp-11111111"));
+        let several = found("imp").err().unwrap().to_string();
+        assert!(
+            several.contains("any of imp-00000000, imp-11111111: say which"),
+            "{several}"
+        );
+        let none = found("lr").err().unwrap().to_string();
+        assert!(none.contains("there is no run lr; runs in"), "{none}");
     }
 }

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::error::BenchError;
+use crate::peer::python;
 use crate::settings::Settings;
 
 const SPLITS: [(&str, usize); 2] = [("train", 60_000), ("t10k", 10_000)];
@@ -52,6 +53,31 @@ pub fn fashion(settings: &Settings) -> Result<(PathBuf, bool), BenchError> {
         }
     }
     Ok((folder, false))
+}
+
+/// A network of PyTorch's side, for samples of this shape in 10 classes, as an archive.
+///
+/// # Errors
+/// If there is no PyTorch, or it cannot write the archive.
+pub fn archive(settings: &Settings, model: &str, shape: &[i64]) -> Result<PathBuf, BenchError> {
+    let shape: Vec<String> = shape.iter().map(i64::to_string).collect();
+    let shape = shape.join("x");
+    let folder = settings.folder().join("networks");
+    fs::create_dir_all(&folder).map_err(BenchError::file(&folder))?;
+    let path = folder.join(format!("{model}-{shape}.pt2"));
+    let written = python(settings, "archive.py")
+        .args([model, &shape, "10"])
+        .arg(&path)
+        .output()
+        .map_err(|error| {
+            BenchError::Peer(format!("{error}; `make bench` sets up what it needs"))
+        })?;
+    if !written.status.success() {
+        let said = String::from_utf8_lossy(&written.stderr);
+        let last = said.lines().last().unwrap_or("it said nothing");
+        return Err(BenchError::Peer(format!("no archive of {model}: {last}")));
+    }
+    Ok(path)
 }
 
 /// Images of ten classes in the IDX format: a pattern for each class below noise.

@@ -21,6 +21,7 @@ mod embedding;
 mod exactness;
 mod failures;
 mod finished;
+mod guide;
 mod hostile;
 mod identities;
 mod images;

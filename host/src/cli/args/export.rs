@@ -9,7 +9,7 @@ use super::{positive, threads};
 /// Which model.
 #[derive(ClapArgs, Debug)]
 pub struct ModelArgs {
-    /// The run's folder, or its name among the runs.
+    /// The run's folder, or its name among the runs, also without the identity.
     #[arg(value_hint = ValueHint::DirPath)]
     pub run: PathBuf,
     /// The level at whose end the model stands; the last that is finished if not given.

@@ -5,6 +5,7 @@
 //! the graphs.
 
 mod fused;
+mod lower;
 mod program;
 mod quiet;
 mod roles;

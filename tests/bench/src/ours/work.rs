@@ -33,8 +33,10 @@ pub enum Data {
 /// What is trained and how.
 #[derive(Clone, Debug)]
 pub struct Work {
-    /// The network's name, and its options.
+    /// The network's name.
     pub model: &'static str,
+    /// What the peer calls it.
+    pub peer: &'static str,
     /// Options of the network; the peer knows the default ones only.
     pub options: Value,
     /// What it is trained on.
@@ -52,6 +54,7 @@ impl Work {
     pub fn new(model: &'static str, data: Data) -> Self {
         Self {
             model,
+            peer: model,
             options: json!({}),
             data,
             bf16: false,
@@ -84,7 +87,7 @@ impl Work {
         let parameters = trainer.layout().parameters();
         let parameters: Vec<_> = parameters.map(|it| json!([it.name, it.shape])).collect();
         json!({
-            "model": self.model, "shape": trainer.data().input_shape, "classes": trainer.data().classes,
+            "model": self.peer, "shape": trainer.data().input_shape, "classes": trainer.data().classes,
             "data": self.data.for_peer(trainer.data().classes), "density": self.density,
             "batch": BATCH, "lr": self.lr(), "parameters": parameters,
         })
@@ -92,7 +95,7 @@ impl Work {
 
     /// Small where no batch norm keeps activations in bounds: a network that died would be no work.
     fn lr(&self) -> f64 {
-        if self.model == "lenet-300-100" {
+        if self.peer == "lenet-300-100" {
             0.01
         } else {
             0.05

@@ -1,6 +1,7 @@
 //! The rows of the table.
 
 mod checkpoint;
+mod imported;
 mod memory;
 mod overhead;
 mod selection;
@@ -20,10 +21,11 @@ use crate::table;
 
 /// Headings, in the page's order.
 pub const GROUPS: &[&str] = &[
-    TRAINING, BF16, SPARSE, WHOLE, MASKS, OVERHEAD, FILES, MEMORY,
+    TRAINING, BF16, IMPORTED, SPARSE, WHOLE, MASKS, OVERHEAD, FILES, MEMORY,
 ];
 const TRAINING: &str = "Training in fp32";
 const BF16: &str = "Training in bf16";
+const IMPORTED: &str = "Networks from PyTorch's archives";
 const SPARSE: &str = "Sparse training";
 const WHOLE: &str = "Whole runs";
 const MASKS: &str = "Global magnitude masks";
@@ -83,6 +85,7 @@ impl Row {
 pub fn all() -> Vec<Row> {
     [
         training::rows(),
+        imported::rows(),
         sparse::rows(),
         selection::rows(),
         whole::rows(),
