@@ -114,16 +114,17 @@ mod tests {
             fs::create_dir(runs.path().join(name)).unwrap();
             fs::write(runs.path().join(name).join("identity.json"), "{}").unwrap();
         }
-        let found = |name: &str| find(Path::new(name), runs.path());
+        let found =
+            |name: &str| find(Path::new(name), runs.path()).map_err(|error| error.to_string());
         assert!(found("lrr").unwrap().ends_with("lrr-301ce8ac"));
         assert!(found("lrr-cnn").unwrap().ends_with("lrr-cnn-0badcafe"));
         assert!(found("imp-11111111").unwrap().ends_with("imp-11111111"));
-        let several = found("imp").err().unwrap().to_string();
+        let several = found("imp").unwrap_err();
         assert!(
             several.contains("any of imp-00000000, imp-11111111: say which"),
             "{several}"
         );
-        let none = found("lr").err().unwrap().to_string();
+        let none = found("lr").unwrap_err();
         assert!(none.contains("there is no run lr; runs in"), "{none}");
     }
 }
