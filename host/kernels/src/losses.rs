@@ -168,12 +168,8 @@ mod tests {
         let slope = binary_cross_entropy(&outputs, &targets, &losses, &right).unwrap();
         let leaf = leaf(&outputs);
         let wanted = targets.to_kind(Kind::Double);
-        let each = leaf.binary_cross_entropy_with_logits::<Tensor>(
-            &wanted,
-            None,
-            None,
-            Reduction::None,
-        );
+        let each =
+            leaf.binary_cross_entropy_with_logits::<Tensor>(&wanted, None, None, Reduction::None);
         let mean = each.sum(Kind::Double) / (300.0 * 21.0);
         let expected = Tensor::run_backward(&[&mean], &[&leaf], false, false).remove(0);
         assert!(distance(&slope, &expected) < 1e-10);
@@ -233,8 +229,8 @@ mod tests {
                 -100,
                 smoothing,
             );
-            let each = apart * (alpha * temperature * temperature)
-                + hard.view([2, 60]) * (1.0 - alpha);
+            let each =
+                apart * (alpha * temperature * temperature) + hard.view([2, 60]) * (1.0 - alpha);
             let mean = each.sum(Kind::Double) / 60.0;
             let expected = Tensor::run_backward(&[&mean], &[&leaf], false, false).remove(0);
             // The cross-entropy's own gradient is computed in f32.
@@ -301,7 +297,10 @@ mod tests {
         let outputs = Tensor::zeros([1, 4, 3], kind::FLOAT_CPU);
         let targets = Tensor::zeros([1, 4, 2], kind::FLOAT_CPU);
         let error = binary_cross_entropy(&outputs, &targets, &losses, &right).unwrap_err();
-        assert!(error.to_string().contains("[lanes, batch, labels]"), "{error}");
+        assert!(
+            error.to_string().contains("[lanes, batch, labels]"),
+            "{error}"
+        );
         let how = Distillation {
             temperature: 1.0,
             alpha: 1.0,
@@ -309,7 +308,10 @@ mod tests {
         };
         let labels = Tensor::full([1, 4], 3, kind::INT64_CPU);
         let error = distillation(&outputs, &outputs, &labels, how, &losses, &right).unwrap_err();
-        assert_eq!(error.to_string(), "libtorch: label 3 is not one of 3 classes");
+        assert_eq!(
+            error.to_string(),
+            "libtorch: label 3 is not one of 3 classes"
+        );
         let error = distillation(&outputs, &targets, &labels, how, &losses, &right).unwrap_err();
         assert!(error.to_string().contains("student and teacher"), "{error}");
     }

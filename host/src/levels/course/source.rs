@@ -11,26 +11,24 @@ use crate::program;
 use crate::store::{LevelDir, RunDir, read_tensors};
 use crate::trainer::Snapshot;
 
-impl Course<'_> {
-    /// A finished level of another run's seed.
-    ///
-    /// # Errors
-    /// What of the run is missing, and the command that makes it.
-    pub(in crate::levels) fn finished_level(
-        &self,
-        run: &str,
-        seed: u64,
-        level: u64,
-    ) -> Result<LevelDir, String> {
-        let dir = RunDir::new(run);
-        let dir = dir.seed(seed).level(level);
-        if dir.file("done.json").exists() {
-            return Ok(dir);
-        }
-        Err(self.why_missing(run, seed, level))
+/// A finished level of another run's seed.
+///
+/// # Errors
+/// What of the run is missing, and the command that makes it.
+pub(in crate::levels) fn finished_level(
+    run: &str,
+    seed: u64,
+    level: u64,
+) -> Result<LevelDir, String> {
+    let dir = RunDir::new(run);
+    let dir = dir.seed(seed).level(level);
+    if dir.file("done.json").exists() {
+        return Ok(dir);
     }
+    Err(why_missing(run, seed, level))
+}
 
-    fn why_missing(&self, name: &str, seed: u64, level: u64) -> String {
+fn why_missing(name: &str, seed: u64, level: u64) -> String {
         let run = RunDir::new(name);
         if !run.path().is_dir() {
             return format!(
@@ -49,7 +47,7 @@ impl Course<'_> {
                  {last} too, or name a run with more levels"
             );
         }
-        let folder = self.command_folder(&run);
+        let folder = command_folder(&run);
         let command = format!(
             "`{} run {} --seeds {seed}{folder}`",
             program::name(),
@@ -79,8 +77,8 @@ impl Course<'_> {
         )
     }
 
-    /// What a command needs beside the file to find the run's folder again.
-    fn command_folder(&self, run: &RunDir) -> String {
+/// What a command needs beside the file to find the run's folder again.
+fn command_folder(run: &RunDir) -> String {
         let parent = run.path().parent().unwrap_or(Path::new(""));
         match parent == Path::new("runs") {
             true => String::new(),
@@ -89,6 +87,7 @@ impl Course<'_> {
         }
     }
 
+impl Course<'_> {
     /// The masks with which a level of this run, or of another one, was trained.
     ///
     /// # Errors
@@ -101,7 +100,7 @@ impl Course<'_> {
     ) -> Result<Vec<Tensor>, String> {
         let (dir, who) = match run {
             Some(run) => (
-                self.finished_level(run, seed, level)?,
+                finished_level(run, seed, level)?,
                 format!("run `{run}`"),
             ),
             None => (self.run.seed(seed).level(level), "this run".to_owned()),
