@@ -62,7 +62,11 @@ pub fn files(course: &Course<'_>, stored: &[u64]) -> Result<Vec<FileOutline>, Fa
     let (counts, confused) = (Metric::PerClass, Metric::Confusion);
     if metrics.contains(&counts) || metrics.contains(&confused) {
         let classes = trainer.data().classes.max(0) as u64;
-        let row = if metrics.contains(&confused) { 3 * classes } else { 0 };
+        let row = if metrics.contains(&confused) {
+            3 * classes
+        } else {
+            0
+        };
         files.push(file("classes.jsonl", classes * (100 + row)));
     }
     for step in stored {

@@ -14,7 +14,9 @@ pub enum Untaught {
     #[error("{0}")]
     Missing(String),
     /// Its network is for other data.
-    #[error("the network of run `{run}` cannot teach this one: {reason}; expected a run on data of the same inputs and classes")]
+    #[error(
+        "the network of run `{run}` cannot teach this one: {reason}; expected a run on data of the same inputs and classes"
+    )]
     Misfit {
         /// The run.
         run: String,

@@ -330,12 +330,18 @@ mod tests {
         // Nobody asked for metrics: there is no word of them.
         assert_eq!(summary.test_nll, None);
         assert!(!serde_json::to_string(&summary).unwrap().contains("nll"));
-        let text = text.replace("\"flips_init\"", "\"test_r2\":null,\"test_nll\":0.25,\"flips_init\"");
+        let text = text.replace(
+            "\"flips_init\"",
+            "\"test_r2\":null,\"test_nll\":0.25,\"flips_init\"",
+        );
         let summary: Summary = serde_json::from_str(&text).unwrap();
         assert!(summary.test_r2.unwrap().is_nan());
         assert_eq!(summary.test_nll, Some(0.25));
         let written = serde_json::to_string(&summary).unwrap();
-        assert!(written.ends_with("\"test_nll\":0.25,\"test_r2\":null}"), "{written}");
+        assert!(
+            written.ends_with("\"test_nll\":0.25,\"test_r2\":null}"),
+            "{written}"
+        );
     }
 
     #[test]

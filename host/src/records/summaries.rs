@@ -58,7 +58,8 @@ pub fn summary_csv(summaries: &[Summary]) -> Result<Vec<u8>, csv::Error> {
 pub fn summary_table<'a>(
     summaries: impl IntoIterator<Item = &'a Summary>,
 ) -> Result<(Vec<String>, Vec<Vec<String>>), csv::Error> {
-    let (mut header, mut records): (Vec<String>, Vec<BTreeMap<String, String>>) = Default::default();
+    let (mut header, mut records): (Vec<String>, Vec<BTreeMap<String, String>>) =
+        Default::default();
     for summary in summaries {
         let mut writer = csv::Writer::from_writer(Vec::new());
         writer.serialize(summary)?;
@@ -106,17 +107,28 @@ mod tests {
 
     #[test]
     fn a_metric_that_only_some_summaries_have_is_a_column_of_its_own() {
-        let csv = |summaries: &[Summary]| String::from_utf8(summary_csv(summaries).unwrap()).unwrap();
+        let csv =
+            |summaries: &[Summary]| String::from_utf8(summary_csv(summaries).unwrap()).unwrap();
         let none = csv(&[summary(None, None)]);
         assert!(none.starts_with("seed,level,weights,survivors,density,train_loss,test_loss,"));
-        assert!(none.contains("\n3,1,10,0,0.0,NaN,NaN,0,0,0.0,0.0,0.0,0.0,0,0.0\n"), "{none}");
+        assert!(
+            none.contains("\n3,1,10,0,0.0,NaN,NaN,0,0,0.0,0.0,0.0,0.0,0,0.0\n"),
+            "{none}"
+        );
         let mixed = csv(&[
             summary(None, Some(2.0)),
             summary(Some(0.5), None),
             summary(None, None),
         ]);
-        let ends: Vec<&str> = mixed.lines().map(|it| &it[it.rfind("0,0.0").unwrap_or(0)..]).collect();
-        assert!(ends[0].ends_with("effective_density,test_nll,test_rmse"), "{}", ends[0]);
+        let ends: Vec<&str> = mixed
+            .lines()
+            .map(|it| &it[it.rfind("0,0.0").unwrap_or(0)..])
+            .collect();
+        assert!(
+            ends[0].ends_with("effective_density,test_nll,test_rmse"),
+            "{}",
+            ends[0]
+        );
         assert_eq!(ends[1..], ["0,0.0,,2.0", "0,0.0,0.5,", "0,0.0,,"]);
         assert_eq!(csv(&[]), "");
     }

@@ -81,7 +81,9 @@ impl ClassSums {
             *sum = sum.saturating_add(correct);
         }
         if let Some(predicted) = &record.predicted {
-            let sums = self.predicted.get_or_insert_with(|| vec![0; predicted.len()]);
+            let sums = self
+                .predicted
+                .get_or_insert_with(|| vec![0; predicted.len()]);
             for (sum, count) in sums.iter_mut().zip(predicted) {
                 *sum = sum.saturating_add(*count);
             }

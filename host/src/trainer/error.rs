@@ -91,7 +91,7 @@ pub enum TrainError {
         reason: String,
     },
     /// The network of another run cannot teach this one.
-    #[error("the teacher: {0}")]
+    #[error("{0}")]
     Teacher(String),
     /// A parameter, running statistic or optimizer tensor is missing.
     #[error(

@@ -296,15 +296,14 @@ impl Trainer {
                     Reduction::Mean,
                 )
             }
-            (Loss::CrossEntropy, PlainLoss::CrossEntropy) => {
-                (rows / request.temperature).cross_entropy_loss::<Tensor>(
+            (Loss::CrossEntropy, PlainLoss::CrossEntropy) => (rows / request.temperature)
+                .cross_entropy_loss::<Tensor>(
                     &labels.reshape([-1]),
                     None,
                     Reduction::Mean,
                     -100,
                     self.label_smoothing,
-                )
-            }
+                ),
             (Loss::SumOfOutputs, _) => rows.sum(kind) / samples as f64,
         }
     }

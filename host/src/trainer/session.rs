@@ -235,8 +235,7 @@ impl Session<'_> {
         } else {
             logits.detach().unsqueeze(0)
         };
-        let slope =
-            trainer.differentiate(&scores, &labels, taught.as_ref(), losses, correct)?;
+        let slope = trainer.differentiate(&scores, &labels, taught.as_ref(), losses, correct)?;
         shim::backward(
             &logits,
             &slope.view_as(&logits),

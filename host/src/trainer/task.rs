@@ -110,3 +110,6 @@ impl Task {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -34,7 +34,7 @@ impl Teacher {
             && (own.classes != data.classes || own.input_shape != data.input_shape)
         {
             return Err(TrainError::Teacher(format!(
-                "it tells {} classes of inputs of shape {:?} apart, and dataset `{}` has {} of {:?}",
+                "its data have {} classes of inputs of shape {:?}, and dataset `{}` has {} of {:?}",
                 own.classes, own.input_shape, data.name, data.classes, data.input_shape
             )));
         }
@@ -81,7 +81,9 @@ impl Teacher {
     /// `input`: `[batch, ...]`; result: `[batch, classes]`, or `[batch, classes, length]`.
     fn logits(&self, seed: u64, input: &Tensor) -> Result<Tensor, TrainError> {
         let Some((parameters, statistics)) = self.points.get(&seed) else {
-            return Err(TrainError::Teacher(format!("it has no weights for seed {seed}")));
+            return Err(TrainError::Teacher(format!(
+                "the teacher has no weights for seed {seed}"
+            )));
         };
         let images = input.dim() == 4;
         let input = match (self.has_lanes(), self.channels_last && images) {
@@ -113,7 +115,9 @@ impl Trainer {
             return Ok(None);
         }
         let Some(teacher) = &self.teacher else {
-            return Err(TrainError::Teacher("it was not asked for".to_owned()));
+            return Err(TrainError::Teacher(
+                "train.loss names a teacher, and none was given".to_owned(),
+            ));
         };
         let _no_grad = tch::no_grad_guard();
         let of_lane = |(slot, lane): (i64, &Lane)| match self.lanes() {
@@ -124,3 +128,6 @@ impl Trainer {
         Ok(Some(Tensor::stack(&each?, 0)))
     }
 }
+
+#[cfg(test)]
+mod tests;

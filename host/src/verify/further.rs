@@ -26,17 +26,13 @@ pub(super) fn agree(
         return Ok(numbers);
     }
     const FILE: &str = "classes.jsonl";
-    let records: Vec<ClassRecord> = read_lines(&level.dir.file(FILE))
-        .map_err(|error| (FILE, super::files::reason(&error)))?;
+    let records: Vec<ClassRecord> =
+        read_lines(&level.dir.file(FILE)).map_err(|error| (FILE, super::files::reason(&error)))?;
     let most = most_others(now.test_samples, rounding);
     Ok(numbers.and(classes_agree(&records, &expected, most)?))
 }
 
-fn numbers_agree(
-    written: &Summary,
-    now: &Summary,
-    rounding: Rounding,
-) -> Result<Agreement, Wrong> {
+fn numbers_agree(written: &Summary, now: &Summary, rounding: Rounding) -> Result<Agreement, Wrong> {
     let mut agreement = Agreement::Exact;
     for (name, pick) in METRICS {
         let [before, after] = [written, now].map(pick);
@@ -137,10 +133,30 @@ mod tests {
         assert_eq!(of(Some(0.5), Some(0.04), nan), Ok(Agreement::Exact));
         assert_eq!(of(Some(0.500_01), Some(0.041), nan), Ok(Agreement::Close));
         for (nll, ece, r2, said) in [
-            (Some(0.501), Some(0.04), nan, "test_nll 0.501, the stored weights give 0.5"),
-            (Some(0.5), Some(0.05), nan, "test_ece 0.05, the stored weights give 0.04"),
-            (Some(0.5), None, nan, "test_ece none, the stored weights give 0.04"),
-            (Some(0.5), Some(0.04), Some(0.9), "test_r2 0.9, the stored weights give NaN"),
+            (
+                Some(0.501),
+                Some(0.04),
+                nan,
+                "test_nll 0.501, the stored weights give 0.5",
+            ),
+            (
+                Some(0.5),
+                Some(0.05),
+                nan,
+                "test_ece 0.05, the stored weights give 0.04",
+            ),
+            (
+                Some(0.5),
+                None,
+                nan,
+                "test_ece none, the stored weights give 0.04",
+            ),
+            (
+                Some(0.5),
+                Some(0.04),
+                Some(0.9),
+                "test_r2 0.9, the stored weights give NaN",
+            ),
         ] {
             let (file, reason) = of(nll, ece, r2).unwrap_err();
             assert_eq!((file, reason), ("summary.json", format!("it says {said}")));
@@ -164,7 +180,10 @@ mod tests {
         assert_eq!(of(&near), Ok(Agreement::Close));
         let far = [record(0, 90, [90, 10]), record(1, 80, [17, 83])];
         let (_, reason) = of(&far).unwrap_err();
-        assert!(reason.contains("[17, 83]") && reason.contains("[20, 80]"), "{reason}");
+        assert!(
+            reason.contains("[17, 83]") && reason.contains("[20, 80]"),
+            "{reason}"
+        );
         let (_, reason) = of(&now[..1]).unwrap_err();
         assert_eq!(reason, "it is of 1 classes, expected 2");
     }

@@ -1,7 +1,7 @@
 //! Test metrics, by evaluating the stored weights again; and the initial weights, drawn again.
 
-use super::levels::Level;
 use super::further::Rounding;
+use super::levels::Level;
 use super::masks::Stored;
 use super::{Means, Verdict, further};
 use crate::experiment::Precision;
@@ -174,7 +174,11 @@ mod tests {
             (summary(0.501, 9110), bf16, Agreement::None),
             (summary(0.52, 9000), bf16, Agreement::None),
         ] {
-            assert_eq!(agree(&written, &now, rounding(precision)), expected, "{written:?}");
+            assert_eq!(
+                agree(&written, &now, rounding(precision)),
+                expected,
+                "{written:?}"
+            );
         }
     }
 }

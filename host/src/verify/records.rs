@@ -6,12 +6,10 @@ use tch::{Kind, Tensor};
 use super::levels::Level;
 use super::masks::Stored;
 use super::{Means, Verdict};
+use crate::experiment::Metric;
 use crate::levels::invariants::tensors_of;
 use crate::levels::{Carry, ScheduleStart};
-use crate::experiment::Metric;
-use crate::records::{
-    ClassRecord, Compared, Epoch, LayerRecord, Summary, compare, read_lines,
-};
+use crate::records::{ClassRecord, Compared, Epoch, LayerRecord, Summary, compare, read_lines};
 use crate::store::read_tensors;
 
 /// By how much a norm may differ: a sum in another order.
@@ -168,7 +166,8 @@ fn check_classes(level: &Level<'_>, summary: &Summary, means: &Means<'_>) -> Res
     const FILE: &str = "classes.jsonl";
     let path = level.dir.file(FILE);
     let metrics = (means.experiment).as_ref().map(|it| &it.train.metrics);
-    let asked = metrics.map(|it| [Metric::PerClass, Metric::Confusion].map(|one| it.contains(&one)));
+    let asked =
+        metrics.map(|it| [Metric::PerClass, Metric::Confusion].map(|one| it.contains(&one)));
     let [per_class, confusion] = asked.unwrap_or([path.exists(); 2]);
     match (path.exists(), per_class || confusion) {
         (false, false) => return Ok(()),
@@ -186,17 +185,26 @@ fn check_classes(level: &Level<'_>, summary: &Summary, means: &Means<'_>) -> Res
     for (number, class) in (0..).zip(&classes) {
         let (got, expected) = ((class.level, class.class), (level.level, number));
         if got != expected {
-            return wrong(format!("level and class are {got:?}, expected {expected:?}"));
+            return wrong(format!(
+                "level and class are {got:?}, expected {expected:?}"
+            ));
         }
         let all = class.test_samples;
-        let share = class.test_correct.map(|correct| correct as f64 / all as f64);
+        let share = class
+            .test_correct
+            .map(|correct| correct as f64 / all as f64);
         // As text: an accuracy may be no number, which equals nothing.
         if format!("{share:?}") != format!("{:?}", class.test_accuracy) {
-            return wrong(format!("class {number}: its accuracy is not its share of right answers"));
+            return wrong(format!(
+                "class {number}: its accuracy is not its share of right answers"
+            ));
         }
         if let Some(predicted) = &class.predicted
             && (predicted.len() != classes.len()
-                || predicted.iter().fold(0u64, |sum, it| sum.saturating_add(*it)) != all)
+                || predicted
+                    .iter()
+                    .fold(0u64, |sum, it| sum.saturating_add(*it))
+                    != all)
         {
             return wrong(format!(
                 "class {number}: what its samples were taken for does not add up to {all}"

@@ -25,6 +25,7 @@ mod hostile;
 mod identities;
 mod images;
 mod imported;
+mod metrics;
 mod misbehaving;
 mod neuron;
 mod plan;

@@ -67,7 +67,14 @@ fn accuracies(part: &Part, cell: &Cell) -> Result<Option<Figure>, FigureError> {
     };
     let csv = table(&["run", "class", "level", "samples", "accuracy"], rows)?;
     let picture = grid.svg()?;
-    Ok(Some(figure(part, "classes", &cell.name, &grid.title, picture, csv)))
+    Ok(Some(figure(
+        part,
+        "classes",
+        &cell.name,
+        &grid.title,
+        picture,
+        csv,
+    )))
 }
 
 fn confusion(part: &Part, cell: &Cell) -> Result<Option<Figure>, FigureError> {
@@ -104,7 +111,14 @@ fn confusion(part: &Part, cell: &Cell) -> Result<Option<Figure>, FigureError> {
     };
     let csv = table(&["run", "level", "class", "taken_for", "samples"], rows)?;
     let picture = grid.svg()?;
-    Ok(Some(figure(part, "confusion", &cell.name, &grid.title, picture, csv)))
+    Ok(Some(figure(
+        part,
+        "confusion",
+        &cell.name,
+        &grid.title,
+        picture,
+        csv,
+    )))
 }
 
 fn shade(label: &str) -> Shade {

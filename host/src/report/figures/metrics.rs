@@ -34,7 +34,10 @@ pub fn section(part: &Part) -> Result<Section, FigureError> {
 fn words(name: &str) -> (&'static str, Option<&'static str>) {
     match name {
         "top_5_accuracy" => ("Top-5 accuracy", None),
-        "nll" => ("Negative log-likelihood", Some("negative log-likelihood, nats")),
+        "nll" => (
+            "Negative log-likelihood",
+            Some("negative log-likelihood, nats"),
+        ),
         "perplexity" => ("Perplexity", Some("perplexity")),
         "ece" => ("Expected calibration error", None),
         "rmse" => ("Root mean squared error", Some("root mean squared error")),

@@ -84,6 +84,13 @@ impl OfClasses {
         }
     }
 
+    /// Numbers of the bins that hold an answer.
+    #[cfg(test)]
+    pub fn filled_bins(&self) -> Vec<usize> {
+        let filled = |bin: &usize| self.bins[*bin].confidence > 0.0;
+        (0..BINS).filter(filled).collect()
+    }
+
     pub fn finish(self) -> Metrics {
         let rows = self.rows as f64;
         let nll = self.nll / rows;

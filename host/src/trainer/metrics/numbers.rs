@@ -40,7 +40,11 @@ impl OfNumbers {
         let explained = 1.0 - self.residual / self.total;
         Metrics {
             rmse: Some((self.residual / self.count as f64).sqrt()),
-            r2: Some(if self.total > 0.0 { explained } else { f64::NAN }),
+            r2: Some(if self.total > 0.0 {
+                explained
+            } else {
+                f64::NAN
+            }),
             ..Metrics::default()
         }
     }
