@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use super::metrics::Tally;
+use super::task::Task;
 use super::{Snapshot, Tested, TrainError, Trainer};
 use crate::model::Mode;
 
@@ -128,6 +129,11 @@ impl Trainer {
         let split = self.split(on);
         let samples = split.len();
         let values: i64 = self.data.input_shape.iter().product();
+        // Outputs at positions outgrow inputs that are one number each.
+        let values = values.max(match self.task {
+            Task::Positions => self.data.classes * self.targets_a_sample() as i64,
+            _ => 0,
+        });
         let most = (CHUNK * VALUES / values.max(1)).clamp(1, CHUNK);
         let chunks = (samples + most - 1) / most;
         let losses = Tensor::zeros([chunks, lanes], (Kind::Double, self.device));
