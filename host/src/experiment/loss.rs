@@ -71,7 +71,7 @@ impl PlainLoss {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Distillation {
-    /// `distillation`.
+    /// Which loss it is.
     pub name: DistillationName,
     /// The teacher's run.
     pub run: RunRef,

@@ -233,5 +233,5 @@ fn a_teacher_that_is_not_there_or_of_other_classes_is_said() {
     let error = other
         .take(1, &mlp_trainer(json!({})).initial(1))
         .unwrap_err();
-    assert!(matches!(error, TrainError::Missing { .. }), "{error}");
+    assert!(matches!(error, TrainError::Shape { .. }), "{error}");
 }
