@@ -8,6 +8,7 @@
 
 mod convolution;
 pub mod dispatch;
+pub mod losses;
 mod norm;
 mod perceptron;
 mod rounded;

@@ -139,6 +139,7 @@ struct RawLoss {
     tolerance: f64,
     losses: *mut f64,
     right: *mut i64,
+    outputs: *mut f32,
 }
 
 unsafe extern "C" {
@@ -237,10 +238,11 @@ impl Perceptron {
         })
     }
 
-    /// Sums of the samples' losses and number of right answers, by the running statistics.
+    /// Sums of the samples' losses and number of right answers, by the running statistics; the outputs,
+    /// too, if there is room for them.
     ///
     /// # Shapes
-    /// As [`step`](Perceptron::step).
+    /// As [`step`](Perceptron::step); `outputs`: `[lanes, samples, outputs]` f32, contiguous.
     ///
     /// # Errors
     /// As [`step`](Perceptron::step).
@@ -250,8 +252,14 @@ impl Perceptron {
         samples: Samples<'_>,
         loss: Loss,
         results: [&Tensor; 2],
+        outputs: Option<&Tensor>,
     ) -> Result<(), ShimError> {
-        let raw = Raw::new(&self.layers, lanes, samples, loss, results)?;
+        let mut raw = Raw::new(&self.layers, lanes, samples, loss, results)?;
+        if let (Some(outputs), Some(last)) = (outputs, self.layers.last()) {
+            let shape = [raw.lanes, raw.samples.count, last.outputs];
+            flat(outputs, "outputs", Kind::Float, &shape)?;
+            raw.loss.outputs = outputs.data_ptr() as *mut f32;
+        }
         // SAFETY: as in `step`; nothing but the results is written.
         check(unsafe {
             rewind_perceptron_evaluate(
@@ -357,6 +365,7 @@ impl Raw {
                 tolerance: loss.tolerance,
                 losses: losses.data_ptr() as *mut f64,
                 right: right.data_ptr() as *mut i64,
+                outputs: std::ptr::null_mut(),
             },
             lanes,
             width,

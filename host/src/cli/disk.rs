@@ -4,6 +4,7 @@ use plugin_api::Layer;
 use serde::Serialize;
 
 use super::exit::Failure;
+use crate::experiment::Metric;
 use crate::levels::Course;
 use crate::optimizer::OPTIMIZERS;
 use crate::registry::find;
@@ -57,6 +58,17 @@ pub fn files(course: &Course<'_>, stored: &[u64]) -> Result<Vec<FileOutline>, Fa
         file("summary.json", 400),
         file("done.json", 800),
     ];
+    let metrics = &course.experiment.train.metrics;
+    let (counts, confused) = (Metric::PerClass, Metric::Confusion);
+    if metrics.contains(&counts) || metrics.contains(&confused) {
+        let classes = trainer.data().classes.max(0) as u64;
+        let row = if metrics.contains(&confused) {
+            3 * classes
+        } else {
+            0
+        };
+        files.push(file("classes.jsonl", classes * (100 + row)));
+    }
     for step in stored {
         files.push(FileOutline {
             name: format!("the point at step {step}"),

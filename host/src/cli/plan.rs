@@ -49,7 +49,7 @@ pub fn plan_one(args: &PlanArgs, read: &Read, output: &Output) -> Result<Exit, F
         Err(error) => return Err(Failure::bad_input(error)),
     };
     let identities = read.identities(&data);
-    let trainer = read.trainer(data, setting.device)?;
+    let trainer = read.taught(read.trainer(data, setting.device)?, false)?;
     let name = &read.loaded.experiment.name;
     let folders = match here {
         true => Folders::of(name, &identities, &trainer, &setting),

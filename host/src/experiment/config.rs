@@ -7,6 +7,7 @@ use plugin_api::Step;
 use plugin_api::schemars::{self, JsonSchema};
 use serde::{Deserialize, Serialize};
 
+use super::loss::{Metric, TrainLoss};
 use crate::registry::Options;
 
 /// Characters that a name may have. A file's name has at most 255 bytes, and the longest that is made of it,
@@ -90,17 +91,10 @@ pub struct Train {
     /// end is always evaluated.
     #[serde(default)]
     pub evaluate_every: Option<Step>,
-}
-
-/// What training makes small.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum TrainLoss {
-    /// Cross-entropy of the class, for datasets with classes.
-    #[default]
-    CrossEntropy,
-    /// Half the mean squared distance from the target, for datasets whose targets are numbers.
-    Mse,
+    /// What is measured of the test samples at each level's end, beside loss and accuracy.
+    #[serde(default)]
+    #[schemars(extend("uniqueItems" = true))]
+    pub metrics: Vec<Metric>,
 }
 
 /// Arithmetic of the forward and backward pass.

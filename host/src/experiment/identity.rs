@@ -122,6 +122,10 @@ fn train(node: &Node, schema: &Value, components: &BTreeMap<Kind, Value>) -> Val
             value[key] = named(node, "name", components.get(&kind));
         }
     }
+    // In whatever order they are listed, the same is measured.
+    if let Some(Value::Array(metrics)) = value.get_mut("metrics") {
+        metrics.sort_by_key(Value::to_string);
+    }
     // A constant rate without options is what a file without a schedule means.
     if value["schedule"] == json!({ "name": "constant" })
         && let Some(value) = value.as_object_mut()

@@ -217,11 +217,18 @@ fn check_smoothing(root: &Node, problems: &mut Diagnostics) {
         Tree::Integer(share) => share > 0,
         _ => false,
     };
-    if smooths && loss.text() == Some("mse") {
-        let message = "`train.label_smoothing` is for classes, and `train.loss` is \"mse\"";
-        let problem = Diagnostic::new(Some(&smoothing.place), message)
-            .label("targets that are numbers have no classes to spread over");
-        problems.push(problem);
+    let label = match loss.text() {
+        Some("mse") => "targets that are numbers have no classes to spread over",
+        Some("binary-cross-entropy") => {
+            "each label is there or not: there are no classes to spread over"
+        }
+        _ => return,
+    };
+    if smooths {
+        let name = loss.text().unwrap_or_default();
+        let message =
+            format!("`train.label_smoothing` is for classes, and `train.loss` is \"{name}\"");
+        problems.push(Diagnostic::new(Some(&smoothing.place), message).label(label));
     }
 }
 

@@ -16,6 +16,7 @@ mod files;
 mod identity;
 mod inherit;
 mod load;
+mod loss;
 mod neuron;
 mod overrides;
 mod problems;
@@ -38,12 +39,12 @@ pub use catalog::{Catalog, ComponentInfo, Kind, PluginInfo, RunTarget, Slot};
 pub use claim::{Claim, Measure};
 pub use config::{
     Collapse, Experiment, LevelEnd, Named, Part, PluginSource, Precision, Prune, Strategy, Train,
-    TrainLoss,
 };
 pub use diagnostic::{Category, Diagnostic, Severity};
 pub use files::file_of;
 pub use identity::{Identity, dense_identity, identity};
 pub use load::{Loaded, load, schema};
+pub use loss::{Distillation, Metric, PlainLoss, TrainLoss};
 pub use neuron::{NeuronFile, load_neuron, neuron_schema};
 pub use problems::Diagnostics;
 pub use remark::Remark;

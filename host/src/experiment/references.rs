@@ -1,4 +1,4 @@
-//! Other runs that a strategy's options name.
+//! Other runs that a strategy's options, or the loss, name.
 
 use std::path::{Path, PathBuf};
 
@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::diagnostic::Diagnostic;
 use super::identity::applying;
+use super::load::schema;
 use super::problems::Diagnostics;
 use super::strategy::PartSchemas;
 use super::tree::{Node, Tree};
@@ -53,6 +54,11 @@ impl References<'_> {
                 }
                 _ => self.part(node, twin, slot, schemas, problems),
             }
+        }
+        let of_file = schema();
+        let training = &of_file["properties"]["train"];
+        if let (Some(node), Some(twin)) = (table(root, "train"), table(canonical, "train")) {
+            self.walk(node, twin, training, &of_file, 0, problems);
         }
     }
 
@@ -143,8 +149,11 @@ impl References<'_> {
 }
 
 fn part<'n>(root: &'n mut Node, key: &str) -> Option<&'n mut Node> {
-    let strategy = root.table_mut()?.get_mut("strategy")?;
-    strategy.table_mut()?.get_mut(key)
+    table(root, "strategy")?.table_mut()?.get_mut(key)
+}
+
+fn table<'n>(root: &'n mut Node, key: &str) -> Option<&'n mut Node> {
+    root.table_mut()?.get_mut(key)
 }
 
 fn form(schema: &Value) -> Option<Form> {

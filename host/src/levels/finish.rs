@@ -4,11 +4,12 @@ use super::course::checkpoint;
 use super::course::points::{optimizer_tensors, prunable};
 use super::error::RunError;
 use super::running::Running;
+use super::tested::{classes_of, summary_of};
 use super::{Course, Event, Observer, Seed};
 use crate::records::{Compared, LayerRecord, Summary, compare, lines};
 use crate::store::{write, write_tensors};
 use crate::strategy::select::survivors;
-use crate::trainer::{Evaluation, Session, Snapshot};
+use crate::trainer::{Session, Snapshot, Tested};
 
 impl Course<'_> {
     /// Records and stores the level of every lane that is left.
@@ -18,13 +19,13 @@ impl Course<'_> {
         session: &Session<'_>,
         running: &[Running],
         seeds: &[Seed],
-        evaluations: &[Evaluation],
+        tests: &[Tested],
         observer: &mut dyn Observer,
     ) -> Result<(), RunError> {
-        for (lane, evaluation) in session.lanes().into_iter().zip(evaluations) {
+        for (lane, tested) in session.lanes().into_iter().zip(tests) {
             let mut own = running[lane].clone();
             let seed = &seeds[own.index];
-            let summary = self.store_end(&mut own, seed, session, lane, evaluation)?;
+            let summary = self.store_end(&mut own, seed, session, lane, tested)?;
             let carry = serde_json::to_value(self.carry(&own, seed)?)
                 .map_err(|error| RunError::damaged(&own.dir.file("done.json"), &error))?;
             own.dir.finish(&own.files, carry)?;
@@ -45,7 +46,7 @@ impl Course<'_> {
         seed: &Seed,
         session: &Session<'_>,
         lane: usize,
-        evaluation: &Evaluation,
+        tested: &Tested,
     ) -> Result<Summary, RunError> {
         let level = running.level;
         let bounds = self.bounds(running.level, seed.strategy.cadence());
@@ -66,12 +67,13 @@ impl Course<'_> {
         let optimizer = optimizer_tensors(&session.optimizer_state(lane)?);
         write_tensors(&running.dir.file("optimizer.safetensors"), &optimizer)?;
         let layers = self.compare_layers(running, &end, &masks)?;
-        let summary = self.summarise(running, &layers, evaluation);
+        let summary = summary_of(tested, self.summarise(running, &layers));
+        let classes = classes_of(tested, level);
         let damaged = |file: &str| {
             let path = running.dir.file(file);
             move |error: serde_json::Error| RunError::damaged(&path, &error)
         };
-        let texts = [
+        let mut texts = vec![
             (
                 "metrics.jsonl",
                 lines(&running.epochs).map_err(damaged("metrics.jsonl"))?,
@@ -85,16 +87,15 @@ impl Course<'_> {
                 lines(std::slice::from_ref(&summary)).map_err(damaged("summary.json"))?,
             ),
         ];
+        if !classes.is_empty() {
+            let bytes = lines(&classes).map_err(damaged("classes.jsonl"))?;
+            texts.push(("classes.jsonl", bytes));
+        }
         for (file, bytes) in &texts {
             write(&running.dir.file(file), bytes)?;
         }
-        let files = [
-            "end.safetensors",
-            "optimizer.safetensors",
-            "metrics.jsonl",
-            "layers.jsonl",
-            "summary.json",
-        ];
+        let files = ["end.safetensors", "optimizer.safetensors"].into_iter();
+        let files = files.chain(texts.iter().map(|(file, _)| *file));
         running.files.extend(files.map(str::to_owned));
         Ok(summary)
     }
@@ -131,16 +132,12 @@ impl Course<'_> {
         Ok(compare(running.level, layers, &compared))
     }
 
-    fn summarise(&self, running: &Running, layers: &[LayerRecord], test: &Evaluation) -> Summary {
+    fn summarise(&self, running: &Running, layers: &[LayerRecord]) -> Summary {
         Summary {
             train_loss: running
                 .epochs
                 .last()
                 .map_or(f64::NAN, |epoch| epoch.train_loss),
-            test_loss: test.loss,
-            test_correct: test.correct,
-            test_samples: test.samples,
-            test_accuracy: test.accuracy,
             ..Summary::of_layers(running.seed, running.level, self.weights(), layers)
         }
     }

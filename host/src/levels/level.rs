@@ -8,7 +8,7 @@ use super::error::RunError;
 use super::running::Running;
 use super::{Event, Levels, Observer, Seed};
 use crate::interrupt::Saving;
-use crate::trainer::{Evaluation, LaneStart, On, Session};
+use crate::trainer::{LaneStart, Session, Tested};
 
 /// Why a group's level came to an end.
 pub(super) enum Pause {
@@ -66,7 +66,7 @@ impl Levels<'_> {
         seeds: &mut [Seed],
         failed: &mut Vec<(u64, String)>,
         observer: &mut dyn Observer,
-    ) -> Result<Option<Vec<Evaluation>>, RunError> {
+    ) -> Result<Option<Vec<Tested>>, RunError> {
         let for_points = running.iter().filter(|it| it.goal == Goal::Points);
         let last_point = for_points.flat_map(|it| &it.stored_steps).max().copied();
         let mut saved = Instant::now();
@@ -102,7 +102,7 @@ impl Levels<'_> {
             }
         }
         let stop = || self.interrupt.wants_stop();
-        let tests = session.evaluate_unless(On::Test, &stop)?;
+        let tests = session.test_unless(&stop)?;
         if tests.is_none() {
             self.save_checkpoints(session, running, seeds)?;
         }

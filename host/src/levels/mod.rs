@@ -16,6 +16,8 @@ mod level;
 mod queue;
 mod running;
 mod shared;
+mod taught;
+mod tested;
 mod update;
 
 use std::time::Duration;
@@ -28,6 +30,8 @@ pub use error::RunError;
 pub use event::{Event, Observer};
 pub(crate) use running::{Carry, ScheduleStart};
 pub use shared::{FILES as DENSE_FILES, states as carried_states};
+pub use taught::{Untaught, teacher};
+pub(crate) use tested::{classes_of, summary_of};
 
 use crate::interrupt::Interrupt;
 use dense::{Goal, Part};

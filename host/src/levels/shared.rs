@@ -12,8 +12,9 @@ use super::dense::whole_point;
 use super::error::RunError;
 use crate::store::{Done, SeedDir, link, remove, step_files, step_of};
 
-/// The files of a dense level, beside its `done.json`.
-pub const FILES: [&str; 7] = [
+/// The files that a dense level may have, beside its `done.json`.
+pub const FILES: [&str; 8] = [
+    "classes.jsonl",
     "end.safetensors",
     "layers.jsonl",
     "mask.safetensors",

@@ -1,10 +1,12 @@
-//! What is recorded of a level: one line an epoch, one line a layer, one summary; of a run, its
-//! levels' summaries; of a sweep, its runs.
+//! What is recorded of a level: one line an epoch, one line a layer, one line a class where that is asked for,
+//! one summary; of a run, its levels' summaries; of a sweep, its runs.
 
+mod classes;
 mod summaries;
 mod sweep;
 
-pub use summaries::{read_summary, summaries, summary_csv};
+pub use classes::ClassRecord;
+pub use summaries::{read_summary, summaries, summary_csv, summary_table};
 pub use sweep::{SweepCell, SweepPart, SweepRecord, name_in_sweep};
 
 use std::path::Path;
@@ -109,7 +111,66 @@ pub struct Summary {
     /// `effective_survivors` over weights.
     #[serde(default)]
     pub effective_density: Option<f64>,
+    /// Test samples whose class is among the five with the highest outputs. This and what follows is there
+    /// where the experiment's metrics ask for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_top_5_correct: Option<u64>,
+    /// `test_top_5_correct` over `test_samples`.
+    #[serde(
+        default,
+        deserialize_with = "maybe_number",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub test_top_5_accuracy: Option<f64>,
+    /// Mean negative log-likelihood of the test samples' classes.
+    #[serde(
+        default,
+        deserialize_with = "maybe_number",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub test_nll: Option<f64>,
+    /// Exponential of the mean negative log-likelihood.
+    #[serde(
+        default,
+        deserialize_with = "maybe_number",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub test_perplexity: Option<f64>,
+    /// Expected calibration error on the test samples.
+    #[serde(
+        default,
+        deserialize_with = "maybe_number",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub test_ece: Option<f64>,
+    /// Root of the mean squared distance from the test targets.
+    #[serde(
+        default,
+        deserialize_with = "maybe_number",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub test_rmse: Option<f64>,
+    /// Share of the test targets' variance that the outputs explain.
+    #[serde(
+        default,
+        deserialize_with = "maybe_number",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub test_r2: Option<f64>,
 }
+
+/// A further number of a summary: the end of its name after `test_`, and where it is.
+pub type MetricOf = (&'static str, fn(&Summary) -> Option<f64>);
+
+/// The metrics of a summary that are one number, by their names after `test_`.
+pub const METRICS: [MetricOf; 6] = [
+    ("top_5_accuracy", |it| it.test_top_5_accuracy),
+    ("nll", |it| it.test_nll),
+    ("perplexity", |it| it.test_perplexity),
+    ("ece", |it| it.test_ece),
+    ("rmse", |it| it.test_rmse),
+    ("r2", |it| it.test_r2),
+];
 
 impl Summary {
     /// What the layers of a level come to. Losses are NaN and test results 0: only training and
@@ -139,6 +200,13 @@ impl Summary {
             flips_previous: previous.map(share),
             effective_survivors: effective,
             effective_density: effective.map(|count| count as f64 / weights as f64),
+            test_top_5_correct: None,
+            test_top_5_accuracy: None,
+            test_nll: None,
+            test_perplexity: None,
+            test_ece: None,
+            test_rmse: None,
+            test_r2: None,
         }
     }
 }
@@ -146,6 +214,13 @@ impl Summary {
 /// JSON has no infinity: what is not finite is written as null, and read as NaN.
 pub(crate) fn number_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     Ok(Option::<f64>::deserialize(deserializer)?.unwrap_or(f64::NAN))
+}
+
+/// As [`number_or_null`] of a key that need not be there.
+pub(crate) fn maybe_number<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<f64>, D::Error> {
+    number_or_null(deserializer).map(Some)
 }
 
 /// Lines of JSON, one a record.
@@ -252,6 +327,21 @@ mod tests {
         assert!(summary.test_loss.is_nan());
         // It is from before effective weights were counted, too.
         assert_eq!(summary.effective_survivors, None);
+        // Nobody asked for metrics: there is no word of them.
+        assert_eq!(summary.test_nll, None);
+        assert!(!serde_json::to_string(&summary).unwrap().contains("nll"));
+        let text = text.replace(
+            "\"flips_init\"",
+            "\"test_r2\":null,\"test_nll\":0.25,\"flips_init\"",
+        );
+        let summary: Summary = serde_json::from_str(&text).unwrap();
+        assert!(summary.test_r2.unwrap().is_nan());
+        assert_eq!(summary.test_nll, Some(0.25));
+        let written = serde_json::to_string(&summary).unwrap();
+        assert!(
+            written.ends_with("\"test_nll\":0.25,\"test_r2\":null}"),
+            "{written}"
+        );
     }
 
     #[test]

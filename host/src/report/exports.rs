@@ -6,7 +6,7 @@ use super::paired::{measured, percent};
 use super::part::Part;
 use super::theory::Prediction;
 use super::verdict::Judged;
-use crate::records::{Summary, summary_csv};
+use crate::records::summary_table;
 
 /// Columns of `claims.csv`; differences are percentage points.
 const CLAIM_COLUMNS: [&str; 16] = [
@@ -88,36 +88,30 @@ fn claim_row(part: &str, judged: &Judged) -> Vec<String> {
 }
 
 /// All summaries of all runs in one table: part, run, method and the grid's values before the columns
-/// of a run's `summary.csv`.
+/// of a run's `summary.csv`. Metrics that a run did not ask for are empty in its rows.
 ///
 /// # Errors
 /// If they cannot be written.
 pub fn merge(parts: &[&Part]) -> Result<Vec<u8>, csv::Error> {
     let cells = || (parts.iter()).flat_map(|part| part.cells.iter().map(|cell| (&part.name, cell)));
     let keys: BTreeSet<&String> = cells().flat_map(|(_, cell)| cell.values.keys()).collect();
+    let all = cells().flat_map(|(_, cell)| cell.results.summaries());
+    let (columns, rows) = summary_table(all)?;
+    let mut rows = rows.into_iter();
     let mut writer = csv::Writer::from_writer(Vec::new());
-    let mut with_header = false;
+    if !columns.is_empty() {
+        let own = ["part", "run", "method"].into_iter();
+        let all = own.chain(keys.iter().map(|it| it.as_str()));
+        writer.write_record(all.chain(columns.iter().map(String::as_str)))?;
+    }
     for (part, cell) in cells() {
-        let summaries: Vec<Summary> = cell.results.summaries().cloned().collect();
-        if summaries.is_empty() {
-            continue;
-        }
-        let text = summary_csv(&summaries)?;
-        let mut reader = csv::Reader::from_reader(text.as_slice());
-        if !with_header {
-            let own = ["part", "run", "method"].into_iter();
-            let all = own.chain(keys.iter().map(|it| it.as_str()));
-            writer.write_record(all.chain(reader.headers()?.iter()))?;
-            with_header = true;
-        }
         let mut first = vec![part.clone(), cell.name.clone(), cell.method.clone()];
         first.extend(keys.iter().map(|key| {
             let value = cell.values.get(*key);
             value.map_or_else(String::new, ToString::to_string)
         }));
-        for record in reader.records() {
-            let record = record?;
-            let all = first.iter().map(String::as_str).chain(record.iter());
+        for row in rows.by_ref().take(cell.results.summaries().count()) {
+            let all = first.iter().chain(&row);
             writer.write_record(all)?;
         }
     }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::builds::OtherBuilds;
 use crate::experiment::{self, Experiment, Measure};
-use crate::records::{Epoch, LayerRecord, Summary, read_summary};
+use crate::records::{ClassRecord, Epoch, LayerRecord, Summary, read_summary};
 use crate::store::{self, LevelDir, RunDir};
 
 /// One run: what it is, and the records of its seeds.
@@ -28,6 +28,8 @@ pub struct Results {
     pub seeds: Vec<SeedResults>,
     /// Density of each layer by level, mean over seeds.
     pub layers: Vec<Vec<LayerDensity>>,
+    /// Counts of each class by level, of all seeds together; empty where no metric is of classes.
+    pub classes: Vec<Vec<ClassSums>>,
 }
 
 /// One seed of a run.
@@ -60,6 +62,35 @@ pub struct LayerDensity {
     seeds: u64,
 }
 
+/// Counts of a class at a level, of all seeds together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClassSums {
+    /// Test samples of it.
+    pub samples: u64,
+    /// Of these, those that are right.
+    pub correct: Option<u64>,
+    /// How many of these were taken for each class.
+    pub predicted: Option<Vec<u64>>,
+}
+
+impl ClassSums {
+    fn add(&mut self, record: &ClassRecord) {
+        self.samples = self.samples.saturating_add(record.test_samples);
+        if let Some(correct) = record.test_correct {
+            let sum = self.correct.get_or_insert(0);
+            *sum = sum.saturating_add(correct);
+        }
+        if let Some(predicted) = &record.predicted {
+            let sums = self
+                .predicted
+                .get_or_insert_with(|| vec![0; predicted.len()]);
+            for (sum, count) in sums.iter_mut().zip(predicted) {
+                *sum = sum.saturating_add(*count);
+            }
+        }
+    }
+}
+
 impl Results {
     /// Reads the records of a run. What is damaged ends a seed there, with a note; nothing is an
     /// error, as a report shows what there is.
@@ -87,6 +118,7 @@ impl Results {
             run,
             seeds: Vec::new(),
             layers: Vec::new(),
+            classes: Vec::new(),
         };
         let mut wanted: Vec<u64> = wanted;
         wanted.sort_unstable();
@@ -129,6 +161,17 @@ impl Results {
         let summary = read_summary(dir).map_err(|error| error.to_string())?;
         let epochs: Vec<Epoch> = read_lines(&dir.file("metrics.jsonl"))?;
         let layers: Vec<LayerRecord> = read_lines(&dir.file("layers.jsonl"))?;
+        let classes: Vec<ClassRecord> = read_lines(&dir.file("classes.jsonl"))?;
+        if self.classes.len() <= level {
+            self.classes.push(Vec::new());
+        }
+        let sums = &mut self.classes[level];
+        if sums.len() < classes.len() {
+            sums.resize(classes.len(), ClassSums::default());
+        }
+        for (sums, record) in sums.iter_mut().zip(&classes) {
+            sums.add(record);
+        }
         if self.layers.len() <= level {
             self.layers.push(Vec::new());
         }

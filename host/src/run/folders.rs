@@ -27,7 +27,7 @@ impl Folders {
     pub fn of(name: &str, identities: &Identities, trainer: &Trainer, setting: &Setting) -> Self {
         let short = identities.dense.short();
         let dense = match setting.device {
-            Device::Cpu if trainer.lanes() => format!("dense-{short}"),
+            Device::Cpu if !trainer.depends_on_threads() => format!("dense-{short}"),
             Device::Cpu => format!("dense-{short}-{}t", setting.threads),
             _ => format!("dense-{short}-cuda"),
         };

@@ -69,7 +69,7 @@ impl Run {
         }
         let data = read.data(setting)?;
         let identities = read.identities(&data);
-        let trainer = read.trainer(data, setting.device)?;
+        let trainer = read.taught(read.trainer(data, setting.device)?, true)?;
         let name = &read.loaded.experiment.name;
         let folders = Folders::of(name, &identities, &trainer, setting);
         let course = folders.course(&read.loaded.experiment, &trainer);

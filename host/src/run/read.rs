@@ -8,7 +8,7 @@ use tch::Device;
 use super::{HostCatalog, OpenError, Setting};
 use crate::data::{self, DataContext, DataError, Dataset};
 use crate::experiment::{self, Diagnostics, Identity, Loaded, Remark};
-use crate::levels::{Course, Length, Seed};
+use crate::levels::{self, Course, Length, Seed, Untaught};
 use crate::model::ModelError;
 use crate::strategy::{MakeError, Plugin, Strategy};
 use crate::trainer::{TrainError, Trainer};
@@ -90,6 +90,7 @@ impl Read {
                 TrainError::NothingToPrune { .. } => "prune.exclude".to_owned(),
                 TrainError::LoneSample { .. } => "train.batch_size".to_owned(),
                 TrainError::Targets { .. } => "train.loss".to_owned(),
+                TrainError::Metric { at, .. } => format!("train.metrics.{at}"),
                 TrainError::Options { area, .. } => format!("train.{area}"),
                 TrainError::Empty(_) => "data".to_owned(),
                 TrainError::Model(
@@ -101,6 +102,28 @@ impl Read {
             };
             self.loaded.diagnose([Remark::impossible(key, error)])
         })
+    }
+
+    /// The trainer with its teacher, where the loss has one. Without `must_be_there` a teacher that is yet to be
+    /// trained is left out.
+    ///
+    /// # Errors
+    /// What of the teacher's run is missing or does not fit, at its place in the file.
+    pub fn taught(&self, trainer: Trainer, must_be_there: bool) -> Result<Trainer, Diagnostics> {
+        let experiment = &self.loaded.experiment;
+        let seeds: Vec<u64> = self.seeds.iter().map(|seed| seed.seed).collect();
+        match levels::teacher(experiment, &trainer, &seeds) {
+            Ok(None) => Ok(trainer),
+            Ok(Some(teacher)) => Ok(trainer.taught_by(teacher)),
+            Err(Untaught::Missing(reason)) if !must_be_there => {
+                log::warn!("the teacher: {reason}");
+                Ok(trainer)
+            }
+            Err(error) => {
+                let remark = Remark::impossible("train.loss.run", error);
+                Err(self.loaded.diagnose([remark]))
+            }
+        }
     }
 
     /// How long each level is, as far as that is known before anything trains.

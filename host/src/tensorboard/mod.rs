@@ -11,7 +11,7 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use crate::records::{Epoch, LayerRecord, Summary, read_lines};
+use crate::records::{ClassRecord, Epoch, LayerRecord, METRICS, Summary, read_lines};
 use crate::store::{LevelDir, RunDir, StoreError, read, write};
 
 /// TensorBoard knows event files by the middle of their names; the rest is a time and a machine
@@ -58,6 +58,11 @@ fn add_level(level: &LevelDir, before: u64, events: &mut Vec<Event>) -> Result<u
     let epochs: Vec<Epoch> = read_lines(&level.file("metrics.jsonl"))?;
     let layers: Vec<LayerRecord> = read_lines(&level.file("layers.jsonl"))?;
     let summaries: Vec<Summary> = read_lines(&level.file("summary.json"))?;
+    let classes = level.file("classes.jsonl");
+    let classes: Vec<ClassRecord> = match classes.exists() {
+        true => read_lines(&classes)?,
+        false => Vec::new(),
+    };
     let tag = |tag: &str, value: f64| (tag.to_owned(), value);
     for epoch in &epochs {
         let step = before + epoch.step;
@@ -93,6 +98,14 @@ fn add_level(level: &LevelDir, before: u64, events: &mut Vec<Event>) -> Result<u
                 .flips_previous
                 .map(|it| tag("level/flips-previous", it)),
         );
+        for (name, pick) in METRICS {
+            let tag = |value| (format!("level/test-{}", name.replace('_', "-")), value);
+            scalars.extend(pick(summary).map(tag));
+        }
+        for class in &classes {
+            let accuracy = class.test_accuracy.filter(|it| it.is_finite());
+            scalars.extend(accuracy.map(|it| (format!("class-accuracy/{}", class.class), it)));
+        }
         for layer in &layers {
             let share = layer.flips_init as f64 / layer.survivors.max(1) as f64;
             for (chart, value) in [

@@ -39,11 +39,18 @@ fn run(folder: &Path, levels: u64) -> RunDir {
             "seed": 4, "level": level, "weights": 8, "survivors": 4, "density": 0.5,
             "train_loss": 1.75, "test_loss": 1.25, "test_correct": 3, "test_samples": 4,
             "test_accuracy": 0.75, "flips_init": 0.25, "flips_start": 0.0, "flips_previous": null,
+            "test_top_5_accuracy": 0.875, "test_r2": null,
         });
+        let class = |class: u64, accuracy: f64| {
+            json!({
+                "level": level, "class": class, "test_samples": 2, "test_correct": 1, "test_accuracy": accuracy,
+            })
+        };
         let texts = [
             ("metrics.jsonl", lines(&[epoch(0), epoch(1)])),
             ("layers.jsonl", lines(&[layer])),
             ("summary.json", lines(&[summary])),
+            ("classes.jsonl", lines(&[class(0, 0.5), class(1, 1.0)])),
         ];
         for (file, text) in texts {
             write(&dir.file(file), &text.unwrap()).unwrap();
@@ -160,6 +167,9 @@ fn curves_run_over_the_steps_of_all_levels_and_level_charts_over_levels() {
     for (tag, value) in [
         ("level/survivors", 4.0),
         ("level/test-accuracy", 0.75),
+        ("level/test-top-5-accuracy", 0.875),
+        ("class-accuracy/0", 0.5),
+        ("class-accuracy/1", 1.0),
         ("density/fc.weight", 0.5),
         ("flips-init/fc.weight", 0.25),
         ("norm/fc.weight", 3.0),
@@ -167,6 +177,7 @@ fn curves_run_over_the_steps_of_all_levels_and_level_charts_over_levels() {
         assert_eq!(scalars[tag], [(20.0, 0, value), (40.0, 1, value)], "{tag}");
     }
     assert!(!scalars.contains_key("level/flips-previous"));
+    assert!(scalars["level/test-r2"].iter().all(|it| it.2.is_nan()));
 }
 
 #[cfg(unix)]

@@ -73,11 +73,26 @@ pub enum TrainError {
         loss: &'static str,
         /// The dataset.
         dataset: String,
-        /// `numbers` or `classes`.
+        /// What they are.
         targets: &'static str,
         /// The loss for them.
         expected: &'static str,
     },
+    /// A metric is for other targets.
+    #[error("the metric \"{metric}\" is not for dataset `{dataset}`: {reason}")]
+    Metric {
+        /// Its place in `train.metrics`.
+        at: usize,
+        /// Its name.
+        metric: &'static str,
+        /// The dataset.
+        dataset: String,
+        /// Why, and what is expected.
+        reason: String,
+    },
+    /// The network of another run cannot teach this one.
+    #[error("{0}")]
+    Teacher(String),
     /// A parameter, running statistic or optimizer tensor is missing.
     #[error(
         "`{name}` is missing from the stored tensors: expected one for every parameter and running statistic"

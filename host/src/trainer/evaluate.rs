@@ -4,7 +4,9 @@ use plugin_api::schemars::{self, JsonSchema};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use super::{Snapshot, TrainError, Trainer};
+use super::metrics::Tally;
+use super::task::Task;
+use super::{Snapshot, Tested, TrainError, Trainer};
 use crate::model::Mode;
 
 /// Samples that are evaluated together.
@@ -28,14 +30,14 @@ pub enum On {
 /// Loss and accuracy of a split.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Evaluation {
-    /// Mean loss, without label smoothing.
+    /// Mean loss, without label smoothing and what a teacher says.
     pub loss: f64,
     /// Share of the samples that are right: classified rightly, or within 0.1 of a target that is a
-    /// number.
+    /// number. Where a sample has several targets, at positions or as labels, each counts.
     pub accuracy: f64,
-    /// Number of samples that are right.
+    /// Number of samples, or of their targets, that are right.
     pub correct: u64,
-    /// Number of samples.
+    /// Number of samples, or of their targets.
     pub samples: u64,
 }
 
@@ -49,10 +51,47 @@ impl Trainer {
         let mut evaluations = Vec::with_capacity(points.len());
         for points in points.chunks(together) {
             let (flat, statistics) = self.lay_out(points)?;
-            let evaluated = self.evaluate_lanes(&flat, &statistics, on, &|| false)?;
+            let evaluated = self.evaluate_lanes(&flat, &statistics, on, &mut [], &|| false)?;
             evaluations.extend(evaluated.into_iter().flatten());
         }
         Ok(evaluations)
+    }
+
+    /// Loss, accuracy and the experiment's metrics of a stored point on the test samples.
+    ///
+    /// # Errors
+    /// If the point is another network's.
+    pub fn test(&self, point: &Snapshot) -> Result<Tested, TrainError> {
+        let (flat, statistics) = self.lay_out(std::slice::from_ref(point))?;
+        let tested = self.test_lanes(&flat, &statistics, &|| false)?;
+        let one = tested.and_then(|mut all| all.pop());
+        one.ok_or_else(|| TrainError::ReadBack("nothing was evaluated".to_owned()))
+    }
+
+    /// Loss, accuracy and metrics of lanes `[lanes, width]` on the test samples, in one pass; none if `stop`
+    /// came true meanwhile.
+    pub(super) fn test_lanes(
+        &self,
+        flat: &Tensor,
+        statistics: &[Tensor],
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Option<Vec<Tested>>, TrainError> {
+        let data = &self.data;
+        let tally = |_| Tally::new(&self.metrics, self.task, data.classes, &data.test);
+        let mut tallies: Vec<Tally> = match self.metrics.is_empty() {
+            true => Vec::new(),
+            false => (0..flat.size()[0]).map(tally).collect(),
+        };
+        let evaluated = self.evaluate_lanes(flat, statistics, On::Test, &mut tallies, stop)?;
+        let mut tallies = tallies.into_iter();
+        Ok(evaluated.map(|all| {
+            let with_metrics = |evaluation| Tested {
+                evaluation,
+                metrics: (tallies.next())
+                    .map_or_else(Default::default, |tally| tally.finish(&self.metrics)),
+            };
+            all.into_iter().map(with_metrics).collect()
+        }))
     }
 
     /// Points as the forward pass takes them: the flat buffer and the running statistics.
@@ -69,12 +108,14 @@ impl Trainer {
         Ok((flat, statistics))
     }
 
-    /// Loss and accuracy of lanes `[lanes, width]`; none if `stop` came true meanwhile.
+    /// Loss and accuracy of lanes `[lanes, width]`; none if `stop` came true meanwhile. There is a tally for
+    /// each lane, or none at all.
     pub(super) fn evaluate_lanes(
         &self,
         flat: &Tensor,
         statistics: &[Tensor],
         on: On,
+        tallies: &mut [Tally],
         stop: &dyn Fn() -> bool,
     ) -> Result<Option<Vec<Evaluation>>, TrainError> {
         let _no_grad = tch::no_grad_guard();
@@ -88,6 +129,11 @@ impl Trainer {
         let split = self.split(on);
         let samples = split.len();
         let values: i64 = self.data.input_shape.iter().product();
+        // Outputs at positions outgrow inputs that are one number each.
+        let values = values.max(match self.task {
+            Task::Positions => self.data.classes * self.targets_a_sample() as i64,
+            _ => 0,
+        });
         let most = (CHUNK * VALUES / values.max(1)).clamp(1, CHUNK);
         let chunks = (samples + most - 1) / most;
         let losses = Tensor::zeros([chunks, lanes], (Kind::Double, self.device));
@@ -101,7 +147,17 @@ impl Trainer {
             let results = [losses.select(0, chunk), correct.select(0, chunk)];
             let [loss, right] = &results;
             let part = (start, len);
-            if self.evaluate_by_hand(&survivors, flat, statistics, on, part, [loss, right])? {
+            let outputs = (!tallies.is_empty() && self.perceptron.is_some()).then(|| {
+                let shape = [lanes, len, self.data.classes];
+                Tensor::zeros(shape, (Kind::Float, self.device))
+            });
+            let results = [loss, right];
+            let by_hand = outputs.as_ref();
+            if self.evaluate_by_hand(&survivors, flat, statistics, on, part, results, by_hand)? {
+                if let Some(outputs) = outputs {
+                    let labels = split.labels.narrow(0, start, len).unsqueeze(0);
+                    self.count(tallies, &outputs, &labels.expand([lanes, len], false))?;
+                }
                 continue;
             }
             let index =
@@ -110,24 +166,46 @@ impl Trainer {
             let (input, labels) = self.batch(split, &index)?;
             let logits =
                 self.forward(&parameters, statistics, &input, Mode::Eval, taps.as_deref())?;
-            let logits = logits.view([lanes, len, -1]);
+            let logits = match self.lanes() {
+                true => logits,
+                false => logits.unsqueeze(0),
+            };
             self.compare(&logits, &labels, loss, right)?;
+            self.count(tallies, &logits, &labels)?;
         }
         let (losses, correct) = (
             losses.to_device(tch::Device::Cpu),
             correct.to_device(tch::Device::Cpu),
         );
+        let targets = samples as u64 * self.targets_a_sample();
         let evaluate = |lane| {
             let loss: f64 = (0..chunks).map(|c| losses.double_value(&[c, lane])).sum();
             let correct: i64 = (0..chunks).map(|c| correct.int64_value(&[c, lane])).sum();
             Evaluation {
-                loss: loss / samples as f64,
-                accuracy: correct as f64 / samples as f64,
+                loss: loss / targets as f64,
+                accuracy: correct as f64 / targets as f64,
                 correct: correct as u64,
-                samples: samples as u64,
+                samples: targets,
             }
         };
         Ok(Some((0..lanes).map(evaluate).collect()))
+    }
+
+    /// Adds outputs `[lanes, batch, ...]` and their targets to the lanes' tallies.
+    fn count(
+        &self,
+        tallies: &mut [Tally],
+        outputs: &Tensor,
+        targets: &Tensor,
+    ) -> Result<(), TrainError> {
+        if tallies.is_empty() {
+            return Ok(());
+        }
+        let (rows, targets) = (self.task.rows(outputs)?, self.task.target_rows(targets));
+        for (lane, tally) in (0..).zip(tallies) {
+            tally.add(&rows.select(0, lane), &targets.select(0, lane));
+        }
+        Ok(())
     }
 }
 

@@ -4,8 +4,9 @@ use plugin_api::Loss;
 use tch::{Kind, Reduction, Tensor};
 
 use super::layout::row_major;
+use super::task::Task;
 use super::{Snapshot, TrainError, Trainer};
-use crate::experiment::TrainLoss;
+use crate::experiment::PlainLoss;
 use crate::model::Mode;
 use crate::rng::Stream;
 
@@ -22,8 +23,8 @@ pub enum Samples {
 /// statistics stay as they are; nothing is augmented or dropped out.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GradientRequest {
-    /// Which function: with `CrossEntropy` the training loss, label smoothing included; half the mean
-    /// square where that is what is trained.
+    /// Which function: with `CrossEntropy` the training loss, label smoothing included, without what a
+    /// teacher says; half the mean square or the binary cross-entropy where that is what is trained.
     pub loss: Loss,
     /// Over which inputs.
     pub samples: Samples,
@@ -191,7 +192,8 @@ impl Trainer {
                     let shape = [&[1], &self.data.input_shape[..]].concat();
                     let ones = Tensor::ones(&shape[..], options);
                     let input = self.arrange(ones, 1)?;
-                    (input, Tensor::zeros([1, 1], (Kind::Int64, self.device)))
+                    let shape = [&[1, 1], &self.data.train.labels.size()[1..]].concat();
+                    (input, Tensor::zeros(&shape[..], (Kind::Int64, self.device)))
                 }
             };
             let found = tch::with_grad(|| {
@@ -274,22 +276,35 @@ impl Trainer {
     }
 
     fn loss(&self, request: &GradientRequest, logits: &Tensor, labels: &Tensor) -> Tensor {
-        let samples = labels.numel() as i64;
-        let rows = logits.reshape([samples, -1]);
+        let samples = labels.size()[..2].iter().product::<i64>();
+        let rows = match self.task {
+            Task::Positions => logits.transpose(-1, -2).flatten(0, -2),
+            _ => logits.reshape([samples, -1]),
+        };
         let kind = rows.kind();
-        match request.loss {
-            Loss::CrossEntropy if self.loss == TrainLoss::Mse => {
+        match (request.loss, self.task.loss()) {
+            (Loss::CrossEntropy, PlainLoss::Mse) => {
                 let targets = labels.reshape([samples, 1]).to_kind(kind);
                 (rows - targets).square().mean(kind) * 0.5
             }
-            Loss::CrossEntropy => (rows / request.temperature).cross_entropy_loss::<Tensor>(
-                &labels.reshape([-1]),
-                None,
-                Reduction::Mean,
-                -100,
-                self.label_smoothing,
-            ),
-            Loss::SumOfOutputs => rows.sum(kind) / samples as f64,
+            (Loss::CrossEntropy, PlainLoss::BinaryCrossEntropy) => {
+                let targets = labels.view_as(&rows).to_kind(kind);
+                (rows / request.temperature).binary_cross_entropy_with_logits::<Tensor>(
+                    &targets,
+                    None,
+                    None,
+                    Reduction::Mean,
+                )
+            }
+            (Loss::CrossEntropy, PlainLoss::CrossEntropy) => (rows / request.temperature)
+                .cross_entropy_loss::<Tensor>(
+                    &labels.reshape([-1]),
+                    None,
+                    Reduction::Mean,
+                    -100,
+                    self.label_smoothing,
+                ),
+            (Loss::SumOfOutputs, _) => rows.sum(kind) / samples as f64,
         }
     }
 }

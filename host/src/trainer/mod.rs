@@ -13,7 +13,7 @@ use plugin_api::{Experiment as Facts, Layer};
 use tch::{Device, Tensor};
 
 use crate::data::{Dataset, Split};
-use crate::experiment::{Experiment, LevelEnd, Named, Precision, Train, TrainLoss};
+use crate::experiment::{Experiment, LevelEnd, Metric, Named, Precision, Train, TrainLoss};
 use crate::model::{Connections, InputSpec, MODELS, Mode, Network, Parameter};
 use crate::optimizer::{OPTIMIZERS, Optimizer};
 use crate::registry::{Entry, find};
@@ -32,6 +32,7 @@ mod lanes;
 mod layout;
 #[cfg(test)]
 mod level_end;
+mod metrics;
 mod objective;
 mod perceptron;
 mod session;
@@ -39,6 +40,8 @@ mod snapshot;
 mod state;
 mod statistics;
 mod taps;
+mod task;
+mod teacher;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -47,8 +50,11 @@ pub use evaluate::{Evaluation, On};
 pub use gradients::{GradientRequest, Samples};
 pub use lanes::LaneStart;
 pub use layout::Layout;
+pub use metrics::{ClassCounts, Metrics, Tested};
 pub use session::{EpochRecord, Session};
 pub use snapshot::{OptimizerState, Position, Progress, Snapshot};
+use task::Task;
+pub use teacher::Teacher;
 
 /// Bytes of the samples that stand in for data in timings.
 const TIMING_MEMORY: usize = 64 << 20;
@@ -68,7 +74,12 @@ pub struct Trainer {
     epochs: u64,
     level_end: LevelEnd,
     batch_size: u64,
+    /// What the targets are.
+    task: Task,
     loss: TrainLoss,
+    /// Who teaches it, where the loss is that of distillation.
+    teacher: Option<Teacher>,
+    metrics: Vec<Metric>,
     label_smoothing: f64,
     clip_norm: Option<f64>,
     precision: Precision,
@@ -106,7 +117,9 @@ impl Trainer {
         if data.train.is_empty() || data.test.is_empty() {
             return Err(TrainError::Empty(data.name));
         }
-        objective::check(train.loss, &data)?;
+        let task = Task::of(&data);
+        objective::check(&train.loss, task, &data)?;
+        metrics::check(&train.metrics, task, &data)?;
         let needs_two = network.values_per_feature(&data.input_shape) == Some(1);
         if needs_two {
             check_last_batch(train.batch_size, data.train.len())?;
@@ -120,7 +133,8 @@ impl Trainer {
         let optimizer = component("optimizer", OPTIMIZERS, &train.optimizer)?;
         let schedule = component("schedule", SCHEDULES, &train.schedule)?;
         let layout = Layout::new(&*network, channels_last);
-        let plan = perceptron::Plan::of(&*network, &layout, &data, device, train.precision);
+        let mut plan = perceptron::Plan::of(&*network, &layout, &data, device, train.precision);
+        plan = plan.and_then(|plan| plan.for_loss(&train.loss, task));
         Ok(Self {
             layout,
             perceptron: plan,
@@ -135,7 +149,10 @@ impl Trainer {
             epochs: train.epochs,
             level_end: LevelEnd::default(),
             batch_size: train.batch_size,
-            loss: train.loss,
+            task,
+            loss: train.loss.clone(),
+            teacher: None,
+            metrics: train.metrics.clone(),
             label_smoothing: train.label_smoothing,
             clip_norm: train.clip_norm,
             precision: train.precision,
@@ -162,6 +179,19 @@ impl Trainer {
             true => Err(TrainError::NothingToPrune { layers }),
             false => Ok(self),
         }
+    }
+
+    /// The same trainer of a network that is taught.
+    pub fn taught_by(mut self, teacher: Teacher) -> Self {
+        self.teacher = Some(teacher);
+        self
+    }
+
+    /// Whether the bits of a training step may depend on the number of threads.
+    pub fn depends_on_threads(&self) -> bool {
+        let taught = self.loss.distillation().is_some();
+        let by_lanes = self.teacher.as_ref().is_some_and(Teacher::has_lanes);
+        !self.lanes() || (taught && !by_lanes)
     }
 
     /// What the strategy's components are told of an experiment that is trained so.
@@ -196,6 +226,10 @@ impl Trainer {
     pub fn for_timing(mut self) -> Self {
         if self.data.is_stand_in() {
             self.data.train.materialise(TIMING_MEMORY);
+        }
+        if self.teacher.is_none() && self.loss.distillation().is_some() {
+            // Its run is yet to come: what it takes to ask it is not known.
+            self.loss = TrainLoss::default();
         }
         // Longer than any timing, and no sum of steps overflows.
         self.epochs = u64::from(u32::MAX);
@@ -371,12 +405,23 @@ impl Trainer {
                 .network
                 .forward_at_survivors(parameters, statistics, input, mode, taps));
         }
-        let _autocast = match self.precision {
-            Precision::Fp32 => None,
-            Precision::Bf16 => Some(Autocast::enter(self.device)?),
-        };
-        Ok(self.network.forward(parameters, statistics, input, mode))
+        in_precision(self.precision, self.device, || {
+            self.network.forward(parameters, statistics, input, mode)
+        })
     }
+}
+
+/// What `forward` computes, in this precision.
+fn in_precision(
+    precision: Precision,
+    device: Device,
+    forward: impl FnOnce() -> Tensor,
+) -> Result<Tensor, ShimError> {
+    let _autocast = match precision {
+        Precision::Fp32 => None,
+        Precision::Bf16 => Some(Autocast::enter(device)?),
+    };
+    Ok(forward())
 }
 
 /// The builder of a named component.

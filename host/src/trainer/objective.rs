@@ -1,62 +1,71 @@
 //! The loss that is trained, over every lane.
 
+use kernels::losses;
 use kernels::shim::{self, ShimError};
 use tch::Tensor;
 
+use super::task::Task;
 use super::{TrainError, Trainer};
 use crate::data::Dataset;
-use crate::experiment::TrainLoss;
+use crate::experiment::{Distillation, PlainLoss, TrainLoss};
 
 /// An output this near to a target that is a number counts as right.
 pub(super) const TOLERANCE: f64 = 0.1;
 
 /// Fails if the loss is not for the targets of these data.
-pub(super) fn check(loss: TrainLoss, data: &Dataset) -> Result<(), TrainError> {
-    let (targets, expected) = match data.train.labels.kind() == tch::Kind::Float {
-        true => ("numbers", TrainLoss::Mse),
-        false => ("classes", TrainLoss::CrossEntropy),
+pub(super) fn check(loss: &TrainLoss, task: Task, data: &Dataset) -> Result<(), TrainError> {
+    let fits = match loss {
+        TrainLoss::Plain(loss) => *loss == task.loss(),
+        TrainLoss::Distillation(_) => task.has_classes(),
     };
-    if loss == expected {
+    if fits {
         return Ok(());
     }
     Err(TrainError::Targets {
-        loss: name(loss),
+        loss: loss.name(),
         dataset: data.name.clone(),
-        targets,
-        expected: name(expected),
+        targets: task.targets(),
+        expected: task.loss().name(),
     })
-}
-
-/// As the experiment file spells it.
-fn name(loss: TrainLoss) -> &'static str {
-    match loss {
-        TrainLoss::CrossEntropy => "cross-entropy",
-        TrainLoss::Mse => "mse",
-    }
 }
 
 impl Trainer {
     /// Writes a batch's summed losses and right answers, and returns the gradient of the lanes' mean
-    /// losses with respect to the outputs.
+    /// losses with respect to the outputs. With several targets a sample all of them count alike.
     ///
     /// # Shapes
-    /// As [`shim::cross_entropy`] or [`shim::half_square`].
+    /// `outputs`: `[lanes, batch, ...]`, `targets`: `[lanes, batch, ...]`, as [`Task`] says; `taught`, what a
+    /// teacher says: like `outputs`; `losses` and `right`: `[lanes]`; result: like `outputs`.
     pub(super) fn differentiate(
         &self,
         outputs: &Tensor,
         targets: &Tensor,
+        taught: Option<&Tensor>,
         losses: &Tensor,
         right: &Tensor,
     ) -> Result<Tensor, ShimError> {
-        match self.loss {
-            TrainLoss::CrossEntropy => {
-                shim::cross_entropy(outputs, targets, self.label_smoothing, losses, right)
+        let rows = self.task.rows(outputs)?;
+        let targets = self.task.target_rows(targets);
+        let slope = match (&self.loss, taught) {
+            (TrainLoss::Distillation(how), Some(taught)) => {
+                let taught = self.task.rows(taught)?;
+                let how = self.taught_so(how);
+                losses::distillation(&rows, &taught, &targets, how, losses, right)
             }
-            TrainLoss::Mse => shim::half_square(outputs, targets, TOLERANCE, losses, right),
-        }
+            (TrainLoss::Plain(PlainLoss::CrossEntropy) | TrainLoss::Distillation(_), _) => {
+                shim::cross_entropy(&rows, &targets, self.label_smoothing, losses, right)
+            }
+            (TrainLoss::Plain(PlainLoss::BinaryCrossEntropy), _) => {
+                losses::binary_cross_entropy(&rows, &targets, losses, right)
+            }
+            (TrainLoss::Plain(PlainLoss::Mse), _) => {
+                shim::half_square(&rows, &targets, TOLERANCE, losses, right)
+            }
+        }?;
+        Ok(self.task.like_outputs(slope, outputs))
     }
 
-    /// The same without a gradient and without label smoothing, for evaluation.
+    /// The same without a gradient, without label smoothing and without a teacher, for evaluation.
     pub(super) fn compare(
         &self,
         outputs: &Tensor,
@@ -64,12 +73,33 @@ impl Trainer {
         losses: &Tensor,
         right: &Tensor,
     ) -> Result<(), ShimError> {
+        let rows = self.task.rows(outputs)?;
+        let targets = self.task.target_rows(targets);
         match self.loss {
-            TrainLoss::CrossEntropy => {
-                shim::cross_entropy_value(outputs, targets, 0.0, losses, right)
+            TrainLoss::Plain(PlainLoss::CrossEntropy) | TrainLoss::Distillation(_) => {
+                shim::cross_entropy_value(&rows, &targets, 0.0, losses, right)
             }
-            TrainLoss::Mse => shim::half_square_value(outputs, targets, TOLERANCE, losses, right),
+            TrainLoss::Plain(PlainLoss::BinaryCrossEntropy) => {
+                losses::binary_cross_entropy_value(&rows, &targets, losses, right)
+            }
+            TrainLoss::Plain(PlainLoss::Mse) => {
+                shim::half_square_value(&rows, &targets, TOLERANCE, losses, right)
+            }
         }
+    }
+
+    fn taught_so(&self, how: &Distillation) -> losses::Distillation {
+        losses::Distillation {
+            temperature: how.temperature,
+            alpha: how.alpha,
+            smoothing: self.label_smoothing,
+        }
+    }
+
+    /// Targets of a sample: several where each position or label has one.
+    pub(super) fn targets_a_sample(&self) -> u64 {
+        let shape = self.data.train.labels.size();
+        shape[1..].iter().product::<i64>() as u64
     }
 }
 

@@ -5,9 +5,10 @@ use kernels::{Lanes, Layer, Loss, Norm, Perceptron, Rows, Samples, Survivors, br
 use tch::{Device, Tensor};
 
 use super::objective::TOLERANCE;
+use super::task::Task;
 use super::{Layout, On, TrainError, Trainer};
 use crate::data::{Dataset, Split};
-use crate::experiment::{Precision, TrainLoss};
+use crate::experiment::{PlainLoss, Precision, TrainLoss};
 use crate::model::{Network, Operation};
 
 /// Density from which on a layer is computed dense without measuring what is faster.
@@ -48,6 +49,13 @@ impl Plan {
             trains: !network.drops_out(),
             sparse: true,
         })
+    }
+
+    /// The same for a loss: none where the kernels do not know the targets, and for evaluation alone where
+    /// a teacher is asked in training.
+    pub fn for_loss(mut self, loss: &TrainLoss, task: Task) -> Option<Self> {
+        self.trains &= loss.distillation().is_none();
+        matches!(task, Task::Classes | Task::Numbers).then_some(self)
     }
 
     /// Where the weights of one lane `[width]` that are not 0 are, for each layer; none of a layer
@@ -244,7 +252,8 @@ impl Trainer {
     /// samples need it.
     ///
     /// # Shapes
-    /// `flat`: `[lanes, width]`; results: `[lanes]`, f64 losses and i64 right answers.
+    /// `flat`: `[lanes, width]`; results: `[lanes]`, f64 losses and i64 right answers; `outputs`, if they are
+    /// wanted: `[lanes, count, outputs]`.
     pub(super) fn evaluate_by_hand(
         &self,
         survivors: &[Vec<Option<Survivors>>],
@@ -253,6 +262,7 @@ impl Trainer {
         on: On,
         (first, count): (i64, i64),
         results: [&Tensor; 2],
+        outputs: Option<&Tensor>,
     ) -> Result<bool, TrainError> {
         let Some(plan) = &self.perceptron else {
             return Ok(false);
@@ -267,7 +277,7 @@ impl Trainer {
         };
         let loss = self.loss_by_hand(0.0);
         let perceptron = Perceptron::new(plan.layers.clone());
-        perceptron.evaluate(lanes, samples, loss, results)?;
+        perceptron.evaluate(lanes, samples, loss, results, outputs)?;
         Ok(true)
     }
 
@@ -286,7 +296,7 @@ impl Trainer {
 
     fn loss_by_hand(&self, smoothing: f64) -> Loss {
         Loss {
-            numbers: self.loss == TrainLoss::Mse,
+            numbers: self.loss == TrainLoss::Plain(PlainLoss::Mse),
             smoothing,
             tolerance: TOLERANCE,
         }

@@ -7,7 +7,7 @@ use tch::{Kind, Tensor};
 use super::feed::Feed;
 use super::lanes::{Lane, common_length, common_position, epoch_log};
 use super::perceptron::{Batch, Hand};
-use super::{Evaluation, LaneStart, On, Position, TrainError, Trainer, batches};
+use super::{Evaluation, LaneStart, On, Position, Tested, TrainError, Trainer, batches};
 use crate::data::Inputs;
 use crate::model::{Mode, StepKey};
 use crate::optimizer::Buffers;
@@ -20,10 +20,10 @@ pub struct EpochRecord {
     pub lane: usize,
     /// Epoch of the level, from 0.
     pub epoch: u64,
-    /// Mean training loss of the samples, each at the step that saw it.
+    /// Mean training loss of the samples, and of all their targets, each at the step that saw it.
     pub loss: f64,
     /// Share of the samples that were right at the step that saw them: classified rightly, or
-    /// within 0.1 of a target that is a number.
+    /// within 0.1 of a target that is a number. Of several targets a sample each counts.
     pub accuracy: f64,
     /// Learning rate of the epoch's last step.
     pub lr: f64,
@@ -224,6 +224,7 @@ impl Session<'_> {
         let (input, labels) =
             trainer.training_batch(index, &self.lanes, self.position, &mut self.feed)?;
         let keys = self.step_keys();
+        let taught = trainer.taught(&input, &self.lanes)?;
         let logits = tch::with_grad(|| {
             let (leaves, statistics) = (&self.leaves, &self.statistics);
             let taps = self.taps.as_deref();
@@ -234,7 +235,7 @@ impl Session<'_> {
         } else {
             logits.detach().unsqueeze(0)
         };
-        let slope = trainer.differentiate(&scores, &labels, losses, correct)?;
+        let slope = trainer.differentiate(&scores, &labels, taught.as_ref(), losses, correct)?;
         shim::backward(
             &logits,
             &slope.view_as(&logits),
@@ -258,7 +259,8 @@ impl Session<'_> {
         }
         let steps = self.position.step_in_epoch;
         let seen = steps.saturating_mul(self.trainer.batch_size);
-        let samples = seen.min(self.trainer.data.train.len() as u64) as f64;
+        let samples = seen.min(self.trainer.data.train.len() as u64);
+        let targets = (samples * self.trainer.targets_a_sample()) as f64;
         let epoch = self.position.epoch;
         let first_step = epoch * self.trainer.steps_per_epoch();
         let last_step = self.position.step - 1;
@@ -277,8 +279,8 @@ impl Session<'_> {
             records.push(EpochRecord {
                 lane: lane.id,
                 epoch,
-                loss: losses.iter().sum::<f64>() / samples,
-                accuracy: correct.iter().sum::<i64>() as f64 / samples,
+                loss: losses.iter().sum::<f64>() / targets,
+                accuracy: correct.iter().sum::<i64>() as f64 / targets,
                 lr: lane.lr(self.trainer, last_step),
                 first_non_finite_step: bad
                     .map(|step| first_step + step as u64)
@@ -343,7 +345,20 @@ impl Session<'_> {
             return Ok(Some(Vec::new()));
         }
         self.trainer
-            .evaluate_lanes(&self.buffers.weights, &self.statistics, on, stop)
+            .evaluate_lanes(&self.buffers.weights, &self.statistics, on, &mut [], stop)
+    }
+
+    /// Loss, accuracy and the experiment's metrics on the test samples of every lane that is still
+    /// trained, in their order; none if `stop` came true meanwhile.
+    ///
+    /// # Errors
+    /// Libtorch's.
+    pub fn test_unless(&self, stop: &dyn Fn() -> bool) -> Result<Option<Vec<Tested>>, TrainError> {
+        if self.lanes.is_empty() {
+            return Ok(Some(Vec::new()));
+        }
+        self.trainer
+            .test_lanes(&self.buffers.weights, &self.statistics, stop)
     }
 
     /// Indices of the training samples that a lane's next step will see; of the first of the next

@@ -1,17 +1,18 @@
 //! Test metrics, by evaluating the stored weights again; and the initial weights, drawn again.
 
+use super::further::Rounding;
 use super::levels::Level;
 use super::masks::Stored;
-use super::{Means, Verdict};
+use super::{Means, Verdict, further};
 use crate::experiment::Precision;
 use crate::records::Summary;
 use crate::store;
-use crate::trainer::{Evaluation, On, Snapshot};
+use crate::trainer::{Evaluation, Snapshot};
 
 /// What may differ where another device, another libtorch or another number of threads rounds
 /// differently: the loss, as a share of it, and the share of the test samples whose class may be
 /// another, which are always two at least.
-const fn rounding(precision: Precision) -> (f64, f64) {
+const fn rounding(precision: Precision) -> Rounding {
     match precision {
         Precision::Fp32 => (1e-4, 1e-3),
         // A bfloat16 has 8 bits, 16 fewer than an f32.
@@ -51,8 +52,8 @@ pub(super) fn check(
             .map(|(name, tensor)| (name.clone(), tensor.to_device(trainer.device())))
             .collect(),
     };
-    let evaluated = match trainer.evaluate(&[end], On::Test) {
-        Ok(evaluated) => evaluated,
+    let tested = match trainer.test(&end) {
+        Ok(tested) => tested,
         Err(error) => {
             verdict.problem(level.named("end.safetensors"), error);
             return;
@@ -64,11 +65,21 @@ pub(super) fn check(
         .and_then(|bytes| {
             serde_json::from_slice::<Summary>(&bytes).map_err(|error| error.to_string())
         });
-    let (Ok(summary), Some(now)) = (summary, evaluated.first()) else {
+    let Ok(summary) = summary else {
         return; // Named with the records.
     };
     let precision = means.experiment.as_ref().ok().map(|it| it.train.precision);
-    match agree(&summary, now, precision.unwrap_or_default()) {
+    let (now, rounding) = (&tested.evaluation, rounding(precision.unwrap_or_default()));
+    let of_loss = agree(&summary, now, rounding);
+    let of_metrics = match further::agree(level, &summary, &tested, rounding) {
+        _ if of_loss == Agreement::None => Agreement::Exact,
+        Ok(agreement) => agreement,
+        Err((file, reason)) => {
+            verdict.problem(level.named(file), reason);
+            return;
+        }
+    };
+    match of_loss.and(of_metrics) {
         Agreement::Exact => checked.push("test metrics"),
         Agreement::Close => {
             checked.push("test metrics (rounded differently)");
@@ -92,22 +103,36 @@ pub(super) fn check(
     }
 }
 
-#[derive(Debug, PartialEq)]
-enum Agreement {
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub(super) enum Agreement {
     Exact,
     Close,
     None,
 }
 
-fn agree(written: &Summary, now: &Evaluation, precision: Precision) -> Agreement {
+impl Agreement {
+    /// Both together.
+    pub fn and(self, other: Self) -> Self {
+        match self >= other {
+            true => self,
+            false => other,
+        }
+    }
+}
+
+/// How many of so many samples may have another class.
+pub(super) fn most_others(samples: u64, (_, share): Rounding) -> u64 {
+    ((share * samples as f64) as u64).max(2)
+}
+
+fn agree(written: &Summary, now: &Evaluation, rounding: Rounding) -> Agreement {
     // What is no number is written as null and read as NaN.
     let same_loss =
         written.test_loss == now.loss || (!written.test_loss.is_finite() && !now.loss.is_finite());
     if same_loss && (written.test_correct, written.test_samples) == (now.correct, now.samples) {
         return Agreement::Exact;
     }
-    let (loss, samples) = rounding(precision);
-    let most = ((samples * now.samples as f64) as u64).max(2);
+    let (loss, most) = (rounding.0, most_others(now.samples, rounding));
     let is_close = written.test_samples == now.samples
         && written.test_correct.abs_diff(now.correct) <= most
         && (written.test_loss - now.loss).abs() <= loss * now.loss.abs();
@@ -149,7 +174,11 @@ mod tests {
             (summary(0.501, 9110), bf16, Agreement::None),
             (summary(0.52, 9000), bf16, Agreement::None),
         ] {
-            assert_eq!(agree(&written, &now, precision), expected, "{written:?}");
+            assert_eq!(
+                agree(&written, &now, rounding(precision)),
+                expected,
+                "{written:?}"
+            );
         }
     }
 }

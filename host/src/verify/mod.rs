@@ -6,6 +6,7 @@
 
 mod dense;
 mod files;
+mod further;
 mod levels;
 mod masks;
 mod metrics;

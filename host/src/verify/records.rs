@@ -6,9 +6,10 @@ use tch::{Kind, Tensor};
 use super::levels::Level;
 use super::masks::Stored;
 use super::{Means, Verdict};
+use crate::experiment::Metric;
 use crate::levels::invariants::tensors_of;
 use crate::levels::{Carry, ScheduleStart};
-use crate::records::{Compared, Epoch, LayerRecord, Summary, compare, read_lines};
+use crate::records::{ClassRecord, Compared, Epoch, LayerRecord, Summary, compare, read_lines};
 use crate::store::read_tensors;
 
 /// By how much a norm may differ: a sum in another order.
@@ -25,7 +26,10 @@ pub(super) fn check(
 ) {
     let result = check_layers(level, stored, means)
         .and_then(|layers| check_summary(level, stored, &layers))
-        .and_then(|summary| check_epochs(level, &summary, means));
+        .and_then(|summary| {
+            check_epochs(level, &summary, means)?;
+            check_classes(level, &summary, means)
+        });
     match result {
         Ok(()) => checked.push("records"),
         Err((file, reason)) => verdict.problem(level.named(file), reason),
@@ -137,6 +141,14 @@ fn check_summary(
         test_loss: written.test_loss,
         test_correct: written.test_correct,
         test_samples: written.test_samples,
+        test_top_5_correct: written.test_top_5_correct,
+        test_top_5_accuracy: (written.test_top_5_correct)
+            .map(|correct| correct as f64 / written.test_samples as f64),
+        test_nll: written.test_nll,
+        test_perplexity: written.test_perplexity,
+        test_ece: written.test_ece,
+        test_rmse: written.test_rmse,
+        test_r2: written.test_r2,
         ..Summary::of_layers(level.seed, level.level, stored.weights(), layers)
     };
     // As text: a loss may be no number, which equals nothing.
@@ -145,6 +157,71 @@ fn check_summary(
         false => Err((
             FILE,
             format!("it says {written:?}, the stored weights give {expected:?}"),
+        )),
+    }
+}
+
+/// The classes are those of the summary, taken together, and there are such records where they were asked for alone.
+fn check_classes(level: &Level<'_>, summary: &Summary, means: &Means<'_>) -> Result<(), Wrong> {
+    const FILE: &str = "classes.jsonl";
+    let path = level.dir.file(FILE);
+    let metrics = (means.experiment).as_ref().map(|it| &it.train.metrics);
+    let asked =
+        metrics.map(|it| [Metric::PerClass, Metric::Confusion].map(|one| it.contains(&one)));
+    let [per_class, confusion] = asked.unwrap_or([path.exists(); 2]);
+    match (path.exists(), per_class || confusion) {
+        (false, false) => return Ok(()),
+        (true, true) => {}
+        (true, false) => {
+            let reason = "no metric of the experiment asks for it".to_owned();
+            return Err((FILE, reason));
+        }
+        (false, true) => return Err((FILE, "it is missing".to_owned())),
+    }
+    let classes: Vec<ClassRecord> =
+        read_lines(&path).map_err(|error| (FILE, super::files::reason(&error)))?;
+    let wrong = |reason: String| Err((FILE, reason));
+    let mut sums = (0u64, 0u64);
+    for (number, class) in (0..).zip(&classes) {
+        let (got, expected) = ((class.level, class.class), (level.level, number));
+        if got != expected {
+            return wrong(format!(
+                "level and class are {got:?}, expected {expected:?}"
+            ));
+        }
+        let all = class.test_samples;
+        let share = class
+            .test_correct
+            .map(|correct| correct as f64 / all as f64);
+        // As text: an accuracy may be no number, which equals nothing.
+        if format!("{share:?}") != format!("{:?}", class.test_accuracy) {
+            return wrong(format!(
+                "class {number}: its accuracy is not its share of right answers"
+            ));
+        }
+        if let Some(predicted) = &class.predicted
+            && (predicted.len() != classes.len()
+                || predicted
+                    .iter()
+                    .fold(0u64, |sum, it| sum.saturating_add(*it))
+                    != all)
+        {
+            return wrong(format!(
+                "class {number}: what its samples were taken for does not add up to {all}"
+            ));
+        }
+        sums.0 = sums.0.saturating_add(all);
+        sums.1 = sums.1.saturating_add(class.test_correct.unwrap_or(0));
+    }
+    let correct = match per_class && means.experiment.is_ok() {
+        true => summary.test_correct,
+        false => sums.1,
+    };
+    let expected = (summary.test_samples, correct);
+    match sums == expected {
+        true => Ok(()),
+        false => wrong(format!(
+            "samples and right answers are {sums:?} of all classes together, in summary.json {expected:?}"
         )),
     }
 }

@@ -26,6 +26,7 @@ mod hostile;
 mod identities;
 mod images;
 mod imported;
+mod metrics;
 mod misbehaving;
 mod neuron;
 mod plan;

@@ -280,6 +280,7 @@ void judge(const Lane &lane, const RewindSamples &samples, const RewindLoss &los
     for (int64_t s = task * VECTOR; s < (task + 1) * VECTOR; ++s) {
       if (s < lane.samples) {
         for (int64_t c = 0; c < classes; ++c) score[c] = lane.logits[c * lane.stride + s];
+        if (loss.outputs) std::copy(score, score + classes, loss.outputs + s * classes);
         const int64_t row = row_of(samples, lane.lane, s);
         if (loss.numbers) {
           const float target = static_cast<const float *>(samples.targets)[row];
@@ -405,7 +406,7 @@ char *rewind_perceptron_step(const RewindLayer *layers, int64_t depth, int64_t l
   });
 }
 
-// Losses of every lane in evaluation, added up in the order of the samples.
+// Losses of every lane in evaluation, added up in the order of the samples, and its outputs if asked for.
 char *rewind_perceptron_evaluate(const RewindLayer *layers, int64_t depth, int64_t lanes, int64_t width,
                                  const float *weights, const RewindSamples *samples, const RewindLoss *loss) {
   return guarded([&] {
@@ -423,7 +424,9 @@ char *rewind_perceptron_evaluate(const RewindLayer *layers, int64_t depth, int64
         lane.hidden = own_memory<Lane::Hidden, 0>(depth);
         settle(lane, own_memory<float, 2>(room(layers, depth, EVALUATED)));
         see(lane, some);
-        judge(lane, some, *loss, nullptr);
+        RewindLoss own = *loss;
+        if (own.outputs) own.outputs += (l * samples->count + block * EVALUATED) * lane.last().outputs;
+        judge(lane, some, own, nullptr);
         record(lane, &losses[task], &right[task]);
       }
     });

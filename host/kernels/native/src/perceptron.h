@@ -40,6 +40,7 @@ struct RewindLoss {
   double smoothing, tolerance;
   double *losses; // [lanes]: sums over the samples
   int64_t *right; // [lanes]
+  float *outputs; // [lanes, count, outputs of the last layer], or null; only of an evaluation
 };
 
 }

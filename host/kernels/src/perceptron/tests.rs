@@ -280,8 +280,9 @@ fn evaluation_is_by_the_running_statistics_and_unsmoothed() {
             survivors: &survivors,
         };
         let [losses, right] = results(2);
-        Perceptron::new(case.layers.clone())
-            .evaluate(lanes, samples, smooth, [&losses, &right])
+        let perceptron = Perceptron::new(case.layers.clone());
+        perceptron
+            .evaluate(lanes, samples, smooth, [&losses, &right], None)
             .unwrap();
         for lane in 0..2 {
             let flat = case.weights.get(lane).to_kind(Kind::Double);
@@ -292,6 +293,51 @@ fn evaluation_is_by_the_running_statistics_and_unsmoothed() {
         found.push((bits(&losses), right));
     }
     assert_eq!(found[0], found[1]);
+}
+
+#[test]
+fn the_outputs_of_an_evaluation_are_those_that_its_losses_are_of() {
+    // More samples than are evaluated together.
+    let mut case = Case::new(&[12, 30, 4], true, 2, 50, 0.3);
+    case.inputs = Tensor::randn([300, 12], kind::FLOAT_CPU);
+    case.targets = Tensor::randint(4, [300], kind::INT64_CPU);
+    let samples = Samples {
+        rows: Rows::Shared(7, 290),
+        ..case.samples()
+    };
+    let survivors = case.survivors(true);
+    let lanes = Lanes {
+        weights: &case.weights,
+        statistics: &case.statistics,
+        survivors: &survivors,
+    };
+    let smooth = Loss {
+        smoothing: 0.0,
+        ..LOSS
+    };
+    let perceptron = Perceptron::new(case.layers.clone());
+    let evaluate = |outputs: Option<&Tensor>| {
+        let [losses, right] = results(2);
+        perceptron
+            .evaluate(lanes, samples, smooth, [&losses, &right], outputs)
+            .map(|()| (bits(&losses), losses, right))
+    };
+    let outputs = Tensor::zeros([2, 290, 4], kind::FLOAT_CPU);
+    let with = evaluate(Some(&outputs)).unwrap();
+    let without = evaluate(None).unwrap();
+    assert_eq!((with.0, with.2), (without.0, without.2));
+    let targets = case.targets.narrow(0, 7, 290);
+    for lane in 0..2 {
+        let wanted = outputs
+            .get(lane)
+            .to_kind(Kind::Double)
+            .cross_entropy_loss::<Tensor>(&targets, None, tch::Reduction::Sum, -100, 0.0);
+        let got = with.1.double_value(&[lane]);
+        assert!((got - wanted.double_value(&[])).abs() < 1e-4, "{got}");
+    }
+    let small = Tensor::zeros([2, 289, 4], kind::FLOAT_CPU);
+    let error = evaluate(Some(&small)).map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("outputs must be contiguous"), "{error}");
 }
 
 #[test]

@@ -60,7 +60,7 @@ fn what_changes_no_result_changes_no_identity() {
         ),
         (
             "epochs = 20",
-            "precision = \"fp32\"\nepochs = 20\nlabel_smoothing = 0",
+            "precision = \"fp32\"\nepochs = 20\nlabel_smoothing = 0\nloss = \"cross-entropy\"\nmetrics = []",
         ),
         (
             "hidden = [64]",

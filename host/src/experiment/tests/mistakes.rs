@@ -92,6 +92,30 @@ const MISTAKES: &[(&str, &str)] = &[
     ("levels = 14", "rate = 0.2\ndensities = [0.5]"),
     ("levels = 14", "levels = 1000000000000"),
     ("levels = 14", "densities = [0.5, 0.6, 0.6, 0, 1.5, 0.1]"),
+    (
+        "epochs = 20",
+        "epochs = 20\nlabel_smoothing = 0.1\nloss = \"binary-cross-entropy\"",
+    ),
+    // Losses and metrics
+    ("epochs = 20", "epochs = 20\nloss = \"cross_entropy\""),
+    ("epochs = 20", "epochs = 20\nloss = 3"),
+    (
+        "epochs = 20",
+        "epochs = 20\nloss = { name = \"distilation\", run = \"elsewhere\" }",
+    ),
+    (
+        "epochs = 20",
+        "epochs = 20\nloss = { name = \"distillation\", run = \"gone\", temperature = 0, alpha = 2 }",
+    ),
+    (
+        "epochs = 20",
+        "epochs = 20\nloss = { name = \"distillation\", level = -1, temprature = 2 }",
+    ),
+    ("epochs = 20", "epochs = 20\nmetrics = \"nll\""),
+    (
+        "epochs = 20",
+        "epochs = 20\nmetrics = [\"top5\", \"nll\", \"nll\"]",
+    ),
     // Strategy
     ("\"imp/magnitude\"", "\"imp/global\""),
     ("\"imp/magnitude\"", "\"imp/magnitud\""),

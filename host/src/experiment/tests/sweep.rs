@@ -1,7 +1,7 @@
 //! Sweeps.
 
 use super::*;
-use crate::experiment::{FileKind, SweepFile, identity, kind_of, load_sweep};
+use crate::experiment::{CellFile, FileKind, SweepFile, identity, kind_of, load_sweep};
 
 fn sweep(folder: &Folder, name: &str, overrides: &[&str]) -> Result<SweepFile, Diagnostics> {
     let overrides: Vec<String> = overrides.iter().map(|&it| it.to_owned()).collect();
@@ -234,6 +234,35 @@ fn mistakes_of_the_sweep_itself_say_what_was_expected() {
         let shown = report(&with(text), "sweep.toml");
         assert!(shown.contains(expected), "{text}\n{shown}");
     }
+}
+
+#[test]
+fn a_cell_is_taught_by_another_one_which_is_run_before_it() {
+    let methods = r#"
+[sweep.methods.student]
+train.loss = { name = "distillation", run = "teacher", temperature = 4.0 }
+[sweep.methods.teacher]
+model.hidden = [256]
+[sweep.methods.other]
+train.loss = { name = "distillation", run = "elsewhere", level = 2, alpha = 0.5 }
+"#;
+    let sweep = sweep(&with(methods), "sweep.toml", &[]).unwrap();
+    let cells = &sweep.parts[0].cells;
+    let cell = |name: &str| cells.iter().find(|cell| cell.name == name).unwrap();
+    let (student, teacher) = (cell("student"), cell("teacher"));
+    assert_eq!(student.sources, std::slice::from_ref(&teacher.run.folder));
+    let loss = |cell: &CellFile| cell.loaded.experiment.train.loss.distillation().cloned();
+    assert_eq!(loss(student).unwrap().run.0, teacher.run.folder);
+    assert_eq!(loss(teacher), None);
+    let canonical = |cell: &CellFile| identity(&cell.loaded, "", None).canonical;
+    // Options at their defaults are left out, and the run stands with what it computes.
+    let expected = serde_json::json!({ "name": "distillation", "run": teacher.run.identity });
+    assert_eq!(canonical(student)["train"]["loss"], expected);
+    let expected = serde_json::json!({
+        "name": "distillation", "run": "identity of elsewhere", "level": 2, "alpha": 0.5,
+    });
+    assert_eq!(canonical(cell("other"))["train"]["loss"], expected);
+    assert_eq!(loss(cell("other")).unwrap().run.0, "runs/elsewhere");
 }
 
 #[test]

@@ -10,7 +10,7 @@ pub(super) mod points;
 mod replay;
 mod rewind;
 mod scene;
-mod source;
+pub(super) mod source;
 mod start;
 
 pub use lengths::Length;

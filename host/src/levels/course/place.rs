@@ -4,6 +4,7 @@ use plugin_api::Point;
 
 use super::Course;
 use super::points::fitting;
+use super::source::finished_level;
 use crate::levels::RunError;
 use crate::store::{LevelDir, redefined_file, step_files, step_of, stored_at};
 use crate::trainer::{OptimizerState, Snapshot};
@@ -60,9 +61,7 @@ impl Course<'_> {
             _ => Optimizer::Unknown,
         };
         let dir = match run {
-            Some(run) => self
-                .finished_level(run, seed, level)
-                .map_err(|reason| missing(&reason))?,
+            Some(run) => finished_level(run, seed, level).map_err(|reason| missing(&reason))?,
             None => self.run.seed(seed).level(level),
         };
         if !dir.file(&file).exists() {

@@ -92,6 +92,10 @@ fn every_kind_of_figure_is_there() {
     for kind in [
         "methods-test-accuracy",
         "methods-paired-test-accuracy",
+        "methods-test-nll",
+        "methods-test-ece",
+        "methods-classes-lrr",
+        "methods-confusion-lrr",
         "methods-flips-against-init",
         "methods-flips-against-level-start",
         "methods-flips-against-previous-end",
@@ -123,6 +127,22 @@ fn figures_hold_the_numbers_that_were_recorded() {
     // Level 1 of lrr: 70, 72 and 74 %, so s = 2 and the half-width is 4.302653 * 2 / sqrt(3).
     let line = "lrr,,1,0.800000,3,72.0000,67.0317,76.9683";
     assert!(accuracy.lines().any(|it| it == line), "{accuracy}");
+    // What is no share stands in its own unit: 2 less 0.70, 0.72 and 0.74.
+    let nll = text(&folder.join("figures/methods-test-nll.csv"));
+    let line = "lrr,,1,0.800000,3,1.2800,1.2303,1.3297";
+    assert!(nll.lines().any(|it| it == line), "{nll}");
+    // Only one of the methods was asked.
+    assert_eq!(nll.lines().count(), 1 + 3);
+    let ece = text(&folder.join("figures/methods-test-ece.csv"));
+    assert!(
+        ece.contains("lrr,,2,0.640000,3,5.0000,5.0000,5.0000"),
+        "{ece}"
+    );
+    let classes = text(&folder.join("figures/methods-classes-lrr.csv"));
+    // 250, 251 and 252 of 500 each.
+    assert!(classes.contains("lrr,1,2,1500,0.502000"), "{classes}");
+    let confusion = text(&folder.join("figures/methods-confusion-lrr.csv"));
+    assert!(confusion.contains("lrr,2,1,0,747"), "{confusion}");
     let overlap = folder.join("figures/methods-overlap-between-levels-lrr.csv");
     assert!(text(&overlap).contains("lrr,0,2,3,0.640000"));
     let layers = text(&folder.join("figures/methods-layers-lrr.csv"));

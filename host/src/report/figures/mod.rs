@@ -3,8 +3,10 @@
 mod accuracy;
 mod axis;
 mod barriers;
+mod classes;
 mod flips;
 mod layers;
+mod metrics;
 mod neuron;
 mod overlap;
 mod paired;
@@ -60,6 +62,8 @@ pub enum FigureError {
 pub fn draw(part: &Part) -> Result<Vec<Section>, FigureError> {
     let mut sections = vec![
         accuracy::section(part)?,
+        metrics::section(part)?,
+        classes::section(part)?,
         axis::section(part)?,
         paired::section(part)?,
         recovery::section(part)?,
@@ -127,11 +131,25 @@ fn against_density(
     kind: &str,
     pick: impl Fn(&Summary) -> Option<f64>,
 ) -> Result<Option<Figure>, FigureError> {
+    let unit = format!("{}, %", kind.replace('-', " "));
+    against_density_in(part, combination, [title, kind, &unit], 1.0, pick)
+}
+
+/// The same of something named by its title, kind and axis. What is no share and stands for itself has the factor
+/// 0.01: all is shown a hundred times as large.
+fn against_density_in(
+    part: &Part,
+    combination: &Combination<'_>,
+    [title, kind, axis]: [&str; 3],
+    factor: f64,
+    pick: impl Fn(&Summary) -> Option<f64>,
+) -> Result<Option<Figure>, FigureError> {
+    let pick = |summary: &Summary| pick(summary).map(|it| it * factor);
     let mut chart = LineChart {
         title: title.to_owned(),
         subtitle: combination.label.clone(),
         x: Axis::density(),
-        y: Axis::linear(format!("{}, %", kind.replace('-', " "))),
+        y: Axis::linear(axis),
         ..LineChart::default()
     };
     let mut rows = Vec::new();

@@ -3,7 +3,7 @@
 use std::fs;
 
 use host::fuzzing;
-use host::records::{self, Epoch, LayerRecord, SweepRecord, read_lines};
+use host::records::{self, ClassRecord, Epoch, LayerRecord, SweepRecord, read_lines};
 use host::report::{Subject, build};
 use host::store::{RunDir, read_tensors};
 use host::{neuron, statistics};
@@ -79,6 +79,7 @@ const JSON: &[&str] = &[
     "seed-0/level-00/summary.json",
     "seed-0/level-00/metrics.jsonl",
     "seed-0/level-00/layers.jsonl",
+    "seed-0/level-00/classes.jsonl",
     "seed-0/progress/checkpoint.json",
     "seed-0/failed.json",
     "\"level\"",
@@ -116,6 +117,7 @@ fn records(bytes: &[u8]) {
             let _ = (level.done(), records::read_summary(&level));
             let _ = read_lines::<Epoch>(&level.file("metrics.jsonl"));
             let _ = read_lines::<LayerRecord>(&level.file("layers.jsonl"));
+            let _ = read_lines::<ClassRecord>(&level.file("classes.jsonl"));
         }
         if let Ok(text) = fs::read(seed.progress().join("checkpoint.json")) {
             let _ = fuzzing::checkpoint(&text);
