@@ -3,12 +3,13 @@
 use super::course::checkpoint;
 use super::course::points::{optimizer_tensors, prunable};
 use super::error::RunError;
+use super::level::Evaluated;
 use super::running::Running;
 use super::{Course, Event, Observer, Seed};
 use crate::records::{Compared, LayerRecord, Summary, compare, lines};
 use crate::store::{write, write_tensors};
 use crate::strategy::select::survivors;
-use crate::trainer::{Evaluation, Session, Snapshot};
+use crate::trainer::{Session, Snapshot};
 
 impl Course<'_> {
     /// Records and stores the level of every lane that is left.
@@ -18,7 +19,7 @@ impl Course<'_> {
         session: &Session<'_>,
         running: &[Running],
         seeds: &[Seed],
-        evaluations: &[Evaluation],
+        evaluations: &[Evaluated],
         observer: &mut dyn Observer,
     ) -> Result<(), RunError> {
         for (lane, evaluation) in session.lanes().into_iter().zip(evaluations) {
@@ -45,7 +46,7 @@ impl Course<'_> {
         seed: &Seed,
         session: &Session<'_>,
         lane: usize,
-        evaluation: &Evaluation,
+        evaluation: &Evaluated,
     ) -> Result<Summary, RunError> {
         let level = running.level;
         let bounds = self.bounds(running.level, seed.strategy.cadence());
@@ -131,7 +132,13 @@ impl Course<'_> {
         Ok(compare(running.level, layers, &compared))
     }
 
-    fn summarise(&self, running: &Running, layers: &[LayerRecord], test: &Evaluation) -> Summary {
+    fn summarise(
+        &self,
+        running: &Running,
+        layers: &[LayerRecord],
+        evaluated: &Evaluated,
+    ) -> Summary {
+        let Evaluated { test, validation } = evaluated;
         Summary {
             train_loss: running
                 .epochs
@@ -141,6 +148,10 @@ impl Course<'_> {
             test_correct: test.correct,
             test_samples: test.samples,
             test_accuracy: test.accuracy,
+            validation_loss: validation.map(|it| it.loss),
+            validation_correct: validation.map(|it| it.correct),
+            validation_samples: validation.map(|it| it.samples),
+            validation_accuracy: validation.map(|it| it.accuracy),
             ..Summary::of_layers(running.seed, running.level, self.weights(), layers)
         }
     }

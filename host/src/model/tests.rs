@@ -15,6 +15,7 @@ fn build(name: &str, options: Value, shape: &[i64]) -> Result<Box<dyn Network>, 
     let spec = InputSpec {
         shape: shape.to_vec(),
         classes: 10,
+        ..InputSpec::default()
     };
     (find(MODELS, name).unwrap().build)(&options, &spec)
 }
@@ -201,6 +202,7 @@ fn an_input_of_the_wrong_rank_or_size_is_refused_with_what_fits() {
     let spec = InputSpec {
         shape: vec![40],
         classes: 1,
+        ..InputSpec::default()
     };
     let one_class = (find(MODELS, "mlp").unwrap().build)(&Options::new(), &spec);
     assert!(matches!(one_class, Err(ModelError::Classes { got: 1, .. })));

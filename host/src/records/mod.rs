@@ -39,6 +39,16 @@ pub struct Epoch {
     /// Share of the test samples that are right, where the experiment asks for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_accuracy: Option<f64>,
+    /// Mean loss over the validation samples, evaluated with the test samples where there are some.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "some_or_nan"
+    )]
+    pub validation_loss: Option<f64>,
+    /// Share of the validation samples that are right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_accuracy: Option<f64>,
 }
 
 /// One layer of one level: a line of `layers.jsonl`.
@@ -96,6 +106,22 @@ pub struct Summary {
     pub test_samples: u64,
     /// `test_correct` over `test_samples`.
     pub test_accuracy: f64,
+    /// Mean loss over the validation samples; without validation none of these four is there.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "some_or_nan"
+    )]
+    pub validation_loss: Option<f64>,
+    /// Validation samples that are right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_correct: Option<u64>,
+    /// Validation samples.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_samples: Option<u64>,
+    /// `validation_correct` over `validation_samples`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_accuracy: Option<f64>,
     /// Share of survivors whose sign differs from init.
     pub flips_init: f64,
     /// Share of survivors whose sign differs from the level's start.
@@ -134,6 +160,10 @@ impl Summary {
             test_correct: 0,
             test_samples: 0,
             test_accuracy: 0.0,
+            validation_loss: None,
+            validation_correct: None,
+            validation_samples: None,
+            validation_accuracy: None,
             flips_init: sum(|layer| layer.flips_init),
             flips_start: sum(|layer| layer.flips_start),
             flips_previous: previous.map(share),
@@ -146,6 +176,11 @@ impl Summary {
 /// JSON has no infinity: what is not finite is written as null, and read as NaN.
 pub(crate) fn number_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     Ok(Option::<f64>::deserialize(deserializer)?.unwrap_or(f64::NAN))
+}
+
+/// As [`number_or_null`], of what is not there in every record.
+fn some_or_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    number_or_null(deserializer).map(Some)
 }
 
 /// Lines of JSON, one a record.
@@ -238,6 +273,8 @@ mod tests {
             train_accuracy: 0.97675,
             test_loss: Some(0.19993785175786039),
             test_accuracy: None,
+            validation_loss: Some(0.25),
+            validation_accuracy: None,
         };
         let line = lines(std::slice::from_ref(&record)).unwrap();
         assert_eq!(serde_json::from_slice::<Epoch>(&line).unwrap(), record);
@@ -252,6 +289,22 @@ mod tests {
         assert!(summary.test_loss.is_nan());
         // It is from before effective weights were counted, too.
         assert_eq!(summary.effective_survivors, None);
+    }
+
+    #[test]
+    fn a_record_without_validation_has_no_word_of_it() {
+        let mut summary = Summary::of_layers(0, 0, 1, &[]);
+        let text = |summary: &Summary| serde_json::to_string(summary).unwrap();
+        assert!(!text(&summary).contains("validation"));
+        summary.validation_loss = Some(f64::NAN);
+        let read: Summary = serde_json::from_str(&text(&summary)).unwrap();
+        assert!(read.validation_loss.is_some_and(f64::is_nan));
+        let csv = summary_csv(&[summary]).unwrap();
+        assert!(
+            String::from_utf8(csv)
+                .unwrap()
+                .contains(",validation_loss,")
+        );
     }
 
     #[test]

@@ -26,7 +26,7 @@ impl Trainer {
     /// says: what the step at `position` sees. `feed` is what has been read ahead for it.
     ///
     /// # Shapes
-    /// `index`: `[lanes, batch]`; inputs: as the network takes them; labels: `[lanes, batch]`.
+    /// `index`: `[lanes, batch]`; inputs: as the network takes them; labels: `[lanes, batch, ...target_shape]`.
     pub(super) fn training_batch(
         &self,
         index: &Tensor,
@@ -81,7 +81,7 @@ impl Trainer {
         *feed = Some(at_hand);
         let inputs = self.arrange(train.normalise(&pixels), lanes.len() as i64)?;
         let labels = train.labels_at(&index.reshape([-1]));
-        Ok((inputs, labels.view_as(index)))
+        Ok((inputs, self.targets(&labels, index)))
     }
 
     /// Inputs and labels of the samples with these indices, as they are.
@@ -95,7 +95,12 @@ impl Trainer {
     ) -> Result<(Tensor, Tensor), TrainError> {
         let (inputs, labels) = split.gather(&index.reshape([-1]))?;
         let inputs = self.arrange(inputs, index.size()[0])?;
-        Ok((inputs, labels.view_as(index)))
+        Ok((inputs, self.targets(&labels, index)))
+    }
+
+    /// Targets `[lanes * batch, ...]` of the samples at `index` by lanes.
+    fn targets(&self, targets: &Tensor, index: &Tensor) -> Tensor {
+        targets.view(&[&index.size()[..], &self.data.target_shape].concat()[..])
     }
 
     /// Inputs `[lanes * batch, ...]` as the network takes them.

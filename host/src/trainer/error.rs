@@ -64,6 +64,11 @@ pub enum TrainError {
     /// A split has no sample.
     #[error("dataset `{0}` has a split without samples: expected at least one sample each")]
     Empty(String),
+    /// No samples are held out.
+    #[error(
+        "there are no validation samples: expected `validation` in [data], such as `validation = 0.1`"
+    )]
+    NoValidation,
     /// The loss is for other targets.
     #[error(
         "train.loss is \"{loss}\", but the targets of dataset `{dataset}` are {targets}: expected \"{expected}\", or another dataset"
@@ -77,6 +82,16 @@ pub enum TrainError {
         targets: &'static str,
         /// The loss for them.
         expected: &'static str,
+    },
+    /// No loss is for these targets.
+    #[error(
+        "the targets of a sample of dataset `{dataset}` have shape {shape:?}, for which there is no loss: expected one target a sample"
+    )]
+    NoLoss {
+        /// The dataset.
+        dataset: String,
+        /// Shape of the targets of one sample.
+        shape: Vec<i64>,
     },
     /// A parameter, running statistic or optimizer tensor is missing.
     #[error(

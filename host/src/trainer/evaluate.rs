@@ -23,6 +23,8 @@ pub enum On {
     /// The samples that are not.
     #[default]
     Test,
+    /// Those of the training samples that are held out, where the experiment asks for it.
+    Validation,
 }
 
 /// Loss and accuracy of a split.
@@ -85,7 +87,7 @@ impl Trainer {
             1 => self.taps(&flat.select(0, 0))?,
             _ => None,
         };
-        let split = self.split(on);
+        let split = self.split(on)?;
         let samples = split.len();
         let values: i64 = self.data.input_shape.iter().product();
         let most = (CHUNK * VALUES / values.max(1)).clamp(1, CHUNK);
@@ -148,7 +150,7 @@ mod tests {
         }
         let point = session.snapshot(0).unwrap();
         for on in [On::Train, On::Test] {
-            let split = trainer.split(on);
+            let split = trainer.split(on).unwrap();
             let (mut loss, mut correct) = (0.0, 0);
             for i in 0..split.len() {
                 let tensors: Vec<Tensor> = point.tensors.iter().map(|(_, t)| t.copy()).collect();

@@ -8,6 +8,7 @@ use super::{Snapshot, TrainError, Trainer};
 use crate::experiment::TrainLoss;
 use crate::model::Mode;
 use crate::rng::Stream;
+use crate::samples::InputType;
 
 /// The inputs that a gradient is taken over.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -187,6 +188,12 @@ impl Trainer {
                         .unsqueeze(0);
                     self.batch(&self.data.train, &index)?
                 }
+                None if self.data.input_type == InputType::Tokens => {
+                    return Err(TrainError::Gradients(
+                        "the network takes tokens, of which there are no ones: ask for training samples"
+                            .to_owned(),
+                    ));
+                }
                 None => {
                     let shape = [&[1], &self.data.input_shape[..]].concat();
                     let ones = Tensor::ones(&shape[..], options);
@@ -195,7 +202,10 @@ impl Trainer {
                 }
             };
             let found = tch::with_grad(|| {
-                let input = input.to_kind(kind);
+                let input = match self.data.input_type {
+                    InputType::Numbers => input.to_kind(kind),
+                    InputType::Tokens => input.shallow_clone(),
+                };
                 let logits = self.network.forward(&parameters, &statistics, &input, mode);
                 let loss = self.loss(request, &logits, &labels);
                 differentiate(&loss, &leaves)

@@ -14,7 +14,7 @@ use tch::{Device, Tensor};
 
 use crate::data::{Dataset, Split};
 use crate::experiment::{Experiment, LevelEnd, Named, Precision, Train, TrainLoss};
-use crate::model::{Connections, InputSpec, MODELS, Mode, Network, Parameter};
+use crate::model::{Connections, MODELS, Mode, Network, Parameter};
 use crate::optimizer::{OPTIMIZERS, Optimizer};
 use crate::registry::{Entry, find};
 use crate::rng::{Moment, Purpose, Stream};
@@ -82,10 +82,7 @@ impl Trainer {
     /// # Errors
     /// If data, network and training do not fit together.
     pub fn of(experiment: &Experiment, data: Dataset, device: Device) -> Result<Self, TrainError> {
-        let input = InputSpec {
-            shape: data.input_shape.clone(),
-            classes: data.classes,
-        };
+        let input = data.spec();
         let build = component("model", MODELS, &experiment.model)?;
         let network = build(&experiment.model.options, &input)?;
         Self::new(network, &experiment.train, data, device)?
@@ -350,10 +347,14 @@ impl Trainer {
         self.layers().iter().map(ones).collect()
     }
 
-    fn split(&self, on: On) -> &Split {
+    fn split(&self, on: On) -> Result<&Split, TrainError> {
         match on {
-            On::Train => &self.data.train,
-            On::Test => &self.data.test,
+            On::Train => Ok(&self.data.train),
+            On::Test => Ok(&self.data.test),
+            On::Validation => {
+                let validation = self.data.validation.as_ref();
+                validation.ok_or(TrainError::NoValidation)
+            }
         }
     }
 

@@ -6,15 +6,22 @@ use tch::Tensor;
 use super::{TrainError, Trainer};
 use crate::data::Dataset;
 use crate::experiment::TrainLoss;
+use crate::samples::Task;
 
 /// An output this near to a target that is a number counts as right.
 pub(super) const TOLERANCE: f64 = 0.1;
 
 /// Fails if the loss is not for the targets of these data.
 pub(super) fn check(loss: TrainLoss, data: &Dataset) -> Result<(), TrainError> {
-    let (targets, expected) = match data.train.labels.kind() == tch::Kind::Float {
-        true => ("numbers", TrainLoss::Mse),
-        false => ("classes", TrainLoss::CrossEntropy),
+    let (targets, expected) = match data.task {
+        Task::Numbers => ("numbers", TrainLoss::Mse),
+        Task::Classes if data.target_shape.is_empty() => ("classes", TrainLoss::CrossEntropy),
+        Task::Classes | Task::Labels => {
+            return Err(TrainError::NoLoss {
+                dataset: data.name.clone(),
+                shape: data.target_shape.clone(),
+            });
+        }
     };
     if loss == expected {
         return Ok(());
@@ -81,7 +88,7 @@ mod tests {
     use super::*;
     use crate::data::{DataContext, load};
     use crate::experiment::Train;
-    use crate::model::{InputSpec, MODELS};
+    use crate::model::MODELS;
     use crate::registry::find;
     use crate::trainer::testing::start;
     use crate::trainer::{GradientRequest, LaneStart, On, Samples};
@@ -92,10 +99,7 @@ mod tests {
             device: Device::Cpu,
         };
         let data = load(dataset, &Default::default(), &context).unwrap();
-        let spec = InputSpec {
-            shape: data.input_shape.clone(),
-            classes: data.classes,
-        };
+        let spec = data.spec();
         let network = (find(MODELS, model).unwrap().build)(&Default::default(), &spec).unwrap();
         let train: Train = serde_json::from_value(json!({
             "epochs": 3, "batch_size": 1000, "loss": loss,

@@ -1,4 +1,4 @@
-//! Test metrics, by evaluating the stored weights again; and the initial weights, drawn again.
+//! Test and validation metrics, by evaluating the stored weights again; and the initial weights, drawn again.
 
 use super::levels::Level;
 use super::masks::Stored;
@@ -51,42 +51,113 @@ pub(super) fn check(
             .map(|(name, tensor)| (name.clone(), tensor.to_device(trainer.device())))
             .collect(),
     };
-    let evaluated = match trainer.evaluate(&[end], On::Test) {
-        Ok(evaluated) => evaluated,
-        Err(error) => {
-            verdict.problem(level.named("end.safetensors"), error);
-            return;
-        }
-    };
     let path = level.dir.file("summary.json");
     let summary = store::read(&path)
         .map_err(|error| error.to_string())
         .and_then(|bytes| {
             serde_json::from_slice::<Summary>(&bytes).map_err(|error| error.to_string())
         });
-    let (Ok(summary), Some(now)) = (summary, evaluated.first()) else {
+    let Ok(summary) = summary else {
         return; // Named with the records.
     };
     let precision = means.experiment.as_ref().ok().map(|it| it.train.precision);
-    match agree(&summary, now, precision.unwrap_or_default()) {
-        Agreement::Exact => checked.push("test metrics"),
+    let has_validation = trainer.data().validation.is_some();
+    if has_validation != summary.validation_samples.is_some() {
+        let (says, holds) = match has_validation {
+            true => ("nothing", "validation samples"),
+            false => ("something", "no validation samples"),
+        };
+        verdict.problem(
+            level.named("summary.json"),
+            format!("it says {says} of validation, and the experiment has {holds}"),
+        );
+        return;
+    }
+    let validation = has_validation.then(|| Written::of_validation(&summary));
+    for written in [Some(Written::of_test(&summary)), validation]
+        .into_iter()
+        .flatten()
+    {
+        let evaluated = match trainer.evaluate(std::slice::from_ref(&end), written.on) {
+            Ok(evaluated) => evaluated,
+            Err(error) => {
+                verdict.problem(level.named("end.safetensors"), error);
+                return;
+            }
+        };
+        let Some(now) = evaluated.first() else {
+            return; // One for each point.
+        };
+        compare(
+            level,
+            &written,
+            now,
+            precision.unwrap_or_default(),
+            checked,
+            verdict,
+        );
+    }
+}
+
+/// What a summary says of a split.
+#[derive(Debug)]
+struct Written {
+    on: On,
+    loss: f64,
+    correct: u64,
+    samples: u64,
+}
+
+impl Written {
+    fn of_test(summary: &Summary) -> Self {
+        Self {
+            on: On::Test,
+            loss: summary.test_loss,
+            correct: summary.test_correct,
+            samples: summary.test_samples,
+        }
+    }
+
+    fn of_validation(summary: &Summary) -> Self {
+        Self {
+            on: On::Validation,
+            loss: summary.validation_loss.unwrap_or(f64::NAN),
+            correct: summary.validation_correct.unwrap_or_default(),
+            samples: summary.validation_samples.unwrap_or_default(),
+        }
+    }
+}
+
+fn compare(
+    level: &Level<'_>,
+    written: &Written,
+    now: &Evaluation,
+    precision: Precision,
+    checked: &mut Vec<&'static str>,
+    verdict: &mut Verdict,
+) {
+    let (what, metrics, rounded) = match written.on {
+        On::Validation => (
+            "validation",
+            "validation metrics",
+            "validation metrics (rounded differently)",
+        ),
+        _ => ("test", "test metrics", "test metrics (rounded differently)"),
+    };
+    match agree(written, now, precision) {
+        Agreement::Exact => checked.push(metrics),
         Agreement::Close => {
-            checked.push("test metrics (rounded differently)");
+            checked.push(rounded);
             verdict.unchecked(
-                "the last bits of the test metrics",
+                format!("the last bits of the {metrics}"),
                 "another device, libtorch or number of threads rounds differently",
             );
         }
         Agreement::None => verdict.problem(
             level.named("summary.json"),
             format!(
-                "it says a test loss of {} with {} of {} right, the stored weights give {} with {} of {}",
-                summary.test_loss,
-                summary.test_correct,
-                summary.test_samples,
-                now.loss,
-                now.correct,
-                now.samples
+                "it says a {what} loss of {} with {} of {} right, the stored weights give {} with {} of {}",
+                written.loss, written.correct, written.samples, now.loss, now.correct, now.samples
             ),
         ),
     }
@@ -99,18 +170,18 @@ enum Agreement {
     None,
 }
 
-fn agree(written: &Summary, now: &Evaluation, precision: Precision) -> Agreement {
+fn agree(written: &Written, now: &Evaluation, precision: Precision) -> Agreement {
     // What is no number is written as null and read as NaN.
     let same_loss =
-        written.test_loss == now.loss || (!written.test_loss.is_finite() && !now.loss.is_finite());
-    if same_loss && (written.test_correct, written.test_samples) == (now.correct, now.samples) {
+        written.loss == now.loss || (!written.loss.is_finite() && !now.loss.is_finite());
+    if same_loss && (written.correct, written.samples) == (now.correct, now.samples) {
         return Agreement::Exact;
     }
     let (loss, samples) = rounding(precision);
     let most = ((samples * now.samples as f64) as u64).max(2);
-    let is_close = written.test_samples == now.samples
-        && written.test_correct.abs_diff(now.correct) <= most
-        && (written.test_loss - now.loss).abs() <= loss * now.loss.abs();
+    let is_close = written.samples == now.samples
+        && written.correct.abs_diff(now.correct) <= most
+        && (written.loss - now.loss).abs() <= loss * now.loss.abs();
     match is_close {
         true => Agreement::Close,
         false => Agreement::None,
@@ -121,13 +192,13 @@ fn agree(written: &Summary, now: &Evaluation, precision: Precision) -> Agreement
 mod tests {
     use super::*;
 
-    fn summary(test_loss: f64, test_correct: u64) -> Summary {
-        let text = format!(
-            r#"{{"seed":0,"level":0,"weights":1,"survivors":1,"density":1.0,"train_loss":0.5,
-            "test_loss":{test_loss},"test_correct":{test_correct},"test_samples":10000,
-            "test_accuracy":0.0,"flips_init":0.0,"flips_start":0.0,"flips_previous":null}}"#
-        );
-        serde_json::from_str(&text).unwrap()
+    fn written(loss: f64, correct: u64) -> Written {
+        Written {
+            on: On::Test,
+            loss,
+            correct,
+            samples: 10_000,
+        }
     }
 
     #[test]
@@ -140,14 +211,14 @@ mod tests {
         };
         let (fp32, bf16) = (Precision::Fp32, Precision::Bf16);
         for (written, precision, expected) in [
-            (summary(0.5, 9000), fp32, Agreement::Exact),
-            (summary(0.500_000_1, 9000), fp32, Agreement::Close),
-            (summary(0.5, 9009), fp32, Agreement::Close),
-            (summary(0.5, 9011), fp32, Agreement::None),
-            (summary(0.500_1, 9000), fp32, Agreement::None),
-            (summary(0.501, 9090), bf16, Agreement::Close),
-            (summary(0.501, 9110), bf16, Agreement::None),
-            (summary(0.52, 9000), bf16, Agreement::None),
+            (written(0.5, 9000), fp32, Agreement::Exact),
+            (written(0.500_000_1, 9000), fp32, Agreement::Close),
+            (written(0.5, 9009), fp32, Agreement::Close),
+            (written(0.5, 9011), fp32, Agreement::None),
+            (written(0.500_1, 9000), fp32, Agreement::None),
+            (written(0.501, 9090), bf16, Agreement::Close),
+            (written(0.501, 9110), bf16, Agreement::None),
+            (written(0.52, 9000), bf16, Agreement::None),
         ] {
             assert_eq!(agree(&written, &now, precision), expected, "{written:?}");
         }

@@ -137,6 +137,11 @@ fn check_summary(
         test_loss: written.test_loss,
         test_correct: written.test_correct,
         test_samples: written.test_samples,
+        validation_accuracy: (written.validation_correct.zip(written.validation_samples))
+            .map(|(correct, samples)| correct as f64 / samples as f64),
+        validation_loss: written.validation_loss,
+        validation_correct: written.validation_correct,
+        validation_samples: written.validation_samples,
         ..Summary::of_layers(level.seed, level.level, stored.weights(), layers)
     };
     // As text: a loss may be no number, which equals nothing.
@@ -213,6 +218,14 @@ fn check_epochs(level: &Level<'_>, summary: &Summary, means: &Means<'_>) -> Resu
         return wrong(format!(
             "the last epoch's test accuracy is {accuracy}, in summary.json it is {}",
             summary.test_accuracy
+        ));
+    }
+    if let Some(accuracy) = last.validation_accuracy
+        && bits(accuracy) != summary.validation_accuracy.and_then(bits)
+    {
+        return wrong(format!(
+            "the last epoch's validation accuracy is {accuracy}, in summary.json it is {:?}",
+            summary.validation_accuracy
         ));
     }
     Ok(())

@@ -31,6 +31,7 @@ fn build_with(name: &str, options: serde_json::Value) -> Result<Box<dyn Network>
     let spec = InputSpec {
         shape: shape(name),
         classes: 10,
+        ..InputSpec::default()
     };
     build(&options, &spec)
 }
@@ -274,7 +275,14 @@ fn what_does_not_fit_is_refused_with_what_would() {
         let mut options = options.as_object().unwrap().clone();
         options.insert("file".to_owned(), json!(file(name)));
         let shape = shape.to_vec();
-        let refused = build(&options, &InputSpec { shape, classes });
+        let refused = build(
+            &options,
+            &InputSpec {
+                shape,
+                classes,
+                ..InputSpec::default()
+            },
+        );
         refused.err().unwrap().to_string()
     };
     let got = message("mlp", &[41], 10, json!({}));
