@@ -195,7 +195,7 @@ mod tests {
                 5_802_553_434_174_075_308,
             ),
             (Purpose::Samples("hidden-neuron"), 5_717_132_158_027_600_108),
-            (Purpose::HeldOut("validation"), 0),
+            (Purpose::HeldOut("validation"), 6_831_655_471_080_423_454),
             (
                 Purpose::NeuronInit {
                     dimension: 5,

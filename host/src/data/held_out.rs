@@ -233,7 +233,8 @@ mod tests {
         assert_ne!(other.unwrap().held_out, GOLDEN);
     }
 
-    const GOLDEN: [i64; 6] = [0; 6];
+    /// By another implementation of BLAKE3 and ChaCha8, in Python.
+    const GOLDEN: [i64; 6] = [0, 11, 13, 16, 18, 23];
 
     proptest! {
         #[test]

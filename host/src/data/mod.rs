@@ -40,7 +40,7 @@ use crate::samples::{InputSpec, InputType, Task};
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
 
-pub use arrays::{ArraysOptions, Files, Part, StoredSamples};
+pub use arrays::{ArraysOptions, StoredSamples};
 pub use augment::Augment;
 pub use crop::ResizedCrop;
 pub use declared::{Declared, PixelStatistics, declared};

@@ -9,7 +9,7 @@ use super::array::Array;
 use super::columns::Features;
 use super::inputs::{check, view};
 use super::listing::Listing;
-use super::options::{ArraysOptions, Files, Missing};
+use super::options::{ArraysOptions, Files, Missing, Over};
 use super::pick::{Split, pick, says};
 use super::rule::Rule;
 use super::source::Source;
@@ -229,7 +229,7 @@ impl Loaded {
         )
     }
 
-    fn over(&self, options: &ArraysOptions) -> Option<super::Over> {
+    fn over(&self, options: &ArraysOptions) -> Option<Over> {
         Standard::over(options.standardise, &self.view.shape)
     }
 

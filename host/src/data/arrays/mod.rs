@@ -27,9 +27,7 @@ use crate::registry::{Entry, Options};
 use load::Loaded;
 use plugin_api::schemars::schema_for;
 
-pub use options::{
-    ArraysOptions, Categories, Files, Layout, Missing, Names, Over, Pair, Part, Standardise,
-};
+pub use options::ArraysOptions;
 pub use stored::StoredSamples;
 
 const NAME: &str = "arrays";
