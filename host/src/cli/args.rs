@@ -117,7 +117,7 @@ pub enum Command {
     Report(ReportArgs),
     /// Compare two runs seed by seed.
     Compare(CompareArgs),
-    /// Find the run of a sweep that is best on the validation samples, and state its test accuracy.
+    /// Find the run of a sweep that is best by validation.
     Best(BestArgs),
     /// Write a level's model for use elsewhere: safetensors, sparse rows or ONNX.
     Export(ExportArgs),

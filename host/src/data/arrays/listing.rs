@@ -1,23 +1,20 @@
 //! What arrays a file holds, before any of them is read: `.npz`, `.npy` and `.safetensors`.
 
 use super::super::DataError;
-use super::array::{Array, Bytes, count, from_fortran};
+use super::array::{Array, Bytes, from_fortran};
 use super::element::{Element, Kind};
 use super::npy;
 use super::quoted;
 use super::source::{Source, too_large};
+use super::tensors;
 use flate2::Crc;
 use flate2::read::DeflateDecoder;
 use pt2::{Container, Fault, Record};
-use serde::Deserialize;
-use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Arc;
 
 /// Arrays of a file, at most.
-const MOST_ARRAYS: usize = 10_000;
-/// Bytes of the list in a `.safetensors` file, at most: the format's own limit.
-const MOST_LIST: u64 = 100_000_000;
+pub(super) const MOST_ARRAYS: usize = 10_000;
 /// Bytes of an array up to which its checksum is computed.
 const MOST_CHECKED: u64 = 1 << 30;
 
@@ -40,14 +37,14 @@ pub(super) struct Listed {
 pub(super) struct Header {
     pub element: Element,
     pub shape: Vec<usize>,
-    fortran: bool,
+    pub fortran: bool,
     /// Bytes of its elements.
-    bytes: u64,
-    place: Place,
+    pub bytes: u64,
+    pub place: Place,
 }
 
 /// Where an array's elements lie.
-enum Place {
+pub(super) enum Place {
     /// In the file, from this place on.
     Plain(u64),
     /// In a record of a zip, by its number, behind so many bytes of a header.
@@ -64,7 +61,7 @@ impl Listing {
                 let (arrays, zip) = of_npz(&source)?;
                 (arrays, Some(zip))
             }
-            Some("safetensors") => (of_safetensors(&source)?, None),
+            Some("safetensors") => (tensors::list(&source)?, None),
             Some("pkl" | "pickle" | "pt" | "pth") => {
                 return Err(source.refuse(
                     "it is pickled, and pickle runs code: save the arrays by numpy.savez or safetensors",
@@ -264,94 +261,8 @@ fn said(fault: Fault) -> String {
     }
 }
 
-/// A tensor in the list of a `.safetensors` file.
-#[derive(Deserialize)]
-struct Tensor {
-    dtype: String,
-    shape: Vec<usize>,
-    data_offsets: [u64; 2],
-}
-
-fn of_safetensors(source: &Source) -> Result<Vec<Listed>, DataError> {
-    let odd = |reason: String| {
-        source.refuse(format!(
-            "it is no whole safetensors file: {reason}; copy it once more, or save it again"
-        ))
-    };
-    let mut length = [0; 8];
-    if source.length < 8 {
-        return Err(odd(format!("it has {} bytes", source.length)));
-    }
-    source.read_at(&mut length, 0)?;
-    let length = u64::from_le_bytes(length);
-    if length > MOST_LIST || length > source.length - 8 {
-        return Err(odd(format!(
-            "its list of tensors would have {length} bytes"
-        )));
-    }
-    let mut list = vec![0; length as usize];
-    source.read_at(&mut list, 8)?;
-    let list: BTreeMap<String, serde_json::Value> =
-        serde_json::from_slice(&list).map_err(|error| odd(error.to_string()))?;
-    let data = source.length - 8 - length;
-    let mut arrays = Vec::new();
-    for (name, value) in list.into_iter().filter(|(name, _)| name != "__metadata__") {
-        let tensor = serde_json::from_value::<Tensor>(value);
-        let tensor = tensor.map_err(|error| odd(format!("{}: {error}", quoted(&name))))?;
-        arrays.push(Listed {
-            header: of_tensor(&tensor, 8 + length, data),
-            name: quoted_name(&name),
-        });
-    }
-    match arrays.len() > MOST_ARRAYS {
-        true => Err(odd(format!("it holds more than {MOST_ARRAYS} arrays"))),
-        false => Ok(arrays),
-    }
-}
-
-fn of_tensor(tensor: &Tensor, start: u64, data: u64) -> Result<Header, String> {
-    let kind = match tensor.dtype.as_str() {
-        "BOOL" => Kind::Bool,
-        "U8" => Kind::U8,
-        "I8" => Kind::I8,
-        "U16" => Kind::U16,
-        "I16" => Kind::I16,
-        "U32" => Kind::U32,
-        "I32" => Kind::I32,
-        "U64" => Kind::U64,
-        "I64" => Kind::I64,
-        "F16" => Kind::F16,
-        "BF16" => Kind::Bf16,
-        "F32" => Kind::F32,
-        "F64" => Kind::F64,
-        other => {
-            return Err(format!(
-                "its elements are of the type {}: expected plain numbers",
-                quoted(other)
-            ));
-        }
-    };
-    let element = Element::new(kind);
-    let [begin, end] = tensor.data_offsets;
-    let bytes = count(&tensor.shape).and_then(|it| it.checked_mul(element.size()));
-    let bytes = bytes.map(|it| it as u64);
-    if end > data || end.checked_sub(begin) != bytes {
-        let shape = &tensor.shape;
-        return Err(format!(
-            "its bytes {begin} to {end} of {data} are not those of {element} {shape:?}: save the file again"
-        ));
-    }
-    Ok(Header {
-        element,
-        fortran: false,
-        shape: tensor.shape.clone(),
-        bytes: end - begin,
-        place: Place::Plain(start + begin),
-    })
-}
-
 /// A name as it is shown and written in options: short and without control characters.
-fn quoted_name(name: &str) -> String {
+pub(super) fn quoted_name(name: &str) -> String {
     let quoted = quoted(name);
     quoted[1..quoted.len() - 1].to_owned()
 }

@@ -11,6 +11,7 @@ mod inputs;
 mod listing;
 mod load;
 mod npy;
+mod open;
 mod options;
 mod pick;
 mod rule;
@@ -19,6 +20,7 @@ mod standard;
 mod stored;
 mod table;
 mod targets;
+mod tensors;
 #[cfg(test)]
 mod tests;
 

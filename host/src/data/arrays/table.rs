@@ -50,7 +50,7 @@ impl Table {
         let mut lines = Vec::new();
         for record in reader.records() {
             let record = record.map_err(odd)?;
-            lines.push(record.position().map_or(0, csv::Position::line));
+            lines.push(record.position().map_or(0, |it| line(bytes, it)));
             for (column, value) in columns.iter_mut().zip(&record) {
                 let start = text.len() as u32;
                 text.push_str(value.trim());
@@ -155,6 +155,13 @@ impl Table {
         }
         Ok(all)
     }
+}
+
+/// The line on which a sample begins: the reader's position is before the empty lines that it passes over.
+fn line(bytes: &[u8], position: &csv::Position) -> u64 {
+    let rest = bytes.get(position.byte() as usize..).unwrap_or(&[]);
+    let ends = rest.iter().take_while(|it| matches!(it, b'\r' | b'\n'));
+    position.line() + ends.filter(|it| **it == b'\n').count() as u64
 }
 
 /// Whether a text stands for a missing value.
