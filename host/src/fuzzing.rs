@@ -40,6 +40,14 @@ pub fn picture_is_whole(bytes: &[u8]) -> bool {
     data::fuzzing::picture_is_whole(bytes)
 }
 
+/// Reads the dataset `arrays` with these options.
+///
+/// # Errors
+/// What is wrong with its files.
+pub fn arrays(options: &serde_json::Value) -> Result<(), data::DataError> {
+    data::fuzzing::arrays(options)
+}
+
 /// Unpacks `toy-bin/a.bin` and `toy-bin/b.bin` beside an archive.
 ///
 /// # Errors

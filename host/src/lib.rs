@@ -52,10 +52,12 @@ pub mod export;
 // The theory that the experiments test, simulated by itself.
 pub mod neuron;
 
-// What all of them stand on: randomness, text that can be shown, counts in words, the program's name,
+// What all of them stand on: randomness, what samples are, text that can be shown, counts in words, the program's name,
 // signals, memory, files that somebody else may have put there; and the command line. Libtorch's missing
 // pieces are the crate `kernels`.
 pub mod rng;
+
+pub mod samples;
 
 pub mod printable;
 

@@ -33,6 +33,8 @@ pub enum Purpose<'a> {
     Strategy(&'a str),
     /// Samples of the generated dataset with this name.
     Samples(&'a str),
+    /// Which samples are held out from training: for `test` or for `validation`.
+    HeldOut(&'a str),
     /// The seed of an init of the hidden neuron's simulation.
     NeuronInit {
         /// Dimension of the input.
@@ -70,6 +72,7 @@ impl Stream {
             Purpose::Dropout(layer) => ("dropout", layer.into()),
             Purpose::Strategy(part) => ("strategy", part.into()),
             Purpose::Samples(name) => ("samples", name.into()),
+            Purpose::HeldOut(part) => ("held out", part.into()),
             Purpose::NeuronInit { dimension, init } => {
                 ("neuron init", format!("{dimension} {init}").into())
             }
@@ -192,6 +195,7 @@ mod tests {
                 5_802_553_434_174_075_308,
             ),
             (Purpose::Samples("hidden-neuron"), 5_717_132_158_027_600_108),
+            (Purpose::HeldOut("validation"), 6_831_655_471_080_423_454),
             (
                 Purpose::NeuronInit {
                     dimension: 5,

@@ -38,6 +38,7 @@ impl Golden {
         let spec = InputSpec {
             shape: serde_json::from_value(json("shape")).unwrap(),
             classes: metadata["classes"].parse().unwrap(),
+            ..InputSpec::default()
         };
         let entry = find(MODELS, &metadata["model"]).unwrap();
         Self {
@@ -272,7 +273,11 @@ fn models_at_their_usual_sizes_have_as_many_parameters_as_in_pytorch() {
         ("vgg-16", vec![3, 32, 32], 14_724_042, 14_715_584),
     ] {
         let build = find(MODELS, name).unwrap().build;
-        let spec = InputSpec { shape, classes: 10 };
+        let spec = InputSpec {
+            shape,
+            classes: 10,
+            ..InputSpec::default()
+        };
         let network = build(&Options::new(), &spec).unwrap();
         let counts = (
             model::parameter_count(network.as_ref()),
@@ -295,6 +300,7 @@ fn models_for_imagenet_have_as_many_parameters_as_in_pytorch() {
         let spec = InputSpec {
             shape: vec![3, 224, 224],
             classes: 1000,
+            ..InputSpec::default()
         };
         let network = (find(MODELS, name).unwrap().build)(&options, &spec).unwrap();
         let counts = (

@@ -32,6 +32,7 @@ fn build(name: &str, options: serde_json::Value, shape: &[i64]) -> Box<dyn Netwo
     let spec = InputSpec {
         shape: shape.to_vec(),
         classes: outputs(name),
+        ..InputSpec::default()
     };
     (find(MODELS, name).unwrap().build)(&options, &spec).unwrap()
 }

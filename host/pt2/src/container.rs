@@ -98,11 +98,23 @@ impl Container {
     /// # Errors
     /// If anything is not as the list says.
     pub fn open(bytes: Bytes) -> Result<Self, Fault> {
+        Self::with(bytes, enter_folder)
+    }
+
+    /// The same of a file whose records keep their names, whatever folders these have, such as NumPy's `.npz`.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_flat(bytes: Bytes) -> Result<Self, Fault> {
+        Self::with(bytes, |_| Ok(()))
+    }
+
+    fn with(bytes: Bytes, rename: fn(&mut [Record]) -> Result<(), Fault>) -> Result<Self, Fault> {
         let length = bytes.length().map_err(Fault::Read)?;
         let directory = directory(&bytes, length)?;
         let mut records = records(&directory)?;
         place(&bytes, directory.start, &mut records)?;
-        enter_folder(&mut records)?;
+        rename(&mut records)?;
         let names = records.iter().enumerate();
         let by_name = names.map(|(at, it)| (it.name.clone(), at)).collect();
         Ok(Self {

@@ -3,7 +3,8 @@
 //! [`Archive::open`] checks all that can be known without running anything: an archive may come from anybody.
 //! It holds a [`Graph`] for each of the network's modes, and the state of both under the names of PyTorch's
 //! `state_dict`. [`Archive::write_with`] makes a copy with another state, which PyTorch loads as it does the
-//! original. The format is that of PyTorch 2.13 (schema 8).
+//! original. The format is that of PyTorch 2.13 (schema 8). [`Container`]
+//! reads the zip file around it, and other ones.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), pt2::ArchiveError> {
@@ -44,6 +45,8 @@ mod tensor;
 mod copy;
 
 mod error;
+
+pub use container::{Bytes, Container, Record};
 
 pub use archive::{Archive, Buffer, Mode, Parameter, Part};
 pub use error::{ArchiveError, Fault};

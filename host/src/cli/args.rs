@@ -20,7 +20,9 @@ use crate::strategy::guard::Limits;
 mod compare;
 mod export;
 
-pub use compare::{BarrierArgs, Between, CompareArgs, OverlapArgs, ReportArgs, TensorboardArgs};
+pub use compare::{
+    BarrierArgs, BestArgs, Between, CompareArgs, OverlapArgs, ReportArgs, TensorboardArgs,
+};
 pub use export::{BenchExportArgs, ExportArgs, Format, ModelArgs};
 
 /// Trains networks and prunes them level by level with strategies that are plugins.
@@ -115,6 +117,8 @@ pub enum Command {
     Report(ReportArgs),
     /// Compare two runs seed by seed.
     Compare(CompareArgs),
+    /// Find the run of a sweep that is best by validation.
+    Best(BestArgs),
     /// Write a level's model for use elsewhere: safetensors, sparse rows or ONNX.
     Export(ExportArgs),
     /// Time a level's forward pass in full, without dead units, and in sparse rows.

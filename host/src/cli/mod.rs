@@ -4,6 +4,7 @@ mod args;
 mod barrier;
 mod bars;
 mod bench_export;
+mod best;
 mod compare;
 mod data;
 mod disk;
@@ -88,6 +89,7 @@ fn obey(args: &Args, bars: &MultiProgress) -> Result<Exit, Failure> {
         Command::Verify(args) => verify::verify(args, output),
         Command::Report(report) => report::report(report, output),
         Command::Compare(compare) => compare::compare(compare, output),
+        Command::Best(args) => best::best(args, output),
         Command::Neuron(neuron) => neuron::neuron(neuron, output),
         Command::Overlap(overlap) => overlap::overlap(overlap, output),
         Command::Barrier(barrier) => barrier::barrier(barrier, output),

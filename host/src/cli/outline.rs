@@ -7,9 +7,11 @@ use serde_json::Value;
 use super::disk::{FileOutline, files};
 use super::estimate::Estimate;
 use super::exit::{Exit, Failure};
+use crate::data::Split;
 use crate::experiment::Part;
 use crate::levels::{Course, Length, Seed};
 use crate::run::{OpenError, Read};
+use crate::samples::{InputType, Task};
 use crate::strategy::Plugin;
 use crate::strategy::distribution::spread;
 
@@ -67,10 +69,24 @@ pub struct DataOutline {
     pub here: bool,
     /// Shape of one input.
     pub shape: Vec<i64>,
+    /// What an input is made of.
+    #[serde(skip_serializing_if = "is_usual")]
+    pub input_type: InputType,
+    /// What is to be learnt.
+    pub task: Task,
     /// Number of classes.
     pub classes: i64,
+    /// What the classes are called, by their number, unless they are numbered in the data.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub class_names: Vec<String>,
+    /// Shape of the targets of one sample, unless there is one each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub target_shape: Vec<i64>,
     /// Samples to train on.
     pub train: i64,
+    /// Samples that are held out to choose by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation: Option<i64>,
     /// Samples to evaluate on.
     pub test: i64,
 }
@@ -116,6 +132,11 @@ pub struct LevelOutline {
     pub keep_per_layer: Option<Vec<u64>>,
 }
 
+/// Whether inputs are numbers, as they usually are.
+fn is_usual(input_type: &InputType) -> bool {
+    *input_type == InputType::Numbers
+}
+
 impl Outline {
     /// The outline of a run of this experiment; `here` says whether the data are more than a
     /// stand-in, and only then the folders in `course` are the run's.
@@ -159,8 +180,13 @@ impl Outline {
                 name: data.name.clone(),
                 here,
                 shape: data.input_shape.clone(),
+                input_type: data.input_type,
+                task: data.task,
                 classes: data.classes,
+                class_names: data.class_names.clone(),
+                target_shape: data.target_shape.clone(),
                 train: data.train.len(),
+                validation: data.validation.as_ref().map(Split::len),
                 test: data.test.len(),
             },
             model: experiment.model.name.clone(),

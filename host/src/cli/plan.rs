@@ -7,7 +7,7 @@ use super::args::{Output, PlanArgs};
 use super::estimate::{AT_MOST, Estimate};
 use super::exit::{Exit, Failure};
 use super::neuron;
-use super::outline::{LevelOutline, Outline, SeedOutline};
+use super::outline::{DataOutline, LevelOutline, Outline, SeedOutline};
 use super::review;
 use super::stdout;
 use super::sweep;
@@ -15,6 +15,7 @@ use crate::counted::counted;
 use crate::experiment::{self, FileKind};
 use crate::report::{columns, plain_table};
 use crate::run::{self, Folders, HostCatalog, Read, Setting, stand_in};
+use crate::samples::{InputType, Task};
 use crate::trainer::Trainer;
 
 /// Shows what a run would do.
@@ -46,7 +47,7 @@ pub fn plan_one(args: &PlanArgs, read: &Read, output: &Output) -> Result<Exit, F
             log::warn!("{error}");
             (stand_in, false)
         }
-        Err(error) => return Err(Failure::bad_input(error)),
+        Err(error) => return Err(read.diagnose_data(error).into()),
     };
     let identities = read.identities(&data);
     let trainer = read.taught(read.trainer(data, setting.device)?, false)?;
@@ -120,15 +121,20 @@ fn facts(outline: &Outline) -> String {
         (
             "data",
             format!(
-                "{}: {} + {} samples of {}, {}{}",
+                "{}: {} + {}{} samples of {}{}, {}{}",
                 data.name,
                 grouped(data.train as u64),
                 grouped(data.test as u64),
-                shape.join("x"),
-                match data.classes {
-                    1 => "targets are numbers".to_owned(),
-                    classes => format!("{classes} classes"),
+                match data.validation {
+                    Some(count) => format!(" + {} validation", grouped(count as u64)),
+                    None => String::new(),
                 },
+                shape.join("x"),
+                match data.input_type {
+                    InputType::Numbers => "",
+                    InputType::Tokens => " tokens",
+                },
+                targets(data),
                 if data.here { "" } else { " (missing)" }
             ),
         ),
@@ -171,6 +177,30 @@ fn facts(outline: &Outline) -> String {
     }
     let line = |(name, what): &(&str, String)| format!("{name:<9} {what}");
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// What is to be learnt of a sample.
+fn targets(data: &DataOutline) -> String {
+    let sizes: Vec<String> = data.target_shape.iter().map(i64::to_string).collect();
+    let what = match data.task {
+        Task::Numbers => return "targets are numbers".to_owned(),
+        Task::Labels => return counted(data.classes, "label"),
+        Task::Classes if sizes.is_empty() => format!("{} classes", data.classes),
+        Task::Classes => format!(
+            "{} classes at each of {} positions",
+            data.classes,
+            sizes.join("x")
+        ),
+    };
+    // Names that fit on a line.
+    const SHOWN: usize = 10;
+    let names = data.class_names.iter().take(SHOWN);
+    let names: Vec<&str> = names.map(String::as_str).collect();
+    match (names.is_empty(), data.class_names.len() > SHOWN) {
+        (true, _) => what,
+        (false, false) => format!("{what} ({})", names.join(", ")),
+        (false, true) => format!("{what} ({}, ...)", names.join(", ")),
+    }
 }
 
 /// The levels that end before their epochs do.

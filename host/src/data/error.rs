@@ -37,6 +37,14 @@ pub enum DataError {
         /// What was found instead, and what to do with it; may be empty, else it ends in "or".
         hint: String,
     },
+    /// An option does not fit the data, or the file that it names is not what it should be.
+    #[error("{reason}")]
+    Unfit {
+        /// The option, in `[data]`.
+        key: &'static str,
+        /// What is wrong where, what is expected and what to do.
+        reason: String,
+    },
     /// A dataset that has to be put in its place by hand is not there.
     #[error("dataset '{name}' lacks {}; {advice}", folder.display())]
     Absent {
@@ -191,6 +199,22 @@ impl DataError {
     /// Whether the data are simply not here, so that a plan can do without them.
     pub fn is_missing(&self) -> bool {
         matches!(self, Self::Missing { .. } | Self::Absent { .. })
+    }
+
+    /// The key of the experiment file that it is about, if it is about one.
+    pub fn key(&self) -> Option<String> {
+        match self {
+            Self::Unfit { key, .. } => Some(format!("data.{key}")),
+            _ => None,
+        }
+    }
+
+    /// The option `key` does not fit.
+    pub(super) fn unfit(key: &'static str, reason: impl Into<String>) -> Self {
+        Self::Unfit {
+            key,
+            reason: reason.into(),
+        }
     }
 
     /// No dataset is called `name`.

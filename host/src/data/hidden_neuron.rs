@@ -4,6 +4,7 @@
 use super::{DataContext, DataError, Dataset, Declared, Definition, Source, Split, checksum};
 use crate::registry::{Entry, Options, parse};
 use crate::rng::{Moment, Purpose, Stream};
+use crate::samples::{InputType, Task};
 use plugin_api::schemars::{self, JsonSchema, schema_for};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
@@ -50,11 +51,11 @@ fn declared(options: &Options) -> Result<Declared, DataError> {
     Ok(Declared {
         name: NAME,
         input_shape: vec![options.dimension as i64],
+        task: Task::Numbers,
         classes: 1,
         train: options.samples as i64,
         test: options.samples as i64,
-        augment: None,
-        pixels: None,
+        ..Declared::default()
     })
 }
 
@@ -97,9 +98,14 @@ fn build(options: &Options, context: &DataContext) -> Result<Dataset, DataError>
     let bytes: Vec<&[u8]> = bytes.iter().map(Vec::as_slice).collect();
     Ok(Dataset {
         name: NAME.to_owned(),
+        task: Task::Numbers,
         classes: 1,
+        class_names: Vec::new(),
+        input_type: InputType::Numbers,
+        target_shape: Vec::new(),
         input_shape: vec![dimension as i64],
         train,
+        validation: None,
         test,
         augment: None,
         checksum: checksum(&bytes),

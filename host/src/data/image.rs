@@ -6,6 +6,7 @@ use super::{
     labels,
 };
 use crate::registry::{Options, parse};
+use crate::samples::{InputType, Task};
 use plugin_api::schemars::{self, JsonSchema};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -73,6 +74,7 @@ impl Images {
                 mean: self.mean.to_vec(),
                 std: self.std.to_vec(),
             }),
+            ..Declared::default()
         })
     }
 
@@ -95,9 +97,14 @@ impl Images {
         };
         Dataset {
             name: self.name.to_owned(),
+            task: Task::Classes,
             classes: i64::from(self.classes),
+            class_names: Vec::new(),
+            input_type: InputType::Numbers,
+            target_shape: Vec::new(),
             input_shape: shape.to_vec(),
             train: split(&train),
+            validation: None,
             test: split(&test),
             augment,
             checksum: checksum(&[&train.pixels, &train.labels, &test.pixels, &test.labels]),

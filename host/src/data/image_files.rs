@@ -119,6 +119,20 @@ impl ImageFiles {
         }
     }
 
+    /// The images of these samples alone, in this order.
+    pub(super) fn select(&self, samples: &[i64]) -> Self {
+        let files = samples.iter().map(|&it| self.files[it as usize].clone());
+        let looks = samples.iter();
+        let looks = looks.filter_map(|&it| self.looks.get(it as usize).copied());
+        Self::new(
+            self.folder.clone(),
+            files.collect(),
+            looks.collect(),
+            self.view,
+            self.shared.clone(),
+        )
+    }
+
     /// Pixels of these samples, decoded side by side. The result depends on the samples and draws
     /// alone: not on the number of threads, nor on what is kept in memory.
     ///

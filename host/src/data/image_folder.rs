@@ -8,6 +8,7 @@ use super::{
     Source, Split,
 };
 use crate::registry::{Entry, Options, parse};
+use crate::samples::{InputType, Task};
 use plugin_api::schemars::{self, JsonSchema, schema_for};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -135,11 +136,11 @@ fn declared(options: &Options) -> Result<Declared, DataError> {
         classes: expected.classes.into(),
         train: expected.train.into(),
         test: expected.test.into(),
-        augment: None,
         pixels: Some(PixelStatistics {
             mean: options.mean.to_vec(),
             std: options.std.to_vec(),
         }),
+        ..Declared::default()
     })
 }
 
@@ -190,9 +191,14 @@ fn load(options: &Options, context: &DataContext) -> Result<Dataset, DataError> 
     let size = view.size as i64;
     Ok(Dataset {
         name: NAME.to_owned(),
+        task: Task::Classes,
         classes: classes as i64,
+        class_names: Vec::new(),
+        input_type: InputType::Numbers,
+        target_shape: Vec::new(),
         input_shape: vec![3, size, size],
         train: split(train),
+        validation: None,
         test: split(test),
         augment: None,
         checksum,

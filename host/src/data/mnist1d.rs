@@ -4,6 +4,7 @@ use super::{
     DataContext, DataError, Dataset, Declared, Definition, Source, Split, checksum, labels,
 };
 use crate::registry::{Entry, Options, parse};
+use crate::samples::{InputType, Task};
 use plugin_api::schemars::{self, JsonSchema, schema_for};
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
@@ -38,8 +39,7 @@ fn declared() -> Declared {
         classes: i64::from(CLASSES),
         train: 4000,
         test: 1000,
-        augment: None,
-        pixels: None,
+        ..Declared::default()
     }
 }
 
@@ -70,9 +70,14 @@ fn build(options: &Options, context: &DataContext) -> Result<Dataset, DataError>
     let [x_train, y_train, x_test, y_test] = ["x_train", "y_train", "x_test", "y_test"].map(bytes);
     Ok(Dataset {
         name: NAME.to_owned(),
+        task: Task::Classes,
         classes: i64::from(CLASSES),
+        class_names: Vec::new(),
+        input_type: InputType::Numbers,
+        target_shape: Vec::new(),
         input_shape: vec![FEATURES as i64],
         train: split(x_train, y_train),
+        validation: None,
         test: split(x_test, y_test),
         augment: None,
         checksum: checksum(&[x_train, y_train, x_test, y_test]),

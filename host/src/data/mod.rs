@@ -1,7 +1,8 @@
-//! Datasets: in memory on the training device, or in files that are decoded when they are needed.
+//! Datasets: in memory on the training device, or in files that are read when they are needed.
 //!
 //! To add one, write its file with an `ENTRY` and name it in [`DATASETS`].
 
+mod arrays;
 mod augment;
 mod cifar;
 mod cifar10;
@@ -16,6 +17,7 @@ mod folder;
 pub(crate) mod fuzzing;
 #[cfg(test)]
 mod golden;
+mod held_out;
 mod hidden_neuron;
 mod hints;
 mod idx;
@@ -31,11 +33,14 @@ mod published;
 mod resample;
 mod split;
 mod tiny_imagenet;
+mod validation;
 
 use crate::registry::{Entry, Options, find};
+use crate::samples::{InputSpec, InputType, Task};
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
 
+pub use arrays::{ArraysOptions, StoredSamples};
 pub use augment::Augment;
 pub use crop::ResizedCrop;
 pub use declared::{Declared, PixelStatistics, declared};
@@ -49,6 +54,7 @@ pub use image_folder::{Expected, ImageFolderOptions};
 pub use inventory::{Item, Status, inventory};
 pub use mnist1d::Mnist1dOptions;
 pub use split::{Inputs, Normalisation, Split};
+pub use validation::schema;
 
 /// What the host knows of a dataset.
 pub struct Definition {
@@ -102,6 +108,7 @@ pub static DATASETS: &[Entry<Definition>] = &[
     cifar100::ENTRY,
     tiny_imagenet::ENTRY,
     image_folder::ENTRY,
+    arrays::ENTRY,
     hidden_neuron::ENTRY,
 ];
 
@@ -111,31 +118,58 @@ pub static DATASETS: &[Entry<Definition>] = &[
 /// An unknown name, options that do not fit, files that are missing or damaged.
 pub fn load(name: &str, options: &Options, context: &DataContext) -> Result<Dataset, DataError> {
     let entry = find(DATASETS, name).ok_or_else(|| DataError::unknown(name))?;
-    (entry.build.load)(options, context)
+    let (own, amount) = validation::take(entry, options)?;
+    let data = (entry.build.load)(&own, context)?;
+    match amount {
+        Some(amount) => validation::hold_out(data, amount),
+        None => Ok(data),
+    }
 }
 
-/// A dataset with its two splits.
+/// A dataset with its splits.
 #[derive(Debug)]
 pub struct Dataset {
     /// Name in the experiment file.
     pub name: String,
-    /// Number of classes; 1 where the targets are numbers.
+    /// What is to be learnt of a sample.
+    pub task: Task,
+    /// Number of classes, or of labels; 1 where the targets are numbers.
     pub classes: i64,
-    /// Shape of one input as the model sees it: `[features]` or `[channels, height, width]`.
+    /// What the classes are called, by their number; empty where they are numbers themselves.
+    pub class_names: Vec<String>,
+    /// Shape of one input as the model sees it: `[features]`, `[channels, height, width]` and the like.
     pub input_shape: Vec<i64>,
+    /// What an input is made of.
+    pub input_type: InputType,
+    /// Shape of the targets of one sample: `[]`, `[length]` for a class at each position, `[labels]`.
+    pub target_shape: Vec<i64>,
     /// Samples to train on.
     pub train: Split,
+    /// Samples that are never trained on, by which is chosen; none unless the experiment asks for them.
+    pub validation: Option<Split>,
     /// Samples to evaluate on.
     pub test: Split,
     /// Random changes of the training images, where the experiment asks for them.
     pub augment: Option<Augment>,
     /// Part of a run's identity. Of data in memory BLAKE3 of the raw bytes: training inputs, training
     /// labels, test inputs, test labels; pixels and labels are a byte each, other inputs f32 in
-    /// little endian. Of image files BLAKE3 of their names, lengths and ends.
+    /// little endian. Of image files BLAKE3 of their names, lengths and ends; of files of arrays BLAKE3
+    /// of their digests.
     pub checksum: String,
 }
 
 impl Dataset {
+    /// What the data feed a network and ask of it.
+    pub fn spec(&self) -> InputSpec {
+        InputSpec {
+            shape: self.input_shape.clone(),
+            classes: self.classes,
+            input_type: self.input_type,
+            task: self.task,
+            target_shape: self.target_shape.clone(),
+        }
+    }
+
     /// Whether these are zeros in place of the data.
     pub fn is_stand_in(&self) -> bool {
         self.checksum.is_empty()
@@ -167,7 +201,10 @@ mod tests {
         for entry in DATASETS {
             let schema = serde_json::to_value((entry.schema)()).unwrap();
             assert_eq!(schema["additionalProperties"], false, "{}", entry.name);
-            assert!(schema["required"].is_null(), "{}", entry.name);
+            // There are no arrays without a file.
+            let required = (entry.name == "arrays").then(|| serde_json::json!(["train"]));
+            let required = required.unwrap_or(serde_json::Value::Null);
+            assert_eq!(schema["required"], required, "{}", entry.name);
         }
     }
 

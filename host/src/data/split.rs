@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tch::{Device, Kind, Tensor};
 
-use super::{Augment, DataError, ImageFiles, Pick};
+use super::{Augment, DataError, ImageFiles, Pick, StoredSamples};
 use crate::rng::Stream;
 
 /// Samples and labels of one split.
@@ -12,17 +12,19 @@ use crate::rng::Stream;
 pub struct Split {
     /// The samples.
     pub inputs: Inputs,
-    /// `[samples]`, on the training device: classes in i64, or targets that are numbers in f32.
+    /// `[samples, ...target_shape]`, on the training device: classes in i64, numbers and labels in f32.
     pub labels: Tensor,
-    /// How u8 pixels become the model's inputs; none for data stored as f32.
+    /// How u8 pixels become the model's inputs; none for data stored as f32 or i64.
     pub normalisation: Option<Normalisation>,
 }
 
 /// The samples of a split.
 #[derive(Debug)]
 pub enum Inputs {
-    /// `[samples, ...input_shape]`, u8 (images) or f32, on the training device.
+    /// `[samples, ...input_shape]`, u8 (images), f32 or i64 (tokens), on the training device.
     Memory(Tensor),
+    /// An array in a file, whose samples are read whenever a batch needs them.
+    Stored(Arc<StoredSamples>),
     /// Files that are decoded whenever a batch needs them.
     Files(Arc<ImageFiles>),
 }
@@ -32,7 +34,7 @@ impl Inputs {
     pub fn tensor(&self) -> Option<&Tensor> {
         match self {
             Self::Memory(inputs) => Some(inputs),
-            Self::Files(_) => None,
+            Self::Stored(_) | Self::Files(_) => None,
         }
     }
 }
@@ -52,6 +54,23 @@ impl Split {
     /// Whether there is no sample.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The samples at `index` alone, in this order.
+    ///
+    /// # Shapes
+    /// `index`: `[n]`, i64, on the CPU.
+    pub(super) fn select(&self, index: &[i64]) -> Self {
+        let place = Tensor::from_slice(index).to_device(self.device());
+        Self {
+            inputs: match &self.inputs {
+                Inputs::Memory(inputs) => inputs.index_select(0, &place).into(),
+                Inputs::Stored(stored) => Inputs::Stored(Arc::new(stored.select(index))),
+                Inputs::Files(files) => Inputs::Files(Arc::new(files.select(index))),
+            },
+            labels: self.labels.index_select(0, &place),
+            normalisation: self.normalisation.as_ref().map(Normalisation::share),
+        }
     }
 
     /// Keeps the first samples, as many as fit into so many bytes, two at least, in memory of their
@@ -77,13 +96,15 @@ impl Split {
     /// the host does not wait for the device.
     ///
     /// # Shapes
-    /// `index`: `[n]`, i64, on the split's device; result: inputs `[n, ...input_shape]` f32, labels `[n]`.
+    /// `index`: `[n]`, i64, on the split's device; result: inputs `[n, ...input_shape]`, f32 or tokens in i64,
+    /// labels `[n, ...target_shape]`.
     ///
     /// # Errors
-    /// An image file that cannot be read.
+    /// A file that cannot be read.
     pub fn gather(&self, index: &Tensor) -> Result<(Tensor, Tensor), DataError> {
         let inputs = match &self.inputs {
             Inputs::Memory(inputs) => inputs.index_select(0, index),
+            Inputs::Stored(stored) => stored.read(&numbers(index), self.device())?,
             Inputs::Files(files) => files.tensor(&files.read(&plain(index))?, self.device()),
         };
         Ok((self.normalise(&inputs), self.labels_at(index)))
@@ -103,6 +124,11 @@ impl Split {
         match &self.inputs {
             Inputs::Memory(inputs) => {
                 let inputs = augment.apply(&inputs.index_select(0, index), stream);
+                Ok((self.normalise(&inputs), self.labels_at(index)))
+            }
+            Inputs::Stored(stored) => {
+                let inputs = stored.read(&numbers(index), self.device())?;
+                let inputs = augment.apply(&inputs, stream);
                 Ok((self.normalise(&inputs), self.labels_at(index)))
             }
             Inputs::Files(_) => self.gather(index),
@@ -130,6 +156,7 @@ impl Split {
     pub fn normalise(&self, inputs: &Tensor) -> Tensor {
         match &self.normalisation {
             Some(normalisation) => normalisation.apply(inputs),
+            None if inputs.kind() == Kind::Int64 => inputs.shallow_clone(),
             None => inputs.to_kind(Kind::Float),
         }
     }
@@ -159,6 +186,14 @@ impl Normalisation {
         }
     }
 
+    /// The same once more; its numbers are not copied.
+    fn share(&self) -> Self {
+        Self {
+            scale: self.scale.shallow_clone(),
+            shift: self.shift.shallow_clone(),
+        }
+    }
+
     /// The model's inputs.
     ///
     /// # Shapes
@@ -168,17 +203,22 @@ impl Normalisation {
     }
 }
 
-/// The samples at `index`, to be read without random changes.
-fn plain(index: &Tensor) -> Vec<Pick> {
+/// An index as numbers.
+fn numbers(index: &Tensor) -> Vec<i64> {
     let index = index.to_device(Device::Cpu).contiguous();
     let mut samples = vec![0i64; index.numel()];
     let count = samples.len();
     index.copy_data(&mut samples, count);
+    samples
+}
+
+/// The samples at `index`, to be read without random changes.
+fn plain(index: &Tensor) -> Vec<Pick> {
     let pick = |sample: i64| Pick {
         sample: sample as usize,
         drawn: None,
     };
-    samples.into_iter().map(pick).collect()
+    numbers(index).into_iter().map(pick).collect()
 }
 
 #[cfg(test)]

@@ -30,6 +30,8 @@ pub enum Measure {
     /// Test accuracy at a level's end.
     #[default]
     TestAccuracy,
+    /// Accuracy on the validation samples at a level's end, where `data.validation` holds some out.
+    ValidationAccuracy,
     /// Share of survivors whose sign differs from init.
     FlipsInit,
     /// Share of survivors whose sign differs from the level's start.

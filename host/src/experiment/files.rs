@@ -1,4 +1,5 @@
-//! Files that a model's options name: what they hold is part of what an experiment is, not where they lie.
+//! Files that the options of a model and of a dataset name: what they hold is part of what an experiment is, not
+//! where they lie.
 
 use std::path::{Path, PathBuf};
 
@@ -13,6 +14,44 @@ use crate::store::{self, ARCHIVE};
 
 /// Schema keyword of an option that names a file; its value is the option that holds the file's digest.
 const FILE: &str = "x-file";
+
+/// Schema keyword of an option of a dataset whose texts are paths, which start at the experiment file's folder.
+const PATH: &str = "x-path";
+
+/// Puts the paths of the dataset's files into the tree as absolute ones.
+pub(super) fn resolve_data(
+    root: &mut Node,
+    folders: &[PathBuf],
+    schema: impl Fn(&str) -> Option<Schema>,
+) {
+    let Some(schema) = (root.at(&["data", "name"]).and_then(Node::text)).and_then(schema) else {
+        return; // Reported with the names.
+    };
+    let properties = schema.as_value()["properties"].as_object();
+    let data = root.table_mut().and_then(|it| it.get_mut("data"));
+    let (Some(properties), Some(data)) = (properties, data.and_then(Node::table_mut)) else {
+        return;
+    };
+    for (key, node) in data.iter_mut() {
+        let property = properties.get(&key.text);
+        if property.is_some_and(|it| it.get(PATH).is_some_and(|it| it == true)) {
+            complete(node, folders);
+        }
+    }
+}
+
+/// Makes every text of a value an absolute path.
+fn complete(node: &mut Node, folders: &[PathBuf]) {
+    let folder = folders.get(node.place.file);
+    let folder = folder.map_or(Path::new(""), PathBuf::as_path);
+    match &mut node.value {
+        Tree::Text(path) => *path = absolute(&folder.join(&*path)),
+        Tree::Table(table) => table
+            .iter_mut()
+            .for_each(|(_, node)| complete(node, folders)),
+        _ => {}
+    }
+}
 
 /// The options that name a file and its digest, if a component with this schema has them.
 fn options(schema: &Schema) -> Option<(String, String)> {

@@ -20,8 +20,18 @@ const SCHEMA_VERSION: u64 = 1;
 
 /// Schema keyword of options that say where something lies and not what it is, such as a folder of
 /// data whose checksum is part of the identity anyway, or how much memory may be used for it. They
-/// are left out of it.
+/// are left out of it. With the value `path` that is meant of texts and tables alone: a number in their place
+/// says what something is.
 const LOCATION: &str = "x-location";
+
+/// Whether an option with this schema says by this value where something lies.
+fn is_location(property: &Value, node: &Node) -> bool {
+    match property.get(LOCATION) {
+        Some(Value::Bool(always)) => *always,
+        Some(_) => matches!(node.value, Tree::Text(_) | Tree::Table(_)),
+        None => false,
+    }
+}
 
 /// The identity of an experiment or of a part of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -209,7 +219,7 @@ fn canonical_within(
                     .find_map(|it| it.get("properties")?.get(&key.text))
                     .or(keyword("additionalProperties"))
                     .unwrap_or(&Value::Null);
-                if property.get(LOCATION).is_some_and(|it| it == true) {
+                if is_location(property, node) {
                     continue;
                 }
                 let kept = canonical_within(node, property, root, depth + 1, fuel);

@@ -114,6 +114,9 @@ pub(super) fn load_tree(
         of_model,
         &mut problems,
     );
+    files::resolve_data(&mut root, &reader.folders, |name| {
+        catalog.schema(Kind::Data, name)
+    });
     for problem in check(&root, &schema()) {
         problems.push(problem);
     }

@@ -12,7 +12,7 @@ pub fn schema(kind: Kind, name: &str) -> Option<Schema> {
         find(entries, name).map(|entry| (entry.schema)())
     }
     match kind {
-        Kind::Data => of(data::DATASETS, name),
+        Kind::Data => find(data::DATASETS, name).map(data::schema),
         Kind::Model => of(model::MODELS, name),
         Kind::Optimizer => of(optimizer::OPTIMIZERS, name),
         Kind::Schedule => of(schedule::SCHEDULES, name),

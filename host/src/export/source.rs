@@ -9,7 +9,7 @@ use tch::{Kind, Tensor};
 use super::{ExportError, Model};
 use crate::data::{DataError, Declared, declared};
 use crate::experiment::{self, Experiment, Named};
-use crate::model::{Build, InputSpec, MODELS, Network};
+use crate::model::{Build, MODELS, Network};
 use crate::program;
 use crate::registry::find;
 use crate::statistics::{StatisticsError, common_seeds, last_common_level};
@@ -134,10 +134,7 @@ fn build(
     let entry = find(MODELS, name).ok_or_else(|| ExportError::UnknownModel(name.clone()))?;
     let make = |data: &Declared| {
         let build: Build = entry.build;
-        let spec = InputSpec {
-            shape: data.input_shape.clone(),
-            classes: data.classes,
-        };
+        let spec = data.spec();
         build(options, &spec)
     };
     let Named { name, options } = &experiment.data;

@@ -44,6 +44,7 @@ pub fn network_of(name: &str, options: &Value, shape: &[i64], classes: i64) -> B
     let spec = InputSpec {
         shape: shape.to_vec(),
         classes,
+        ..InputSpec::default()
     };
     let build = find(MODELS, name).unwrap().build;
     build(options.as_object().unwrap(), &spec).unwrap()

@@ -1,6 +1,7 @@
 //! The end of an epoch.
 
 use super::error::RunError;
+use super::level::with_validation;
 use super::running::Running;
 use super::{Event, Levels, Observer};
 use crate::records::Epoch;
@@ -19,7 +20,9 @@ impl Levels<'_> {
         let stop = || self.interrupt.wants_stop();
         let tests = match self.course.experiment.train.evaluate_every {
             Some(every) if self.is_due(every, session) => {
-                let Some(tests) = session.evaluate_unless(On::Test, &stop)? else {
+                let Some(tests) =
+                    with_validation(session, session.evaluate_unless(On::Test, &stop)?, &stop)?
+                else {
                     return Ok(false);
                 };
                 Some(tests)
@@ -39,7 +42,8 @@ impl Levels<'_> {
                 session.drop_lane(record.lane)?;
                 continue;
             }
-            let test = tests.as_ref().map(|tests| &tests[place]);
+            let evaluated = tests.as_ref().map(|tests| &tests[place]);
+            let validation = evaluated.and_then(|it| it.validation);
             running.epochs.push(Epoch {
                 level: running.level,
                 epoch: record.epoch,
@@ -47,8 +51,10 @@ impl Levels<'_> {
                 lr: record.lr,
                 train_loss: record.loss,
                 train_accuracy: record.accuracy,
-                test_loss: test.map(|test| test.loss),
-                test_accuracy: test.map(|test| test.accuracy),
+                test_loss: evaluated.map(|it| it.test.loss),
+                test_accuracy: evaluated.map(|it| it.test.accuracy),
+                validation_loss: validation.map(|it| it.loss),
+                validation_accuracy: validation.map(|it| it.accuracy),
             });
             if let Some(record) = running.epochs.last() {
                 observer.observe(&Event::Epoch {

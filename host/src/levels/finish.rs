@@ -3,13 +3,14 @@
 use super::course::checkpoint;
 use super::course::points::{optimizer_tensors, prunable};
 use super::error::RunError;
+use super::level::Evaluated;
 use super::running::Running;
 use super::tested::{classes_of, summary_of};
 use super::{Course, Event, Observer, Seed};
 use crate::records::{Compared, LayerRecord, Summary, compare, lines};
 use crate::store::{write, write_tensors};
 use crate::strategy::select::survivors;
-use crate::trainer::{Session, Snapshot, Tested};
+use crate::trainer::{Evaluation, Session, Snapshot, Tested};
 
 impl Course<'_> {
     /// Records and stores the level of every lane that is left.
@@ -19,13 +20,13 @@ impl Course<'_> {
         session: &Session<'_>,
         running: &[Running],
         seeds: &[Seed],
-        tests: &[Tested],
+        evaluations: &[Evaluated<Tested>],
         observer: &mut dyn Observer,
     ) -> Result<(), RunError> {
-        for (lane, tested) in session.lanes().into_iter().zip(tests) {
+        for (lane, evaluated) in session.lanes().into_iter().zip(evaluations) {
             let mut own = running[lane].clone();
             let seed = &seeds[own.index];
-            let summary = self.store_end(&mut own, seed, session, lane, tested)?;
+            let summary = self.store_end(&mut own, seed, session, lane, evaluated)?;
             let carry = serde_json::to_value(self.carry(&own, seed)?)
                 .map_err(|error| RunError::damaged(&own.dir.file("done.json"), &error))?;
             own.dir.finish(&own.files, carry)?;
@@ -46,7 +47,7 @@ impl Course<'_> {
         seed: &Seed,
         session: &Session<'_>,
         lane: usize,
-        tested: &Tested,
+        evaluated: &Evaluated<Tested>,
     ) -> Result<Summary, RunError> {
         let level = running.level;
         let bounds = self.bounds(running.level, seed.strategy.cadence());
@@ -67,8 +68,9 @@ impl Course<'_> {
         let optimizer = optimizer_tensors(&session.optimizer_state(lane)?);
         write_tensors(&running.dir.file("optimizer.safetensors"), &optimizer)?;
         let layers = self.compare_layers(running, &end, &masks)?;
-        let summary = summary_of(tested, self.summarise(running, &layers));
-        let classes = classes_of(tested, level);
+        let Evaluated { test, validation } = evaluated;
+        let summary = summary_of(test, self.summarise(running, &layers, *validation));
+        let classes = classes_of(test, level);
         let damaged = |file: &str| {
             let path = running.dir.file(file);
             move |error: serde_json::Error| RunError::damaged(&path, &error)
@@ -132,12 +134,21 @@ impl Course<'_> {
         Ok(compare(running.level, layers, &compared))
     }
 
-    fn summarise(&self, running: &Running, layers: &[LayerRecord]) -> Summary {
+    fn summarise(
+        &self,
+        running: &Running,
+        layers: &[LayerRecord],
+        validation: Option<Evaluation>,
+    ) -> Summary {
         Summary {
             train_loss: running
                 .epochs
                 .last()
                 .map_or(f64::NAN, |epoch| epoch.train_loss),
+            validation_loss: validation.map(|it| it.loss),
+            validation_correct: validation.map(|it| it.correct),
+            validation_samples: validation.map(|it| it.samples),
+            validation_accuracy: validation.map(|it| it.accuracy),
             ..Summary::of_layers(running.seed, running.level, self.weights(), layers)
         }
     }

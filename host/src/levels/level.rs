@@ -8,7 +8,7 @@ use super::error::RunError;
 use super::running::Running;
 use super::{Event, Levels, Observer, Seed};
 use crate::interrupt::Saving;
-use crate::trainer::{LaneStart, Session, Tested};
+use crate::trainer::{Evaluation, LaneStart, On, Session, Tested, TrainError};
 
 /// Why a group's level came to an end.
 pub(super) enum Pause {
@@ -16,6 +16,39 @@ pub(super) enum Pause {
     Done,
     /// The user asked.
     Interrupted,
+}
+
+/// What a lane's weights come to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Evaluated<T> {
+    /// On the test samples.
+    pub test: T,
+    /// On the samples that are held out for it, where there are any.
+    pub validation: Option<Evaluation>,
+}
+
+/// What the lanes that are left came to on the test samples, with what they come to on the validation samples;
+/// none if `stop` came true meanwhile.
+pub(super) fn with_validation<T>(
+    session: &Session<'_>,
+    tests: Option<Vec<T>>,
+    stop: &dyn Fn() -> bool,
+) -> Result<Option<Vec<Evaluated<T>>>, TrainError> {
+    let Some(tests) = tests else {
+        return Ok(None);
+    };
+    let mut validations = Vec::new();
+    if session.has_validation() {
+        match session.evaluate_unless(On::Validation, stop)? {
+            Some(evaluated) => validations = evaluated,
+            None => return Ok(None),
+        }
+    }
+    let evaluated = (tests.into_iter().enumerate()).map(|(place, test)| Evaluated {
+        test,
+        validation: validations.get(place).copied(),
+    });
+    Ok(Some(evaluated.collect()))
 }
 
 /// What the loop remembers of each seed of a session, and what the session starts from.
@@ -66,7 +99,7 @@ impl Levels<'_> {
         seeds: &mut [Seed],
         failed: &mut Vec<(u64, String)>,
         observer: &mut dyn Observer,
-    ) -> Result<Option<Vec<Tested>>, RunError> {
+    ) -> Result<Option<Vec<Evaluated<Tested>>>, RunError> {
         let for_points = running.iter().filter(|it| it.goal == Goal::Points);
         let last_point = for_points.flat_map(|it| &it.stored_steps).max().copied();
         let mut saved = Instant::now();
@@ -102,7 +135,7 @@ impl Levels<'_> {
             }
         }
         let stop = || self.interrupt.wants_stop();
-        let tests = session.test_unless(&stop)?;
+        let tests = with_validation(session, session.test_unless(&stop)?, &stop)?;
         if tests.is_none() {
             self.save_checkpoints(session, running, seeds)?;
         }

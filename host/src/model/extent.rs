@@ -85,6 +85,7 @@ mod tests {
         let spec = InputSpec {
             shape: shape.to_vec(),
             classes: 10,
+            ..InputSpec::default()
         };
         let build = find(MODELS, model).unwrap().build;
         let network = build(options.as_object().unwrap(), &spec).unwrap();

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::registry::{self, Entry, Options};
 use crate::rng::{Moment, Purpose, Stream};
+use crate::samples::InputType;
 
 pub(super) const ENTRY: Entry<Build> = Entry {
     name: NAME,
@@ -47,6 +48,9 @@ fn build(options: &Options, spec: &InputSpec) -> Result<Box<dyn Network>, ModelE
             model: NAME,
             source,
         })?;
+    if spec.input_type == InputType::Tokens {
+        return Err(ModelError::Tokens { model: NAME });
+    }
     if spec.classes != 1 {
         return Err(ModelError::OneOutput {
             model: NAME,
@@ -147,6 +151,7 @@ mod tests {
         InputSpec {
             shape: shape.to_vec(),
             classes,
+            ..InputSpec::default()
         }
     }
 

@@ -9,6 +9,7 @@ use tch::Tensor;
 
 use crate::registry::{Entry, Options};
 use crate::rng::Stream;
+pub use crate::samples::InputSpec;
 
 mod cnn1d;
 mod connections;
@@ -55,15 +56,6 @@ pub static MODELS: &[Entry<Build>] = &[
 /// Makes a network from its options for a dataset's inputs.
 pub type Build = fn(&Options, &InputSpec) -> Result<Box<dyn Network>, ModelError>;
 
-/// What a dataset feeds a network and asks of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InputSpec {
-    /// Shape of one sample: `[features]` or `[channels, height, width]`.
-    pub shape: Vec<i64>,
-    /// Number of classes; 1 where the targets are numbers.
-    pub classes: i64,
-}
-
 /// A network that cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
@@ -94,6 +86,24 @@ pub enum ModelError {
         model: &'static str,
         /// Number of classes.
         got: i64,
+    },
+    /// The dataset's samples are tokens.
+    #[error(
+        "model `{model}` takes numbers, and the samples are whole numbers, which stand for tokens: save them as float32 (`x.astype(\"float32\")`) or as bytes (uint8) if they are quantities; for tokens choose `pt2`, a network with an embedding"
+    )]
+    Tokens {
+        /// Name of the model.
+        model: &'static str,
+    },
+    /// The dataset has a class at each position.
+    #[error(
+        "model `{model}` has one output for each class, and a sample has targets of shape {got:?}: expected a dataset with one target a sample, or the model `pt2`"
+    )]
+    Positions {
+        /// Name of the model.
+        model: &'static str,
+        /// Shape of the targets of one sample.
+        got: Vec<i64>,
     },
     /// The dataset has classes where the network has one output.
     #[error(

@@ -9,6 +9,7 @@ use tch::Tensor;
 
 use super::{Buffer, Graph, Init, InputSpec, Mode, ModelError, Operation, Parameter, Role, Value};
 use crate::registry::{self, Options};
+use crate::samples::{InputType, Task};
 
 /// PyTorch's default weight of a new batch in the running statistics.
 pub const NORM_MOMENTUM: f64 = 0.1;
@@ -36,7 +37,14 @@ pub(super) fn parse<T: serde::de::DeserializeOwned>(
     options: &Options,
     spec: &InputSpec,
 ) -> Result<T, ModelError> {
-    if spec.classes < 2 {
+    if spec.input_type == InputType::Tokens {
+        return Err(ModelError::Tokens { model });
+    }
+    if spec.outputs().len() > 1 {
+        let got = spec.target_shape.clone();
+        return Err(ModelError::Positions { model, got });
+    }
+    if spec.task == Task::Classes && spec.classes < 2 {
         let got = spec.classes;
         return Err(ModelError::Classes { model, got });
     }

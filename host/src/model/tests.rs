@@ -9,12 +9,14 @@ use tch::{Device, Kind};
 use super::*;
 use crate::registry::find;
 use crate::rng::{Moment, Purpose, Stream};
+use crate::samples::{InputType, Task};
 
 fn build(name: &str, options: Value, shape: &[i64]) -> Result<Box<dyn Network>, ModelError> {
     let options: Options = serde_json::from_value(options).unwrap();
     let spec = InputSpec {
         shape: shape.to_vec(),
         classes: 10,
+        ..InputSpec::default()
     };
     (find(MODELS, name).unwrap().build)(&options, &spec)
 }
@@ -201,9 +203,39 @@ fn an_input_of_the_wrong_rank_or_size_is_refused_with_what_fits() {
     let spec = InputSpec {
         shape: vec![40],
         classes: 1,
+        ..InputSpec::default()
     };
     let one_class = (find(MODELS, "mlp").unwrap().build)(&Options::new(), &spec);
     assert!(matches!(one_class, Err(ModelError::Classes { got: 1, .. })));
+    // A target that is a number takes one output.
+    let number = InputSpec {
+        task: Task::Numbers,
+        ..spec.clone()
+    };
+    (find(MODELS, "mlp").unwrap().build)(&Options::new(), &number).unwrap();
+    let tokens = InputSpec {
+        classes: 10,
+        input_type: InputType::Tokens,
+        ..spec.clone()
+    };
+    let positions = InputSpec {
+        classes: 10,
+        target_shape: vec![40],
+        ..spec
+    };
+    for name in ["mlp", "lenet-300-100", "cnn1d"] {
+        let build = find(MODELS, name).unwrap().build;
+        let said = build(&Options::new(), &tokens).err().unwrap().to_string();
+        assert!(
+            said.contains("stand for tokens") && said.contains("pt2"),
+            "{said}"
+        );
+        let said = build(&Options::new(), &positions)
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(said.contains("targets of shape [40]"), "{said}");
+    }
 }
 
 #[test]

@@ -41,6 +41,16 @@ pub struct Epoch {
     /// Share of the test samples that are right, where the experiment asks for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_accuracy: Option<f64>,
+    /// Mean loss over the validation samples, evaluated with the test samples where there are some.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "maybe_number"
+    )]
+    pub validation_loss: Option<f64>,
+    /// Share of the validation samples that are right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_accuracy: Option<f64>,
 }
 
 /// One layer of one level: a line of `layers.jsonl`.
@@ -98,6 +108,22 @@ pub struct Summary {
     pub test_samples: u64,
     /// `test_correct` over `test_samples`.
     pub test_accuracy: f64,
+    /// Mean loss over the validation samples; without validation none of these four is there.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "maybe_number"
+    )]
+    pub validation_loss: Option<f64>,
+    /// Validation samples that are right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_correct: Option<u64>,
+    /// Validation samples.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_samples: Option<u64>,
+    /// `validation_correct` over `validation_samples`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_accuracy: Option<f64>,
     /// Share of survivors whose sign differs from init.
     pub flips_init: f64,
     /// Share of survivors whose sign differs from the level's start.
@@ -195,6 +221,10 @@ impl Summary {
             test_correct: 0,
             test_samples: 0,
             test_accuracy: 0.0,
+            validation_loss: None,
+            validation_correct: None,
+            validation_samples: None,
+            validation_accuracy: None,
             flips_init: sum(|layer| layer.flips_init),
             flips_start: sum(|layer| layer.flips_start),
             flips_previous: previous.map(share),
@@ -313,6 +343,8 @@ mod tests {
             train_accuracy: 0.97675,
             test_loss: Some(0.19993785175786039),
             test_accuracy: None,
+            validation_loss: Some(0.25),
+            validation_accuracy: None,
         };
         let line = lines(std::slice::from_ref(&record)).unwrap();
         assert_eq!(serde_json::from_slice::<Epoch>(&line).unwrap(), record);
@@ -341,6 +373,22 @@ mod tests {
         assert!(
             written.ends_with("\"test_nll\":0.25,\"test_r2\":null}"),
             "{written}"
+        );
+    }
+
+    #[test]
+    fn a_record_without_validation_has_no_word_of_it() {
+        let mut summary = Summary::of_layers(0, 0, 1, &[]);
+        let text = |summary: &Summary| serde_json::to_string(summary).unwrap();
+        assert!(!text(&summary).contains("validation"));
+        summary.validation_loss = Some(f64::NAN);
+        let read: Summary = serde_json::from_str(&text(&summary)).unwrap();
+        assert!(read.validation_loss.is_some_and(f64::is_nan));
+        let csv = summary_csv(&[summary]).unwrap();
+        assert!(
+            String::from_utf8(csv)
+                .unwrap()
+                .contains(",validation_loss,")
         );
     }
 

@@ -28,7 +28,7 @@ pub use interval::Interval;
 pub use missing::Missing;
 pub use page::signed;
 pub use paired::{COLUMNS as PAIRED_COLUMNS, PairedLevel, measured, paired, percent};
-pub use results::{LayerDensity, LevelResults, Results, SeedResults};
+pub use results::{LayerDensity, LevelResults, Results, SeedResults, value};
 pub use table::{columns, plain_table, table};
 pub use theory::{Prediction, Simulation};
 pub use verdict::{Judged, Verdict};

@@ -129,6 +129,7 @@ pub fn seed_difference(
 pub fn measured(measure: Measure) -> &'static str {
     match measure {
         Measure::TestAccuracy => "test accuracy",
+        Measure::ValidationAccuracy => "validation accuracy",
         Measure::FlipsInit => "flips against init",
         Measure::FlipsStart => "flips against level start",
     }

@@ -237,6 +237,7 @@ impl Results {
 pub fn value(measure: Measure, summary: &Summary) -> Option<f64> {
     let value = match measure {
         Measure::TestAccuracy => summary.test_accuracy,
+        Measure::ValidationAccuracy => summary.validation_accuracy?,
         Measure::FlipsInit => summary.flips_init,
         Measure::FlipsStart => summary.flips_start,
     };

@@ -7,9 +7,10 @@ use super::builds::{MARK, OtherBuilds};
 use crate::records::Summary;
 
 /// One row a level: density, survivors, test accuracy over seeds with its 95 % interval, sign flips
-/// against init. Levels of another build of a plugin are marked, and said to be.
+/// against init; where samples are held out for it, also the accuracy on these. Levels of another build
+/// of a plugin are marked, and said to be.
 pub fn table(summaries: &[Summary], builds: Option<&OtherBuilds>) -> String {
-    let mut table = plain([
+    let mut header = vec![
         "level",
         "density",
         "survivors",
@@ -17,7 +18,12 @@ pub fn table(summaries: &[Summary], builds: Option<&OtherBuilds>) -> String {
         "95 % interval",
         "flips vs init %",
         "seeds",
-    ]);
+    ];
+    let has_validation = summaries.iter().any(|it| it.validation_accuracy.is_some());
+    if has_validation {
+        header.push("validation accuracy %");
+    }
+    let mut table = plain(header);
     let last = summaries.iter().map(|summary| summary.level).max();
     for level in last.into_iter().flat_map(|last| 0..=last) {
         let own: Vec<&Summary> = summaries
@@ -32,7 +38,7 @@ pub fn table(summaries: &[Summary], builds: Option<&OtherBuilds>) -> String {
         let (Some(first), Some(accuracy), Some(flips)) = (own.first(), accuracy, flips) else {
             continue;
         };
-        table.add_row([
+        let mut row = vec![
             match builds.is_some_and(|it| it.has(level)) {
                 true => format!("{level}{MARK}"),
                 false => level.to_string(),
@@ -45,7 +51,13 @@ pub fn table(summaries: &[Summary], builds: Option<&OtherBuilds>) -> String {
                 .map_or_else(String::new, |half| format!("± {half:.2}")),
             format!("{:.1}", flips.mean),
             own.len().to_string(),
-        ]);
+        ];
+        if has_validation {
+            let known = own.iter().filter_map(|it| it.validation_accuracy);
+            let known: Vec<f64> = known.map(|it| 100.0 * it).collect();
+            row.push(Interval::of(&known).map_or_else(String::new, |it| format!("{:.2}", it.mean)));
+        }
+        table.add_row(row);
     }
     for column in table.column_iter_mut() {
         column.set_cell_alignment(CellAlignment::Right);

@@ -141,6 +141,10 @@ impl Desk {
             test_correct: (1000.0 * accuracy) as u64,
             test_samples: 1000,
             test_accuracy: accuracy,
+            validation_loss: None,
+            validation_correct: None,
+            validation_samples: None,
+            validation_accuracy: None,
             flips_init: 0.1 + 0.01 * seed as f64,
             flips_start: 0.05,
             flips_previous: (level > 0).then_some(0.02),
@@ -186,6 +190,8 @@ impl Desk {
                 train_accuracy: 0.5,
                 test_loss: Some(1.0),
                 test_accuracy: Some(accuracy - 0.1 * (2 - epoch) as f64),
+                validation_loss: None,
+                validation_accuracy: None,
             })
             .collect();
         let files = [

@@ -67,7 +67,9 @@ impl Run {
         if setting.device.is_cuda() {
             shim::set_deterministic(true).map_err(|error| OpenError::Device(error.to_string()))?;
         }
-        let data = read.data(setting)?;
+        let data = read
+            .data(setting)
+            .map_err(|error| read.diagnose_data(error))?;
         let identities = read.identities(&data);
         let trainer = read.taught(read.trainer(data, setting.device)?, true)?;
         let name = &read.loaded.experiment.name;

@@ -67,6 +67,17 @@ impl Read {
         data::load(&named.name, &named.options, &context)
     }
 
+    /// What is wrong with the data, at its place in the file if it is an option's.
+    pub fn diagnose_data(&self, error: DataError) -> OpenError {
+        match error.key() {
+            Some(key) => {
+                let remark = Remark::impossible(key, error);
+                OpenError::Experiment(self.loaded.diagnose([remark]))
+            }
+            None => error.into(),
+        }
+    }
+
     /// What tells this experiment on these data from others.
     pub fn identities(&self, data: &Dataset) -> Identities {
         Identities {
@@ -156,11 +167,11 @@ pub fn stand_in(read: &Read, setting: &Setting) -> Result<Dataset, OpenError> {
         Ok(declared) => Ok(declared.stand_in(setting.device)),
         Err(undeclared @ DataError::Undeclared { .. }) => {
             let here = read.data(setting);
-            Ok(here.map_err(|error| match error.is_missing() {
-                true => undeclared,
-                false => error,
-            })?)
+            here.map_err(|error| match error.is_missing() {
+                true => undeclared.into(),
+                false => read.diagnose_data(error),
+            })
         }
-        Err(error) => Err(error.into()),
+        Err(error) => Err(read.diagnose_data(error)),
     }
 }

@@ -73,16 +73,23 @@ fn add_level(level: &LevelDir, before: u64, events: &mut Vec<Event>) -> Result<u
         ];
         scalars.extend(epoch.test_loss.map(|loss| tag("test/loss", loss)));
         scalars.extend(epoch.test_accuracy.map(|it| tag("test/accuracy", it)));
+        scalars.extend(validation(
+            "validation/",
+            epoch.validation_loss,
+            epoch.validation_accuracy,
+        ));
         events.push(Event::scalars(step as f64, step, scalars));
     }
     let last = epochs.last();
     let after = before + last.map_or(0, |epoch| epoch.step);
     for summary in &summaries {
         if last.is_none_or(|epoch| epoch.test_loss.is_none()) {
-            let scalars = vec![
+            let mut scalars = vec![
                 tag("test/loss", summary.test_loss),
                 tag("test/accuracy", summary.test_accuracy),
             ];
+            let (loss, accuracy) = (summary.validation_loss, summary.validation_accuracy);
+            scalars.extend(validation("validation/", loss, accuracy));
             events.push(Event::scalars(after as f64, after, scalars));
         }
         let mut scalars = vec![
@@ -93,6 +100,8 @@ fn add_level(level: &LevelDir, before: u64, events: &mut Vec<Event>) -> Result<u
             tag("level/flips-init", summary.flips_init),
             tag("level/flips-start", summary.flips_start),
         ];
+        let (loss, accuracy) = (summary.validation_loss, summary.validation_accuracy);
+        scalars.extend(validation("level/validation-", loss, accuracy));
         scalars.extend(
             summary
                 .flips_previous
@@ -119,6 +128,17 @@ fn add_level(level: &LevelDir, before: u64, events: &mut Vec<Event>) -> Result<u
         events.push(Event::scalars(after as f64, summary.level, scalars));
     }
     Ok(after)
+}
+
+/// Loss and accuracy of validation samples, where there are some.
+fn validation(before: &str, loss: Option<f64>, accuracy: Option<f64>) -> Vec<(String, f64)> {
+    let scalars = [("loss", loss), ("accuracy", accuracy)];
+    let there = scalars
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)));
+    there
+        .map(|(name, value)| (format!("{before}{name}"), value))
+        .collect()
 }
 
 /// Makes a file hold these bytes. Where it holds their beginning, the rest is appended instead of

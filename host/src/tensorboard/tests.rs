@@ -22,6 +22,8 @@ fn run(folder: &Path, levels: u64) -> RunDir {
             train_accuracy: 0.5,
             test_loss: (epoch == 0).then_some(1.5),
             test_accuracy: (epoch == 0).then_some(0.0),
+            validation_loss: (epoch == 0).then_some(1.75),
+            validation_accuracy: (epoch == 0).then_some(0.5),
         };
         let layer = LayerRecord {
             level,

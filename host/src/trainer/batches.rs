@@ -11,11 +11,6 @@ use super::{Position, TrainError, Trainer};
 use crate::data::{DataError, ImageFiles, Inputs, Split};
 use crate::rng::{Moment, Purpose, Stream};
 
-/// Labels `[lanes * batch, ...]` of the samples at `index`, `[lanes, batch]`, by lane.
-fn of_lanes(labels: &Tensor, index: &Tensor) -> Tensor {
-    labels.view(&[&index.size()[..], &labels.size()[1..]].concat()[..])
-}
-
 /// The order in which one lane sees the training samples in one epoch.
 pub(super) fn order(seed: u64, level: u64, epoch: u64, samples: i64) -> Vec<i64> {
     let moment = Moment {
@@ -31,8 +26,7 @@ impl Trainer {
     /// says: what the step at `position` sees. `feed` is what has been read ahead for it.
     ///
     /// # Shapes
-    /// `index`: `[lanes, batch]`; inputs: as the network takes them; labels: `[lanes, batch]`, and further
-    /// dimensions where a sample has several targets.
+    /// `index`: `[lanes, batch]`; inputs: as the network takes them; labels: `[lanes, batch, ...target_shape]`.
     pub(super) fn training_batch(
         &self,
         index: &Tensor,
@@ -87,7 +81,7 @@ impl Trainer {
         *feed = Some(at_hand);
         let inputs = self.arrange(train.normalise(&pixels), lanes.len() as i64)?;
         let labels = train.labels_at(&index.reshape([-1]));
-        Ok((inputs, of_lanes(&labels, index)))
+        Ok((inputs, self.by_lane(&labels, index)))
     }
 
     /// Inputs and labels of the samples with these indices, as they are.
@@ -101,7 +95,12 @@ impl Trainer {
     ) -> Result<(Tensor, Tensor), TrainError> {
         let (inputs, labels) = split.gather(&index.reshape([-1]))?;
         let inputs = self.arrange(inputs, index.size()[0])?;
-        Ok((inputs, of_lanes(&labels, index)))
+        Ok((inputs, self.by_lane(&labels, index)))
+    }
+
+    /// Targets `[lanes * batch, ...]` of the samples at `index` by lanes.
+    fn by_lane(&self, targets: &Tensor, index: &Tensor) -> Tensor {
+        targets.view(&[&index.size()[..], &self.data.target_shape].concat()[..])
     }
 
     /// Inputs `[lanes * batch, ...]` as the network takes them.

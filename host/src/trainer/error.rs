@@ -64,6 +64,11 @@ pub enum TrainError {
     /// A split has no sample.
     #[error("dataset `{0}` has a split without samples: expected at least one sample each")]
     Empty(String),
+    /// No samples are held out.
+    #[error(
+        "there are no validation samples: expected `validation` in [data], such as `validation = 0.1`"
+    )]
+    NoValidation,
     /// The loss is for other targets.
     #[error(
         "train.loss is \"{loss}\", but the targets of dataset `{dataset}` are {targets}: expected \"{expected}\", or another dataset"

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use super::metrics::Tally;
-use super::task::Task;
+use super::targets::Targets;
 use super::{Snapshot, Tested, TrainError, Trainer};
 use crate::model::Mode;
 
@@ -25,6 +25,8 @@ pub enum On {
     /// The samples that are not.
     #[default]
     Test,
+    /// Those of the training samples that are held out, where the experiment asks for it.
+    Validation,
 }
 
 /// Loss and accuracy of a split.
@@ -77,7 +79,7 @@ impl Trainer {
         stop: &dyn Fn() -> bool,
     ) -> Result<Option<Vec<Tested>>, TrainError> {
         let data = &self.data;
-        let tally = |_| Tally::new(&self.metrics, self.task, data.classes, &data.test);
+        let tally = |_| Tally::new(&self.metrics, self.targets, data.classes, &data.test);
         let mut tallies: Vec<Tally> = match self.metrics.is_empty() {
             true => Vec::new(),
             false => (0..flat.size()[0]).map(tally).collect(),
@@ -126,12 +128,12 @@ impl Trainer {
             1 => self.taps(&flat.select(0, 0))?,
             _ => None,
         };
-        let split = self.split(on);
+        let split = self.split(on)?;
         let samples = split.len();
         let values: i64 = self.data.input_shape.iter().product();
         // Outputs at positions outgrow inputs that are one number each.
-        let values = values.max(match self.task {
-            Task::Positions => self.data.classes * self.targets_a_sample() as i64,
+        let values = values.max(match self.targets {
+            Targets::Positions => self.data.classes * self.targets_a_sample() as i64,
             _ => 0,
         });
         let most = (CHUNK * VALUES / values.max(1)).clamp(1, CHUNK);
@@ -201,7 +203,10 @@ impl Trainer {
         if tallies.is_empty() {
             return Ok(());
         }
-        let (rows, targets) = (self.task.rows(outputs)?, self.task.target_rows(targets));
+        let (rows, targets) = (
+            self.targets.rows(outputs)?,
+            self.targets.target_rows(targets),
+        );
         for (lane, tally) in (0..).zip(tallies) {
             tally.add(&rows.select(0, lane), &targets.select(0, lane));
         }
@@ -226,7 +231,7 @@ mod tests {
         }
         let point = session.snapshot(0).unwrap();
         for on in [On::Train, On::Test] {
-            let split = trainer.split(on);
+            let split = trainer.split(on).unwrap();
             let (mut loss, mut correct) = (0.0, 0);
             for i in 0..split.len() {
                 let tensors: Vec<Tensor> = point.tensors.iter().map(|(_, t)| t.copy()).collect();

@@ -341,10 +341,7 @@ fn sparse_convolutions_change_a_run_by_rounding_alone_and_only_below_their_densi
             "epochs": 1, "sparse_below": sparse_below, "channels_last": channels_last,
         });
         let data = super::testing::dataset(&[3, 8, 8], 4, 75, 61);
-        let spec = crate::model::InputSpec {
-            shape: data.input_shape.clone(),
-            classes: data.classes,
-        };
+        let spec = data.spec();
         let build = crate::registry::find(crate::model::MODELS, "resnet-20").unwrap();
         let options = json!({"width": 4}).as_object().unwrap().clone();
         let network = (build.build)(&options, &spec).unwrap();

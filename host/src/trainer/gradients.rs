@@ -4,11 +4,12 @@ use plugin_api::Loss;
 use tch::{Kind, Reduction, Tensor};
 
 use super::layout::row_major;
-use super::task::Task;
+use super::targets::Targets;
 use super::{Snapshot, TrainError, Trainer};
 use crate::experiment::PlainLoss;
 use crate::model::Mode;
 use crate::rng::Stream;
+use crate::samples::InputType;
 
 /// The inputs that a gradient is taken over.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -188,6 +189,12 @@ impl Trainer {
                         .unsqueeze(0);
                     self.batch(&self.data.train, &index)?
                 }
+                None if self.data.input_type == InputType::Tokens => {
+                    return Err(TrainError::Gradients(
+                        "the network takes tokens, of which there are no ones: ask for training samples"
+                            .to_owned(),
+                    ));
+                }
                 None => {
                     let shape = [&[1], &self.data.input_shape[..]].concat();
                     let ones = Tensor::ones(&shape[..], options);
@@ -197,7 +204,10 @@ impl Trainer {
                 }
             };
             let found = tch::with_grad(|| {
-                let input = input.to_kind(kind);
+                let input = match self.data.input_type {
+                    InputType::Numbers => input.to_kind(kind),
+                    InputType::Tokens => input.shallow_clone(),
+                };
                 let logits = self.network.forward(&parameters, &statistics, &input, mode);
                 let loss = self.loss(request, &logits, &labels);
                 differentiate(&loss, &leaves)
@@ -277,12 +287,12 @@ impl Trainer {
 
     fn loss(&self, request: &GradientRequest, logits: &Tensor, labels: &Tensor) -> Tensor {
         let samples = labels.size()[..2].iter().product::<i64>();
-        let rows = match self.task {
-            Task::Positions => logits.transpose(-1, -2).flatten(0, -2),
+        let rows = match self.targets {
+            Targets::Positions => logits.transpose(-1, -2).flatten(0, -2),
             _ => logits.reshape([samples, -1]),
         };
         let kind = rows.kind();
-        match (request.loss, self.task.loss()) {
+        match (request.loss, self.targets.loss()) {
             (Loss::CrossEntropy, PlainLoss::Mse) => {
                 let targets = labels.reshape([samples, 1]).to_kind(kind);
                 (rows - targets).square().mean(kind) * 0.5

@@ -14,7 +14,7 @@ use tch::{Device, Tensor};
 
 use crate::data::{Dataset, Split};
 use crate::experiment::{Experiment, LevelEnd, Metric, Named, Precision, Train, TrainLoss};
-use crate::model::{Connections, InputSpec, MODELS, Mode, Network, Parameter};
+use crate::model::{Connections, MODELS, Mode, Network, Parameter};
 use crate::optimizer::{OPTIMIZERS, Optimizer};
 use crate::registry::{Entry, find};
 use crate::rng::{Moment, Purpose, Stream};
@@ -40,7 +40,7 @@ mod snapshot;
 mod state;
 mod statistics;
 mod taps;
-mod task;
+mod targets;
 mod teacher;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -53,7 +53,7 @@ pub use layout::Layout;
 pub use metrics::{ClassCounts, Metrics, Tested};
 pub use session::{EpochRecord, Session};
 pub use snapshot::{OptimizerState, Position, Progress, Snapshot};
-use task::Task;
+use targets::Targets;
 pub use teacher::Teacher;
 
 /// Bytes of the samples that stand in for data in timings.
@@ -75,7 +75,7 @@ pub struct Trainer {
     level_end: LevelEnd,
     batch_size: u64,
     /// What the targets are.
-    task: Task,
+    targets: Targets,
     loss: TrainLoss,
     /// Who teaches it, where the loss is that of distillation.
     teacher: Option<Teacher>,
@@ -93,10 +93,7 @@ impl Trainer {
     /// # Errors
     /// If data, network and training do not fit together.
     pub fn of(experiment: &Experiment, data: Dataset, device: Device) -> Result<Self, TrainError> {
-        let input = InputSpec {
-            shape: data.input_shape.clone(),
-            classes: data.classes,
-        };
+        let input = data.spec();
         let build = component("model", MODELS, &experiment.model)?;
         let network = build(&experiment.model.options, &input)?;
         Self::new(network, &experiment.train, data, device)?
@@ -117,9 +114,9 @@ impl Trainer {
         if data.train.is_empty() || data.test.is_empty() {
             return Err(TrainError::Empty(data.name));
         }
-        let task = Task::of(&data);
-        objective::check(&train.loss, task, &data)?;
-        metrics::check(&train.metrics, task, &data)?;
+        let targets = Targets::of(&data);
+        objective::check(&train.loss, targets, &data)?;
+        metrics::check(&train.metrics, targets, &data)?;
         let needs_two = network.values_per_feature(&data.input_shape) == Some(1);
         if needs_two {
             check_last_batch(train.batch_size, data.train.len())?;
@@ -134,7 +131,7 @@ impl Trainer {
         let schedule = component("schedule", SCHEDULES, &train.schedule)?;
         let layout = Layout::new(&*network, channels_last);
         let mut plan = perceptron::Plan::of(&*network, &layout, &data, device, train.precision);
-        plan = plan.and_then(|plan| plan.for_loss(&train.loss, task));
+        plan = plan.and_then(|plan| plan.for_loss(&train.loss, targets));
         Ok(Self {
             layout,
             perceptron: plan,
@@ -149,7 +146,7 @@ impl Trainer {
             epochs: train.epochs,
             level_end: LevelEnd::default(),
             batch_size: train.batch_size,
-            task,
+            targets,
             loss: train.loss.clone(),
             teacher: None,
             metrics: train.metrics.clone(),
@@ -384,10 +381,14 @@ impl Trainer {
         self.layers().iter().map(ones).collect()
     }
 
-    fn split(&self, on: On) -> &Split {
+    fn split(&self, on: On) -> Result<&Split, TrainError> {
         match on {
-            On::Train => &self.data.train,
-            On::Test => &self.data.test,
+            On::Train => Ok(&self.data.train),
+            On::Test => Ok(&self.data.test),
+            On::Validation => {
+                let validation = self.data.validation.as_ref();
+                validation.ok_or(TrainError::NoValidation)
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use kernels::losses;
 use kernels::shim::{self, ShimError};
 use tch::Tensor;
 
-use super::task::Task;
+use super::targets::Targets;
 use super::{TrainError, Trainer};
 use crate::data::Dataset;
 use crate::experiment::{Distillation, PlainLoss, TrainLoss};
@@ -13,10 +13,10 @@ use crate::experiment::{Distillation, PlainLoss, TrainLoss};
 pub(super) const TOLERANCE: f64 = 0.1;
 
 /// Fails if the loss is not for the targets of these data.
-pub(super) fn check(loss: &TrainLoss, task: Task, data: &Dataset) -> Result<(), TrainError> {
+pub(super) fn check(loss: &TrainLoss, targets: Targets, data: &Dataset) -> Result<(), TrainError> {
     let fits = match loss {
-        TrainLoss::Plain(loss) => *loss == task.loss(),
-        TrainLoss::Distillation(_) => task.has_classes(),
+        TrainLoss::Plain(loss) => *loss == targets.loss(),
+        TrainLoss::Distillation(_) => targets.has_classes(),
     };
     if fits {
         return Ok(());
@@ -24,8 +24,8 @@ pub(super) fn check(loss: &TrainLoss, task: Task, data: &Dataset) -> Result<(), 
     Err(TrainError::Targets {
         loss: loss.name(),
         dataset: data.name.clone(),
-        targets: task.targets(),
-        expected: task.loss().name(),
+        targets: targets.words(),
+        expected: targets.loss().name(),
     })
 }
 
@@ -34,7 +34,7 @@ impl Trainer {
     /// losses with respect to the outputs. With several targets a sample all of them count alike.
     ///
     /// # Shapes
-    /// `outputs`: `[lanes, batch, ...]`, `targets`: `[lanes, batch, ...]`, as [`Task`] says; `taught`, what a
+    /// `outputs`: `[lanes, batch, ...]`, `targets`: `[lanes, batch, ...]`, as [`Targets`] says; `taught`, what a
     /// teacher says: like `outputs`; `losses` and `right`: `[lanes]`; result: like `outputs`.
     pub(super) fn differentiate(
         &self,
@@ -44,11 +44,11 @@ impl Trainer {
         losses: &Tensor,
         right: &Tensor,
     ) -> Result<Tensor, ShimError> {
-        let rows = self.task.rows(outputs)?;
-        let targets = self.task.target_rows(targets);
+        let rows = self.targets.rows(outputs)?;
+        let targets = self.targets.target_rows(targets);
         let slope = match (&self.loss, taught) {
             (TrainLoss::Distillation(how), Some(taught)) => {
-                let taught = self.task.rows(taught)?;
+                let taught = self.targets.rows(taught)?;
                 let how = self.taught_so(how);
                 losses::distillation(&rows, &taught, &targets, how, losses, right)
             }
@@ -62,7 +62,7 @@ impl Trainer {
                 shim::half_square(&rows, &targets, TOLERANCE, losses, right)
             }
         }?;
-        Ok(self.task.like_outputs(slope, outputs))
+        Ok(self.targets.like_outputs(slope, outputs))
     }
 
     /// The same without a gradient, without label smoothing and without a teacher, for evaluation.
@@ -73,8 +73,8 @@ impl Trainer {
         losses: &Tensor,
         right: &Tensor,
     ) -> Result<(), ShimError> {
-        let rows = self.task.rows(outputs)?;
-        let targets = self.task.target_rows(targets);
+        let rows = self.targets.rows(outputs)?;
+        let targets = self.targets.target_rows(targets);
         match self.loss {
             TrainLoss::Plain(PlainLoss::CrossEntropy) | TrainLoss::Distillation(_) => {
                 shim::cross_entropy_value(&rows, &targets, 0.0, losses, right)
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
     use crate::data::{DataContext, load};
     use crate::experiment::Train;
-    use crate::model::{InputSpec, MODELS};
+    use crate::model::MODELS;
     use crate::registry::find;
     use crate::trainer::testing::start;
     use crate::trainer::{GradientRequest, LaneStart, On, Samples};
@@ -122,10 +122,7 @@ mod tests {
             device: Device::Cpu,
         };
         let data = load(dataset, &Default::default(), &context).unwrap();
-        let spec = InputSpec {
-            shape: data.input_shape.clone(),
-            classes: data.classes,
-        };
+        let spec = data.spec();
         let network = (find(MODELS, model).unwrap().build)(&Default::default(), &spec).unwrap();
         let train: Train = serde_json::from_value(json!({
             "epochs": 3, "batch_size": 1000, "loss": loss,

@@ -2,12 +2,12 @@
 
 use kernels::shim::ShimError;
 use kernels::{Lanes, Layer, Loss, Norm, Perceptron, Rows, Samples, Survivors, break_even};
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::objective::TOLERANCE;
-use super::task::Task;
+use super::targets::Targets;
 use super::{Layout, On, TrainError, Trainer};
-use crate::data::{Dataset, Split};
+use crate::data::{Dataset, Inputs, Split};
 use crate::experiment::{PlainLoss, Precision, TrainLoss};
 use crate::model::{Network, Operation};
 
@@ -40,7 +40,8 @@ impl Plan {
         device: Device,
         precision: Precision,
     ) -> Option<Self> {
-        if device != Device::Cpu || precision != Precision::Fp32 {
+        let is_one_each = data.target_shape.is_empty();
+        if device != Device::Cpu || precision != Precision::Fp32 || !is_one_each {
             return None;
         }
         Some(Self {
@@ -53,9 +54,9 @@ impl Plan {
 
     /// The same for a loss: none where the kernels do not know the targets, and for evaluation alone where
     /// a teacher is asked in training.
-    pub fn for_loss(mut self, loss: &TrainLoss, task: Task) -> Option<Self> {
+    pub fn for_loss(mut self, loss: &TrainLoss, targets: Targets) -> Option<Self> {
         self.trains &= loss.distillation().is_none();
-        matches!(task, Task::Classes | Task::Numbers).then_some(self)
+        matches!(targets, Targets::Classes | Targets::Numbers).then_some(self)
     }
 
     /// Where the weights of one lane `[width]` that are not 0 are, for each layer; none of a layer
@@ -267,7 +268,23 @@ impl Trainer {
         let Some(plan) = &self.perceptron else {
             return Ok(false);
         };
-        let Some(samples) = plan.samples(self.split(on), Rows::Shared(first, count)) else {
+        let split = self.split(on)?;
+        let (inputs, targets);
+        let samples = match &split.inputs {
+            // The same numbers as from memory, by the same kernels: where samples lie changes no bit.
+            Inputs::Stored(_) => {
+                let index = Tensor::arange_start(first, first + count, (Kind::Int64, Device::Cpu));
+                (inputs, targets) = split.gather(&index)?;
+                Some(Samples {
+                    inputs: &inputs,
+                    table: None,
+                    targets: &targets,
+                    rows: Rows::Shared(0, count),
+                })
+            }
+            _ => plan.samples(split, Rows::Shared(first, count)),
+        };
+        let Some(samples) = samples else {
             return Ok(false);
         };
         let lanes = Lanes {

@@ -332,6 +332,11 @@ impl Session<'_> {
         Ok(evaluated.unwrap_or_default())
     }
 
+    /// Whether training samples are held out to choose by.
+    pub fn has_validation(&self) -> bool {
+        self.trainer.data.validation.is_some()
+    }
+
     /// As [`evaluate`](Session::evaluate); none if `stop` came true meanwhile.
     ///
     /// # Errors

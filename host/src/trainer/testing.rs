@@ -8,11 +8,10 @@ use tch::{Device, Kind, Tensor};
 use super::{LaneStart, OptimizerState, Session, Trainer};
 use crate::data::{Augment, Dataset, Normalisation, Split};
 use crate::experiment::Train;
-use crate::model::{
-    Buffer, Graph, Init, InputSpec, MODELS, Mode, Network, Operation, Parameter, Role, Value,
-};
+use crate::model::{Buffer, Graph, Init, MODELS, Mode, Network, Operation, Parameter, Role, Value};
 use crate::registry::find;
 use crate::rng::{Moment, Purpose, Stream};
+use crate::samples::{InputType, Task};
 
 fn parameter(name: String, shape: &[i64], role: Role, init: Init) -> Parameter {
     Parameter {
@@ -282,9 +281,14 @@ pub fn dataset(shape: &[i64], classes: i64, train: i64, test: i64) -> Dataset {
     };
     Dataset {
         name: "synthetic".to_owned(),
+        task: Task::Classes,
         classes,
+        class_names: Vec::new(),
         input_shape: shape.to_vec(),
+        input_type: InputType::Numbers,
+        target_shape: Vec::new(),
         train: split(train),
+        validation: None,
         test: split(test),
         augment: None,
         checksum: String::new(),
@@ -340,10 +344,7 @@ pub fn image_trainer(keys: serde_json::Value) -> Trainer {
 /// One of the shipped models, with dropout.
 pub fn dropout_trainer(model: &str, dropout: f64, keys: serde_json::Value) -> Trainer {
     let data = dataset(&[7], 5, 207, 101);
-    let spec = InputSpec {
-        shape: data.input_shape.clone(),
-        classes: data.classes,
-    };
+    let spec = data.spec();
     let options = json!({"dropout": dropout}).as_object().unwrap().clone();
     let network = (find(MODELS, model).unwrap().build)(&options, &spec).unwrap();
     Trainer::new(network, &train(keys), data, Device::Cpu).unwrap()

@@ -1,4 +1,4 @@
-//! Test metrics, by evaluating the stored weights again; and the initial weights, drawn again.
+//! Test and validation metrics, by evaluating the stored weights again; and the initial weights, drawn again.
 
 use super::further::Rounding;
 use super::levels::Level;
@@ -7,7 +7,7 @@ use super::{Means, Verdict, further};
 use crate::experiment::Precision;
 use crate::records::Summary;
 use crate::store;
-use crate::trainer::{Evaluation, Snapshot};
+use crate::trainer::{Evaluation, On, Snapshot, TrainError};
 
 /// What may differ where another device, another libtorch or another number of threads rounds
 /// differently: the loss, as a share of it, and the share of the test samples whose class may be
@@ -52,13 +52,6 @@ pub(super) fn check(
             .map(|(name, tensor)| (name.clone(), tensor.to_device(trainer.device())))
             .collect(),
     };
-    let tested = match trainer.test(&end) {
-        Ok(tested) => tested,
-        Err(error) => {
-            verdict.problem(level.named("end.safetensors"), error);
-            return;
-        }
-    };
     let path = level.dir.file("summary.json");
     let summary = store::read(&path)
         .map_err(|error| error.to_string())
@@ -69,45 +62,124 @@ pub(super) fn check(
         return; // Named with the records.
     };
     let precision = means.experiment.as_ref().ok().map(|it| it.train.precision);
-    let (now, rounding) = (&tested.evaluation, rounding(precision.unwrap_or_default()));
-    let of_loss = agree(&summary, now, rounding);
-    let of_metrics = match further::agree(level, &summary, &tested, rounding) {
-        _ if of_loss == Agreement::None => Agreement::Exact,
-        Ok(agreement) => agreement,
-        Err((file, reason)) => {
-            verdict.problem(level.named(file), reason);
-            return;
-        }
-    };
-    match of_loss.and(of_metrics) {
-        Agreement::Exact => checked.push("test metrics"),
-        Agreement::Close => {
-            checked.push("test metrics (rounded differently)");
+    let rounding = rounding(precision.unwrap_or_default());
+    let has_validation = trainer.data().validation.is_some();
+    if has_validation != summary.validation_samples.is_some() {
+        let (says, holds) = match has_validation {
+            true => ("nothing", "validation samples"),
+            false => ("something", "no validation samples"),
+        };
+        verdict.problem(
+            level.named("summary.json"),
+            format!("it says {says} of validation, and the experiment has {holds}"),
+        );
+        return;
+    }
+    let failed = |error: TrainError| (level.named("end.safetensors"), error.to_string());
+    let of_test = trainer.test(&end).map_err(failed).and_then(|tested| {
+        let written = Written::of_test(&summary);
+        let of_loss = agree(level, &written, &tested.evaluation, rounding)?;
+        let of_metrics = further::agree(level, &summary, &tested, rounding)
+            .map_err(|(file, reason)| (level.named(file), reason))?;
+        Ok(of_loss.and(of_metrics))
+    });
+    report("test metrics", of_test, checked, verdict);
+    if has_validation {
+        let point = std::slice::from_ref(&end);
+        let evaluated = trainer.evaluate(point, On::Validation).map_err(failed);
+        let of_validation = evaluated.and_then(|evaluated| {
+            let written = Written::of_validation(&summary);
+            // One evaluation for each point.
+            let one = evaluated.first();
+            one.map_or(Ok(Agreement::Exact), |now| {
+                agree(level, &written, now, rounding)
+            })
+        });
+        report("validation metrics", of_validation, checked, verdict);
+    }
+}
+
+/// The file that is wrong, and how.
+type Wrong = (String, String);
+
+fn report(
+    what: &'static str,
+    found: Result<Agreement, Wrong>,
+    checked: &mut Vec<&'static str>,
+    verdict: &mut Verdict,
+) {
+    match found {
+        Ok(Agreement::Exact) => checked.push(what),
+        Ok(Agreement::Close) => {
+            checked.push(match what {
+                "test metrics" => "test metrics (rounded differently)",
+                _ => "validation metrics (rounded differently)",
+            });
             verdict.unchecked(
-                "the last bits of the test metrics",
+                format!("the last bits of the {what}"),
                 "another device, libtorch or number of threads rounds differently",
             );
         }
-        Agreement::None => verdict.problem(
-            level.named("summary.json"),
-            format!(
-                "it says a test loss of {} with {} of {} right, the stored weights give {} with {} of {}",
-                summary.test_loss,
-                summary.test_correct,
-                summary.test_samples,
-                now.loss,
-                now.correct,
-                now.samples
-            ),
-        ),
+        Err((file, reason)) => verdict.problem(file, reason),
     }
+}
+
+/// What a summary says of a split.
+#[derive(Debug)]
+struct Written {
+    split: &'static str,
+    loss: f64,
+    correct: u64,
+    samples: u64,
+}
+
+impl Written {
+    fn of_test(summary: &Summary) -> Self {
+        Self {
+            split: "test",
+            loss: summary.test_loss,
+            correct: summary.test_correct,
+            samples: summary.test_samples,
+        }
+    }
+
+    fn of_validation(summary: &Summary) -> Self {
+        Self {
+            split: "validation",
+            loss: summary.validation_loss.unwrap_or(f64::NAN),
+            correct: summary.validation_correct.unwrap_or_default(),
+            samples: summary.validation_samples.unwrap_or_default(),
+        }
+    }
+}
+
+/// How far what is written agrees with what the stored weights give now.
+fn agree(
+    level: &Level<'_>,
+    written: &Written,
+    now: &Evaluation,
+    rounding: Rounding,
+) -> Result<Agreement, Wrong> {
+    let wrong = || {
+        let reason = format!(
+            "it says a {} loss of {} with {} of {} right, the stored weights give {} with {} of {}",
+            written.split,
+            written.loss,
+            written.correct,
+            written.samples,
+            now.loss,
+            now.correct,
+            now.samples
+        );
+        (level.named("summary.json"), reason)
+    };
+    compare(written, now, rounding).ok_or_else(wrong)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub(super) enum Agreement {
     Exact,
     Close,
-    None,
 }
 
 impl Agreement {
@@ -125,34 +197,32 @@ pub(super) fn most_others(samples: u64, (_, share): Rounding) -> u64 {
     ((share * samples as f64) as u64).max(2)
 }
 
-fn agree(written: &Summary, now: &Evaluation, rounding: Rounding) -> Agreement {
+/// None if they do not agree.
+fn compare(written: &Written, now: &Evaluation, rounding: Rounding) -> Option<Agreement> {
     // What is no number is written as null and read as NaN.
     let same_loss =
-        written.test_loss == now.loss || (!written.test_loss.is_finite() && !now.loss.is_finite());
-    if same_loss && (written.test_correct, written.test_samples) == (now.correct, now.samples) {
-        return Agreement::Exact;
+        written.loss == now.loss || (!written.loss.is_finite() && !now.loss.is_finite());
+    if same_loss && (written.correct, written.samples) == (now.correct, now.samples) {
+        return Some(Agreement::Exact);
     }
     let (loss, most) = (rounding.0, most_others(now.samples, rounding));
-    let is_close = written.test_samples == now.samples
-        && written.test_correct.abs_diff(now.correct) <= most
-        && (written.test_loss - now.loss).abs() <= loss * now.loss.abs();
-    match is_close {
-        true => Agreement::Close,
-        false => Agreement::None,
-    }
+    let is_close = written.samples == now.samples
+        && written.correct.abs_diff(now.correct) <= most
+        && (written.loss - now.loss).abs() <= loss * now.loss.abs();
+    is_close.then_some(Agreement::Close)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn summary(test_loss: f64, test_correct: u64) -> Summary {
-        let text = format!(
-            r#"{{"seed":0,"level":0,"weights":1,"survivors":1,"density":1.0,"train_loss":0.5,
-            "test_loss":{test_loss},"test_correct":{test_correct},"test_samples":10000,
-            "test_accuracy":0.0,"flips_init":0.0,"flips_start":0.0,"flips_previous":null}}"#
-        );
-        serde_json::from_str(&text).unwrap()
+    fn written(loss: f64, correct: u64) -> Written {
+        Written {
+            split: "test",
+            loss,
+            correct,
+            samples: 10_000,
+        }
     }
 
     #[test]
@@ -165,17 +235,17 @@ mod tests {
         };
         let (fp32, bf16) = (Precision::Fp32, Precision::Bf16);
         for (written, precision, expected) in [
-            (summary(0.5, 9000), fp32, Agreement::Exact),
-            (summary(0.500_000_1, 9000), fp32, Agreement::Close),
-            (summary(0.5, 9009), fp32, Agreement::Close),
-            (summary(0.5, 9011), fp32, Agreement::None),
-            (summary(0.500_1, 9000), fp32, Agreement::None),
-            (summary(0.501, 9090), bf16, Agreement::Close),
-            (summary(0.501, 9110), bf16, Agreement::None),
-            (summary(0.52, 9000), bf16, Agreement::None),
+            (written(0.5, 9000), fp32, Some(Agreement::Exact)),
+            (written(0.500_000_1, 9000), fp32, Some(Agreement::Close)),
+            (written(0.5, 9009), fp32, Some(Agreement::Close)),
+            (written(0.5, 9011), fp32, None),
+            (written(0.500_1, 9000), fp32, None),
+            (written(0.501, 9090), bf16, Some(Agreement::Close)),
+            (written(0.501, 9110), bf16, None),
+            (written(0.52, 9000), bf16, None),
         ] {
             assert_eq!(
-                agree(&written, &now, rounding(precision)),
+                compare(&written, &now, rounding(precision)),
                 expected,
                 "{written:?}"
             );

@@ -149,6 +149,11 @@ fn check_summary(
         test_ece: written.test_ece,
         test_rmse: written.test_rmse,
         test_r2: written.test_r2,
+        validation_accuracy: (written.validation_correct.zip(written.validation_samples))
+            .map(|(correct, samples)| correct as f64 / samples as f64),
+        validation_loss: written.validation_loss,
+        validation_correct: written.validation_correct,
+        validation_samples: written.validation_samples,
         ..Summary::of_layers(level.seed, level.level, stored.weights(), layers)
     };
     // As text: a loss may be no number, which equals nothing.
@@ -290,6 +295,14 @@ fn check_epochs(level: &Level<'_>, summary: &Summary, means: &Means<'_>) -> Resu
         return wrong(format!(
             "the last epoch's test accuracy is {accuracy}, in summary.json it is {}",
             summary.test_accuracy
+        ));
+    }
+    if let Some(accuracy) = last.validation_accuracy
+        && bits(accuracy) != summary.validation_accuracy.and_then(bits)
+    {
+        return wrong(format!(
+            "the last epoch's validation accuracy is {accuracy}, in summary.json it is {:?}",
+            summary.validation_accuracy
         ));
     }
     Ok(())

@@ -10,6 +10,7 @@ use host::experiment::Train;
 use host::model::{InputSpec, MODELS};
 use host::registry::find;
 use host::rng::{Moment, Purpose, Stream};
+use host::samples::{InputType, Task};
 use host::strategy::still::Still;
 use host::strategy::{Scene, ServiceError};
 use host::trainer::{GradientRequest, Samples, Snapshot, Trainer};
@@ -34,6 +35,7 @@ pub fn live(inputs: i64, model: Value, seed: u64) -> Live {
     let input = InputSpec {
         shape: vec![inputs],
         classes: CLASSES,
+        ..InputSpec::default()
     };
     let build = find(MODELS, "mlp").unwrap().build;
     let network = build(model.as_object().unwrap(), &input).unwrap();
@@ -76,9 +78,14 @@ fn data(inputs: i64, seed: u64) -> Dataset {
     };
     Dataset {
         name: "random".to_owned(),
+        task: Task::Classes,
         classes: CLASSES,
+        class_names: Vec::new(),
         input_shape: vec![inputs],
+        input_type: InputType::Numbers,
+        target_shape: Vec::new(),
         train: split(48),
+        validation: None,
         test: split(16),
         augment: None,
         checksum: String::new(),

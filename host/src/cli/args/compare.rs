@@ -36,6 +36,20 @@ pub struct OverlapArgs {
     pub runs: PathBuf,
 }
 
+/// Of which sweep to find the best run.
+#[derive(ClapArgs, Debug)]
+pub struct BestArgs {
+    /// A sweep's folder, or its name among the runs.
+    #[arg(value_name = "SWEEP", value_hint = ValueHint::DirPath)]
+    pub sweep: PathBuf,
+    /// The level at which runs are compared; the last that all have finished if not given.
+    #[arg(long, value_name = "N")]
+    pub level: Option<u64>,
+    /// Folder in which runs are kept.
+    #[arg(long, value_name = "DIR", default_value = "runs", value_hint = ValueHint::DirPath)]
+    pub runs: PathBuf,
+}
+
 /// What masks are compared between.
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Between {
@@ -115,7 +129,7 @@ pub struct CompareArgs {
     /// The run that is subtracted from it.
     #[arg(value_name = "B", value_hint = ValueHint::DirPath)]
     pub second: String,
-    /// Compare by `test-accuracy`, `flips-init` or `flips-start`; test accuracy if not given.
+    /// Compare by `test-accuracy`, `validation-accuracy`, `flips-init` or `flips-start`; test accuracy if not given.
     #[arg(long, value_parser = parse_measure)]
     pub measure: Option<Measure>,
     /// Folder in which runs are kept.
@@ -125,6 +139,7 @@ pub struct CompareArgs {
 
 fn parse_measure(text: &str) -> Result<Measure, String> {
     let value = serde_json::Value::String(text.to_owned());
-    serde_json::from_value(value)
-        .map_err(|_| "expected test-accuracy, flips-init or flips-start".to_owned())
+    serde_json::from_value(value).map_err(|_| {
+        "expected test-accuracy, validation-accuracy, flips-init or flips-start".to_owned()
+    })
 }

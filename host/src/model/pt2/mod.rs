@@ -26,6 +26,7 @@ use self::state::State;
 use super::{Buffer, Build, Graph, InputSpec, Mode, ModelError, Network, Parameter};
 use crate::registry::{self, Entry, Options};
 use crate::rng::{Purpose, Stream};
+use crate::samples::InputType;
 
 pub(super) const ENTRY: Entry<Build> = Entry {
     name: NAME,
@@ -136,9 +137,19 @@ impl Imported {
         };
         let graph = self.archive.graph(::pt2::Mode::Train);
         let (shape, dtype) = views::sample(graph, graph.input).map_err(refuse)?;
-        if dtype != ::pt2::Dtype::F32 {
+        let (expected, advice) = match spec.input_type {
+            InputType::Numbers => (
+                ::pt2::Dtype::F32,
+                "samples are numbers; tokens are whole numbers of more than a byte, such as int32",
+            ),
+            InputType::Tokens => (
+                ::pt2::Dtype::I64,
+                "samples are tokens; numbers are float32, or bytes (uint8)",
+            ),
+        };
+        if dtype != expected {
             return Err(refuse(format!(
-                "its input is {dtype}, expected float32, as samples are"
+                "its input is {dtype}, expected {expected}: {advice}"
             )));
         }
         if shape != spec.shape {
@@ -148,15 +159,22 @@ impl Imported {
                 expected: format!("{shape:?}, which {} was exported for", self.path.display()),
             });
         }
-        match views::sample(graph, graph.output).map_err(refuse)?.0[..] {
-            [classes] if classes == spec.classes => Ok(()),
-            [got] => Err(ModelError::Outputs {
+        let got = views::sample(graph, graph.output).map_err(refuse)?.0;
+        let expected = spec.outputs();
+        match (&got[..], &expected[..]) {
+            (got, expected) if got == expected => Ok(()),
+            (&[got], &[expected]) => Err(ModelError::Outputs {
                 path: self.path.clone(),
                 got,
-                expected: spec.classes,
+                expected,
             }),
-            ref other => Err(refuse(format!(
-                "a sample's output has shape {other:?}, expected one number for each class"
+            (got, &[_]) => Err(refuse(format!(
+                "a sample's output has shape {got:?}, expected one number for each class"
+            ))),
+            (got, expected) => Err(refuse(format!(
+                "a sample's output has shape {got:?}, and its targets have shape {:?}: expected {expected:?}, a number \
+                 for each class at each position (`logits.transpose(1, 2)` puts the classes first)",
+                spec.target_shape
             ))),
         }
     }
@@ -217,7 +235,11 @@ impl Network for Imported {
             trains: matches!(mode, Mode::Train(_)),
             draws: !keys.is_empty(),
             device: input.device(),
-            kind: input.kind(),
+            // Tokens have no precision of their own.
+            kind: match input.kind() {
+                Kind::Int64 => parameters.first().map_or(Kind::Float, Tensor::kind),
+                kind => kind,
+            },
         };
         // A network draws all its numbers from one stream of the step.
         let seed = keys.first().map_or(0, |key| {

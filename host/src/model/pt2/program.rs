@@ -20,7 +20,7 @@ pub struct Setting {
     pub draws: bool,
     /// Where its tensors lie.
     pub device: Device,
-    /// What the samples are: fp32 or fp64.
+    /// What parameters are, and samples unless they are tokens: fp32 or fp64.
     pub kind: Kind,
 }
 

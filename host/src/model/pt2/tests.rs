@@ -31,6 +31,7 @@ fn build_with(name: &str, options: serde_json::Value) -> Result<Box<dyn Network>
     let spec = InputSpec {
         shape: shape(name),
         classes: 10,
+        ..InputSpec::default()
     };
     build(&options, &spec)
 }
@@ -269,12 +270,76 @@ fn before_what_is_not_understood_every_survivor_counts() {
 }
 
 #[test]
+fn networks_of_tokens_take_whole_numbers_and_give_pytorchs_logits() {
+    let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/arrays"));
+    let golden = read_tensors(&folder.join("logits.safetensors")).unwrap();
+    let golden: BTreeMap<String, Tensor> = golden.into_iter().collect();
+    for (name, classes, target_shape) in [("tokens", 3, vec![]), ("positions", 11, vec![5])] {
+        let options = json!({"file": folder.join(format!("{name}.pt2"))});
+        let options = options.as_object().unwrap();
+        let tokens = InputSpec {
+            shape: vec![5],
+            classes,
+            input_type: InputType::Tokens,
+            target_shape,
+            ..InputSpec::default()
+        };
+        let network = build(options, &tokens).unwrap();
+        for kind in [Kind::Float, Kind::Double] {
+            let (parameters, buffers) = start(&*network, kind);
+            let got = network.forward(&parameters, &buffers, &golden["input"], Mode::Eval);
+            assert_eq!((got.kind(), got.size()), (kind, golden[name].size()));
+            let error = (got - &golden[name]).abs().max().double_value(&[]);
+            assert!(error < 1e-6, "{name} {kind:?}: {error}");
+        }
+        let numbers = InputSpec {
+            input_type: InputType::Numbers,
+            ..tokens.clone()
+        };
+        let said = build(options, &numbers).err().unwrap().to_string();
+        assert!(
+            said.contains("its input is int64, expected float32"),
+            "{said}"
+        );
+        let other = InputSpec {
+            target_shape: vec![7],
+            ..tokens
+        };
+        let said = build(options, &other).err().unwrap().to_string();
+        assert!(
+            said.contains(&format!("expected [{classes}, 7], a number")),
+            "{said}"
+        );
+    }
+    let mut options = json!({}).as_object().unwrap().clone();
+    options.insert("file".to_owned(), json!(file("mlp")));
+    let spec = InputSpec {
+        shape: vec![40],
+        classes: 10,
+        input_type: InputType::Tokens,
+        ..InputSpec::default()
+    };
+    let said = build(&options, &spec).err().unwrap().to_string();
+    assert!(
+        said.contains("its input is float32, expected int64"),
+        "{said}"
+    );
+}
+
+#[test]
 fn what_does_not_fit_is_refused_with_what_would() {
     let message = |name: &str, shape: &[i64], classes, options: serde_json::Value| {
         let mut options = options.as_object().unwrap().clone();
         options.insert("file".to_owned(), json!(file(name)));
         let shape = shape.to_vec();
-        let refused = build(&options, &InputSpec { shape, classes });
+        let refused = build(
+            &options,
+            &InputSpec {
+                shape,
+                classes,
+                ..InputSpec::default()
+            },
+        );
         refused.err().unwrap().to_string()
     };
     let got = message("mlp", &[41], 10, json!({}));

@@ -11,7 +11,7 @@ mod tests;
 
 use tch::{Device, Kind, Tensor};
 
-use super::task::Task;
+use super::targets::Targets;
 use super::{Evaluation, TrainError};
 use crate::data::{Dataset, Split};
 use crate::experiment::Metric;
@@ -64,9 +64,13 @@ pub struct Tested {
 }
 
 /// Fails if one of the metrics is not for these data.
-pub(super) fn check(metrics: &[Metric], task: Task, data: &Dataset) -> Result<(), TrainError> {
+pub(super) fn check(
+    metrics: &[Metric],
+    targets: Targets,
+    data: &Dataset,
+) -> Result<(), TrainError> {
     for (at, &metric) in metrics.iter().enumerate() {
-        if let Err(reason) = suits(metric, task, data.classes) {
+        if let Err(reason) = suits(metric, targets, data.classes) {
             return Err(TrainError::Metric {
                 at,
                 metric: metric.name(),
@@ -78,16 +82,16 @@ pub(super) fn check(metrics: &[Metric], task: Task, data: &Dataset) -> Result<()
     Ok(())
 }
 
-fn suits(metric: Metric, task: Task, classes: i64) -> Result<(), String> {
-    let targets = task.targets();
-    let refuse = |expected: &str| Err(format!("its targets are {targets}: expected {expected}"));
-    match (metric, task) {
-        (Metric::Rmse | Metric::R2, Task::Numbers) => Ok(()),
+fn suits(metric: Metric, targets: Targets, classes: i64) -> Result<(), String> {
+    let words = targets.words();
+    let refuse = |expected: &str| Err(format!("its targets are {words}: expected {expected}"));
+    match (metric, targets) {
+        (Metric::Rmse | Metric::R2, Targets::Numbers) => Ok(()),
         (Metric::Rmse | Metric::R2, _) => refuse("targets that are numbers"),
-        (_, Task::Numbers) => refuse("\"rmse\" or \"r2\""),
-        (Metric::PerClass, Task::Labels) => Ok(()),
-        (_, Task::Labels) => refuse("\"per-class\", which is of each label"),
-        (Metric::Perplexity, Task::Classes) => {
+        (_, Targets::Numbers) => refuse("\"rmse\" or \"r2\""),
+        (Metric::PerClass, Targets::Labels) => Ok(()),
+        (_, Targets::Labels) => refuse("\"per-class\", which is of each label"),
+        (Metric::Perplexity, Targets::Classes) => {
             refuse("classes at positions, or \"nll\", of which perplexity is the exponential")
         }
         (Metric::Top5, _) if classes < 6 => Err(format!(
@@ -110,11 +114,13 @@ pub(super) enum Tally {
 
 impl Tally {
     /// Nothing yet, of a split with these targets.
-    pub fn new(metrics: &[Metric], task: Task, classes: i64, split: &Split) -> Self {
-        match task {
-            Task::Classes | Task::Positions => Self::Classes(OfClasses::new(metrics, classes)),
-            Task::Labels => Self::Labels(OfLabels::new(classes)),
-            Task::Numbers => Self::Numbers(OfNumbers::of(&floats(&split.labels))),
+    pub fn new(metrics: &[Metric], targets: Targets, classes: i64, split: &Split) -> Self {
+        match targets {
+            Targets::Classes | Targets::Positions => {
+                Self::Classes(OfClasses::new(metrics, classes))
+            }
+            Targets::Labels => Self::Labels(OfLabels::new(classes)),
+            Targets::Numbers => Self::Numbers(OfNumbers::of(&floats(&split.labels))),
         }
     }
 

@@ -28,7 +28,7 @@ const LABELS: [i64; 12] = [2, 4, 2, 1, 0, 4, 4, 2, 6, 5, 4, 3];
 
 fn tally(metrics: &[Metric]) -> Tally {
     let split = dataset(&[2], 7, 3, 3).test;
-    Tally::new(metrics, Task::Classes, 7, &split)
+    Tally::new(metrics, Targets::Classes, 7, &split)
 }
 
 /// What a tally of the outputs gives that sees so many at a time.
@@ -257,58 +257,58 @@ fn metrics_of_a_convolution_net_are_those_of_a_plain_loop() {
 
 #[test]
 fn a_metric_for_other_targets_is_refused_with_what_is_expected() {
-    let said = |metric, task, classes| suits(metric, task, classes).unwrap_err();
-    for (metric, task, classes, expected) in [
+    let said = |metric, targets, classes| suits(metric, targets, classes).unwrap_err();
+    for (metric, targets, classes, expected) in [
         (
             Top5,
-            Task::Classes,
+            Targets::Classes,
             5,
             "it has 5 classes, so that five of them hold nearly every target: expected 6 or more",
         ),
         (
             Rmse,
-            Task::Classes,
+            Targets::Classes,
             10,
             "its targets are classes: expected targets that are numbers",
         ),
         (
             Nll,
-            Task::Numbers,
+            Targets::Numbers,
             1,
             "its targets are numbers: expected \"rmse\" or \"r2\"",
         ),
         (
             Ece,
-            Task::Labels,
+            Targets::Labels,
             8,
             "its targets are several labels: expected \"per-class\", which is of each label",
         ),
         (
             Perplexity,
-            Task::Classes,
+            Targets::Classes,
             8,
             "its targets are classes: expected classes at positions, or \"nll\", of which perplexity is the exponential",
         ),
         (
             Confusion,
-            Task::Classes,
+            Targets::Classes,
             1001,
             "it has 1001 classes, so that there are 1002001 counts: expected at most 1000 classes",
         ),
     ] {
-        assert_eq!(said(metric, task, classes), expected);
+        assert_eq!(said(metric, targets, classes), expected);
     }
-    for (metric, task, classes) in [
-        (Top5, Task::Positions, 6),
-        (Perplexity, Task::Positions, 2),
-        (PerClass, Task::Labels, 1),
-        (R2, Task::Numbers, 1),
+    for (metric, targets, classes) in [
+        (Top5, Targets::Positions, 6),
+        (Perplexity, Targets::Positions, 2),
+        (PerClass, Targets::Labels, 1),
+        (R2, Targets::Numbers, 1),
     ] {
-        assert_eq!(suits(metric, task, classes), Ok(()));
+        assert_eq!(suits(metric, targets, classes), Ok(()));
     }
     let train = crate::trainer::testing::train(json!({"metrics": ["nll", "rmse"]}));
     let data = dataset(&[7], 5, 30, 10);
-    let error = check(&train.metrics, Task::of(&data), &data).unwrap_err();
+    let error = check(&train.metrics, Targets::of(&data), &data).unwrap_err();
     assert!(matches!(error, TrainError::Metric { at: 1, .. }));
     let text = "the metric \"rmse\" is not for dataset `synthetic`: its targets are classes";
     assert!(error.to_string().starts_with(text), "{error}");

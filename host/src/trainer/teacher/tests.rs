@@ -5,6 +5,7 @@ use tch::Reduction;
 
 use super::*;
 use crate::registry::find;
+use crate::samples::InputSpec;
 use crate::trainer::testing::{conv_trainer, dataset, dropout_trainer, mlp_trainer, start, train};
 use crate::trainer::{LaneStart, On, Session};
 
@@ -39,6 +40,7 @@ fn network(model: &str) -> Box<dyn Network> {
     let spec = InputSpec {
         shape: vec![7],
         classes: 5,
+        ..InputSpec::default()
     };
     (find(MODELS, model).unwrap().build)(&Default::default(), &spec).unwrap()
 }

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use host::data::{DataContext, Dataset, Normalisation, Split};
 use host::experiment::Train;
-use host::model::{InputSpec, MODELS};
+use host::model::MODELS;
 use host::registry::{Options, find};
+use host::samples::{InputType, Task};
 use host::trainer::Trainer;
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
@@ -73,10 +74,7 @@ impl Work {
             .ok_or_else(|| BenchError::Ours(format!("the host has no model `{}`", self.model)))?;
         let options: Options =
             serde_json::from_value(self.options.clone()).map_err(BenchError::ours)?;
-        let spec = InputSpec {
-            shape: data.input_shape.clone(),
-            classes: data.classes,
-        };
+        let spec = data.spec();
         let network = (entry.build)(&options, &spec).map_err(BenchError::ours)?;
         let train = self.train().map_err(BenchError::ours)?;
         Trainer::new(network, &train, data, Device::Cpu).map_err(BenchError::ours)
@@ -160,9 +158,14 @@ fn random(samples: i64, shape: &[i64; 3]) -> Dataset {
     };
     Dataset {
         name: "random".to_owned(),
+        task: Task::Classes,
         classes: 10,
+        class_names: Vec::new(),
         input_shape: shape.to_vec(),
+        input_type: InputType::Numbers,
+        target_shape: Vec::new(),
         train: split(samples),
+        validation: None,
         test: split(BATCH as i64),
         augment: None,
         checksum: String::new(),

@@ -1,5 +1,6 @@
 //! The targets, one file for each kind of foreign bytes.
 
+mod arrays;
 mod data;
 mod experiment;
 mod network;
@@ -30,6 +31,7 @@ pub static TARGETS: &[Target] = &[
     data::CIFAR,
     data::PICTURE,
     data::ARCHIVE,
+    arrays::ARRAYS,
     network::PT2,
     run::TENSORS,
     run::RECORDS,

@@ -67,7 +67,7 @@ fn pt2(bytes: &[u8]) {
 fn zipped(bytes: &[u8]) -> Vec<u8> {
     match bytes {
         [b'P', b'K', ..] => bytes.to_vec(),
-        _ => zip(&scratch::split(bytes, "")),
+        _ => zip("net/", &scratch::split(bytes, "")),
     }
 }
 
@@ -101,11 +101,11 @@ fn read(archive: &Archive) -> Result<Vec<(String, Vec<u8>)>, ArchiveError> {
     Ok(state)
 }
 
-/// A zip file of these records in one folder, as they are.
-fn zip(records: &[(String, &[u8])]) -> Vec<u8> {
+/// A zip file of these records, as they are, with this before their names.
+pub(super) fn zip(folder: &str, records: &[(String, &[u8])]) -> Vec<u8> {
     let (mut file, mut list) = (Vec::new(), Vec::new());
     for (name, contents) in records {
-        let name = format!("net/{name}");
+        let name = format!("{folder}{name}");
         // Between two marks stands a line's end, which is none of the record's.
         let contents = contents.strip_suffix(b"\n").unwrap_or(contents);
         let mut crc = Crc::new();

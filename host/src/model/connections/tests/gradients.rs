@@ -52,6 +52,7 @@ fn build(name: &str, options: &str, shape: &[i64]) -> Box<dyn Network> {
     let spec = InputSpec {
         shape: shape.to_vec(),
         classes: if name == "hidden-neuron" { 1 } else { 10 },
+        ..InputSpec::default()
     };
     (find(MODELS, name).unwrap().build)(options.as_object().unwrap(), &spec).unwrap()
 }

@@ -1,7 +1,7 @@
 //! Losses and counts of samples with several targets, through whole steps and evaluations.
 
 use serde_json::json;
-use tch::{Device, Reduction};
+use tch::{Device, Kind, Reduction};
 
 use super::*;
 use crate::data::{Inputs, Split};
@@ -57,6 +57,7 @@ fn positions_trainer(keys: serde_json::Value) -> Trainer {
         let inputs = split.inputs.tensor().unwrap().narrow(1, 0, 4);
         split.labels = inputs.argmax(1, false);
     }
+    data.target_shape = vec![LENGTH];
     let network = Box::new(AtPositions::new(5, 4));
     Trainer::new(network, &train(keys), data, Device::Cpu).unwrap()
 }
@@ -71,6 +72,7 @@ fn labels_trainer(keys: serde_json::Value) -> Trainer {
     for split in [&mut data.train, &mut data.test] {
         split.labels = labelled(split);
     }
+    (data.task, data.target_shape) = (Task::Labels, vec![3]);
     let network = Box::new(LaneMlp::new(7, &[9], 3));
     let mut keys = keys;
     keys["loss"] = json!("binary-cross-entropy");
@@ -250,11 +252,11 @@ fn several_targets_go_on_from_a_checkpoint_with_the_same_bytes() {
 #[test]
 fn outputs_of_another_shape_are_refused_with_what_is_expected() {
     let outputs = Tensor::zeros([1, 9, 4], tch::kind::FLOAT_CPU);
-    let error = Task::Positions.rows(&outputs).unwrap_err().to_string();
+    let error = Targets::Positions.rows(&outputs).unwrap_err().to_string();
     let expected = "the network's outputs have shape [9, 4], expected [batch, classes, length] for targets that are classes at positions";
     assert!(error.ends_with(expected), "{error}");
     let outputs = Tensor::zeros([1, 9, 4, 6], tch::kind::FLOAT_CPU);
-    let error = Task::Classes.rows(&outputs).unwrap_err().to_string();
+    let error = Targets::Classes.rows(&outputs).unwrap_err().to_string();
     assert!(
         error.ends_with("[9, 4, 6], expected [batch, classes] for targets that are classes"),
         "{error}"

@@ -1,14 +1,15 @@
 //! What the targets of a dataset are, and how outputs stand beside them.
 
 use kernels::shim::ShimError;
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use crate::data::Dataset;
 use crate::experiment::PlainLoss;
+use crate::samples::Task;
 
 /// What the targets of a dataset are. Losses, counts and metrics are chosen by it alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Task {
+pub enum Targets {
     /// A class a sample: targets `[samples]` i64, outputs `[batch, classes]`.
     Classes,
     /// A class at each position of a sample: targets `[samples, length]` i64, outputs
@@ -21,20 +22,19 @@ pub enum Task {
     Numbers,
 }
 
-impl Task {
+impl Targets {
     /// That of a dataset.
     pub fn of(data: &Dataset) -> Self {
-        let targets = &data.train.labels;
-        match (targets.kind(), targets.dim()) {
-            (Kind::Float, 2) => Self::Labels,
-            (Kind::Float, _) => Self::Numbers,
-            (_, 1) => Self::Classes,
-            _ => Self::Positions,
+        match data.task {
+            Task::Labels => Self::Labels,
+            Task::Numbers => Self::Numbers,
+            Task::Classes if data.target_shape.is_empty() => Self::Classes,
+            Task::Classes => Self::Positions,
         }
     }
 
     /// What its targets are, in words.
-    pub fn targets(self) -> &'static str {
+    pub fn words(self) -> &'static str {
         match self {
             Self::Classes => "classes",
             Self::Positions => "classes at positions",
@@ -82,12 +82,12 @@ impl Task {
                     Self::Labels => "[batch, labels]",
                     _ => "[batch, classes]",
                 },
-                self.targets()
+                self.words()
             ))),
         }
     }
 
-    /// What lies as [`rows`](Task::rows) do, as outputs of this shape do.
+    /// What lies as [`rows`](Targets::rows) do, as outputs of this shape do.
     pub fn like_outputs(self, rows: Tensor, outputs: &Tensor) -> Tensor {
         match (self, &outputs.size()[..]) {
             (Self::Positions, &[lanes, batch, classes, length]) => rows
