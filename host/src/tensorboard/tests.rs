@@ -40,7 +40,8 @@ fn run(folder: &Path, levels: u64) -> RunDir {
         let summary = json!({
             "seed": 4, "level": level, "weights": 8, "survivors": 4, "density": 0.5,
             "train_loss": 1.75, "test_loss": 1.25, "test_correct": 3, "test_samples": 4,
-            "test_accuracy": 0.75, "flips_init": 0.25, "flips_start": 0.0, "flips_previous": null,
+            "test_accuracy": 0.75, "validation_loss": 1.125, "validation_correct": 1, "validation_samples": 4,
+            "validation_accuracy": 0.25, "flips_init": 0.25, "flips_start": 0.0, "flips_previous": null,
             "test_top_5_accuracy": 0.875, "test_r2": null,
         });
         let class = |class: u64, accuracy: f64| {
@@ -166,12 +167,17 @@ fn curves_run_over_the_steps_of_all_levels_and_level_charts_over_levels() {
     // The first epoch's own test, then the level's end, where no epoch was tested.
     assert_eq!(scalars["test/loss"], at_steps([1.5, 1.25, 1.5, 1.25]));
     assert_eq!(scalars["test/accuracy"], at_steps([0.0, 0.75, 0.0, 0.75]));
+    let loss = at_steps([1.75, 1.125, 1.75, 1.125]);
+    assert_eq!(scalars["validation/loss"], loss);
+    let accuracy = at_steps([0.5, 0.25, 0.5, 0.25]);
+    assert_eq!(scalars["validation/accuracy"], accuracy);
     for (tag, value) in [
         ("level/survivors", 4.0),
         ("level/test-accuracy", 0.75),
         ("level/test-top-5-accuracy", 0.875),
         ("class-accuracy/0", 0.5),
         ("class-accuracy/1", 1.0),
+        ("level/validation-accuracy", 0.25),
         ("density/fc.weight", 0.5),
         ("flips-init/fc.weight", 0.25),
         ("norm/fc.weight", 3.0),

@@ -93,6 +93,11 @@ impl Element {
         }
     }
 
+    /// The numbers of whole elements of 32 bits as they are; none of others.
+    pub fn singles(self, bytes: &[u8]) -> Option<Vec<f32>> {
+        (self.kind == Kind::F32).then(|| self.each(bytes, f32::from_le_bytes))
+    }
+
     /// The whole numbers that whole elements stand for. Those of 64 bits without a sign that do not fit become
     /// negative.
     pub fn integers(self, bytes: &[u8]) -> Vec<i64> {

@@ -152,6 +152,14 @@ impl StoredSamples {
                 }
                 Values::Tokens(tokens)
             }
+            Becomes::Numbers if self.standard.is_none() && self.array.element.kind == Kind::F32 => {
+                let singles = self.array.element.singles(&self.ordered(samples)?);
+                let singles = singles.unwrap_or_default();
+                match singles.iter().position(|it| !it.is_finite()) {
+                    None => Values::Numbers(singles),
+                    Some(at) => return Err(self.infinite(samples, at, singles[at].into())),
+                }
+            }
             Becomes::Numbers => {
                 let mut numbers = self.numbers(samples)?;
                 if let Some(standard) = &self.standard {
@@ -176,9 +184,7 @@ impl StoredSamples {
         }
         match numbers.iter().position(|it| !it.is_finite()) {
             None => Ok(numbers),
-            Some(at) => {
-                Err(self.refuse(samples, at, format!("{} is no finite number", numbers[at])))
-            }
+            Some(at) => Err(self.infinite(samples, at, numbers[at])),
         }
     }
 
@@ -201,6 +207,11 @@ impl StoredSamples {
             }
         }
         Ok(ordered)
+    }
+
+    /// The number at this place of these samples is none.
+    fn infinite(&self, samples: &[u64], at: usize, number: f64) -> DataError {
+        self.refuse(samples, at, format!("{number} is no finite number"))
     }
 
     /// What is wrong with the value at this place of these samples.

@@ -40,7 +40,7 @@ pub const ARRAYS: Target = Target {
         "1e999",
         "\"\"",
     ],
-    mutations: 1000,
+    mutations: 300,
     // What is packed is unpacked up to a MiB, and a table's values take eight times their text.
     memory: 64,
 };
