@@ -101,9 +101,11 @@ pub(super) fn load_tree(
     let parts = plugins.check(&mut root, &mut problems);
     // Where a run lies decides nothing, what it computed does.
     let mut canonical = root.clone();
+    let of_file = schema();
     let references = References {
         catalog,
         folders: &reader.folders,
+        schema: &of_file,
     };
     references.resolve(&mut root, &mut canonical, &parts, &mut problems);
     let of_model = |name: &str| catalog.schema(Kind::Model, name);
@@ -117,7 +119,7 @@ pub(super) fn load_tree(
     files::resolve_data(&mut root, &reader.folders, |name| {
         catalog.schema(Kind::Data, name)
     });
-    for problem in check(&root, &schema()) {
+    for problem in check(&root, &of_file) {
         problems.push(problem);
     }
     let known = |kind| catalog.known(kind);
@@ -139,7 +141,7 @@ pub(super) fn load_tree(
     };
     Ok(Loaded {
         text: write_file(root.table().unwrap_or(&Table::default())),
-        canonical: Canonical::new(&canonical, &schema(), &components, &parts),
+        canonical: Canonical::new(&canonical, &of_file, &components, &parts),
         plugins: plugins.into_loaded(),
         experiment,
         origin: Origin {

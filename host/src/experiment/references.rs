@@ -6,7 +6,6 @@ use serde_json::Value;
 
 use super::diagnostic::Diagnostic;
 use super::identity::applying;
-use super::load::schema;
 use super::problems::Diagnostics;
 use super::strategy::PartSchemas;
 use super::tree::{Node, Tree};
@@ -17,6 +16,8 @@ pub(super) struct References<'a> {
     pub catalog: &'a dyn Catalog,
     /// Folder of each of the problems' files.
     pub folders: &'a [PathBuf],
+    /// The schema of the experiment file.
+    pub schema: &'a Value,
 }
 
 /// How an option that names a run is written.
@@ -55,10 +56,9 @@ impl References<'_> {
                 _ => self.part(node, twin, slot, schemas, problems),
             }
         }
-        let of_file = schema();
-        let training = &of_file["properties"]["train"];
+        let training = &self.schema["properties"]["train"];
         if let (Some(node), Some(twin)) = (table(root, "train"), table(canonical, "train")) {
-            self.walk(node, twin, training, &of_file, 0, problems);
+            self.walk(node, twin, training, self.schema, 0, problems);
         }
     }
 

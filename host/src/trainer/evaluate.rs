@@ -153,9 +153,8 @@ impl Trainer {
                 let shape = [lanes, len, self.data.classes];
                 Tensor::zeros(shape, (Kind::Float, self.device))
             });
-            let results = [loss, right];
-            let by_hand = outputs.as_ref();
-            if self.evaluate_by_hand(&survivors, flat, statistics, on, part, results, by_hand)? {
+            let room = ([loss, right], outputs.as_ref());
+            if self.evaluate_by_hand(&survivors, flat, statistics, on, part, room)? {
                 if let Some(outputs) = outputs {
                     let labels = split.labels.narrow(0, start, len).unsqueeze(0);
                     self.count(tallies, &outputs, &labels.expand([lanes, len], false))?;

@@ -130,8 +130,8 @@ impl Trainer {
         let optimizer = component("optimizer", OPTIMIZERS, &train.optimizer)?;
         let schedule = component("schedule", SCHEDULES, &train.schedule)?;
         let layout = Layout::new(&*network, channels_last);
-        let mut plan = perceptron::Plan::of(&*network, &layout, &data, device, train.precision);
-        plan = plan.and_then(|plan| plan.for_loss(&train.loss, targets));
+        let plan = perceptron::Plan::of(&*network, &layout, &data, device, train.precision)
+            .and_then(|plan| plan.for_loss(&train.loss, targets));
         Ok(Self {
             layout,
             perceptron: plan,

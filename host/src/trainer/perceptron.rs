@@ -262,8 +262,7 @@ impl Trainer {
         statistics: &[Tensor],
         on: On,
         (first, count): (i64, i64),
-        results: [&Tensor; 2],
-        outputs: Option<&Tensor>,
+        (results, outputs): ([&Tensor; 2], Option<&Tensor>),
     ) -> Result<bool, TrainError> {
         let Some(plan) = &self.perceptron else {
             return Ok(false);
