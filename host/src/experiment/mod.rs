@@ -41,7 +41,7 @@ pub use config::{
     TrainLoss,
 };
 pub use diagnostic::{Category, Diagnostic, Severity};
-pub use files::file_of;
+pub use files::{NamedFile, files_of};
 pub use identity::{Identity, dense_identity, identity};
 pub use load::{Loaded, load, schema};
 pub use neuron::{NeuronFile, load_neuron, neuron_schema};

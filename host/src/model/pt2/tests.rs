@@ -224,6 +224,7 @@ fn what_is_understood_of_a_graph_computes_the_same() {
         let model = crate::export::Model {
             graph: network.graph(),
             tensors: names.cloned().zip(tensors).collect(),
+            held: BTreeMap::new(),
             prunable: Vec::new(),
             input_shape: shape(name),
             outputs: 10,
