@@ -178,3 +178,27 @@ pub(super) fn take_copies(model: &mut Named, folder: &Path) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::MODELS;
+
+    #[test]
+    fn every_file_that_a_model_names_has_a_copy_that_runs_know() {
+        let mut seen = std::collections::BTreeSet::new();
+        for entry in MODELS {
+            let schema = registries::schema(Kind::Model, entry.name).unwrap();
+            let files = schema.as_value()["properties"].as_object().unwrap();
+            let named = files.values().filter(|it| it.get(FILE).is_some()).count();
+            let options = options(&schema);
+            assert_eq!(options.len(), named, "{}", entry.name);
+            for option in options {
+                assert!(files.contains_key(&option.digest), "{}", entry.name);
+                assert!(store::COPIES.contains(&&*option.copy), "{}", option.copy);
+                seen.insert(option.copy);
+            }
+        }
+        assert_eq!(seen.len(), store::COPIES.len());
+    }
+}

@@ -34,7 +34,7 @@ pub enum ExportError {
     #[error(
         "the network computes {}, which cannot be written as ONNX here: export it with --format pt2, and let PyTorch \
          do it: `torch.onnx.export(load_pt2(\"level.pt2\").exported_programs[\"eval\"], (example,), \"level.onnx\")`, \
-         with load_pt2 of torch.export.pt2_archive",
+         with load_pt2 of torch.export.pt2_archive._package",
         .0.join(", ")
     )]
     Opaque(Vec<String>),
