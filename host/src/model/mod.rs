@@ -37,6 +37,7 @@ pub use parts::{Initialisation, NORM_EPSILON, NORM_MOMENTUM};
 pub use pt2::{Pt2Options, Start, spec_of};
 pub use resnet::{CifarResnetOptions, Resnet50Options, ResnetOptions, Stem};
 pub use vgg::VggOptions;
+pub(crate) use weights::numbers_of_state_dict;
 pub use weights::{Given, Misfit, ReplaceHead, given, network, with_start};
 
 /// The models that an experiment file can name.

@@ -220,7 +220,7 @@ impl<'a> Fitting<'a> {
             self.misfit.missing.push(own.name.to_owned());
             return None;
         };
-        if let Some((other, _)) = found.iter().find(|(_, other)| *other != stored) {
+        if let Some((other, _)) = found[1..].iter().find(|(_, other)| *other != stored) {
             self.misfit.wrong.push(format!(
                 "`{name}` and `{other}`, which are one tensor in the network and two in the file"
             ));

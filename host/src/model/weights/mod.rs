@@ -105,6 +105,13 @@ struct Replaced {
     buffers: Vec<bool>,
 }
 
+/// How many numbers a state_dict in these bytes gives, for [`crate::fuzzing`].
+pub(crate) fn numbers_of_state_dict(bytes: &[u8]) -> Result<usize, String> {
+    let dict = file::StateDict::of(bytes)?;
+    let values = dict.tensors.values().filter_map(|it| it.values.as_ref());
+    Ok(values.map(|it| it.len()).sum())
+}
+
 /// The schema of a model's options with those that every model takes.
 pub fn with_start(own: Schema) -> Schema {
     let common = schema_for!(StartOptions).to_value();
