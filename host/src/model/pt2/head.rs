@@ -172,6 +172,13 @@ fn of_graph(graph: &Graph) -> Result<Head, String> {
         let plain = name.strip_suffix('_').unwrap_or(name);
         match views::first(node).filter(|_| KEEPING.contains(&plain)) {
             Some(from) => value = from,
+            // A view names the sizes, the number of outputs among them.
+            None if node.gives_back_elements() => {
+                return Err(format!(
+                    "{} with sizes written out behind the last layer, where `x.flatten(1)` takes any",
+                    at()
+                ));
+            }
             None => return Err(format!("{} and stands behind the last layer", at())),
         }
     }
@@ -189,5 +196,99 @@ fn groups(node: &Node) -> i64 {
     match node.argument("groups") {
         Some(Argument::Int(groups) | Argument::SymInt(Scalar::Fixed(groups))) => *groups,
         _ => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use ::pt2::{Output, Target};
+
+    use super::*;
+
+    fn archive(name: &str) -> Archive {
+        let top = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+        let path: PathBuf = format!("{top}/experiments/networks/{name}.pt2").into();
+        Archive::open(&path).unwrap()
+    }
+
+    /// The graph with an operation behind its output.
+    fn followed(graph: &Graph, operation: &str) -> Graph {
+        let mut graph = graph.clone();
+        let made = ValueId(graph.values.len() as u32);
+        graph.values.push(graph.value(graph.output).clone());
+        graph.nodes.push(Node {
+            name: "last".to_owned(),
+            target: Target::Aten {
+                name: operation.to_owned(),
+                overload: String::new(),
+            },
+            inputs: vec![("self".to_owned(), Argument::Tensor(graph.output))],
+            outputs: vec![Output::Value(made)],
+        });
+        graph.output = made;
+        graph
+    }
+
+    #[test]
+    fn the_output_layer_is_found_behind_what_takes_any_number_of_channels() {
+        for (name, weight, bias) in [
+            ("mlp", "6.weight", "6.bias"),
+            ("vit", "head.weight", "head.bias"),
+        ] {
+            let archive = archive(name);
+            let head = find(&archive).unwrap();
+            let name_of = |at: usize| archive.parameters()[at].name.as_str();
+            assert_eq!(name_of(head.weight), weight);
+            assert_eq!(head.bias.map(name_of), Some(bias));
+            let graph = archive.graph(Mode::Eval);
+            for operation in ["log_softmax", "relu_", "flatten", "dropout"] {
+                assert_eq!(
+                    of_graph(&followed(graph, operation)),
+                    Ok(head.clone()),
+                    "{operation}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_stands_in_the_way_of_another_number_of_outputs_is_named() {
+        let archive = archive("mlp");
+        let graph = archive.graph(Mode::Eval);
+        let refused = of_graph(&followed(graph, "view")).unwrap_err();
+        assert!(
+            refused.contains("`last` is aten.view with sizes"),
+            "{refused}"
+        );
+        let refused = of_graph(&followed(graph, "mul")).unwrap_err();
+        assert!(
+            refused.contains("`last` is aten.mul and stands behind"),
+            "{refused}"
+        );
+        // What the layer makes is read besides.
+        let mut twice = followed(graph, "relu");
+        let last = twice.nodes[twice.nodes.len() - 1].clone();
+        twice.nodes.push(Node {
+            name: "other".to_owned(),
+            outputs: Vec::new(),
+            ..last
+        });
+        assert!(of_graph(&twice).unwrap_err().contains("is read twice"));
+        // Its weight is another layer's as well.
+        let mut shared = graph.clone();
+        let linear = shared
+            .nodes
+            .iter()
+            .rposition(|it| views::name(it) == Some("linear"));
+        let linear = shared.nodes[linear.unwrap()].clone();
+        shared.nodes.insert(0, linear);
+        let refused = of_graph(&shared).unwrap_err();
+        assert!(
+            refused.contains("of no weight of its own") || refused.contains("aten.linear"),
+            "{refused}"
+        );
+        assert!(advise(refused).contains("torch.nn.Linear"));
     }
 }
