@@ -33,6 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let spec = InputSpec {
         shape: golden["input"].size()[1..].to_vec(),
         classes: golden["logits.eval"].size()[1],
+        ..InputSpec::default()
     };
     let options: Options = serde_json::from_value(json!({ "file": archive }))?;
     let entry = find(MODELS, "pt2").ok_or("the host has no model `pt2`")?;

@@ -9,7 +9,7 @@ use plugin_api::abi::{HostObject, Service};
 use crate::rng::{Moment, Purpose, Stream};
 use crate::strategy::Services;
 use crate::strategy::still::Still;
-use crate::{cli, data, levels, strategy};
+use crate::{cli, data, levels, model, strategy};
 
 /// Reads an IDX file of this shape.
 ///
@@ -54,6 +54,14 @@ pub fn arrays(options: &serde_json::Value) -> Result<(), data::DataError> {
 /// What is wrong with it.
 pub fn unpack(archive: &Path) -> Result<(), data::DataError> {
     data::fuzzing::unpack(archive)
+}
+
+/// Reads a state_dict to start a network from: how many numbers it gives.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn state_dict(bytes: &[u8]) -> Result<usize, String> {
+    model::numbers_of_state_dict(bytes)
 }
 
 /// Looks at a dynamic library without loading it.

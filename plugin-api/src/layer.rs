@@ -13,7 +13,8 @@ pub enum LayerKind {
     Conv1d,
     /// `[out, in, height, width]`.
     Conv2d,
-    /// A kind that came with a later host.
+    /// A parameter that is no layer's weight and is pruned because the experiment names it, such as an embedding;
+    /// or a kind that came with a later host.
     #[serde(other)]
     Other,
 }
@@ -29,7 +30,7 @@ pub struct Layer {
     pub name: String,
     /// What the layer computes.
     pub kind: LayerKind,
-    /// PyTorch's shape: `[out, in, ...kernel]`.
+    /// PyTorch's shape: `[out, in, ...kernel]`; of the kind [`LayerKind::Other`] any, with one dimension or more.
     pub shape: Vec<i64>,
 }
 
@@ -55,12 +56,13 @@ impl Layer {
 
     /// Inputs of one output: in-channels times the kernel's size.
     pub fn fan_in(&self) -> u64 {
-        self.shape[1..].iter().product::<i64>() as u64
+        self.shape.iter().skip(1).product::<i64>() as u64
     }
 
     /// Outputs of one input: out-channels times the kernel's size.
     pub fn fan_out(&self) -> u64 {
-        (self.shape[0] * self.shape[2..].iter().product::<i64>()) as u64
+        let kernel: i64 = self.shape.iter().skip(2).product();
+        (self.shape.first().unwrap_or(&1) * kernel) as u64
     }
 }
 
@@ -80,5 +82,8 @@ mod tests {
             (linear.len(), linear.fan_in(), linear.fan_out()),
             (640, 64, 10)
         );
+        // Numbers that no input is multiplied with by itself.
+        let bias = Layer::new("fc.bias", LayerKind::Other, [10]);
+        assert_eq!((bias.len(), bias.fan_in(), bias.fan_out()), (10, 1, 10));
     }
 }

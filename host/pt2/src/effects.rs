@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::graph::{Argument, Graph, Node, Source, Target, ValueId};
+use crate::views;
 
 /// Operators that draw random numbers, each also in its form that changes a tensor in place.
 const RANDOM: &[&str] = &[
@@ -81,40 +82,6 @@ const RECURRENT: &[&str] = &[
     "quantized_lstm",
     "rnn_relu",
     "rnn_tanh",
-];
-
-/// Operators whose result is the memory of their first tensor, or may be.
-const VIEWS: &[&str] = &[
-    "alias",
-    "as_strided",
-    "broadcast_to",
-    "chunk",
-    "contiguous",
-    "detach",
-    "diagonal",
-    "expand",
-    "expand_as",
-    "flatten",
-    "movedim",
-    "narrow",
-    "permute",
-    "reshape",
-    "select",
-    "slice",
-    "split",
-    "split_with_sizes",
-    "squeeze",
-    "swapaxes",
-    "t",
-    "tensor_split",
-    "to",
-    "transpose",
-    "unbind",
-    "unflatten",
-    "unfold",
-    "unsqueeze",
-    "view",
-    "view_as",
 ];
 
 /// The operator's name without the mark of the form in place, and whether it has that.
@@ -232,7 +199,7 @@ impl Graph {
             let Some((name, in_place)) = operator(node) else {
                 continue;
             };
-            let same = in_place || VIEWS.contains(&name);
+            let same = in_place || views::is_view(name);
             if let Some((_, Argument::Tensor(value))) = node.inputs.first()
                 && same
                 && let Some(&origin) = origins.get(value)

@@ -37,6 +37,8 @@ pub mod graph;
 
 mod effects;
 
+mod views;
+
 pub mod scalar;
 
 mod tensor;

@@ -119,10 +119,13 @@ pub enum Command {
     Compare(CompareArgs),
     /// Find the run of a sweep that is best by validation.
     Best(BestArgs),
-    /// Write a level's model for use elsewhere: safetensors, sparse rows or ONNX.
+    /// Write a level's model for use elsewhere: safetensors, sparse rows, ONNX, or PyTorch's archive.
     Export(ExportArgs),
     /// Time a level's forward pass in full, without dead units, and in sparse rows.
     BenchExport(BenchExportArgs),
+    /// Look at networks.
+    #[command(subcommand)]
+    Model(ModelCommand),
     /// Look at plugins.
     #[command(subcommand)]
     Plugin(PluginCommand),
@@ -419,6 +422,33 @@ impl NeuronArgs {
 fn threads(wanted: Option<std::num::NonZeroU16>) -> usize {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     wanted.map_or_else(cores, |threads| usize::from(threads.get()))
+}
+
+/// What to do with networks.
+#[derive(Subcommand, Debug)]
+pub enum ModelCommand {
+    /// Show a network's layers: shapes, weights that are pruned, products for a sample, first values.
+    ///
+    /// Also which operations of a network from PyTorch are not understood, and whether it can be written as ONNX.
+    Show(ModelShowArgs),
+}
+
+/// Which network to show.
+#[derive(ClapArgs, Debug)]
+pub struct ModelShowArgs {
+    /// An archive of torch.export (.pt2), or an experiment file, whose network is shown as it is trained.
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// Override a key of the experiment file: `--set model.width=32`. May be given more than once.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Load every plugin that the experiment file names, whoever wrote it: plugins run with your
+    /// rights.
+    #[arg(long, help_heading = "Plugins")]
+    pub allow_plugins: bool,
+    /// Where the datasets are.
+    #[command(flatten)]
+    pub data: DataArgs,
 }
 
 /// What to do with plugins.

@@ -8,7 +8,7 @@ use super::args::{ExportArgs, Format, ModelArgs, Output};
 use super::exit::{Exit, Failure};
 use super::{locate, stdout};
 use crate::data::PixelStatistics;
-use crate::export::{self, Compacted, ExportError, Model, Source};
+use crate::export::{self, Compacted, ExportError, Source};
 use crate::report::warn_of_other_builds;
 use crate::statistics::StatisticsError;
 use crate::store::{self, RunDir};
@@ -25,6 +25,11 @@ pub fn export(args: &ExportArgs, output: &Output) -> Result<Exit, Failure> {
             )));
         }
     }
+    if args.compact && args.format == Format::Pt2 {
+        return Err(Failure::bad_input(
+            "--compact makes layers smaller, and an archive's graph says how large they are: leave it out".to_owned(),
+        ));
+    }
     let run = RunDir::new(locate::find(&args.model.run, &args.model.runs)?);
     warn_of_other_builds(&run);
     let mut source = read(&run, &args.model)?;
@@ -37,7 +42,7 @@ pub fn export(args: &ExportArgs, output: &Output) -> Result<Exit, Failure> {
     if args.fold {
         export::fold(&mut source.model);
     }
-    let (bytes, left) = encode(args.format, &source.model, pixels.as_ref()).map_err(failed)?;
+    let (bytes, left) = encode(args.format, &source, pixels.as_ref()).map_err(failed)?;
     store::write(&path, &bytes).map_err(|error| Failure::new(Exit::Failed, error))?;
     if output.json {
         stdout::line(json!({
@@ -81,7 +86,9 @@ pub fn read(run: &RunDir, args: &ModelArgs) -> Result<Source, Failure> {
 
 fn failed(error: ExportError) -> Failure {
     let exit = match error {
-        ExportError::Store(_) | ExportError::Statistics(StatisticsError::Store(_)) => Exit::Failed,
+        ExportError::Store(_)
+        | ExportError::Statistics(StatisticsError::Store(_))
+        | ExportError::Archive(_) => Exit::Failed,
         _ => Exit::BadInput,
     };
     Failure::new(exit, error)
@@ -89,13 +96,15 @@ fn failed(error: ExportError) -> Failure {
 
 fn encode(
     format: Format,
-    model: &Model,
+    source: &Source,
     pixels: Option<&PixelStatistics>,
 ) -> Result<(Vec<u8>, Vec<String>), ExportError> {
+    let model = &source.model;
     Ok(match format {
         Format::Safetensors => (export::dense(model), Vec::new()),
         Format::Csr => export::csr(model),
         Format::Onnx => (export::onnx(model, pixels)?, Vec::new()),
+        Format::Pt2 => (export::pt2(source)?, Vec::new()),
     })
 }
 
@@ -114,6 +123,7 @@ fn target(args: &ExportArgs, run: &RunDir, source: &Source) -> Result<PathBuf, F
         Format::Safetensors => "safetensors",
         Format::Csr => "csr.safetensors",
         Format::Onnx => "onnx",
+        Format::Pt2 => "pt2",
     };
     let (seed, level) = (source.seed, source.level);
     let name = format!("{}-seed-{seed}-level-{level:02}.{ending}", run.name());

@@ -14,6 +14,7 @@ mod exit;
 mod export;
 mod locate;
 mod man;
+mod model;
 mod neuron;
 mod options;
 mod outline;
@@ -96,6 +97,7 @@ fn obey(args: &Args, bars: &MultiProgress) -> Result<Exit, Failure> {
         Command::Tensorboard(args) => tensorboard::tensorboard(args, output),
         Command::Export(args) => export::export(args, output),
         Command::BenchExport(args) => bench_export::bench(args, output),
+        Command::Model(command) => model::model(command, output),
         Command::Plugin(command) => plugin::plugin(command, output),
         Command::Data(command) => data::data(command, output, bars),
         Command::Completions { shell } => man::completions(*shell),

@@ -127,7 +127,12 @@ pub struct Prune {
         extend("items" = { "type": "number", "exclusiveMinimum": 0.0, "maximum": 1.0 })
     )]
     pub densities: Option<Vec<f64>>,
-    /// Names of weights that are never pruned, such as `fc.weight`.
+    /// Names of parameters, or patterns such as `embedding.*`, that are pruned although they are no weights of
+    /// layers; `*` stands for any run of characters, dots included.
+    #[serde(default)]
+    #[schemars(extend("uniqueItems" = true))]
+    pub include: Vec<String>,
+    /// Names of weights that are never pruned, such as `fc.weight`, or patterns; also of what is included.
     #[serde(default)]
     #[schemars(extend("uniqueItems" = true))]
     pub exclude: Vec<String>,

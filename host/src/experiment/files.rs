@@ -9,11 +9,13 @@ use serde_json::Value;
 use super::diagnostic::{Diagnostic, Place};
 use super::problems::Diagnostics;
 use super::tree::{Key, Node, Tree};
-use super::{Named, registries};
-use crate::store::{self, ARCHIVE};
+use super::{Kind, Named, registries};
+use crate::store;
 
 /// Schema keyword of an option that names a file; its value is the option that holds the file's digest.
 const FILE: &str = "x-file";
+/// Schema keyword beside it: the name of the copy that a run keeps.
+const COPY: &str = "x-copy";
 
 /// Schema keyword of an option of a dataset whose texts are paths, which start at the experiment file's folder.
 const PATH: &str = "x-path";
@@ -53,19 +55,50 @@ fn complete(node: &mut Node, folders: &[PathBuf]) {
     }
 }
 
-/// The options that name a file and its digest, if a component with this schema has them.
-fn options(schema: &Schema) -> Option<(String, String)> {
-    let properties = schema.as_value()["properties"].as_object()?;
-    properties.iter().find_map(|(name, property)| {
-        let digest = property.get(FILE)?.as_str()?;
-        Some((name.clone(), digest.to_owned()))
-    })
+/// An option that names a file.
+struct FileOption {
+    name: String,
+    /// The option with the file's digest.
+    digest: String,
+    /// What a run calls its copy.
+    copy: String,
 }
 
-/// Puts the path of the model's file, if it has one, into the tree as an absolute one, and the file's digest into
-/// the tree and its twin, which an experiment's identity is made of.
+/// A file that a model's options name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedFile {
+    /// The option that names it.
+    pub option: String,
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Its BLAKE3, hexadecimal.
+    pub digest: String,
+    /// The name of the copy that a run keeps.
+    pub copy: String,
+}
+
+/// The options that name files of a component with this schema.
+fn options(schema: &Schema) -> Vec<FileOption> {
+    let properties = schema.as_value()["properties"].as_object();
+    let option = |(name, property): (&String, &Value)| {
+        let text = |key: &str| Some(property.get(key)?.as_str()?.to_owned());
+        Some(FileOption {
+            name: name.clone(),
+            digest: text(FILE)?,
+            copy: text(COPY)?,
+        })
+    };
+    properties
+        .into_iter()
+        .flatten()
+        .filter_map(option)
+        .collect()
+}
+
+/// Puts the paths of the model's files, if it names any, into the tree as absolute ones, and the files' digests
+/// into the tree and its twin, which an experiment's identity is made of.
 ///
-/// A run's own `experiment.toml` finds the copy beside it where the file is gone or another one.
+/// A run's own `experiment.toml` finds the copies beside it where a file is gone or another one.
 pub(super) fn resolve(
     root: &mut Node,
     canonical: &mut Node,
@@ -76,11 +109,20 @@ pub(super) fn resolve(
     let Some(name) = root.at(&["model", "name"]).and_then(Node::text) else {
         return;
     };
-    let Some((file, digest)) = schema(name).as_ref().and_then(options) else {
-        return;
-    };
-    let Some(node) = root.at(&["model", &file]) else {
-        return; // The schema asks for it.
+    for option in schema(name).as_ref().map(options).unwrap_or_default() {
+        resolve_one(root, canonical, folders, &option, problems);
+    }
+}
+
+fn resolve_one(
+    root: &mut Node,
+    canonical: &mut Node,
+    folders: &[PathBuf],
+    option: &FileOption,
+    problems: &mut Diagnostics,
+) {
+    let Some(node) = root.at(&["model", &option.name]) else {
+        return; // The schema asks for it, or it need not be there.
     };
     let (Some(written), place) = (node.text().map(str::to_owned), node.place.clone()) else {
         return;
@@ -88,7 +130,7 @@ pub(super) fn resolve(
     let folder = folders
         .get(place.file)
         .map_or(Path::new(""), PathBuf::as_path);
-    let pinned = root.at(&["model", &digest]);
+    let pinned = root.at(&["model", &option.digest]);
     let pin = pinned.and_then(Node::text).filter(|it| !it.is_empty());
     let expect = |path: &Path| match (store::digest(path), pin) {
         (Err(error), _) => Err((place.clone(), error.to_string())),
@@ -99,12 +141,12 @@ pub(super) fn resolve(
         }
         (Ok(got), _) => Ok((absolute(path), got)),
     };
-    let copy = || pin.and_then(|_| expect(&folder.join(ARCHIVE)).ok());
+    let copy = || pin.and_then(|_| expect(&folder.join(&option.copy)).ok());
     match expect(&folder.join(&written)).or_else(|problem| copy().ok_or(problem)) {
         Ok((path, got)) => {
-            set(root, &file, &place, &path);
+            set(root, &option.name, &place, &path);
             for tree in [root, canonical] {
-                set(tree, &digest, &place, &got);
+                set(tree, &option.digest, &place, &got);
             }
         }
         Err((at, message)) => {
@@ -145,21 +187,57 @@ fn absolute(path: &Path) -> String {
     absolute.to_string_lossy().into_owned()
 }
 
-/// The file that a model's options name, with its digest.
-pub fn file_of(model: &Named) -> Option<(PathBuf, String)> {
-    let (file, digest) = options(&registries::schema(super::Kind::Model, &model.name)?)?;
-    let text = |key: &str| Some(model.options.get(key)?.as_str()?.to_owned());
-    Some((text(&file)?.into(), text(&digest).unwrap_or_default()))
+fn options_of(model: &Named) -> Vec<FileOption> {
+    let schema = registries::schema(Kind::Model, &model.name);
+    schema.as_ref().map(options).unwrap_or_default()
 }
 
-/// Has a stored run's model take its file from the run's own folder, where there is a copy.
-pub(super) fn take_copy(model: &mut Named, folder: &Path) {
-    let schema = registries::schema(super::Kind::Model, &model.name);
-    let copy = folder.join(ARCHIVE);
-    if let Some((file, _)) = schema.as_ref().and_then(options)
-        && copy.is_file()
-    {
-        let path = copy.to_string_lossy().into_owned();
-        model.options.insert(file, Value::String(path));
+/// The files that a model's options name.
+pub fn files_of(model: &Named) -> Vec<NamedFile> {
+    let text = |key: &str| Some(model.options.get(key)?.as_str()?.to_owned());
+    let file = |option: FileOption| {
+        Some(NamedFile {
+            path: text(&option.name)?.into(),
+            digest: text(&option.digest).unwrap_or_default(),
+            option: option.name,
+            copy: option.copy,
+        })
+    };
+    options_of(model).into_iter().filter_map(file).collect()
+}
+
+/// Has a stored run's model take its files from the run's own folder, where there are copies.
+pub(super) fn take_copies(model: &mut Named, folder: &Path) {
+    for option in options_of(model) {
+        let copy = folder.join(&option.copy);
+        if let Some(path) = model.options.get_mut(&option.name)
+            && copy.is_file()
+        {
+            *path = Value::String(copy.to_string_lossy().into_owned());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::MODELS;
+
+    #[test]
+    fn every_file_that_a_model_names_has_a_copy_that_runs_know() {
+        let mut seen = std::collections::BTreeSet::new();
+        for entry in MODELS {
+            let schema = registries::schema(Kind::Model, entry.name).unwrap();
+            let files = schema.as_value()["properties"].as_object().unwrap();
+            let named = files.values().filter(|it| it.get(FILE).is_some()).count();
+            let options = options(&schema);
+            assert_eq!(options.len(), named, "{}", entry.name);
+            for option in options {
+                assert!(files.contains_key(&option.digest), "{}", entry.name);
+                assert!(store::COPIES.contains(&&*option.copy), "{}", option.copy);
+                seen.insert(option.copy);
+            }
+        }
+        assert_eq!(seen.len(), store::COPIES.len());
     }
 }

@@ -71,16 +71,18 @@ pub fn identity(loaded: &Loaded, data_checksum: &str, lanes: Option<u64>) -> Ide
 }
 
 /// The identity of level 0 of an ordinary run, which trains the dense network: data, model and
-/// training alone, and which weights are never pruned: the masks of level 0 list the others.
+/// training alone, and which parameters are pruned: the masks of level 0 list them.
 /// Experiments that agree in it can share that work.
 pub fn dense_identity(loaded: &Loaded, data_checksum: &str, lanes: Option<u64>) -> Identity {
     let shared = ["data", "model", "train"].into_iter();
     let whole = &loaded.canonical.whole;
     let shared = shared.filter_map(|key| Some((key.to_owned(), whole.get(key)?.clone())));
     let mut canonical: Map<String, Value> = shared.collect();
-    let excluded = whole.get("prune").and_then(|prune| prune.get("exclude"));
-    if let Some(excluded) = excluded.filter(|it| *it != &json!([])) {
-        canonical.insert("exclude".to_owned(), excluded.clone());
+    for key in ["include", "exclude"] {
+        let names = whole.get("prune").and_then(|prune| prune.get(key));
+        if let Some(names) = names.filter(|it| *it != &json!([])) {
+            canonical.insert(key.to_owned(), names.clone());
+        }
     }
     Identity::new(with_facts(canonical, data_checksum, lanes))
 }

@@ -207,9 +207,40 @@ fn check_component(
 
 /// What no schema can say.
 pub(super) fn check_meaning(root: &Node, problems: &mut Diagnostics) {
+    check_start(root, problems);
     check_targets(root, problems);
     check_warmup(root, problems);
     check_smoothing(root, problems);
+}
+
+/// Options of a file of weights that is not named.
+fn check_start(root: &Node, problems: &mut Diagnostics) {
+    let model = |key: &str| root.at(&["model", key]);
+    if model("weights").is_some() {
+        return;
+    }
+    let strict = model("weights_strict").filter(|it| it.value == Tree::Bool(false));
+    let digest = model("weights_blake3").filter(|it| it.text().is_some_and(|it| !it.is_empty()));
+    for (key, node) in [("weights_strict", strict), ("weights_blake3", digest)] {
+        if let Some(node) = node {
+            let message = format!("`model.{key}` is about the file of `model.weights`");
+            let problem = Diagnostic::new(Some(&node.place), message).label("no file is named");
+            problems.push(problem);
+        }
+    }
+    let is_nothing = |node: &&Node| match &node.value {
+        Tree::Bool(whether) => !whether,
+        Tree::List(names) => names.is_empty(),
+        _ => true,
+    };
+    let head = model("replace_head").filter(|it| !is_nothing(it));
+    // An archive has weights of its own.
+    if let Some(node) = head.filter(|_| model("file").is_none()) {
+        let message = "`model.replace_head` is about given weights, and `model.weights` names none";
+        let problem = Diagnostic::new(Some(&node.place), message)
+            .label("every layer is drawn by seed as it is");
+        problems.push(problem);
+    }
 }
 
 fn check_smoothing(root: &Node, problems: &mut Diagnostics) {

@@ -41,7 +41,7 @@ pub use config::{
     Collapse, Experiment, LevelEnd, Named, Part, PluginSource, Precision, Prune, Strategy, Train,
 };
 pub use diagnostic::{Category, Diagnostic, Severity};
-pub use files::file_of;
+pub use files::{NamedFile, files_of};
 pub use identity::{Identity, dense_identity, identity};
 pub use load::{Loaded, load, schema};
 pub use loss::{Distillation, Metric, PlainLoss, TrainLoss};

@@ -13,7 +13,7 @@ pub fn schema(kind: Kind, name: &str) -> Option<Schema> {
     }
     match kind {
         Kind::Data => find(data::DATASETS, name).map(data::schema),
-        Kind::Model => of(model::MODELS, name),
+        Kind::Model => of(model::MODELS, name).map(model::with_start),
         Kind::Optimizer => of(optimizer::OPTIMIZERS, name),
         Kind::Schedule => of(schedule::SCHEDULES, name),
     }

@@ -15,7 +15,8 @@ use super::{files, registries};
 use crate::store::{self, StoreError};
 
 /// Reads `experiment.toml` of a run, of whatever origin: it is checked as any experiment file is, but
-/// for its plugins, which need not be here. An imported network's archive is the copy in the run's folder.
+/// for its plugins, which need not be here. Of the files that its model names, the copies in the run's folder
+/// are taken.
 ///
 /// # Errors
 /// Names the file, and the line and key of the first problem.
@@ -25,7 +26,7 @@ pub fn read_stored(path: &Path) -> Result<Experiment, StoreError> {
         reason,
     })?;
     if let Some(folder) = path.parent() {
-        files::take_copy(&mut experiment.model, folder);
+        files::take_copies(&mut experiment.model, folder);
     }
     Ok(experiment)
 }

@@ -32,10 +32,34 @@ pub enum ExportError {
     NoPixels(String),
     /// An imported network with operations that the format is not written for.
     #[error(
-        "the network computes {}, which cannot be written as ONNX here: export safetensors, and load them into the PyTorch model",
+        "the network computes {}, which cannot be written as ONNX here: export it with --format pt2, and let PyTorch \
+         do it: `torch.onnx.export(load_pt2(\"level.pt2\").exported_programs[\"eval\"], (example,), \"level.onnx\")`, \
+         with load_pt2 of torch.export.pt2_archive._package",
         .0.join(", ")
     )]
     Opaque(Vec<String>),
+    /// A network that was not imported, as an archive.
+    #[error(
+        "model `{0}` is the program's own, and only networks from PyTorch have an archive to give back: export \
+         safetensors and load them into a torch.nn.Module of the same names, or export ONNX"
+    )]
+    NotImported(String),
+    /// An archive whose graphs are for another number of outputs.
+    #[error(
+        "`{name}` has shape {got:?} since its layer was drawn anew, and {expected:?} in the archive, whose graphs say so \
+         too: export safetensors, and load them into the PyTorch model with such a layer"
+    )]
+    Resized {
+        /// The parameter.
+        name: String,
+        /// Its shape.
+        got: Vec<i64>,
+        /// Its shape in the archive.
+        expected: Vec<i64>,
+    },
+    /// The archive cannot be read, or its copy not be made.
+    #[error(transparent)]
+    Archive(#[from] Box<::pt2::ArchiveError>),
     /// A file that would become part of a run.
     #[error("{path} lies in {run}, whose files belong to the run: name a file elsewhere with -o")]
     InRun {

@@ -65,6 +65,7 @@ pub fn measure(source: Source, batches: &[i64], time: Duration) -> Vec<Latency> 
             .iter()
             .map(|(k, v)| (k.clone(), v.copy()))
             .collect(),
+        held: BTreeMap::new(),
         prunable: model.prunable.clone(),
         input_shape: model.input_shape.clone(),
         outputs: model.outputs,

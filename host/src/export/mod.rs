@@ -2,7 +2,7 @@
 //! other programs know, timed in each.
 //!
 //! ```text
-//! run -> source -> (compact) -> (fold) -> safetensors | csr | onnx
+//! run -> source -> (compact) -> (fold) -> safetensors | csr | onnx | pt2
 //!                      `-> latency
 //! ```
 
@@ -13,6 +13,7 @@ mod fold;
 mod forward;
 mod latency;
 mod onnx;
+mod pt2;
 mod safetensors;
 mod source;
 #[cfg(test)]
@@ -28,6 +29,7 @@ pub use error::ExportError;
 pub use fold::fold;
 pub use latency::{Latency, Variant, measure};
 pub use onnx::onnx;
+pub use pt2::pt2;
 pub use source::{Source, read};
 
 use crate::model::Graph;
@@ -39,6 +41,9 @@ pub struct Model {
     pub graph: Graph,
     /// Its parameters and running statistics by PyTorch's names, f32 on the CPU.
     pub tensors: BTreeMap<String, Tensor>,
+    /// What else the state_dict of an imported network holds: other names of tied tensors, and what training leaves
+    /// as it is, each in its own type.
+    pub held: BTreeMap<String, Tensor>,
     /// Names of the weights that were pruned.
     pub prunable: Vec<String>,
     /// Shape of one input.
@@ -57,17 +62,23 @@ pub(crate) fn testing_forward(model: &Model, input: &Tensor) -> Tensor {
 
 /// The bytes of a safetensors file with every tensor in full.
 pub fn dense(model: &Model) -> Vec<u8> {
-    let entries = (model.tensors.iter())
+    let entries = (state_dict(model))
         .map(|(name, tensor)| safetensors::Entry::of(name.clone(), tensor))
         .collect();
     safetensors::encode(&model.metadata, entries)
+}
+
+/// All tensors of a model by name.
+fn state_dict(model: &Model) -> impl Iterator<Item = (&String, &Tensor)> {
+    let all: BTreeMap<_, _> = model.held.iter().chain(&model.tensors).collect();
+    all.into_iter()
 }
 
 /// The bytes of a safetensors file with the pruned weights in CSR, and the weights that are left in full
 /// because that is no larger.
 pub fn csr(model: &Model) -> (Vec<u8>, Vec<String>) {
     let (mut entries, mut left, mut sparse) = (Vec::new(), Vec::new(), serde_json::Map::new());
-    for (name, tensor) in &model.tensors {
+    for (name, tensor) in state_dict(model) {
         let is_prunable = model.prunable.contains(name);
         match is_prunable.then(|| Csr::of(tensor)).flatten() {
             Some(csr) => {

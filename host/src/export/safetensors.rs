@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 /// Where the data starts is a multiple of this, so that numbers can be used where they lie.
 const ALIGNMENT: usize = 8;
@@ -24,9 +24,20 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// A tensor of f32.
+    /// A tensor in its own type; f32 if the format has no name for that.
     pub fn of(name: String, tensor: &Tensor) -> Self {
-        Self::f32(name, tensor.size(), &values(tensor))
+        let Some(dtype) = dtype(tensor.kind()) else {
+            return Self::f32(name, tensor.size(), &values(tensor));
+        };
+        let tensor = tensor.detach().to_device(tch::Device::Cpu).contiguous();
+        let mut bytes = vec![0u8; tensor.numel() * tensor.kind().elt_size_in_bytes()];
+        tensor.copy_data_u8(&mut bytes, tensor.numel());
+        Self {
+            name,
+            dtype,
+            shape: tensor.size(),
+            bytes,
+        }
     }
 
     /// Numbers of this shape, f32.
@@ -56,6 +67,22 @@ pub(super) fn values(tensor: &Tensor) -> Vec<f32> {
     let mut values = vec![0.0; tensor.numel()];
     tensor.copy_data(&mut values, tensor.numel());
     values
+}
+
+fn dtype(kind: Kind) -> Option<&'static str> {
+    Some(match kind {
+        Kind::Float => "F32",
+        Kind::Double => "F64",
+        Kind::Half => "F16",
+        Kind::BFloat16 => "BF16",
+        Kind::Int64 => "I64",
+        Kind::Int => "I32",
+        Kind::Int16 => "I16",
+        Kind::Int8 => "I8",
+        Kind::Uint8 => "U8",
+        Kind::Bool => "BOOL",
+        _ => return None,
+    })
 }
 
 /// The bytes of a file: length of the header in eight bytes, the header in JSON filled up with spaces,

@@ -1,7 +1,7 @@
 //! The model of a stored level, read from a run without its data or its plugins.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use tch::{Kind, Tensor};
@@ -9,12 +9,12 @@ use tch::{Kind, Tensor};
 use super::{ExportError, Model};
 use crate::data::{DataError, Declared, declared};
 use crate::experiment::{self, Experiment, Named};
-use crate::model::{Build, MODELS, Network};
+use crate::model::{Held, MODELS, ModelError, Network, network as model_of};
 use crate::program;
 use crate::registry::find;
 use crate::statistics::{StatisticsError, common_seeds, last_common_level};
 use crate::store::{
-    self, LevelDir, MANIFEST, Manifest, RunDir, RunIdentity, StoreError, read_tensors,
+    self, ARCHIVE, LevelDir, MANIFEST, Manifest, RunDir, RunIdentity, StoreError, read_tensors,
 };
 
 /// A level's end, as the model that it is.
@@ -33,6 +33,8 @@ pub struct Source {
     pub weights: u64,
     /// Number of those that survive.
     pub survivors: u64,
+    /// Where the archive of an imported network lies.
+    pub archive: Option<PathBuf>,
 }
 
 /// Weights and running statistics at a level's end.
@@ -58,6 +60,14 @@ pub fn read(run: &RunDir, seed: Option<u64>, level: Option<u64>) -> Result<Sourc
     check(&*network, &end, &dir)?;
     check_masks(&masks, &end, &dir)?;
     let graph = network.graph();
+    let held = (network.held().into_iter()).filter_map(|(name, held)| match held {
+        Held::Tied(first) => Some((name, end.get(&first)?.shallow_clone())),
+        Held::Constant(tensor) => Some((name, tensor)),
+    });
+    let held = held.collect();
+    let archive = experiment::files_of(&experiment.model).into_iter();
+    let archive = archive.filter(|it| it.copy == ARCHIVE).map(|it| it.path);
+    let archive = archive.last();
     let weights = masks.iter().map(|(_, mask)| mask.numel() as u64).sum();
     let survivors = masks.iter().map(|(_, mask)| count(mask)).sum();
     let mut source = Source {
@@ -67,6 +77,7 @@ pub fn read(run: &RunDir, seed: Option<u64>, level: Option<u64>) -> Result<Sourc
         model: Model {
             graph,
             tensors: end,
+            held,
             prunable: masks.into_iter().map(|(name, _)| name).collect(),
             input_shape: data.input_shape.clone(),
             outputs: data.classes,
@@ -75,6 +86,7 @@ pub fn read(run: &RunDir, seed: Option<u64>, level: Option<u64>) -> Result<Sourc
         data,
         weights,
         survivors,
+        archive,
     };
     source.model.metadata = metadata(run, &experiment, &source, &dir)?;
     Ok(source)
@@ -132,15 +144,11 @@ fn build(
 ) -> Result<(Box<dyn Network>, Declared), ExportError> {
     let Named { name, options } = &experiment.model;
     let entry = find(MODELS, name).ok_or_else(|| ExportError::UnknownModel(name.clone()))?;
-    let make = |data: &Declared| {
-        let build: Build = entry.build;
-        let spec = data.spec();
-        build(options, &spec)
-    };
+    let make = |data: &Declared| model_of(entry, options, &data.spec());
     let Named { name, options } = &experiment.data;
     match declared(name, options) {
         Ok(data) => Ok((make(&data)?, data)),
-        // The number of a folder's classes is that of the last layer's biases.
+        // The number of a folder's classes is that of the output layer's biases, or of its rows.
         Err(DataError::Undeclared { .. }) => {
             let mut options = options.clone();
             options.insert(
@@ -148,8 +156,17 @@ fn build(
                 json!({"classes": 2, "train": 1, "test": 1}),
             );
             let mut data = declared(name, &options)?;
-            let network = make(&data)?;
-            let last = network.parameters().last().map(|it| it.name.clone());
+            let network = match make(&data) {
+                // An archive says the number itself.
+                Err(ModelError::Outputs { got, .. }) => {
+                    data.classes = got;
+                    return Ok((make(&data)?, data));
+                }
+                other => other?,
+            };
+            let parameters = network.parameters();
+            let last = network.head().last().map(|&at| &parameters[at]);
+            let last = last.or(parameters.last()).map(|it| it.name.clone());
             let last = last.unwrap_or_default();
             let bias = end.get(&last).filter(|bias| !bias.size().is_empty());
             let path = dir.file(END);
@@ -231,13 +248,18 @@ fn metadata(
         damaged(&run.file("identity.json"), reason)
     })?;
     let done = dir.read_sealed()?.value;
+    // Where files lay on this machine is of no use elsewhere.
+    let mut options = experiment.model.options.clone();
+    for file in experiment::files_of(&experiment.model) {
+        options.remove(&file.option);
+    }
     let pixels = (source.data.pixels.as_ref()).map(|it| json!({ "mean": it.mean, "std": it.std }));
     let (seed, level) = (source.seed, source.level);
     let version = env!("CARGO_PKG_VERSION");
     Ok([
         ("producer", format!("rewind {version}")),
         ("model", experiment.model.name.clone()),
-        ("model_options", json!(experiment.model.options).to_string()),
+        ("model_options", json!(options).to_string()),
         ("dataset", experiment.data.name.clone()),
         ("input_shape", json!(source.data.input_shape).to_string()),
         ("classes", source.data.classes.to_string()),

@@ -89,6 +89,7 @@ pub fn model_of(name: &str, options: Value, shape: &[i64], classes: i64, seed: u
     Model {
         graph: network.graph(),
         tensors,
+        held: BTreeMap::new(),
         prunable,
         input_shape: shape.to_vec(),
         outputs: classes,

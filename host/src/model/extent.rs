@@ -1,4 +1,4 @@
-//! How many values a batch norm sees of one sample.
+//! How large the values of one sample are: what batch norms see of it, and how much is multiplied.
 
 use std::collections::BTreeMap;
 
@@ -15,6 +15,28 @@ pub(super) fn values_per_feature(
     norms
         .filter_map(|(value, _)| Some(shapes.get(&value)?.get(1..)?.iter().product()))
         .min()
+}
+
+/// The products of linear and convolution layers for one sample, by their weights: as many as a layer has inputs
+/// of an output, for each output. Zeros around images count as inputs.
+pub(super) fn multiply_adds(
+    graph: &Graph,
+    parameters: &[Parameter],
+    input: &[i64],
+) -> Vec<(Option<String>, u64)> {
+    let shapes = shapes(graph, parameters, input);
+    let products = |(value, operation): (Value, &Operation)| {
+        let (Operation::Linear { layer, .. } | Operation::Convolution { layer, .. }) = operation
+        else {
+            return None;
+        };
+        let name = format!("{layer}.weight");
+        let weight = parameters.iter().find(|it| it.name == name)?;
+        let outputs: i64 = shapes.get(&value)?.iter().product();
+        let inputs: i64 = weight.shape[1..].iter().product();
+        Some((Some(name), (outputs * inputs) as u64))
+    };
+    graph.operations().filter_map(products).collect()
 }
 
 /// The shapes of a sample's values.
@@ -97,6 +119,39 @@ mod tests {
         assert_eq!(seen("mlp", json!({}), &[40]), Some(1));
         assert_eq!(seen("mlp", json!({"batch_norm": false}), &[40]), None);
         assert_eq!(seen("lenet-300-100", json!({}), &[1, 28, 28]), None);
+    }
+
+    #[test]
+    fn products_are_inputs_of_an_output_times_outputs() {
+        let count = |model: &str, shape: &[i64]| -> u64 {
+            let spec = InputSpec {
+                shape: shape.to_vec(),
+                classes: 10,
+                ..InputSpec::default()
+            };
+            let build = find(MODELS, model).unwrap().build;
+            let network = build(&Default::default(), &spec).unwrap();
+            let all = network.multiply_adds(shape);
+            all.into_iter().map(|(_, count)| count).sum()
+        };
+        assert_eq!(
+            count("lenet-300-100", &[1, 28, 28]),
+            784 * 300 + 300 * 100 + 100 * 10
+        );
+        let conv = |inputs: u64, outputs: u64, kernel: u64, side: u64| {
+            inputs * outputs * kernel.pow(2) * side.pow(2)
+        };
+        // A stage's first convolution has half as many inputs, and beside it stands a projection.
+        let stage = |inputs: u64, outputs: u64, side: u64| {
+            let first = conv(inputs, outputs, 3, side) + conv(inputs, outputs, 1, side);
+            first + 5 * conv(outputs, outputs, 3, side)
+        };
+        let first = conv(3, 16, 3, 32) + 6 * conv(16, 16, 3, 32);
+        let whole = first + stage(16, 32, 16) + stage(32, 64, 8) + 64 * 10;
+        assert_eq!(count("resnet-20", &[3, 32, 32]), whole);
+        // As counters of operations say of torchvision's, with 1,000 classes instead of 10.
+        let head = 2048 * 990;
+        assert_eq!(count("resnet-50", &[3, 224, 224]) + head, 4_089_184_256);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Networks: their parameters by PyTorch's names and layouts, and their forward pass.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -19,11 +20,13 @@ mod graph;
 pub mod hidden_neuron;
 mod lenet;
 mod mlp;
+pub mod names;
 mod parts;
 mod pt2;
 mod residual;
 mod resnet;
 mod vgg;
+mod weights;
 
 pub use cnn1d::Cnn1dOptions;
 pub use connections::Connections;
@@ -32,9 +35,11 @@ pub use graph::{Graph, Operation, Value};
 pub use lenet::LenetOptions;
 pub use mlp::MlpOptions;
 pub use parts::{Initialisation, NORM_EPSILON, NORM_MOMENTUM};
-pub use pt2::{Pt2Options, Start};
+pub use pt2::{Pt2Options, Start, spec_of};
 pub use resnet::{CifarResnetOptions, Resnet50Options, ResnetOptions, Stem};
 pub use vgg::VggOptions;
+pub(crate) use weights::numbers_of_state_dict;
+pub use weights::{Given, Misfit, ReplaceHead, given, network, with_start};
 
 /// The models that an experiment file can name.
 pub static MODELS: &[Entry<Build>] = &[
@@ -128,7 +133,7 @@ pub enum ModelError {
     },
     /// An imported network tells another number of classes apart.
     #[error(
-        "model `pt2`: {path} has {got} outputs, the dataset has {expected} classes: export the network with as many outputs, or choose another dataset"
+        "model `pt2`: {path} has {got} outputs, the dataset has {expected} classes: model.replace_head = true draws its output layer anew, with as many; or export the network with them, or choose another dataset"
     )]
     Outputs {
         /// The archive.
@@ -137,6 +142,42 @@ pub enum ModelError {
         got: i64,
         /// The dataset's classes.
         expected: i64,
+    },
+    /// A file of weights cannot be read.
+    #[error("model `{model}`: weights {path}: {reason}")]
+    Weights {
+        /// Name of the model.
+        model: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What it is instead, and what to do.
+        reason: String,
+    },
+    /// A file of weights is another network's.
+    #[error("model `{model}`: weights {path} do not fit the network: {misfit}")]
+    Misfit {
+        /// Name of the model.
+        model: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// All that does not fit.
+        misfit: Box<Misfit>,
+    },
+    /// What is to be drawn anew is not there.
+    #[error("model `{model}`: replace_head: {source}")]
+    Head {
+        /// Name of the model.
+        model: &'static str,
+        /// Which name.
+        source: names::Unmatched,
+    },
+    /// An imported network's output layer cannot be drawn anew.
+    #[error("model `pt2`: {path}: {reason}")]
+    FixedHead {
+        /// The archive.
+        path: PathBuf,
+        /// Why, and what to do.
+        reason: String,
     },
 }
 
@@ -170,6 +211,19 @@ pub enum Init {
     Sign(f64),
     /// These values, row-major, whatever the seed.
     Values(Arc<[f32]>),
+}
+
+impl fmt::Display for Init {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Constant(value) => write!(f, "{value}"),
+            Self::Uniform(bound) => write!(f, "uniform on ±{bound:.4}"),
+            Self::Normal(deviation) => write!(f, "normal, deviation {deviation:.4}"),
+            Self::Sphere(norm) => write!(f, "any direction, norm {norm}"),
+            Self::Sign(magnitude) => write!(f, "±{magnitude}"),
+            Self::Values(_) => f.write_str("as in the file"),
+        }
+    }
 }
 
 impl Init {
@@ -230,6 +284,15 @@ pub struct Buffer {
     pub momentum: Option<f64>,
 }
 
+/// What a network's state_dict holds besides its parameters and buffers.
+#[derive(Debug)]
+pub enum Held {
+    /// Another name of the parameter or buffer of this name.
+    Tied(String),
+    /// What training leaves as it is.
+    Constant(Tensor),
+}
+
 /// What batch norm and dropout do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode<'a> {
@@ -258,6 +321,34 @@ pub trait Network: Send + Sync {
     /// depends on how its layers are connected follows from it: [`Connections`], exports, and whether it
     /// is a perceptron.
     fn graph(&self) -> Graph;
+
+    /// Places of the parameters of the output layer, whose outputs are the logits.
+    fn head(&self) -> Vec<usize> {
+        let graph = self.graph();
+        let Some((_, Operation::Linear { layer, .. })) = graph.operations().last() else {
+            return Vec::new();
+        };
+        let own = |parameter: &Parameter| {
+            let rest = parameter.name.strip_prefix(layer.as_str());
+            rest.is_some_and(|it| [".weight", ".bias"].contains(&it))
+        };
+        let all = self.parameters().iter().enumerate();
+        all.filter(|(_, it)| own(it)).map(|(at, _)| at).collect()
+    }
+
+    /// What the network's state_dict in PyTorch holds besides parameters and buffers, but for counters of batches.
+    fn held(&self) -> Vec<(String, Held)> {
+        Vec::new()
+    }
+
+    /// Products of two numbers that the network adds up for one sample, by the parameter that holds one of them;
+    /// none where no parameter does, as in attention.
+    ///
+    /// # Shapes
+    /// `input`: one sample.
+    fn multiply_adds(&self, input: &[i64]) -> Vec<(Option<String>, u64)> {
+        extent::multiply_adds(&self.graph(), self.parameters(), input)
+    }
 
     /// The fewest values that a batch norm of the network sees of one feature of one sample: 1 behind a
     /// linear layer, height times width behind a convolution of images. None without a batch norm.

@@ -1,6 +1,6 @@
 //! The manifest of a run: which files its folder holds, with their digests.
 
-use crate::store::{self, ARCHIVE, MANIFEST, Manifest, RUN_FILES, RunDir, StoreError};
+use crate::store::{self, COPIES, MANIFEST, Manifest, RUN_FILES, RunDir, StoreError};
 use crate::tensorboard;
 
 /// The run's manifest from the command before. On disk stays what is true while the run goes on.
@@ -40,7 +40,7 @@ pub(super) fn list(run: &RunDir, own: &[u64], before: Option<&Manifest>) -> Resu
 /// that damage there is not taken for the truth.
 fn of_run(run: &RunDir, own: &[u64], before: Option<&Manifest>) -> Result<Manifest, StoreError> {
     let mut files: Vec<String> = RUN_FILES.map(str::to_owned).into();
-    files.push(ARCHIVE.to_owned());
+    files.extend(COPIES.map(str::to_owned));
     for seed in run.seeds() {
         let dir = run.seed(seed);
         files.push(format!("seed-{seed}/failed.json"));

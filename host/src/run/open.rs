@@ -145,7 +145,7 @@ impl Run {
         )?;
         let before = manifest::open(&run)?;
         now.write(&run)?;
-        keep_archive(&run, &self.read.loaded.experiment)?;
+        keep_copies(&run, &self.read.loaded.experiment)?;
         store::write(
             &run.file("experiment.toml"),
             self.read.loaded.text.as_bytes(),
@@ -164,24 +164,27 @@ impl Run {
     }
 }
 
-/// Puts a copy of an imported network's archive into the run, which is whole without the original then.
-fn keep_archive(run: &store::RunDir, experiment: &experiment::Experiment) -> Result<(), OpenError> {
-    let Some((from, digest)) = experiment::file_of(&experiment.model) else {
-        return Ok(());
-    };
-    let copy = run.file(store::ARCHIVE);
-    if copy.exists() && store::digest(&copy)? == digest {
-        return Ok(());
+/// Puts copies of the files that the model's options name into the run, which is whole without the originals then.
+fn keep_copies(run: &store::RunDir, experiment: &experiment::Experiment) -> Result<(), OpenError> {
+    for file in experiment::files_of(&experiment.model) {
+        let copy = run.file(&file.copy);
+        if copy.exists() && store::digest(&copy)? == file.digest {
+            continue;
+        }
+        let bytes = store::read(&file.path)?;
+        let got = blake3::hash(&bytes).to_hex();
+        if got.as_str() != file.digest {
+            return Err(OpenError::Store(store::StoreError::Damaged {
+                path: file.path,
+                reason: format!(
+                    "it changed while it was read: its BLAKE3 is {got}, expected {}",
+                    file.digest
+                ),
+            }));
+        }
+        store::write(&copy, &bytes)?;
     }
-    let bytes = store::read(&from)?;
-    let got = blake3::hash(&bytes).to_hex();
-    if got.as_str() != digest {
-        return Err(OpenError::Store(store::StoreError::Damaged {
-            path: from,
-            reason: format!("it changed while it was read: its BLAKE3 is {got}, expected {digest}"),
-        }));
-    }
-    Ok(store::write(&copy, &bytes)?)
+    Ok(())
 }
 
 /// Collects the finished levels of all seeds that the run ever had and writes them as CSV.

@@ -98,6 +98,11 @@ impl Read {
                     let at = experiment.prune.exclude.iter().position(|it| it == name);
                     format!("prune.exclude.{}", at.unwrap_or_default())
                 }
+                TrainError::UnknownParameter { name, .. } => {
+                    let at = experiment.prune.include.iter().position(|it| it == name);
+                    format!("prune.include.{}", at.unwrap_or_default())
+                }
+                TrainError::SingleNumber { .. } => "prune.include".to_owned(),
                 TrainError::NothingToPrune { .. } => "prune.exclude".to_owned(),
                 TrainError::LoneSample { .. } => "train.batch_size".to_owned(),
                 TrainError::Targets { .. } => "train.loss".to_owned(),
@@ -107,8 +112,15 @@ impl Read {
                 TrainError::Model(
                     ModelError::Archive(_)
                     | ModelError::Imported { .. }
-                    | ModelError::Outputs { .. },
+                    | ModelError::Outputs { .. }
+                    | ModelError::Input { model: "pt2", .. },
                 ) => "model.file".to_owned(),
+                TrainError::Model(ModelError::Weights { .. } | ModelError::Misfit { .. }) => {
+                    "model.weights".to_owned()
+                }
+                TrainError::Model(ModelError::Head { .. } | ModelError::FixedHead { .. }) => {
+                    "model.replace_head".to_owned()
+                }
                 _ => "model".to_owned(),
             };
             self.loaded.diagnose([Remark::impossible(key, error)])

@@ -28,6 +28,10 @@ pub const BARRIERS_MANIFEST: &str = "barriers-manifest.json";
 pub const RUN_FILES: [&str; 3] = ["experiment.toml", "identity.json", "summary.csv"];
 /// The file of a run with the archive of its network, where that was imported.
 pub const ARCHIVE: &str = "model.pt2";
+/// The file of a run with the weights that its network starts from, where these were given.
+pub const WEIGHTS: &str = "weights.safetensors";
+/// Copies of what the experiment file names, by which a run is whole without the originals.
+pub const COPIES: [&str; 2] = [ARCHIVE, WEIGHTS];
 
 impl Manifest {
     /// The manifest of this name in a folder; none if there is none.

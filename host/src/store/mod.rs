@@ -25,7 +25,9 @@ pub use artifact::{
 pub use identity::{PluginFile, RunIdentity};
 pub use level::{Done, LevelDir, link};
 pub use lock::{Held, Lock, LockError};
-pub use manifest::{ARCHIVE, BARRIERS_MANIFEST, MANIFEST, Manifest, REPORT_MANIFEST, RUN_FILES};
+pub use manifest::{
+    ARCHIVE, BARRIERS_MANIFEST, COPIES, MANIFEST, Manifest, REPORT_MANIFEST, RUN_FILES, WEIGHTS,
+};
 pub use point::{PointDir, PointDone};
 pub use points::{redefined_file, step_files, step_of, stored_at};
 pub use run::{RunDir, SeedDir};

@@ -4,6 +4,7 @@ use kernels::shim::ShimError;
 
 use crate::data::DataError;
 use crate::model::ModelError;
+use crate::model::names::Unmatched;
 
 /// A failure of the trainer.
 #[derive(Debug, thiserror::Error)]
@@ -31,13 +32,29 @@ pub enum TrainError {
         /// What is wrong with them.
         source: serde_json::Error,
     },
-    /// No prunable layer of that name.
+    /// No prunable layer of that name, or none that the pattern fits.
     #[error("no prunable layer is called `{name}`: known are {known}")]
     UnknownLayer {
-        /// Its name.
+        /// The name or pattern.
         name: String,
         /// Those that there are.
         known: String,
+    },
+    /// No parameter of that name, or none that the pattern fits.
+    #[error("no parameter is called `{name}`: known are {known}")]
+    UnknownParameter {
+        /// The name or pattern.
+        name: String,
+        /// Those that there are.
+        known: String,
+    },
+    /// A parameter that cannot be pruned.
+    #[error(
+        "`{name}` is a single number, of which nothing can be pruned: leave it out of prune.include"
+    )]
+    SingleNumber {
+        /// Its name.
+        name: String,
     },
     /// No weight is left to prune.
     #[error(
@@ -188,4 +205,24 @@ pub enum TrainError {
     /// Libtorch failed.
     #[error(transparent)]
     Libtorch(#[from] ShimError),
+}
+
+impl TrainError {
+    /// Of a pattern in `prune.include`.
+    pub(super) fn not_included(unmatched: Unmatched) -> Self {
+        let Unmatched { pattern, known } = unmatched;
+        Self::UnknownParameter {
+            name: pattern,
+            known,
+        }
+    }
+
+    /// Of a pattern in `prune.exclude`.
+    pub(super) fn not_excluded(unmatched: Unmatched) -> Self {
+        let Unmatched { pattern, known } = unmatched;
+        Self::UnknownLayer {
+            name: pattern,
+            known,
+        }
+    }
 }

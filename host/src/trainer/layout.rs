@@ -1,10 +1,10 @@
 //! Where the parameters of a network lie in the flat buffer, and the way to and from named tensors.
 
-use plugin_api::Layer;
+use plugin_api::{Layer, LayerKind};
 use tch::{Device, Kind, Tensor};
 
 use super::{Snapshot, TrainError};
-use crate::model::{Buffer, Network, Parameter, Role};
+use crate::model::{Buffer, Given, Init, Network, Parameter, Role, names};
 
 /// Offsets are multiples of this many elements (64 bytes), as is the width of the buffer: every
 /// parameter of every lane is aligned alike, so that kernels that look at the alignment round alike.
@@ -64,26 +64,59 @@ impl Layout {
         layout
     }
 
-    /// Takes these weights out of the prunable layers.
+    /// Has parameters and running statistics start at these values.
+    pub fn start_at(&mut self, given: Given) {
+        for (place, values) in self.places.iter_mut().zip(given.parameters) {
+            if let Some(values) = values {
+                place.parameter.init = Init::Values(values);
+            }
+        }
+        for (buffer, values) in self.buffers.iter_mut().zip(given.buffers) {
+            if values.is_some() {
+                buffer.values = values;
+            }
+        }
+    }
+
+    /// Puts parameters with these names, or that these patterns fit, among the prunable layers, whatever they are
+    /// for. Those that are no layer's weight are of the kind [`LayerKind::Other`], and are rewound as before.
     ///
     /// # Errors
-    /// If a name is not a prunable layer's.
-    pub fn exclude(&mut self, names: &[String]) -> Result<(), TrainError> {
-        let before: Vec<String> = self.layers.iter().map(|layer| layer.name.clone()).collect();
-        for (place, name) in names.iter().enumerate() {
-            // A name that is there twice says nothing new.
-            if names[..place].contains(name) {
-                continue;
-            }
-            let Some(at) = self.layers.iter().position(|layer| layer.name == *name) else {
-                return Err(TrainError::UnknownLayer {
-                    name: name.clone(),
-                    known: before.join(", "),
-                });
+    /// If one fits no parameter, or a single number.
+    pub fn include(&mut self, patterns: &[String]) -> Result<(), TrainError> {
+        let names: Vec<&str> = self.parameters().map(|it| it.name.as_str()).collect();
+        let included = names::chosen(patterns, &names).map_err(TrainError::not_included)?;
+        let is_prunable = |at: &usize| included[*at] || self.prunable.contains(at);
+        let prunable: Vec<usize> = (0..self.places.len()).filter(is_prunable).collect();
+        let layer = |&at: &usize| {
+            let Parameter {
+                name, shape, role, ..
+            } = &self.places[at].parameter;
+            let kind = match role {
+                Role::Weight(kind) => *kind,
+                _ => LayerKind::Other,
             };
-            self.layers.remove(at);
-            self.prunable.remove(at);
-        }
+            match shape.is_empty() {
+                true => Err(TrainError::SingleNumber { name: name.clone() }),
+                false => Ok(Layer::new(name, kind, shape.clone())),
+            }
+        };
+        self.layers = prunable.iter().map(layer).collect::<Result<_, _>>()?;
+        self.prunable = prunable;
+        Ok(())
+    }
+
+    /// Takes weights with these names, or that these patterns fit, out of the prunable layers.
+    ///
+    /// # Errors
+    /// If one fits no prunable layer.
+    pub fn exclude(&mut self, patterns: &[String]) -> Result<(), TrainError> {
+        let names: Vec<&str> = self.layers.iter().map(|it| it.name.as_str()).collect();
+        let excluded = names::chosen(patterns, &names).map_err(TrainError::not_excluded)?;
+        let mut kept = excluded.iter().map(|it| !it);
+        self.layers.retain(|_| kept.next().unwrap_or(true));
+        let mut kept = excluded.iter().map(|it| !it);
+        self.prunable.retain(|_| kept.next().unwrap_or(true));
         Ok(())
     }
 
@@ -409,6 +442,49 @@ mod tests {
         let error = layout.exclude(&names).unwrap_err().to_string();
         assert!(
             error.contains("nope") && error.contains("conv1.weight"),
+            "{error}"
+        );
+        let mut layout = Layout::new(&ConvNet::new(), true);
+        let whole = layout.layers().len();
+        layout.exclude(&["conv?.*".to_owned()]).unwrap();
+        let left: Vec<&str> = layout.layers().iter().map(|it| it.name.as_str()).collect();
+        assert!(
+            left.len() < whole && left.contains(&"fc.weight"),
+            "{left:?}"
+        );
+        assert!(!left.iter().any(|it| it.starts_with("conv")), "{left:?}");
+    }
+
+    #[test]
+    fn what_is_included_is_prunable_in_the_networks_order_and_keeps_its_role() {
+        let mut layout = Layout::new(&ConvNet::new(), true);
+        let before = layout.layers().to_vec();
+        let roles = |layout: &Layout| layout.parameters().map(|it| it.role).collect::<Vec<_>>();
+        let as_before = roles(&layout);
+        layout
+            .include(&["*.bias", "fc.weight"].map(str::to_owned))
+            .unwrap();
+        let order: Vec<&str> = layout.parameters().map(|it| it.name.as_str()).collect();
+        let expected = order
+            .iter()
+            .filter(|name| name.ends_with(".bias") || before.iter().any(|it| it.name == **name));
+        let expected: Vec<&&str> = expected.collect();
+        let names: Vec<&str> = layout.layers().iter().map(|it| it.name.as_str()).collect();
+        assert!(names.iter().eq(expected.into_iter()), "{names:?}");
+        assert!(names.len() > before.len());
+        for layer in layout.layers() {
+            let own = before.iter().find(|it| it.name == layer.name);
+            let kind = own.map_or(LayerKind::Other, |it| it.kind);
+            assert_eq!(layer.kind, kind, "{}", layer.name);
+        }
+        assert_eq!(roles(&layout), as_before);
+        // What is excluded is not pruned, whatever includes it.
+        layout.exclude(&["*.bias".to_owned()]).unwrap();
+        assert_eq!(layout.layers(), before);
+        let error = layout.include(&["conv9.*".to_owned()]).unwrap_err();
+        let error = error.to_string();
+        assert!(
+            error.contains("`conv9.*`") && error.contains("conv1.weight"),
             "{error}"
         );
     }

@@ -14,7 +14,7 @@ use tch::{Device, Tensor};
 
 use crate::data::{Dataset, Split};
 use crate::experiment::{Experiment, LevelEnd, Metric, Named, Precision, Train, TrainLoss};
-use crate::model::{Connections, MODELS, Mode, Network, Parameter};
+use crate::model::{self, Connections, Given, MODELS, Mode, Network, Parameter};
 use crate::optimizer::{OPTIMIZERS, Optimizer};
 use crate::registry::{Entry, find};
 use crate::rng::{Moment, Purpose, Stream};
@@ -93,11 +93,14 @@ impl Trainer {
     /// # Errors
     /// If data, network and training do not fit together.
     pub fn of(experiment: &Experiment, data: Dataset, device: Device) -> Result<Self, TrainError> {
-        let input = data.spec();
-        let build = component("model", MODELS, &experiment.model)?;
-        let network = build(&experiment.model.options, &input)?;
+        let entry = entry("model", MODELS, &experiment.model)?;
+        let options = &experiment.model.options;
+        let network = model::network(entry, options, &data.spec())?;
+        let given = model::given(entry, options, &*network)?;
         Self::new(network, &experiment.train, data, device)?
             .ending_levels(experiment.prune.level_end)
+            .starting_at(given)
+            .including(&experiment.prune.include)?
             .excluding(&experiment.prune.exclude)
     }
 
@@ -164,14 +167,33 @@ impl Trainer {
         self
     }
 
-    /// The same trainer with these weights trained but not prunable.
+    /// The same trainer whose network starts at these values, if any are given.
+    pub fn starting_at(mut self, given: Option<Given>) -> Self {
+        if let Some(given) = given {
+            self.layout.start_at(given);
+        }
+        self
+    }
+
+    /// The same trainer with the parameters of these names or patterns prunable, too.
     ///
     /// # Errors
-    /// If a name is not a prunable layer's, or none is left: without a weight to prune there is no
+    /// If one fits no parameter, or a single number.
+    pub fn including(mut self, patterns: &[String]) -> Result<Self, TrainError> {
+        if !patterns.is_empty() {
+            self.layout.include(patterns)?;
+        }
+        Ok(self)
+    }
+
+    /// The same trainer with the weights of these names or patterns trained but not prunable.
+    ///
+    /// # Errors
+    /// If one fits no prunable layer, or none is left: without a weight to prune there is no
     /// density.
-    pub fn excluding(mut self, names: &[String]) -> Result<Self, TrainError> {
+    pub fn excluding(mut self, patterns: &[String]) -> Result<Self, TrainError> {
         let layers = self.layers().len();
-        self.layout.exclude(names)?;
+        self.layout.exclude(patterns)?;
         match self.layers().iter().all(Layer::is_empty) {
             true => Err(TrainError::NothingToPrune { layers }),
             false => Ok(self),
@@ -284,6 +306,11 @@ impl Trainer {
     /// Where parameters lie in the flat buffer.
     pub fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    /// The network.
+    pub fn network(&self) -> &dyn Network {
+        &*self.network
     }
 
     /// The data.
@@ -431,17 +458,24 @@ fn component<Build: Copy>(
     entries: &'static [Entry<Build>],
     named: &Named,
 ) -> Result<Build, TrainError> {
-    find(entries, &named.name)
-        .map(|entry| entry.build)
-        .ok_or_else(|| TrainError::UnknownComponent {
-            area,
-            name: named.name.clone(),
-            known: entries
-                .iter()
-                .map(|entry| entry.name)
-                .collect::<Vec<_>>()
-                .join(", "),
-        })
+    entry(area, entries, named).map(|entry| entry.build)
+}
+
+/// A named component.
+fn entry<Build>(
+    area: &'static str,
+    entries: &'static [Entry<Build>],
+    named: &Named,
+) -> Result<&'static Entry<Build>, TrainError> {
+    find(entries, &named.name).ok_or_else(|| TrainError::UnknownComponent {
+        area,
+        name: named.name.clone(),
+        known: entries
+            .iter()
+            .map(|entry| entry.name)
+            .collect::<Vec<_>>()
+            .join(", "),
+    })
 }
 
 fn options_error(area: &'static str, named: &Named, source: serde_json::Error) -> TrainError {

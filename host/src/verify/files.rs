@@ -9,7 +9,7 @@ use crate::program;
 use crate::records;
 use crate::statistics::BARRIERS;
 use crate::store::{
-    self, ARCHIVE, BARRIERS_MANIFEST, Lock, MANIFEST, Manifest, REPORT_MANIFEST, RUN_FILES, RunDir,
+    self, BARRIERS_MANIFEST, COPIES, Lock, MANIFEST, Manifest, REPORT_MANIFEST, RUN_FILES, RunDir,
     RunIdentity, StoreError,
 };
 use crate::tensorboard;
@@ -275,7 +275,7 @@ pub(super) fn note_strangers(run: &RunDir, verdict: &mut Verdict) {
         .into();
     known.extend(RUN_FILES.map(str::to_owned));
     known.insert("report.html".to_owned());
-    known.insert(ARCHIVE.to_owned());
+    known.extend(COPIES.map(str::to_owned));
     for name in [MANIFEST, REPORT_MANIFEST] {
         let manifest = Manifest::read(run.path(), name).ok().flatten();
         known.extend(manifest.into_iter().flat_map(|it| it.files.into_keys()));

@@ -65,6 +65,9 @@ impl MaskUpdate for Groups {
     }
 
     fn review(&self, experiment: &Experiment) -> Vec<Finding> {
+        if let Some(message) = without_inputs(&experiment.layers) {
+            return vec![Finding::impossible(message)];
+        }
         let levels = (1..).zip(experiment.densities.iter().zip(&experiment.targets).skip(1));
         let of_level = |(level, (&density, &target)): (u64, (&f64, &u64))| {
             let n = match self.n(density) {
@@ -97,6 +100,9 @@ impl MaskUpdate for Groups {
 
     fn update(&mut self, ctx: &mut MaskContext<'_>) -> Result<Vec<Tensor>> {
         let n = self.n(ctx.density())?;
+        if let Some(message) = without_inputs(ctx.layers()) {
+            return Err(Error::new(message));
+        }
         let (scores, masks, target) = (ctx.scores()?, ctx.masks()?, ctx.target());
         let mut best = Vec::with_capacity(scores.len());
         let mut whole = Vec::with_capacity(scores.len());
@@ -131,6 +137,15 @@ impl MaskUpdate for Groups {
             .collect();
         ctx.select(&ranks, Among::Survivors, Counts::Total(target))
     }
+}
+
+/// What is to be said if one of the layers is a list of numbers, such as a bias.
+fn without_inputs(layers: &[Layer]) -> Option<String> {
+    let layer = layers.iter().find(|it| it.shape.len() < 2)?;
+    Some(format!(
+        "`{}` has no inputs to make groups of: take it out of prune.include",
+        layer.name
+    ))
 }
 
 /// The fewest and the most weights that N of every M leave of a dense network: whole groups keep N,

@@ -197,7 +197,9 @@ impl Desk {
                     let same = self.identity(&with(&base, key, default));
                     same.unwrap_or_else(|error| panic!("{} {key}: {error}", table.title))
                 }),
-                location: property.get("x-location") == Some(&json!(true)),
+                // Naming a file where none was named changes what is computed.
+                location: property.get("x-location") == Some(&json!(true))
+                    && (property.get("x-file").is_none() || own.get(key).is_some()),
             });
             let inner = described(property, &table.root);
             if inner.get("properties").is_some() && !all.last().unwrap().location {

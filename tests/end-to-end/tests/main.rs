@@ -41,6 +41,7 @@ mod rewinds;
 mod statistics;
 mod stored;
 mod sweeps;
+mod transfer;
 mod transplant;
 mod trust;
 mod verify;

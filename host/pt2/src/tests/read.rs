@@ -221,9 +221,31 @@ fn what_the_signature_says_is_changed_is_an_update() {
 
 #[test]
 fn changes_in_place_are_followed_through_views() {
+    let changes = |view: &str| through(view).graph(Mode::Eval).changes();
+    for view in [
+        "view",
+        "swapdims",
+        "moveaxis",
+        "reshape_as",
+        "_unsafe_view",
+        "mT",
+    ] {
+        assert_eq!(changes(view), [Source::Input], "{view}");
+    }
+    // What is changed is another memory.
+    assert_eq!(changes("clone"), []);
+    for (view, gives_back) in [("mT", true), ("clone", true), ("relu", false)] {
+        let archive = through(view);
+        let first = &archive.graph(Mode::Eval).nodes[0];
+        assert_eq!(first.gives_back_elements(), gives_back, "{view}");
+    }
+}
+
+/// An archive that changes in place what an operator makes of the input.
+fn through(operator: &str) -> Archive {
     let made = Made::new().edit_graphs(|graph| {
         let view = node(
-            "torch.ops.aten.view.default",
+            &format!("torch.ops.aten.{operator}.default"),
             &[("self", tensor("x"))],
             "view",
         );
@@ -245,8 +267,7 @@ fn changes_in_place_are_followed_through_views() {
             .unwrap()
             .splice(0..0, [view, relu, and]);
     });
-    let archive = made.open().unwrap();
-    assert_eq!(archive.graph(Mode::Eval).changes(), [Source::Input]);
+    made.open().unwrap()
 }
 
 #[test]

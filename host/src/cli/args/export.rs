@@ -55,6 +55,8 @@ pub enum Format {
     Csr,
     /// Operations and weights, for ONNX runtimes.
     Onnx,
+    /// The archive of a network from PyTorch, with the level's weights.
+    Pt2,
 }
 
 /// Which model to time, and how.

@@ -5,7 +5,9 @@
 //! the graphs.
 
 mod fused;
+mod head;
 mod lower;
+mod products;
 mod program;
 mod quiet;
 mod roles;
@@ -13,7 +15,7 @@ mod state;
 mod topology;
 mod views;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ::pt2::Archive;
@@ -21,9 +23,12 @@ use plugin_api::schemars::{self, JsonSchema, schema_for};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
+use self::head::Renewed;
 use self::program::{Program, Setting};
-use self::state::State;
-use super::{Buffer, Build, Graph, InputSpec, Mode, ModelError, Network, Parameter};
+use self::state::{Given, State};
+use super::{
+    Buffer, Build, Graph, Held, InputSpec, Mode, ModelError, Network, Parameter, ReplaceHead,
+};
 use crate::registry::{self, Entry, Options};
 use crate::rng::{Purpose, Stream};
 use crate::samples::InputType;
@@ -42,7 +47,7 @@ const NAME: &str = "pt2";
 pub struct Pt2Options {
     /// Path of the archive; a relative one starts at the experiment file's folder.
     // What the file holds decides, not where it lies: its digest goes to the option that `x-file` names.
-    #[schemars(extend("x-location" = true, "x-file" = "blake3"))]
+    #[schemars(extend("x-location" = true, "x-file" = "blake3", "x-copy" = "model.pt2"))]
     pub file: PathBuf,
     /// BLAKE3 of the archive in hexadecimal, which it must have; computed if not given.
     #[serde(default)]
@@ -50,6 +55,10 @@ pub struct Pt2Options {
     /// How the network starts.
     #[serde(default)]
     pub init: Start,
+    /// Whether the output layer is drawn anew by seed, for as many classes as the dataset has; or the names of the
+    /// layers or tensors, or patterns, that are.
+    #[serde(default)]
+    pub replace_head: ReplaceHead,
 }
 
 /// How an imported network starts.
@@ -71,9 +80,34 @@ fn build(options: &Options, spec: &InputSpec) -> Result<Box<dyn Network>, ModelE
         model: NAME,
         source,
     })?;
-    let network = Imported::read(&options)?;
+    let network = Imported::read(&options, spec.classes)?;
     network.check(spec)?;
     Ok(Box::new(network))
+}
+
+/// The samples that an archive's network was exported for, and its number of outputs.
+///
+/// # Errors
+/// If it cannot be read, or its network takes or gives something else than a tensor a sample.
+pub fn spec_of(path: &Path) -> Result<InputSpec, ModelError> {
+    let archive = Archive::open(path).map_err(|error| ModelError::Archive(Box::new(error)))?;
+    let refuse = |reason: String| ModelError::Imported {
+        path: path.to_owned(),
+        reason,
+    };
+    let graph = archive.graph(::pt2::Mode::Train);
+    let (shape, dtype) = views::sample(graph, graph.input).map_err(refuse)?;
+    let (output, _) = views::sample(graph, graph.output).map_err(refuse)?;
+    Ok(InputSpec {
+        shape,
+        classes: output.first().copied().unwrap_or(1),
+        input_type: match dtype {
+            ::pt2::Dtype::I64 => InputType::Tokens,
+            _ => InputType::Numbers,
+        },
+        target_shape: output.get(1..).unwrap_or_default().to_vec(),
+        ..InputSpec::default()
+    })
 }
 
 /// A network of an archive.
@@ -82,13 +116,15 @@ struct Imported {
     archive: Archive,
     state: State,
     graph: Graph,
+    /// Number of outputs, which is not the archive's if the output layer was made another size.
+    outputs: Option<i64>,
     channels_last: bool,
     /// Made when they are first needed: a device and a precision have their own.
     programs: Mutex<Vec<Arc<Program>>>,
 }
 
 impl Imported {
-    fn read(options: &Pt2Options) -> Result<Self, ModelError> {
+    fn read(options: &Pt2Options, classes: i64) -> Result<Self, ModelError> {
         let refuse = |reason: String| ModelError::Imported {
             path: options.file.clone(),
             reason,
@@ -105,13 +141,15 @@ impl Imported {
         let archive = Archive::from_bytes(&options.file, bytes)
             .map_err(|error| ModelError::Archive(Box::new(error)))?;
         let [train, eval] = [::pt2::Mode::Train, ::pt2::Mode::Eval].map(|mode| archive.graph(mode));
-        let state = State::of(&archive, options.init).map_err(refuse)?;
+        let renewed = Renewed::of(&archive, &options.replace_head, classes)?;
+        let state = State::of(&archive, options.init, &renewed).map_err(refuse)?;
         let graph = topology::graph(eval, &state);
         let channels_last = views::suit_channels_last([train, eval]);
         let network = Self {
             path: options.file.clone(),
             state,
             graph,
+            outputs: renewed.resized.map(|(_, outputs)| outputs),
             channels_last,
             archive,
             programs: Mutex::default(),
@@ -159,8 +197,11 @@ impl Imported {
                 expected: format!("{shape:?}, which {} was exported for", self.path.display()),
             });
         }
-        let got = views::sample(graph, graph.output).map_err(refuse)?.0;
+        let mut got = views::sample(graph, graph.output).map_err(refuse)?.0;
         let expected = spec.outputs();
+        if let ([own], Some(outputs)) = (&mut got[..], self.outputs) {
+            *own = outputs;
+        }
         match (&got[..], &expected[..]) {
             (got, expected) if got == expected => Ok(()),
             (&[got], &[expected]) => Err(ModelError::Outputs {
@@ -202,6 +243,26 @@ impl Network for Imported {
 
     fn graph(&self) -> Graph {
         self.graph.clone()
+    }
+
+    fn head(&self) -> Vec<usize> {
+        let found = head::find(&self.archive).ok();
+        let places = found.into_iter().flat_map(|it| [Some(it.weight), it.bias]);
+        let own = |place| self.state.given(::pt2::Source::Parameter(place));
+        (places.flatten())
+            .filter_map(|place| match own(place) {
+                Given::Parameter(at) => Some(at),
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn held(&self) -> Vec<(String, Held)> {
+        self.state.held(&self.archive)
+    }
+
+    fn multiply_adds(&self, _input: &[i64]) -> Vec<(Option<String>, u64)> {
+        products::of(self.archive.graph(::pt2::Mode::Eval), &self.state)
     }
 
     fn values_per_feature(&self, _input: &[i64]) -> Option<i64> {

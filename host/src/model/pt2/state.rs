@@ -6,8 +6,9 @@ use std::sync::Arc;
 use ::pt2::{Archive, ArchiveError, Argument, Dtype, Graph, Mode, Source};
 use tch::{Kind, Tensor};
 
+use super::head::Renewed;
 use super::{Start, roles, views};
-use crate::model::{Buffer, Init, NORM_MOMENTUM, Parameter};
+use crate::model::{Buffer, Held, Init, NORM_MOMENTUM, Parameter};
 
 /// Parameters and buffers, and which of the archive's they are.
 ///
@@ -33,11 +34,11 @@ pub enum Given {
 }
 
 impl State {
-    /// The state of an archive, which starts as asked.
+    /// The state of an archive, which starts as asked, and of which some is drawn anew in any case.
     ///
     /// # Errors
-    /// If it cannot be read, or training changes what cannot be stored.
-    pub fn of(archive: &Archive, start: Start) -> Result<Self, String> {
+    /// If it cannot be read, training changes what cannot be stored, or there is no rule to draw something by.
+    pub fn of(archive: &Archive, start: Start, renewed: &Renewed) -> Result<Self, String> {
         let train = archive.graph(Mode::Train);
         let changes: HashSet<usize> = (train.changes().into_iter())
             .filter_map(|it| match it {
@@ -62,10 +63,20 @@ impl State {
             }
             let values = archive.read_parameter(at).map_err(said)?;
             let uses = uses.get(&at).map_or(&[][..], Vec::as_slice);
+            let drawn = || roles::init(uses, start == Start::KaimingNormal);
+            let is_renewed = renewed.parameters.contains(&at);
             let rule = match start {
-                Start::File => None,
-                start => roles::init(uses, start == Start::KaimingNormal),
+                Start::File if !is_renewed => None,
+                _ => drawn(),
             };
+            if is_renewed && rule.is_none() {
+                return Err(format!(
+                    "`{}` is to be drawn anew, but nothing says how: only weights and biases of layers, norms and \
+                     embeddings have a rule; leave it out of `replace_head`",
+                    parameter.name
+                ));
+            }
+            let shape = renewed.shape(at, shape);
             state.of_parameters[at] = Some(state.parameters.len());
             state.parameters.push(Parameter {
                 name: parameter.name.clone(),
@@ -92,7 +103,8 @@ impl State {
                 ));
             };
             let statistic = statistics.get(&at);
-            let is_fresh = start != Start::File && statistic.is_some();
+            let is_fresh =
+                statistic.is_some() && (start != Start::File || renewed.buffers.contains(&at));
             state.of_buffers[at] = Some(state.buffers.len());
             state.buffers.push(Buffer {
                 name: buffer.name.clone(),
@@ -103,6 +115,36 @@ impl State {
             });
         }
         Ok(state)
+    }
+
+    /// What the archive's state_dict holds besides what is trained here, but for counters of batches.
+    ///
+    /// What cannot be read is left out: reading it as a program's constant says why.
+    pub fn held(&self, archive: &Archive) -> Vec<(String, Held)> {
+        let constant = |source| fixed(archive, Mode::Eval, source).ok().map(Held::Constant);
+        let mut held = Vec::new();
+        let parameters = archive.parameters();
+        for (at, parameter) in parameters.iter().enumerate() {
+            let what = match parameter.tied_to {
+                Some(first) => Some(Held::Tied(parameters[first].name.clone())),
+                None if self.of_parameters[at].is_some() => None,
+                None => constant(Source::Parameter(at)),
+            };
+            held.extend(what.map(|it| (parameter.name.clone(), it)));
+        }
+        let buffers = archive.buffers();
+        for (at, buffer) in buffers.iter().enumerate() {
+            if !buffer.persistent || buffer.name.ends_with("num_batches_tracked") {
+                continue;
+            }
+            let what = match buffer.tied_to {
+                Some(first) => Some(Held::Tied(buffers[first].name.clone())),
+                None if self.of_buffers[at].is_some() => None,
+                None => constant(Source::Buffer(at)),
+            };
+            held.extend(what.map(|it| (buffer.name.clone(), it)));
+        }
+        held
     }
 
     /// What a parameter or buffer of the archive, the first of tied ones, is.

@@ -225,6 +225,7 @@ fn what_is_understood_of_a_graph_computes_the_same() {
         let model = crate::export::Model {
             graph: network.graph(),
             tensors: names.cloned().zip(tensors).collect(),
+            held: BTreeMap::new(),
             prunable: Vec::new(),
             input_shape: shape(name),
             outputs: 10,
@@ -356,4 +357,111 @@ fn what_does_not_fit_is_refused_with_what_would() {
     );
     let got = message("nowhere", &[40], 10, json!({}));
     assert!(got.contains("nowhere.pt2: failed to read it"), "{got}");
+}
+
+#[test]
+fn an_output_layer_is_drawn_anew_for_as_many_classes_as_there_are() {
+    for (name, head) in [
+        ("mlp", ["6.weight", "6.bias"]),
+        ("vit", ["head.weight", "head.bias"]),
+        ("mobilenet", ["classifier.1.weight", "classifier.1.bias"]),
+        ("narrow-resnet", ["fc.weight", "fc.bias"]),
+    ] {
+        for classes in [7, 10] {
+            let mut options = json!({"replace_head": true}).as_object().unwrap().clone();
+            options.insert("file".to_owned(), json!(file(name)));
+            let spec = InputSpec {
+                shape: shape(name),
+                classes,
+                ..InputSpec::default()
+            };
+            let network = build(&options, &spec).unwrap();
+            let own = network.head();
+            let names: Vec<&str> = (own.iter())
+                .map(|&at| network.parameters()[at].name.as_str())
+                .collect();
+            assert_eq!(names, head);
+            for (at, parameter) in network.parameters().iter().enumerate() {
+                let is_drawn = !matches!(parameter.init, Init::Values(_));
+                assert_eq!(is_drawn, own.contains(&at), "{name} {}", parameter.name);
+                if is_drawn {
+                    let weight = &network.parameters()[own[0]];
+                    assert_eq!(parameter.shape[0], classes);
+                    let bound = 1.0 / (weight.shape[1] as f64).sqrt();
+                    assert_eq!(parameter.init, Init::Uniform(bound));
+                }
+            }
+            let (parameters, buffers) = start(&*network, Kind::Float);
+            let input = golden(name)["input"].shallow_clone();
+            for mode in [Mode::Eval, Mode::Train(&[key(1)])] {
+                let logits = network.forward(&parameters, &buffers, &input, mode);
+                assert_eq!(logits.size(), [3, classes], "{name}");
+                let slopes =
+                    Tensor::run_backward(&[logits.sum(Kind::Float)], &parameters, false, false);
+                assert_eq!(slopes[own[0]].size()[0], classes);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_named_is_drawn_anew_if_there_is_a_rule_for_it() {
+    let named =
+        |name: &str, names: serde_json::Value| build_with(name, json!({"replace_head": names}));
+    let vit = named("vit", json!(["head", "blocks.1.mlp.*"])).unwrap();
+    for parameter in vit.parameters() {
+        let is_drawn = !matches!(parameter.init, Init::Values(_));
+        let is_named = ["head.", "blocks.1.mlp."]
+            .iter()
+            .any(|it| parameter.name.starts_with(it));
+        assert_eq!(is_drawn, is_named, "{}", parameter.name);
+    }
+    let fails = |name: &str, names| named(name, names).err().unwrap().to_string();
+    let got = fails("vit", json!(["class_token"]));
+    assert!(got.contains("`class_token` is to be drawn anew"), "{got}");
+    let got = fails("vit", json!(["haed"]));
+    assert!(
+        got.contains("`haed`") && got.contains("head.weight"),
+        "{got}"
+    );
+    // Running statistics start as those of a new layer.
+    let resnet = named("narrow-resnet", json!(["bn1"])).unwrap();
+    for buffer in resnet.buffers() {
+        assert_eq!(
+            buffer.values.is_none(),
+            buffer.name.starts_with("bn1."),
+            "{}",
+            buffer.name
+        );
+    }
+}
+
+#[test]
+fn products_are_those_of_the_layers_and_of_attention() {
+    let all = |name: &str| -> BTreeMap<Option<String>, u64> {
+        let mut all = BTreeMap::new();
+        for (held, count) in network(name).multiply_adds(&shape(name)) {
+            *all.entry(held).or_insert(0) += count;
+        }
+        all
+    };
+    let of = |all: &BTreeMap<Option<String>, u64>, name: &str| all[&Some(format!("{name}.weight"))];
+    let mlp = all("mlp");
+    assert_eq!(
+        (of(&mlp, "0"), of(&mlp, "3"), of(&mlp, "6")),
+        (4000, 10_000, 1000)
+    );
+    assert_eq!(mlp.len(), 3);
+    // Sixteen patches of 7x7, and a class token: 17 places of width 32, two heads of 16.
+    let vit = all("vit");
+    assert_eq!(of(&vit, "patches"), 16 * 49 * 32);
+    assert_eq!(of(&vit, "blocks.0.attention.qkv"), 17 * 32 * 96);
+    assert_eq!(of(&vit, "blocks.1.mlp.2"), 17 * 64 * 32);
+    assert_eq!(of(&vit, "head"), 32 * 10);
+    assert_eq!(vit[&None], 2 * 2 * (17 * 17 * 16) * 2);
+    // A convolution of each channel by itself has the inputs of one.
+    let mobile = all("mobilenet");
+    assert_eq!(of(&mobile, "stem.0"), 14 * 14 * 9 * 8);
+    assert_eq!(of(&mobile, "blocks.0.0"), 14 * 14 * 9 * 8);
+    assert_eq!(of(&mobile, "blocks.0.3"), 14 * 14 * 8 * 16);
 }

@@ -4,51 +4,6 @@ use std::collections::{HashMap, HashSet};
 
 use ::pt2::{Argument, Dim, Dtype, Graph, Node, Source, Target, ValueId, ValueKind};
 
-/// Operations whose result is their first tensor in another shape or order, or a part of it: its elements
-/// themselves, in the same memory or copied.
-const VIEWS: &[&str] = &[
-    "_reshape_alias",
-    "_to_copy",
-    "_unsafe_view",
-    "adjoint",
-    "alias",
-    "as_strided",
-    "broadcast_to",
-    "chunk",
-    "clone",
-    "contiguous",
-    "detach",
-    "expand",
-    "expand_as",
-    "flatten",
-    "lift_fresh_copy",
-    "mT",
-    "matrix_H",
-    "movedim",
-    "moveaxis",
-    "narrow",
-    "numpy_T",
-    "permute",
-    "reshape",
-    "reshape_as",
-    "select",
-    "slice",
-    "split",
-    "split_with_sizes",
-    "squeeze",
-    "swapaxes",
-    "swapdims",
-    "t",
-    "tensor_split",
-    "to",
-    "transpose",
-    "unbind",
-    "unflatten",
-    "unsqueeze",
-    "view",
-    "view_as",
-];
-
 /// The operation's name without its overload; none if it is arithmetic on numbers.
 pub fn name(node: &Node) -> Option<&str> {
     match &node.target {
@@ -59,7 +14,7 @@ pub fn name(node: &Node) -> Option<&str> {
 
 /// Whether it gives its first tensor's elements.
 pub fn is_view(node: &Node) -> bool {
-    name(node).is_some_and(|name| VIEWS.contains(&name))
+    node.gives_back_elements()
 }
 
 /// Its first tensor.

@@ -101,6 +101,10 @@ fn tensors(bytes: &[u8]) {
             assert!(held <= bytes.len(), "`{name}` holds {held} bytes");
         }
     }
+    if let Ok(numbers) = fuzzing::state_dict(bytes) {
+        // None takes less than 16 bits.
+        assert!(2 * numbers <= bytes.len(), "{numbers} numbers");
+    }
 }
 
 fn records(bytes: &[u8]) {
