@@ -97,6 +97,7 @@ impl Read {
                     | ModelError::Imported { .. }
                     | ModelError::Outputs { .. },
                 ) => "model.file".to_owned(),
+                TrainError::Model(ModelError::Unfit { option, .. }) => format!("model.{option}"),
                 _ => "model".to_owned(),
             };
             self.loaded.diagnose([Remark::impossible(key, error)])
