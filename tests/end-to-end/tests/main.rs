@@ -38,6 +38,7 @@ mod rewinds;
 mod statistics;
 mod stored;
 mod sweeps;
+mod transformers;
 mod transplant;
 mod trust;
 mod verify;
