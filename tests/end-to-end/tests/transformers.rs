@@ -111,6 +111,24 @@ fn layer_norms_are_rewound_as_the_axis_of_norms_says_and_all_goes_back_with_weig
 }
 
 #[test]
+fn a_transformer_learns_to_tell_stripes_apart_that_it_has_not_seen() {
+    let folder = folder("\"lrr/learning-rate\"");
+    let set = [
+        "train.epochs=30",
+        "prune.levels=0",
+        "model.dropout=0.1",
+        "model.stochastic_depth=0.1",
+    ];
+    let mut run = of_experiment("run", folder.path(), &["--threads", "1"]);
+    expect(run.args(set.into_iter().flat_map(|it| ["--set", it])), 0);
+    let run = only_run(&folder.path().join("runs"), "small");
+    let records = fs::read_to_string(run.join("seed-0/level-00/metrics.jsonl")).unwrap();
+    let last: serde_json::Value = serde_json::from_str(records.lines().last().unwrap()).unwrap();
+    let accuracy = last["test_accuracy"].as_f64().unwrap();
+    assert!(accuracy > 0.9, "{records}");
+}
+
+#[test]
 fn a_pruned_transformer_is_verified_and_exported_in_every_form() {
     let folder = folder("\"lrr/learning-rate\"");
     let run = finished(folder.path());

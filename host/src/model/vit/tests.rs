@@ -277,6 +277,40 @@ fn a_second_derivative_is_that_of_the_first() {
 }
 
 #[test]
+fn in_bf16_it_computes_the_same_but_for_rounding() {
+    let network = small(json!({}));
+    let parameters: Vec<Tensor> = (drawn(&*network).iter())
+        .map(|it| it.set_requires_grad(true))
+        .collect();
+    let input = images(4);
+    let run = || {
+        let output = network.forward(&parameters, &[], &input, Mode::Train(&[]));
+        let loss = output.to_kind(Kind::Float).sin().sum(Kind::Float);
+        let slopes = Tensor::run_backward(&[loss], &parameters, false, false);
+        (output, slopes)
+    };
+    let (plain, slopes) = run();
+    let _rounds = kernels::shim::Autocast::enter(Device::Cpu).unwrap();
+    let (rounded, rounded_slopes) = run();
+    assert_eq!(
+        (plain.kind(), rounded.kind()),
+        (Kind::Float, Kind::BFloat16)
+    );
+    let share = |got: &Tensor, expected: &Tensor| {
+        let norm = |it: &Tensor| it.to_kind(Kind::Double).norm().double_value(&[]);
+        norm(&(got.to_kind(Kind::Float) - expected)) / norm(expected)
+    };
+    // 8 bits a number, over some twenty products.
+    let off = share(&rounded, &plain);
+    assert!(off > 0.0 && off < 0.05, "{off}");
+    for ((got, expected), parameter) in rounded_slopes.iter().zip(&slopes).zip(network.parameters())
+    {
+        let off = share(got, expected);
+        assert!(off < 0.2, "{}: {off}", parameter.name);
+    }
+}
+
+#[test]
 fn hidden_units_of_a_block_are_connected_one_by_one_and_features_of_heads_by_what_they_weigh() {
     let network = small(json!({}));
     let parameters = network.parameters();
