@@ -27,8 +27,10 @@ pub enum Purpose<'a> {
     Augment,
     /// The random part of the training image with this number.
     Crop(u64),
-    /// Dropout of a batch, before the layer with this name.
+    /// Dropout of a batch, before the layer with this name or by a name of its own.
     Dropout(&'a str),
+    /// Stochastic depth of a batch, of the branch with this name.
+    DropPath(&'a str),
     /// The private stream of the strategy part at this place, such as `rewind[1]:sign-perturbation/flip`.
     Strategy(&'a str),
     /// Samples of the generated dataset with this name.
@@ -70,6 +72,7 @@ impl Stream {
             Purpose::Augment => ("augment", "".into()),
             Purpose::Crop(sample) => ("crop", sample.to_string().into()),
             Purpose::Dropout(layer) => ("dropout", layer.into()),
+            Purpose::DropPath(branch) => ("drop path", branch.into()),
             Purpose::Strategy(part) => ("strategy", part.into()),
             Purpose::Samples(name) => ("samples", name.into()),
             Purpose::HeldOut(part) => ("held out", part.into()),
@@ -191,6 +194,10 @@ mod tests {
             (Purpose::Crop(1_281_166), 348_917_993_195_174_610),
             (Purpose::Dropout("fc"), 13_352_413_160_038_460_713),
             (
+                Purpose::DropPath("blocks.1.drop_path1"),
+                13_742_181_186_353_499_173,
+            ),
+            (
                 Purpose::Strategy("rewind[1]:sign-perturbation/flip"),
                 5_802_553_434_174_075_308,
             ),
@@ -242,6 +249,7 @@ mod tests {
             at(0, Purpose::Augment, 0),
             at(0, Purpose::Dropout("fc1"), 0),
             at(0, Purpose::Dropout("fc2"), 0),
+            at(0, Purpose::DropPath("fc1"), 0),
             at(0, Purpose::Crop(0), 0),
             at(0, Purpose::Crop(1), 0),
             at(1, Purpose::Shuffle, 0),

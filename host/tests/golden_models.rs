@@ -155,6 +155,9 @@ fn check_description(golden: &Golden) {
                     parameter.name
                 )
             }
+            Init::Normal(deviation) => {
+                assert_eq!(expected["init"]["normal"], *deviation, "{}", parameter.name);
+            }
             other => panic!("`{}` starts as {other:?}", parameter.name),
         }
     }
@@ -258,6 +261,16 @@ fn vgg_16_matches_pytorch() {
     check("vgg-16");
 }
 
+#[test]
+fn vit_matches_pytorch() {
+    check("vit");
+}
+
+#[test]
+fn vit_with_the_mean_of_its_patches_matches_pytorch() {
+    check("vit-mean");
+}
+
 /// The numbers that `golden/make.py` prints.
 #[test]
 fn models_at_their_usual_sizes_have_as_many_parameters_as_in_pytorch() {
@@ -271,6 +284,7 @@ fn models_at_their_usual_sizes_have_as_many_parameters_as_in_pytorch() {
         ("resnet-56", vec![3, 32, 32], 855_770, 851_504),
         ("resnet-18", vec![3, 32, 32], 11_173_962, 11_164_352),
         ("vgg-16", vec![3, 32, 32], 14_724_042, 14_715_584),
+        ("vit", vec![3, 32, 32], 5_489_482, 5_457_792),
     ] {
         let build = find(MODELS, name).unwrap().build;
         let spec = InputSpec {
@@ -287,16 +301,19 @@ fn models_at_their_usual_sizes_have_as_many_parameters_as_in_pytorch() {
     }
 }
 
-/// The same numbers as torchvision's networks of these names have.
+/// The same numbers as torchvision's networks of these names have, and timm's `deit_tiny_patch16_224`.
 #[test]
 fn models_for_imagenet_have_as_many_parameters_as_in_pytorch() {
     for (name, parameters, prunable) in [
         ("resnet-18", 11_689_512, 11_678_912),
         ("resnet-34", 21_797_672, 21_779_648),
         ("resnet-50", 25_557_032, 25_502_912),
+        ("vit", 5_717_416, 5_647_872),
     ] {
         let mut options = Options::new();
-        options.insert("stem".to_owned(), "imagenet".into());
+        if name != "vit" {
+            options.insert("stem".to_owned(), "imagenet".into());
+        }
         let spec = InputSpec {
             shape: vec![3, 224, 224],
             classes: 1000,

@@ -12,6 +12,9 @@ pub struct Experiment {
     pub layers: Vec<Layer>,
     /// Batch norms of the network.
     pub batch_norms: u64,
+    /// Norms of the network with a scale or a shift of their own, batch norms among them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub norms: u64,
     /// Steps of an epoch.
     pub steps_per_epoch: u64,
     /// Epochs of the dense level, and of the others unless they end earlier.
@@ -22,8 +25,12 @@ pub struct Experiment {
     pub targets: Vec<u64>,
 }
 
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 impl Experiment {
-    /// An experiment with these layers, no batch norm, and levels of these densities after the dense
+    /// An experiment with these layers, no norm, and levels of these densities after the dense
     /// one, which keep their share of all weights, rounded: for tests.
     pub fn new(
         layers: Vec<Layer>,
@@ -36,6 +43,7 @@ impl Experiment {
         let keep = |density: &f64| (density * size as f64).round() as u64;
         Self {
             batch_norms: 0,
+            norms: 0,
             steps_per_epoch,
             epochs,
             targets: densities.iter().map(keep).collect(),
@@ -247,6 +255,11 @@ mod tests {
             "densities": [1.0, 0.5], "targets": [70, 35],
         });
         assert_eq!(serde_json::to_value(experiment(&[0.5])).unwrap(), text);
+        let mut of_norms = text.clone();
+        of_norms["norms"] = json!(13);
+        let read: Experiment = serde_json::from_value(of_norms.clone()).unwrap();
+        assert_eq!((read.batch_norms, read.norms), (0, 13));
+        assert_eq!(serde_json::to_value(read).unwrap(), of_norms);
         let mut later = text;
         later["seeds"] = json!(6);
         assert_eq!(

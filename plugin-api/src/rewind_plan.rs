@@ -14,7 +14,7 @@ use crate::{Point, Source, Step, Tensor};
 pub struct RewindPlan {
     /// Weights of linear and convolution layers, and their biases.
     pub weights: Weights,
-    /// Scale and shift, and running statistics, of batch norms.
+    /// Scale and shift of norms, and running statistics of batch norms.
     pub batch_norm: BatchNorm,
     /// State of the optimizer (momentum).
     pub optimizer: OptimizerState,
@@ -28,7 +28,7 @@ pub struct RewindPlan {
 }
 
 impl RewindPlan {
-    /// Everything that training changed goes to `point`: weights, biases and batch norm. The
+    /// Everything that training changed goes to `point`: weights, biases and norms. The
     /// optimizer is cleared and the schedule restarts.
     pub fn to_point(point: Point) -> Self {
         Self {
@@ -64,13 +64,13 @@ pub enum Weights {
     Tensors(Vec<Tensor>),
 }
 
-/// What becomes of batch norms.
+/// What becomes of norms.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BatchNorm {
-    /// Scale and shift.
+    /// Scale and shift of every norm: batch norms, layer norms.
     pub affine: Source,
-    /// Running mean and variance.
+    /// Running mean and variance of batch norms.
     pub statistics: Source,
 }
 

@@ -8,7 +8,8 @@
 //! mean takes the sum, with the other sign.
 //!
 //! Only units between two layers of which the second alone reads the first are looked at: in a residual
-//! network the channels within blocks, not those that shortcuts add up.
+//! network the channels within blocks, not those that shortcuts add up; in a transformer the hidden units of each
+//! block's perceptron.
 
 use std::collections::BTreeMap;
 
@@ -75,6 +76,7 @@ enum Step {
     /// A batch norm.
     Norm(String),
     Relu,
+    Gelu,
 }
 
 /// A tensor to which a constant is added, or from which it is subtracted.
@@ -105,10 +107,14 @@ fn link(graph: &Graph, value: Value, layer: &str, bias: bool) -> Option<Link> {
         match graph.operation(at) {
             Operation::Norm { layer, .. } => steps.push(Step::Norm(layer.clone())),
             Operation::Relu(_) => steps.push(Step::Relu),
+            Operation::Gelu(_) => steps.push(Step::Gelu),
             // What is the same everywhere stays so.
             Operation::MaxPool { .. }
             | Operation::Mean(_)
             | Operation::Flatten(_)
+            | Operation::Tokens(_)
+            | Operation::FirstToken(_)
+            | Operation::MeanOfTokens(_)
             | Operation::AddChannel(_) => {}
             Operation::Linear { layer: reader, .. }
             | Operation::Convolution { layer: reader, .. } => {
@@ -120,6 +126,11 @@ fn link(graph: &Graph, value: Value, layer: &str, bias: bool) -> Option<Link> {
                     absorbs: absorber(graph, at),
                 });
             }
+            // What tells tokens apart, or mixes units.
+            Operation::ClassToken { .. }
+            | Operation::Positions { .. }
+            | Operation::LayerNorm { .. }
+            | Operation::Attention { .. } => return None,
             Operation::Sum(_) | Operation::Input | Operation::Opaque { .. } => return None,
         }
     }
@@ -209,6 +220,7 @@ impl Link {
         for step in &self.steps {
             value = match step {
                 Step::Relu => value.relu(),
+                Step::Gelu => value.gelu("none"),
                 Step::Norm(norm) => (value.unsqueeze(0))
                     .batch_norm(
                         Some(of(norm, "weight")),
@@ -243,7 +255,7 @@ impl Step {
     fn norm(&self) -> Option<&String> {
         match self {
             Self::Norm(layer) => Some(layer),
-            Self::Relu => None,
+            Self::Relu | Self::Gelu => None,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tch::{TchError, Tensor};
 
 use super::Model;
-use crate::model::{NORM_EPSILON, NORM_MOMENTUM, Operation, Value};
+use crate::model::{LAYER_NORM_EPSILON, NORM_EPSILON, NORM_MOMENTUM, Operation, Value};
 
 /// The logits. A weight of which there are sparse rows is multiplied by libtorch's product of a CSR
 /// matrix and a dense one; a convolution's after its windows have been written out (im2col).
@@ -59,13 +59,41 @@ pub fn forward(
                 match sparse.get(&format!("{layer}.weight")) {
                     None => values[from].linear(of(layer, "weight"), bias),
                     Some(rows) => {
-                        let product = rows.f_matmul(&values[from].tr())?.tr();
+                        let input = &values[from];
+                        let mut shape = input.size();
+                        let flat = input.reshape([-1, shape.pop().unwrap_or(1)]);
+                        shape.push(rows.size()[0]);
+                        let product = rows.f_matmul(&flat.tr())?.tr().reshape(shape);
                         match bias {
                             Some(bias) => product + bias,
                             None => product,
                         }
                     }
                 }
+            }
+            Operation::Tokens(from) => values[from].flatten(2, -1).transpose(1, 2),
+            Operation::ClassToken { parameter, from } => {
+                let tokens = &values[from];
+                let first = model.tensors[parameter].expand([tokens.size()[0], -1, -1], false);
+                Tensor::cat(&[&first, tokens], 1)
+            }
+            Operation::Positions { parameter, from } => &values[from] + &model.tensors[parameter],
+            Operation::LayerNorm { layer, from } => {
+                let (scale, shift) = (of(layer, "weight"), of(layer, "bias"));
+                let features = scale.size();
+                values[from].layer_norm(
+                    features,
+                    Some(scale),
+                    Some(shift),
+                    LAYER_NORM_EPSILON,
+                    true,
+                )
+            }
+            Operation::Gelu(from) => values[from].gelu("none"),
+            Operation::Attention { heads, from, .. } => attend(&values[from], *heads),
+            Operation::FirstToken(from) => values[from].select(1, 0),
+            Operation::MeanOfTokens(from) => {
+                values[from].mean_dim([1i64].as_slice(), false, None::<tch::Kind>)
             }
             Operation::Convolution {
                 layer,
@@ -86,6 +114,24 @@ pub fn forward(
     }
     let output = values.remove(&model.graph.output());
     Ok(output.unwrap_or_else(|| input.shallow_clone()))
+}
+
+/// Attention by libtorch's fused operation.
+fn attend(qkv: &Tensor, heads: i64) -> Tensor {
+    let parts = qkv.chunk(3, -1);
+    let [query, key, value] =
+        [0, 1, 2].map(|i: usize| parts[i].unflatten(-1, [heads, -1]).transpose(1, 2));
+    let read = Tensor::scaled_dot_product_attention(
+        &query,
+        &key,
+        &value,
+        None::<&Tensor>,
+        0.0,
+        false,
+        None,
+        false,
+    );
+    read.transpose(1, 2).flatten(2, -1)
 }
 
 fn convolve(

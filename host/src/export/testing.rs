@@ -11,7 +11,7 @@ use crate::registry::find;
 use crate::rng::{Moment, Purpose, Stream};
 
 /// A model of each kind, small: name, options, shape of an input, outputs.
-pub const MODELS_OF_ALL_KINDS: [(&str, &str, &[i64], i64); 15] = [
+pub const MODELS_OF_ALL_KINDS: [(&str, &str, &[i64], i64); 17] = [
     ("mlp", r#"{"hidden": [24, 18, 12]}"#, &[3, 4, 4], 10),
     (
         "mlp",
@@ -36,6 +36,18 @@ pub const MODELS_OF_ALL_KINDS: [(&str, &str, &[i64], i64); 15] = [
     ("resnet-34", r#"{"width": 2}"#, &[3, 16, 16], 10),
     ("resnet-50", r#"{"width": 4}"#, &[3, 33, 35], 10),
     ("vgg-16", r#"{"width": 4}"#, &[3, 17, 32], 10),
+    (
+        "vit",
+        r#"{"patch": 4, "width": 12, "depth": 2}"#,
+        &[3, 8, 12],
+        10,
+    ),
+    (
+        "vit",
+        r#"{"patch": 2, "width": 8, "depth": 3, "heads": 2, "mlp_ratio": 1.5, "pool": "mean"}"#,
+        &[1, 6, 4],
+        10,
+    ),
     ("hidden-neuron", "{}", &[5], 1),
 ];
 

@@ -35,6 +35,8 @@ enum Group {
     Sum([Place; 2]),
     /// One unit of all those of another group.
     Merged(Place),
+    /// The heads' units of a group of queries, keys and values, a third each.
+    Attention { heads: i64, from: Place },
     /// What is made of other groups in a way that is not known: all of them count as read, and one unit
     /// that is reached stands for all.
     Wall(Vec<Place>),
@@ -82,6 +84,19 @@ impl Connections {
                 }
                 // Features become the places of one channel.
                 Operation::AddChannel(from) => add(Group::Merged(units[from])),
+                // Each feature depends on all of them, by their mean and their deviation.
+                Operation::LayerNorm { from, .. } => add(Group::Merged(units[from])),
+                Operation::Attention { heads, from, .. } => add(Group::Attention {
+                    heads: *heads,
+                    from: units[from],
+                }),
+                // A unit is a feature, of whichever token; what is added is a constant.
+                Operation::Tokens(from)
+                | Operation::ClassToken { from, .. }
+                | Operation::Positions { from, .. }
+                | Operation::Gelu(from)
+                | Operation::FirstToken(from)
+                | Operation::MeanOfTokens(from) => units[from],
                 // Each unit by itself; a constant stays one.
                 Operation::Norm { from, .. } | Operation::Relu(from) => units[from],
                 // Places of a channel are joined, channels are not.
@@ -137,6 +152,11 @@ impl Connections {
                     spread(one, other).logical_or(&spread(other, one))
                 }
                 Group::Merged(from) => reach[*from].forward.any().view([1]),
+                // What is read is a mean of values, whatever their weights.
+                Group::Attention { from, .. } => {
+                    let [.., values] = thirds(&reach[*from].forward);
+                    values
+                }
             };
             let backward = forward.zeros_like();
             reach.push(Reach { forward, backward });
@@ -154,6 +174,11 @@ impl Connections {
                 }
                 Group::Sum(both) => both.iter().for_each(|from| reach[*from].lead(&here)),
                 Group::Merged(from) => reach[*from].lead(&here),
+                Group::Attention { heads, from } => {
+                    let [_, keys, values] = thirds(&reach[*from].forward);
+                    let backward = weighed(&keys, &values, &here, *heads);
+                    reach[*from].lead(&backward);
+                }
                 Group::Wall(all) => {
                     let here = here.ones_like();
                     all.iter().for_each(|from| reach[*from].lead(&here));
@@ -175,6 +200,34 @@ impl Reach {
         };
         self.backward = self.backward.logical_or(&own);
     }
+}
+
+/// Queries, keys and values of a group, which may have one unit for all.
+fn thirds(units: &Tensor) -> [Tensor; 3] {
+    match units.size()[0] {
+        1 => [0; 3].map(|_| units.shallow_clone()),
+        count => [0, 1, 2].map(|third| units.narrow(0, third * count / 3, count / 3)),
+    }
+}
+
+/// From which queries, keys and values a path leads to the output, by which of `keys` and `values` a path leads to,
+/// and from which of what is read one leads on (`here`).
+///
+/// A head's weights matter if a value that they weigh does, and differs between tokens. A key's feature that does
+/// not differ adds the same to a query's score of every token, which the softmax takes away again: that feature of
+/// the query is lost. The other way round a query that is the same for all tokens still tells keys apart.
+fn weighed(keys: &Tensor, values: &Tensor, here: &Tensor, heads: i64) -> Tensor {
+    let count = here.size()[0];
+    let matters = (here.logical_and(values))
+        .reshape([heads.min(count), -1])
+        .any_dim(1, true);
+    let of_keys = matters
+        .expand([-1, count / heads.min(count)], false)
+        .reshape([count]);
+    Tensor::cat(
+        &[of_keys.logical_and(keys), of_keys, here.shallow_clone()],
+        0,
+    )
 }
 
 /// One group's units as those of another one, which has as many, or several for each of these.

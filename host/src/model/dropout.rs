@@ -25,16 +25,21 @@ pub struct StepKey {
 /// section 10, where the scale stands in training as in PyTorch.
 #[derive(Debug)]
 pub(super) struct Dropout {
-    /// Name of the layer that reads.
-    layer: String,
+    /// Its own name, or that of the layer that reads.
+    name: String,
     probability: f64,
 }
 
 impl Dropout {
     /// Dropout with this probability before the layer called `layer`.
     pub(super) fn before(layer: &str, probability: f64) -> Self {
+        Self::called(layer, probability)
+    }
+
+    /// Dropout with this probability and a name of its own, where no single layer reads what it leaves.
+    pub(super) fn called(name: &str, probability: f64) -> Self {
         Self {
-            layer: layer.to_owned(),
+            name: name.to_owned(),
             probability,
         }
     }
@@ -50,18 +55,34 @@ impl Dropout {
             Mode::Train(keys) if self.is_on() && !keys.is_empty() => keys,
             _ => return input,
         };
-        let keep = 1.0 - self.probability;
-        let mut kept = vec![0.0; input.numel()];
-        let lanes = kept.chunks_mut((input.numel() / keys.len()).max(1));
-        for (key, lane) in keys.iter().zip(lanes) {
-            Stream::new(key.seed, Purpose::Dropout(&self.layer), key.moment).coins(keep, lane);
-        }
-        // PyTorch's operations in its order, so that the scale rounds as there in every precision.
-        let noise = Tensor::from_slice(&kept).view_as(&input);
-        let mut noise = noise.to_device(input.device()).to_kind(input.kind());
-        let _ = noise.g_div_scalar_(keep);
+        let purpose = Purpose::Dropout(&self.name);
+        let noise = noise(keys, purpose, 1.0 - self.probability, &input.size(), &input);
         input * noise
     }
+}
+
+/// Zeros, and 1 / `keep` with the probability `keep`, in `like`'s precision and where it lies. Each key draws its
+/// part of the values, which are as many for all.
+///
+/// # Shapes
+/// The result: `shape`.
+pub(super) fn noise(
+    keys: &[StepKey],
+    purpose: Purpose<'_>,
+    keep: f64,
+    shape: &[i64],
+    like: &Tensor,
+) -> Tensor {
+    let mut kept = vec![0.0; shape.iter().product::<i64>() as usize];
+    let count = (kept.len() / keys.len().max(1)).max(1);
+    for (key, lane) in keys.iter().zip(kept.chunks_mut(count)) {
+        Stream::new(key.seed, purpose, key.moment).coins(keep, lane);
+    }
+    // PyTorch's operations in its order, so that the scale rounds as there in every precision.
+    let noise = Tensor::from_slice(&kept).view(shape);
+    let mut noise = noise.to_device(like.device()).to_kind(like.kind());
+    let _ = noise.g_div_scalar_(keep);
+    noise
 }
 
 #[cfg(test)]

@@ -64,7 +64,10 @@ fn shapes(graph: &Graph, parameters: &[Parameter], input: &[i64]) -> BTreeMap<Va
             Operation::Input => input.to_vec(),
             Operation::AddChannel(_) => [&[1], &from[..]].concat(),
             Operation::Flatten(_) => vec![from.iter().product()],
-            Operation::Linear { layer, .. } => weight(layer).iter().take(1).copied().collect(),
+            Operation::Linear { layer, .. } => {
+                let others = &from[..from.len().saturating_sub(1)];
+                [others, weight(layer).get(..1).unwrap_or_default()].concat()
+            }
             Operation::Convolution {
                 layer,
                 stride,
@@ -87,7 +90,22 @@ fn shapes(graph: &Graph, parameters: &[Parameter], input: &[i64]) -> BTreeMap<Va
             ]
             .concat(),
             Operation::Mean(_) => vec![channels],
-            Operation::Norm { .. } | Operation::Relu(_) | Operation::Sum(_) => from,
+            Operation::Tokens(_) => vec![from.iter().skip(1).product(), channels],
+            Operation::ClassToken { .. } => (from.iter().enumerate())
+                .map(|(axis, size)| size + i64::from(axis == 0))
+                .collect(),
+            Operation::Attention { .. } => (from.iter().enumerate())
+                .map(|(axis, size)| if axis == 1 { size / 3 } else { *size })
+                .collect(),
+            Operation::FirstToken(_) | Operation::MeanOfTokens(_) => {
+                from.iter().skip(1).copied().collect()
+            }
+            Operation::Norm { .. }
+            | Operation::LayerNorm { .. }
+            | Operation::Positions { .. }
+            | Operation::Gelu(_)
+            | Operation::Relu(_)
+            | Operation::Sum(_) => from,
             // Networks with such operations know the shapes themselves.
             Operation::Opaque { .. } => Vec::new(),
         };
@@ -101,7 +119,41 @@ mod tests {
     use serde_json::json;
 
     use super::super::{InputSpec, MODELS};
+    use super::*;
     use crate::registry::find;
+
+    #[test]
+    fn the_shapes_of_a_transformer_are_those_of_its_tokens() {
+        let spec = InputSpec {
+            shape: vec![3, 8, 12],
+            classes: 10,
+            ..InputSpec::default()
+        };
+        let options = json!({"patch": 4, "width": 6, "depth": 1, "mlp_ratio": 2.0});
+        let build = find(MODELS, "vit").unwrap().build;
+        let network = build(options.as_object().unwrap(), &spec).unwrap();
+        let (graph, parameters) = (network.graph(), network.parameters());
+        let shapes = shapes(&graph, parameters, &spec.shape);
+        let mut seen = Vec::new();
+        for (value, operation) in graph.operations() {
+            let expected: &[i64] = match operation {
+                Operation::Input => &[3, 8, 12],
+                Operation::Convolution { .. } => &[6, 2, 3],
+                Operation::Tokens(_) => &[6, 6],
+                Operation::Linear { layer, .. } if layer.ends_with("qkv") => &[7, 18],
+                Operation::Linear { layer, .. } if layer.ends_with("fc1") => &[7, 12],
+                Operation::Gelu(_) => &[7, 12],
+                Operation::Linear { layer, .. } if layer == "head" => &[10],
+                Operation::LayerNorm { layer, .. } if layer == "norm" => &[6],
+                Operation::FirstToken(_) => &[6],
+                _ => &[7, 6],
+            };
+            assert_eq!(shapes[&value], expected, "{operation:?}");
+            seen.push(value);
+        }
+        assert!(seen.len() > 15);
+        assert_eq!(network.values_per_feature(&spec.shape), None);
+    }
 
     fn seen(model: &str, options: serde_json::Value, shape: &[i64]) -> Option<i64> {
         let spec = InputSpec {

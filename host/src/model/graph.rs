@@ -23,7 +23,7 @@ pub enum Operation {
     AddChannel(Value),
     /// `[batch, ...]` to `[batch, features]`, row-major.
     Flatten(Value),
-    /// `[batch, in]` to `[batch, out]` by `weight` `[out, in]`.
+    /// `[batch, in]` to `[batch, out]`, or `[batch, tokens, in]` to `[batch, tokens, out]`, by `weight` `[out, in]`.
     Linear {
         /// Name of the layer.
         layer: String,
@@ -71,6 +71,49 @@ pub enum Operation {
     Mean(Value),
     /// The sum of two values of the same shape.
     Sum([Value; 2]),
+    /// `[batch, channels, height, width]` to `[batch, height * width, channels]`, places row by row.
+    Tokens(Value),
+    /// `[batch, tokens, features]` to `[batch, 1 + tokens, features]`: a parameter `[1, 1, features]` comes first.
+    ClassToken {
+        /// Name of the parameter.
+        parameter: String,
+        /// What it reads.
+        from: Value,
+    },
+    /// `[batch, tokens, features]` plus a parameter `[1, tokens, features]`.
+    Positions {
+        /// Name of the parameter.
+        parameter: String,
+        /// What it reads.
+        from: Value,
+    },
+    /// `[batch, ..., features]` to the same: of the features that stand together the mean is taken away, they are
+    /// divided by their deviation, and `weight` and `bias` `[features]` follow;
+    /// [`LAYER_NORM_EPSILON`](super::LAYER_NORM_EPSILON) is added to the variance.
+    LayerNorm {
+        /// Name of the layer norm.
+        layer: String,
+        /// What it reads.
+        from: Value,
+    },
+    /// Each value times the share of a standard normal distribution that lies below it, exactly.
+    Gelu(Value),
+    /// `[batch, tokens, 3 * features]`, the queries of all heads, their keys and their values, to
+    /// `[batch, tokens, features]`: in each head softmax(q k^T / sqrt(d)) v, with its d features.
+    ///
+    /// A feature of keys or values that depends on no input must be the same for all tokens.
+    Attention {
+        /// Number of heads.
+        heads: i64,
+        /// Features of each head.
+        of_head: i64,
+        /// What it reads.
+        from: Value,
+    },
+    /// `[batch, tokens, features]` to the first token, `[batch, features]`.
+    FirstToken(Value),
+    /// `[batch, tokens, features]` to the means over the tokens, `[batch, features]`.
+    MeanOfTokens(Value),
     /// Anything else that an imported network computes: how its units are connected is not known.
     Opaque {
         /// What it is, such as `aten.softmax.int`.
@@ -125,6 +168,22 @@ impl Graph {
         names
     }
 
+    /// Whether a value is `[batch, tokens, features]`.
+    pub fn is_of_tokens(&self, value: Value) -> bool {
+        match self.operation(value) {
+            Operation::Tokens(_) => true,
+            Operation::ClassToken { from, .. }
+            | Operation::Positions { from, .. }
+            | Operation::Attention { from, .. }
+            | Operation::LayerNorm { from, .. }
+            | Operation::Linear { from, .. }
+            | Operation::Gelu(from)
+            | Operation::Relu(from)
+            | Operation::Sum([from, _]) => self.is_of_tokens(*from),
+            _ => false,
+        }
+    }
+
     /// The operation that makes a value.
     pub fn operation(&self, value: Value) -> &Operation {
         &self.operations[value.0]
@@ -154,6 +213,14 @@ impl Operation {
             | Self::Flatten(from)
             | Self::Relu(from)
             | Self::Mean(from)
+            | Self::Tokens(from)
+            | Self::Gelu(from)
+            | Self::FirstToken(from)
+            | Self::MeanOfTokens(from)
+            | Self::ClassToken { from, .. }
+            | Self::Positions { from, .. }
+            | Self::LayerNorm { from, .. }
+            | Self::Attention { from, .. }
             | Self::Linear { from, .. }
             | Self::Convolution { from, .. }
             | Self::Norm { from, .. }
@@ -172,6 +239,14 @@ impl Operation {
             | Self::Flatten(from)
             | Self::Relu(from)
             | Self::Mean(from)
+            | Self::Tokens(from)
+            | Self::Gelu(from)
+            | Self::FirstToken(from)
+            | Self::MeanOfTokens(from)
+            | Self::ClassToken { from, .. }
+            | Self::Positions { from, .. }
+            | Self::LayerNorm { from, .. }
+            | Self::Attention { from, .. }
             | Self::Linear { from, .. }
             | Self::Convolution { from, .. }
             | Self::Norm { from, .. }
@@ -196,5 +271,36 @@ mod tests {
         assert_eq!(graph.reader(other), Some(sum));
         assert_eq!(graph.reader(sum), None);
         assert_eq!(graph.output(), sum);
+    }
+
+    #[test]
+    fn values_are_of_tokens_from_where_they_are_made_to_where_one_or_their_mean_is_taken() {
+        let (mut graph, image) = Graph::of_input();
+        let tokens = graph.add(Operation::Tokens(image));
+        let linear = |layer: &str, from| Operation::Linear {
+            layer: layer.to_owned(),
+            bias: true,
+            from,
+        };
+        let hidden = graph.add(linear("fc1", tokens));
+        let hidden = graph.add(Operation::Gelu(hidden));
+        let sum = graph.add(Operation::Sum([tokens, hidden]));
+        let first = graph.add(Operation::FirstToken(sum));
+        let last = graph.add(linear("fc2", first));
+        for (value, expected) in [
+            (image, false),
+            (tokens, true),
+            (hidden, true),
+            (sum, true),
+            (first, false),
+            (last, false),
+        ] {
+            assert_eq!(
+                graph.is_of_tokens(value),
+                expected,
+                "{:?}",
+                graph.operation(value)
+            );
+        }
     }
 }

@@ -14,6 +14,7 @@ pub use crate::samples::InputSpec;
 
 mod cnn1d;
 mod connections;
+mod drop_path;
 mod dropout;
 mod extent;
 mod graph;
@@ -26,6 +27,7 @@ mod pt2;
 mod residual;
 mod resnet;
 mod vgg;
+mod vit;
 mod weights;
 
 pub use cnn1d::Cnn1dOptions;
@@ -34,10 +36,11 @@ pub use dropout::StepKey;
 pub use graph::{Graph, Operation, Value};
 pub use lenet::LenetOptions;
 pub use mlp::MlpOptions;
-pub use parts::{Initialisation, NORM_EPSILON, NORM_MOMENTUM};
+pub use parts::{Initialisation, LAYER_NORM_EPSILON, NORM_EPSILON, NORM_MOMENTUM};
 pub use pt2::{Pt2Options, Start, spec_of};
 pub use resnet::{CifarResnetOptions, Resnet50Options, ResnetOptions, Stem};
 pub use vgg::VggOptions;
+pub use vit::{Pool, VitOptions};
 pub(crate) use weights::numbers_of_state_dict;
 pub use weights::{Given, Misfit, ReplaceHead, given, network, with_start};
 
@@ -54,6 +57,7 @@ pub static MODELS: &[Entry<Build>] = &[
     resnet::RESNET_34,
     resnet::RESNET_50,
     vgg::ENTRY,
+    vit::ENTRY,
     pt2::ENTRY,
     hidden_neuron::ENTRY,
 ];
@@ -119,6 +123,18 @@ pub enum ModelError {
         model: &'static str,
         /// Number of classes.
         got: i64,
+    },
+    /// An option does not go with another one, or with the samples.
+    #[error("model `{model}`: {option} = {got} {reason}")]
+    Unfit {
+        /// Name of the model.
+        model: &'static str,
+        /// The option.
+        option: &'static str,
+        /// Its value.
+        got: String,
+        /// What it does not go with, and what would.
+        reason: String,
     },
     /// A network's archive cannot be read.
     #[error("model `pt2`: {0}")]
@@ -186,11 +202,11 @@ pub enum ModelError {
 pub enum Role {
     /// Weight of a linear or convolution layer: prunable.
     Weight(LayerKind),
-    /// Weight that is never pruned.
+    /// Weight that is never pruned, such as a class token or positions.
     FixedWeight,
     /// Bias of a linear or convolution layer.
     Bias,
-    /// Scale of a norm.
+    /// Scale of a norm: a batch norm, a layer norm.
     NormWeight,
     /// Shift of a norm.
     NormBias,

@@ -15,6 +15,8 @@ use crate::samples::{InputType, Task};
 pub const NORM_MOMENTUM: f64 = 0.1;
 /// PyTorch's default addend to the variance.
 pub const NORM_EPSILON: f64 = 1e-5;
+/// What transformers add to the variance, which is not PyTorch's default.
+pub const LAYER_NORM_EPSILON: f64 = 1e-6;
 
 /// How the weights of linear and convolution layers start. Biases start uniform on
 /// ±1/√fan_in, batch norms as the identity, with either.
@@ -98,6 +100,25 @@ impl Assembly {
         Linear { weight, bias }
     }
 
+    /// A linear layer whose weight and bias start so.
+    pub(super) fn linear_of(
+        &mut self,
+        name: &str,
+        inputs: i64,
+        outputs: i64,
+        [weight, bias]: [Init; 2],
+    ) -> Linear {
+        let role = Role::Weight(LayerKind::Linear);
+        let weight = self.parameter(
+            format!("{name}.weight"),
+            vec![outputs, inputs],
+            role,
+            weight,
+        );
+        let bias = self.parameter(format!("{name}.bias"), vec![outputs], Role::Bias, bias);
+        Linear { weight, bias }
+    }
+
     /// A one-dimensional convolution without bias; `kernel` is odd and the input padded by its half.
     pub(super) fn conv1d(&mut self, name: &str, channels: [i64; 2], kernel: i64) -> Convolution {
         let shape = vec![channels[1], channels[0], kernel];
@@ -134,7 +155,7 @@ impl Assembly {
     }
 
     /// The name of the layer that has this parameter, such as `fc1` for that called `fc1.weight`.
-    fn layer(&self, parameter: usize) -> String {
+    pub(super) fn layer(&self, parameter: usize) -> String {
         let name = &self.parameters[parameter].name;
         let layer = name.rsplit_once('.').map_or(&name[..], |(layer, _)| layer);
         layer.to_owned()
@@ -161,7 +182,8 @@ impl Assembly {
         }
     }
 
-    fn weight(&mut self, name: &str, kind: LayerKind, shape: Vec<i64>) -> usize {
+    /// A weight that starts as the network's do.
+    pub(super) fn weight(&mut self, name: &str, kind: LayerKind, shape: Vec<i64>) -> usize {
         let fan_in = shape[1..].iter().product::<i64>() as f64;
         let init = match self.initialisation {
             Initialisation::Pytorch => Init::Uniform(1.0 / fan_in.sqrt()),
@@ -170,7 +192,14 @@ impl Assembly {
         self.parameter(format!("{name}.weight"), shape, Role::Weight(kind), init)
     }
 
-    fn parameter(&mut self, name: String, shape: Vec<i64>, role: Role, init: Init) -> usize {
+    /// A parameter's place.
+    pub(super) fn parameter(
+        &mut self,
+        name: String,
+        shape: Vec<i64>,
+        role: Role,
+        init: Init,
+    ) -> usize {
         self.parameters.push(Parameter {
             name,
             shape,
@@ -209,7 +238,7 @@ impl Linear {
         })
     }
 
-    /// `[batch, in]` to `[batch, out]`.
+    /// `[batch, ..., in]` to `[batch, ..., out]`.
     pub(super) fn forward(&self, pass: Pass<'_>, input: &Tensor) -> Tensor {
         kernels::rounded(self.operands(pass, input), |[bias, weight, input]| {
             input.linear(weight, Some(bias))

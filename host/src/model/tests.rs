@@ -33,7 +33,7 @@ fn message(name: &str, options: Value, shape: &[i64]) -> String {
     build(name, options, shape).err().unwrap().to_string()
 }
 
-/// Parameters and buffers that are finite, of one lane if the network has lanes.
+/// Parameters, no two of a layer alike, and buffers that are finite, of one lane if the network has lanes.
 fn values(network: &dyn Network) -> (Vec<Tensor>, Vec<Tensor>) {
     let lane = |tensor: Tensor| match network.lanes() {
         true => tensor.unsqueeze(0),
@@ -42,10 +42,12 @@ fn values(network: &dyn Network) -> (Vec<Tensor>, Vec<Tensor>) {
     let cpu = (Kind::Float, Device::Cpu);
     let parameters = network.parameters().iter();
     let buffers = network.buffers().iter();
+    let positive = |shape: &[i64]| {
+        let places = Tensor::arange(shape.iter().product::<i64>(), cpu);
+        (places.sin() * 0.005 + 0.01).view(shape)
+    };
     (
-        parameters
-            .map(|p| lane(Tensor::full(&p.shape[..], 0.01, cpu)))
-            .collect(),
+        parameters.map(|p| lane(positive(&p.shape))).collect(),
         buffers
             .map(|b| lane(Tensor::full([b.features], f64::from(b.initial), cpu)))
             .collect(),
@@ -127,6 +129,7 @@ fn every_model_is_found_by_its_name_and_takes_images_of_28_32_and_64_pixels() {
                 "mlp" => json!({"hidden": [4]}),
                 "lenet-300-100" => json!({}),
                 "resnet-50" => json!({"width": 2, "stem": "cifar"}),
+                "vit" => json!({"patch": 4, "width": 6, "depth": 2}),
                 _ => json!({"width": 2}),
             };
             let network = build(entry.name, small, &shape).unwrap();
@@ -192,6 +195,8 @@ fn an_input_of_the_wrong_rank_or_size_is_refused_with_what_fits() {
         ("resnet-50", &[3, 31, 224]),
         ("vgg-16", &[3, 15, 32]),
         ("vgg-16", &[0, 32, 32]),
+        ("vit", &[40]),
+        ("vit", &[0, 32, 32]),
         ("mlp", &[]),
         ("lenet-300-100", &[1, 0, 28]),
     ] {

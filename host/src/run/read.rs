@@ -121,6 +121,7 @@ impl Read {
                 TrainError::Model(ModelError::Head { .. } | ModelError::FixedHead { .. }) => {
                     "model.replace_head".to_owned()
                 }
+                TrainError::Model(ModelError::Unfit { option, .. }) => format!("model.{option}"),
                 _ => "model".to_owned(),
             };
             self.loaded.diagnose([Remark::impossible(key, error)])

@@ -14,7 +14,7 @@ use tch::{Device, Tensor};
 
 use crate::data::{Dataset, Split};
 use crate::experiment::{Experiment, LevelEnd, Metric, Named, Precision, Train, TrainLoss};
-use crate::model::{self, Connections, Given, MODELS, Mode, Network, Parameter};
+use crate::model::{self, Connections, Given, MODELS, Mode, Network, Parameter, Role};
 use crate::optimizer::{OPTIMIZERS, Optimizer};
 use crate::registry::{Entry, find};
 use crate::rng::{Moment, Purpose, Stream};
@@ -221,6 +221,10 @@ impl Trainer {
         let mut facts = Facts::new(layers, self.steps_per_epoch(), self.epochs, []);
         // A mean and a variance each.
         facts.batch_norms = self.layout.buffers().len() as u64 / 2;
+        let of_norms = |role| (self.layout.parameters()).filter(move |it| it.role == role);
+        let [scales, shifts] =
+            [Role::NormWeight, Role::NormBias].map(|role| of_norms(role).count());
+        facts.norms = scales.max(shifts) as u64;
         facts.targets = levels.map(|level| experiment.keep(level, size)).collect();
         facts.densities = experiment.densities();
         facts

@@ -2,7 +2,7 @@
 
     python3 -m venv .venv
     .venv/bin/pip install torch==2.13.0 safetensors numpy
-    .venv/bin/python host/tests/golden/make.py
+    .venv/bin/python host/tests/golden/make.py [FILE ...]
 
 The networks are written here as plain `torch.nn` modules, apart from the host's code. Each file holds
 
@@ -13,12 +13,14 @@ The networks are written here as plain `torch.nn` modules, apart from the host's
 
 as fp32, computed in fp64 from the fp32 state, so that what a test sees is the rounding of the host
 alone. The metadata holds the model's name, options, input shape and classes, and the parameters in
-PyTorch's order with their shapes and initial distributions, as seen by listening to `uniform_`.
+PyTorch's order with their shapes and initial distributions, as seen by listening to `uniform_` and `normal_`.
+With names of files as arguments only those are written.
 At the end the numbers of parameters of the networks at their usual sizes are printed; the test
 asserts them.
 """
 
 import json
+import sys
 from collections import OrderedDict
 from pathlib import Path
 
@@ -155,24 +157,91 @@ class Vgg(nn.Module):
         return self.classifier(self.avgpool(self.features(x)).flatten(1))
 
 
-def listen_to_uniform(make):
-    """The network and, for each tensor that `uniform_` filled, the bounds it was called with."""
-    bounds, uniform = {}, torch.Tensor.uniform_
+class Block(nn.Module):
+    def __init__(self, width, heads, hidden):
+        super().__init__()
+        self.heads = heads
+        self.norm1 = nn.LayerNorm(width, eps=1e-6)
+        self.attn = nn.ModuleDict({"qkv": nn.Linear(width, 3 * width), "proj": nn.Linear(width, width)})
+        self.norm2 = nn.LayerNorm(width, eps=1e-6)
+        self.mlp = nn.ModuleDict({"fc1": nn.Linear(width, hidden), "fc2": nn.Linear(hidden, width)})
+
+    def forward(self, x):
+        batch, tokens, width = x.shape
+        shape = (batch, tokens, self.heads, width // self.heads)
+        q, k, v = (part.reshape(shape) for part in self.attn["qkv"](self.norm1(x)).chunk(3, -1))
+        weights = torch.einsum("bqhd,bkhd->bhqk", q, k) / shape[-1] ** 0.5
+        read = torch.einsum("bhqk,bkhd->bqhd", weights.softmax(-1), v).reshape(x.shape)
+        x = x + self.attn["proj"](read)
+        return x + self.mlp["fc2"](F.gelu(self.mlp["fc1"](self.norm2(x))))
+
+
+class VisionTransformer(nn.Module):
+    """As timm's of that name, which `check_vit.py` compares it with; with the mean it has no class token."""
+
+    def __init__(self, shape, patch, width, depth, heads, ratio, classes, mean=False):
+        super().__init__()
+        channels, *sides = shape
+        tokens = sides[0] // patch * (sides[1] // patch)
+        if not mean:
+            self.cls_token = nn.Parameter(torch.empty(1, 1, width))
+            tokens += 1
+        self.pos_embed = nn.Parameter(torch.empty(1, tokens, width))
+        self.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(channels, width, patch, patch)})
+        self.blocks = nn.Sequential(*[Block(width, heads, int(ratio * width)) for _ in range(depth)])
+        self.mean = mean
+        setattr(self, "fc_norm" if mean else "norm", nn.LayerNorm(width, eps=1e-6))
+        self.head = nn.Linear(width, classes)
+        nn.init.trunc_normal_(self.pos_embed, std=0.02)
+        if not mean:
+            nn.init.normal_(self.cls_token, std=1e-6)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.zeros_(module.bias)
+
+    def forward(self, x):
+        x = self.patch_embed["proj"](x).flatten(2).transpose(1, 2)
+        if not self.mean:
+            x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], 1)
+        x = self.blocks(x + self.pos_embed)
+        return self.head(self.fc_norm(x.mean(1)) if self.mean else self.norm(x)[:, 0])
+
+
+def listen(make):
+    """The network and, for each tensor that was filled at random, what with: the last call counts."""
+    said = {}
+    uniform, truncated, normal = torch.Tensor.uniform_, nn.init.trunc_normal_, nn.init.normal_
 
     def listening(tensor, a=0.0, b=1.0, **rest):
-        bounds[tensor.data_ptr()] = (a, b)
+        said[tensor.data_ptr()] = {"uniform": [a, b]}
         return uniform(tensor, a, b, **rest)
 
+    def normally(fill):
+        def listening(tensor, mean=0.0, std=1.0, *rest):
+            # The bounds of a truncated one are so many deviations away that they change nothing.
+            assert mean == 0.0 and not rest and std < 0.1
+            result = fill(tensor, mean, std)
+            said[tensor.data_ptr()] = {"normal": std}
+            return result
+
+        return listening
+
     torch.Tensor.uniform_ = listening
+    nn.init.trunc_normal_, nn.init.normal_ = normally(truncated), normally(normal)
     try:
-        return make(), bounds
+        return make(), said
     finally:
         torch.Tensor.uniform_ = uniform
+        nn.init.trunc_normal_, nn.init.normal_ = truncated, normal
 
 
-def describe(parameter, bounds):
-    if parameter.data_ptr() in bounds:
-        low, high = bounds[parameter.data_ptr()]
+def describe(parameter, said):
+    if parameter.data_ptr() in said and parameter.any():
+        own = said[parameter.data_ptr()]
+        if "normal" in own:
+            return own
+        low, high = own["uniform"]
         assert low == -high
         return {"uniform": high}
     assert parameter.unique().numel() == 1
@@ -180,17 +249,25 @@ def describe(parameter, bounds):
 
 
 def write(file, model, options, shape, classes, batch, make):
+    if sys.argv[1:] and file not in sys.argv[1:]:
+        return
     torch.manual_seed(20240226)
-    network, bounds = listen_to_uniform(make)
+    network, said = listen(make)
     parameters = [
-        {"name": name, "shape": list(p.shape), "init": describe(p, bounds)}
+        {"name": name, "shape": list(p.shape), "init": describe(p, said)}
         for name, p in network.named_parameters()
     ]
     buffers = [
-        {"name": name, "shape": list(b.shape), "init": describe(b, bounds)}
+        {"name": name, "shape": list(b.shape), "init": describe(b, said)}
         for name, b in network.named_buffers()
         if b.is_floating_point()
     ]
+
+    # Weights with which attention tells tokens apart, biases that are not 0, norms that are not the identity.
+    if isinstance(network, VisionTransformer):
+        for name, parameter in network.named_parameters():
+            spread = parameter[0].numel() ** -0.5 if parameter.dim() in (2, 4) else 0.3
+            nn.init.normal_(parameter, 1.0 if "norm" in name and "weight" in name else 0.0, spread)
 
     # Batch norms that are not the identity and whose running statistics are near the batch's.
     inputs, labels = torch.randn(batch, *shape), torch.randint(classes, (batch,))
@@ -270,6 +347,19 @@ def main():
     )
     write("vgg-16", "vgg-16", {"width": 2}, [1, 34, 36], 10, 8, lambda: Vgg(1, 2, 10))
 
+    vit = dict(patch=4, width=12, depth=2, heads=3)
+    write(
+        "vit", "vit", {**vit, "mlp_ratio": 2}, [2, 8, 12], 5, 8,
+        lambda: VisionTransformer([2, 8, 12], **vit, ratio=2, classes=5),
+    )
+    mean = dict(patch=3, width=8, depth=2, heads=2)
+    write(
+        "vit-mean", "vit", {**mean, "mlp_ratio": 1.6, "pool": "mean"}, [1, 9, 6], 4, 8,
+        lambda: VisionTransformer([1, 9, 6], **mean, ratio=1.6, classes=4, mean=True),
+    )
+    if sys.argv[1:]:
+        return
+
     usual = {
         "mlp": mlp(40, [128, 128], True, 10),
         "lenet-300-100": mlp(784, [300, 100], False, 10),
@@ -277,10 +367,13 @@ def main():
         **{f"resnet-{6 * n + 2}": ResNet(3, 16, [n] * 3, 10) for n in (3, 5, 7, 9)},
         "resnet-18": ResNet(3, 64, [2] * 4, 10),
         "vgg-16": Vgg(3, 64, 10),
+        "vit": VisionTransformer([3, 32, 32], 16, 192, 12, 3, 4, 10),
+        "vit for ImageNet": VisionTransformer([3, 224, 224], 16, 192, 12, 3, 4, 1000),
     }
     for name, network in usual.items():
-        sizes = [(p.numel(), p.dim()) for p in network.parameters()]
-        prunable = sum(size for size, dims in sizes if dims > 1)
+        # Tokens and positions have three dimensions, but no weight of `cnn1d` has a first one of 1.
+        sizes = [(p.numel(), p.dim() > 1 and p.shape[0] > 1) for p in network.parameters()]
+        prunable = sum(size for size, is_weight in sizes if is_weight)
         print(f"{name}: {sum(size for size, _ in sizes)} parameters, {prunable} prunable")
     for name, stages, block in [
         ("resnet-18", [2] * 4, BasicBlock),

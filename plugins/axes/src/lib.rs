@@ -1,4 +1,4 @@
-//! Every axis of rewinding, set on its own: magnitudes, signs, batch norm, optimizer, schedule and
+//! Every axis of rewinding, set on its own: magnitudes, signs, norms, optimizer, schedule and
 //! data order.
 //!
 //! IMP, WR, LRR and fine-tuning are points of this space, and so is all that lies between them: the
@@ -9,8 +9,8 @@ mod text;
 
 use plugin_api::schemars::{self, JsonSchema};
 use plugin_api::{
-    BatchNorm, Experiment, Finding, OptimizerState, Point, Result, RewindContext, RewindPlan,
-    Schedule, Source, Weights, export_plugin,
+    BatchNorm, Error, Experiment, Finding, OptimizerState, Point, Result, RewindContext,
+    RewindPlan, Schedule, Source, Weights, export_plugin,
 };
 use serde::Deserialize;
 
@@ -25,7 +25,9 @@ struct Rewind {
     magnitudes: Source,
     /// Where the signs of the weights come from; where a weight is 0 there, it keeps the sign of its magnitude's source.
     signs: Source,
-    /// Where scale and shift of batch norms come from.
+    /// Where scale and shift of every norm come from, batch norms and layer norms.
+    norm_affine: Source,
+    /// The same by its first name, from when batch norms were the only ones.
     batch_norm_affine: Source,
     /// Where running mean and variance of batch norms come from.
     batch_norm_statistics: Source,
@@ -37,21 +39,62 @@ struct Rewind {
     data_order: OrderText,
 }
 
+impl Rewind {
+    /// Where scale and shift of norms come from, whichever name says so.
+    fn affine(&self) -> &Source {
+        match &self.norm_affine {
+            Source::Keep => &self.batch_norm_affine,
+            named => named,
+        }
+    }
+}
+
 impl plugin_api::Rewind for Rewind {
+    fn validate(&self) -> Result<()> {
+        match (&self.norm_affine, &self.batch_norm_affine) {
+            (Source::From(_), Source::From(_)) => Err(Error::new(
+                "norm_affine and batch_norm_affine are two names of one option: expected one of them, norm_affine",
+            )),
+            _ => Ok(()),
+        }
+    }
+
     fn review(&self, experiment: &Experiment) -> Vec<Finding> {
         let mut found = Vec::new();
-        for (option, source, is_norm) in [
-            ("magnitudes", &self.magnitudes, false),
-            ("signs", &self.signs, false),
-            ("batch_norm_affine", &self.batch_norm_affine, true),
-            ("batch_norm_statistics", &self.batch_norm_statistics, true),
+        let (norms, batch_norms) = (experiment.norms, experiment.batch_norms);
+        for (option, source, lacks) in [
+            ("magnitudes", &self.magnitudes, None),
+            ("signs", &self.signs, None),
+            (
+                "norm_affine",
+                &self.norm_affine,
+                (norms == 0).then_some("norm"),
+            ),
+            (
+                "batch_norm_affine",
+                &self.batch_norm_affine,
+                (batch_norms == 0).then_some("batch norm"),
+            ),
+            (
+                "batch_norm_statistics",
+                &self.batch_norm_statistics,
+                (batch_norms == 0).then_some("batch norm"),
+            ),
         ] {
             let Source::From(point) = source else {
                 continue;
             };
-            if is_norm && experiment.batch_norms == 0 {
-                let finding = Finding::pointless("the network has no batch norm");
-                found.push(finding.at_option(option).advise("leave it out"));
+            if let Some(what) = lacks {
+                let message = format!("the network has no {what}");
+                let (message, advice) = match option {
+                    "batch_norm_affine" if norms > 0 => (
+                        format!("{message}, and this sets its layer norms back"),
+                        "call it norm_affine",
+                    ),
+                    _ => (message, "leave it out"),
+                };
+                let finding = Finding::pointless(message);
+                found.push(finding.at_option(option).advise(advice));
             }
             found.extend(experiment.comes_too_late(option, point));
         }
@@ -75,7 +118,7 @@ impl plugin_api::Rewind for Rewind {
         let sources = [
             &self.magnitudes,
             &self.signs,
-            &self.batch_norm_affine,
+            self.affine(),
             &self.batch_norm_statistics,
         ];
         let from = |source: &Source| match source {
@@ -102,7 +145,7 @@ impl plugin_api::Rewind for Rewind {
                 },
             },
             batch_norm: BatchNorm {
-                affine: self.batch_norm_affine.clone(),
+                affine: self.affine().clone(),
                 statistics: self.batch_norm_statistics.clone(),
             },
             optimizer: self.optimizer_state.0.clone(),

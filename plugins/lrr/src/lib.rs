@@ -3,7 +3,7 @@
 
 use plugin_api::schemars::{self, JsonSchema};
 use plugin_api::{
-    BatchNorm, Experiment, Finding, OptimizerState, Point, Result, Rewind, RewindContext,
+    BatchNorm, Error, Experiment, Finding, OptimizerState, Point, Result, Rewind, RewindContext,
     RewindPlan, Schedule, Source, export_plugin,
 };
 use serde::Deserialize;
@@ -12,7 +12,9 @@ use serde::Deserialize;
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct LearningRate {
-    /// Scale and shift of batch norms: "keep", "init" or a time of level 0 such as "4ep".
+    /// Scale and shift of every norm, batch norms and layer norms: "keep", "init" or a time of level 0 such as "4ep".
+    norm_affine: Source,
+    /// The same by its first name, from when batch norms were the only ones.
     batch_norm_affine: Source,
     /// Running statistics of batch norms: "keep", "init" or a time of level 0 such as "4ep".
     batch_norm_statistics: Source,
@@ -20,20 +22,54 @@ struct LearningRate {
     keep_optimizer_state: bool,
 }
 
+impl LearningRate {
+    /// Where scale and shift of norms come from, whichever name says so.
+    fn affine(&self) -> &Source {
+        match &self.norm_affine {
+            Source::Keep => &self.batch_norm_affine,
+            named => named,
+        }
+    }
+}
+
 impl Rewind for LearningRate {
+    fn validate(&self) -> Result<()> {
+        match (&self.norm_affine, &self.batch_norm_affine) {
+            (Source::From(_), Source::From(_)) => Err(Error::new(
+                "norm_affine and batch_norm_affine are two names of one option: expected one of them, norm_affine",
+            )),
+            _ => Ok(()),
+        }
+    }
+
     fn review(&self, experiment: &Experiment) -> Vec<Finding> {
+        let (norms, batch_norms) = (experiment.norms, experiment.batch_norms);
         let sources = [
-            ("batch_norm_affine", &self.batch_norm_affine),
-            ("batch_norm_statistics", &self.batch_norm_statistics),
+            ("norm_affine", &self.norm_affine, norms, "norm"),
+            (
+                "batch_norm_affine",
+                &self.batch_norm_affine,
+                batch_norms,
+                "batch norm",
+            ),
+            (
+                "batch_norm_statistics",
+                &self.batch_norm_statistics,
+                batch_norms,
+                "batch norm",
+            ),
         ];
-        let of_source = |(option, source): (&str, &Source)| match source {
-            Source::From(_) if experiment.batch_norms == 0 => {
-                let message = "the network has no batch norm";
-                Some(
-                    Finding::pointless(message)
-                        .at_option(option)
-                        .advise("leave it out"),
-                )
+        let of_source = |(option, source, count, what): (&str, &Source, u64, &str)| match source {
+            Source::From(_) if count == 0 => {
+                let message = format!("the network has no {what}");
+                let (message, advice) = match option {
+                    "batch_norm_affine" if norms > 0 => (
+                        format!("{message}, and this sets its layer norms back"),
+                        "call it norm_affine",
+                    ),
+                    _ => (message, "leave it out"),
+                };
+                Some(Finding::pointless(message).at_option(option).advise(advice))
             }
             Source::From(point) => experiment.comes_too_late(option, point),
             Source::Keep => None,
@@ -42,7 +78,7 @@ impl Rewind for LearningRate {
     }
 
     fn points(&self) -> Vec<Point> {
-        [&self.batch_norm_affine, &self.batch_norm_statistics]
+        [self.affine(), &self.batch_norm_statistics]
             .into_iter()
             .filter_map(|source| match source {
                 Source::Keep => None,
@@ -54,7 +90,7 @@ impl Rewind for LearningRate {
     fn rewind(&mut self, _ctx: &mut RewindContext<'_>) -> Result<RewindPlan> {
         Ok(RewindPlan {
             batch_norm: BatchNorm {
-                affine: self.batch_norm_affine.clone(),
+                affine: self.affine().clone(),
                 statistics: self.batch_norm_statistics.clone(),
             },
             optimizer: match self.keep_optimizer_state {

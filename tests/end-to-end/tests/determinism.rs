@@ -26,17 +26,21 @@ rewind = ["lrr/learning-rate", { use = "sign-perturbation/flip", fraction = 0.1 
 "#;
 
 /// Each kind of network, trained for a moment.
-const FAMILIES: [(&str, &str); 4] = [
+const FAMILIES: [(&str, &str); 5] = [
     ("mlp", "hidden = [20, 12]\ndropout = 0.2"),
     ("lenet-300-100", "dropout = 0.5"),
     ("cnn1d", "width = 4\ndropout = 0.3"),
     ("resnet-20", "width = 8\ndropout = 0.2"),
+    (
+        "vit",
+        "patch = 4\nwidth = 12\ndepth = 2\ndropout = 0.1\nstochastic_depth = 0.2",
+    ),
 ];
 
 /// Of these, those whose seeds are lanes.
 const LANES: [&str; 2] = ["mlp", "lenet-300-100"];
 
-/// A folder with an experiment for each family, and the images of the last.
+/// A folder with an experiment for each family, and the images of the last two.
 fn desk() -> &'static Path {
     static DESK: OnceLock<PathBuf> = OnceLock::new();
     DESK.get_or_init(|| {
@@ -72,7 +76,7 @@ fn experiment(desk: &Path, model: &str, options: &str) -> String {
 }
 
 /// Three classes of stripes, 24 + 8 images each.
-fn pictures(root: &Path) {
+pub fn pictures(root: &Path) {
     for (split, count) in [("train", 24), ("val", 8)] {
         for (class, name) in ["across", "along", "plain"].into_iter().enumerate() {
             let folder = root.join(split).join(name);
@@ -231,7 +235,7 @@ fn distance(a: &Path, b: &Path) -> f64 {
 /// did, without bound: `docs/reproducibility.md` says what was seen.
 #[test]
 fn other_networks_with_another_number_of_threads_differ_by_rounding_in_a_step() {
-    for (family, samples) in [("cnn1d", 4000), ("resnet-20", 72)] {
+    for (family, samples) in [("cnn1d", 4000), ("resnet-20", 72), ("vit", 72)] {
         let step = |threads: &str| {
             let whole = format!("train.batch_size={samples}");
             let set = [whole.as_str(), "train.epochs=1", "prune.levels=0"];

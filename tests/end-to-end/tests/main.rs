@@ -42,6 +42,7 @@ mod statistics;
 mod stored;
 mod sweeps;
 mod transfer;
+mod transformers;
 mod transplant;
 mod trust;
 mod verify;

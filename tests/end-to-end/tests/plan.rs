@@ -188,6 +188,8 @@ fn points_that_are_not_there_are_found_before_training() {
     let norm = "[model]\nbatch_norm = false\n[strategy]\n\
                 rewind = { use = \"lrr/learning-rate\", batch_norm_affine = \"init\" }\n";
     Desk::new(norm).warned("6:59", &["the network has no batch norm"]);
+    let norm = norm.replace("batch_norm_affine", "norm_affine");
+    Desk::new(&norm).warned("6:53", &["the network has no norm"]);
 }
 
 #[test]

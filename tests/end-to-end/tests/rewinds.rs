@@ -225,6 +225,19 @@ fn learning_rate_rewinding_keeps_weights_and_restarts_the_schedule() {
     };
     assert_eq!(
         plan("lrr/learning-rate", rewound),
+        (
+            None,
+            batch_norm.clone(),
+            OptimizerState::Keep,
+            Schedule::Restart
+        )
+    );
+    // Norms of every kind are one axis, which keeps its first name.
+    let of_norms = json!({
+        "norm_affine": "init", "batch_norm_statistics": "4ep", "keep_optimizer_state": true,
+    });
+    assert_eq!(
+        plan("lrr/learning-rate", of_norms),
         (None, batch_norm, OptimizerState::Keep, Schedule::Restart)
     );
 }

@@ -3,6 +3,7 @@
 mod message;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 use prost::Message;
 
@@ -10,6 +11,8 @@ use super::safetensors::values;
 use super::{ExportError, Model};
 use crate::data::PixelStatistics;
 use crate::model::{NORM_EPSILON, Operation, Value};
+use tokens::{layer_norm, over_tokens};
+
 use message::{
     Attribute, Dimension, Graph, Node, OperatorSet, Property, Shape, Tensor, TensorType, Type,
     ValueInfo,
@@ -175,6 +178,27 @@ impl Writer {
             } => {
                 let attributes = window([*kernel; 2].to_vec(), *stride, *padding);
                 ("MaxPool", numbered("max_pool"), attributes)
+            }
+            Operation::Tokens(_) => return self.tokens(&reads[0], &numbered("tokens")),
+            Operation::ClassToken { parameter, .. } => {
+                return self.class_token(parameter, &reads[0], &numbered("class_token"));
+            }
+            Operation::Positions { parameter, .. } => {
+                reads.push(parameter.clone());
+                ("Add", numbered("positions"), vec![])
+            }
+            Operation::LayerNorm { layer, .. } => {
+                own(layer, &["weight", "bias"]);
+                ("LayerNormalization", named(layer), layer_norm())
+            }
+            Operation::Gelu(_) => return self.gelu(&reads[0], &numbered("gelu")),
+            Operation::Attention { heads, of_head, .. } => {
+                return self.attention([*heads, *of_head], &reads[0], &numbered("attention"));
+            }
+            Operation::FirstToken(_) => return self.first_token(&reads[0], &numbered("token")),
+            Operation::MeanOfTokens(_) => ("ReduceMean", numbered("mean"), over_tokens()),
+            Operation::Linear { layer, bias, from } if model.graph.is_of_tokens(*from) => {
+                return self.linear_of_tokens(layer, *bias, &reads[0], &named(layer));
             }
             Operation::Linear { layer, bias, .. } => {
                 own(

@@ -10,6 +10,8 @@ use super::*;
 use crate::export::testing::{MODELS_OF_ALL_KINDS, forward, inputs, model_of, network_of, prune};
 use crate::export::{compact, fold};
 
+mod tokens;
+
 type Values = BTreeMap<String, tch::Tensor>;
 
 fn decode(bytes: &[u8]) -> message::Model {
@@ -88,7 +90,7 @@ fn compute(node: &Node, values: &Values) -> tch::Tensor {
         "MaxPool" => {
             read(0).max_pool2d(ints("kernel_shape"), ints("strides"), pads(), [1; 2], false)
         }
-        other => panic!("{other}"),
+        other => tokens::compute(node, values).unwrap_or_else(|| panic!("{other}")),
     }
 }
 
