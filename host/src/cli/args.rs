@@ -119,7 +119,7 @@ pub enum Command {
     Compare(CompareArgs),
     /// Find the run of a sweep that is best by validation.
     Best(BestArgs),
-    /// Write a level's model for use elsewhere: safetensors, sparse rows, ONNX, or PyTorch's archive.
+    /// Write a level's model as safetensors, sparse rows, ONNX or PyTorch's archive.
     Export(ExportArgs),
     /// Time a level's forward pass in full, without dead units, and in sparse rows.
     BenchExport(BenchExportArgs),

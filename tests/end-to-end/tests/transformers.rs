@@ -38,9 +38,15 @@ mask = "imp/global"
 /// A folder with the experiment, with this rewind, and its images.
 fn folder(rewind: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let text = format!("{SMALL}rewind = {rewind}\n");
-    fs::write(folder.path().join("small.toml"), text).unwrap();
-    pictures(&folder.path().join("pictures"));
+    let images = folder.path().join("pictures");
+    pictures(&images);
+    // Unlike other paths, one of data starts where the program is called.
+    let small = SMALL.replace("\"pictures\"", &format!("{images:?}"));
+    fs::write(
+        folder.path().join("small.toml"),
+        format!("{small}rewind = {rewind}\n"),
+    )
+    .unwrap();
     folder
 }
 

@@ -116,7 +116,7 @@ error: unknown key `leels` in `prune`
 18 | leels = 14
    | ^^^^^ did you mean `levels`?
    |
-   = note: expected one of `collapse`, `densities`, `exclude`, `level_end`, `levels` or `rate`";
+   = note: expected one of `collapse`, `densities`, `exclude`, `include`, `level_end`, `levels` or `rate`";
     assert_eq!(folder.report("top.toml", &[]), expected);
 }
 

@@ -200,7 +200,7 @@ error: unknown key `leels` in `prune`
 18 | leels = 14
    | ^^^^^ did you mean `levels`?
    |
-   = note: expected one of `collapse`, `densities`, `exclude`, `level_end`, `levels` or `rate`
+   = note: expected one of `collapse`, `densities`, `exclude`, `include`, `level_end`, `levels` or `rate`
 
 error: unknown key `fractoin` in `strategy.rewind.1`
   --> lrr.toml:23:66
@@ -226,7 +226,7 @@ fn problems_are_told_to_programs_with_file_line_column_and_key() {
     assert_eq!(problem["key"], "prune.leels");
     assert_eq!(problem["nearest"], "levels");
     assert_eq!(problem["category"], "experiment");
-    assert_eq!(problem["known"].as_array().unwrap().len(), 6);
+    assert_eq!(problem["known"].as_array().unwrap().len(), 7);
 }
 
 #[test]
