@@ -49,7 +49,9 @@ impl Called {
 fn commands(help: &str) -> Vec<String> {
     let list = help.split("Commands:\n").nth(1).unwrap_or_default();
     let lines = list.lines().take_while(|line| !line.is_empty());
-    let names = lines.filter_map(|line| line.split_whitespace().next());
+    // What goes on in a further line stands further in.
+    let own = lines.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    let names = own.filter_map(|line| line.split_whitespace().next());
     names.map(str::to_owned).collect()
 }
 
