@@ -65,9 +65,9 @@ pub fn read(run: &RunDir, seed: Option<u64>, level: Option<u64>) -> Result<Sourc
         Held::Constant(tensor) => Some((name, tensor)),
     });
     let held = held.collect();
-    let archive = experiment::files_of(&experiment.model).into_iter();
-    let archive = archive.filter(|it| it.copy == ARCHIVE).map(|it| it.path);
-    let archive = archive.last();
+    let archive = (experiment::files_of(&experiment.model).into_iter())
+        .find(|it| it.copy == ARCHIVE)
+        .map(|it| it.path);
     let weights = masks.iter().map(|(_, mask)| mask.numel() as u64).sum();
     let survivors = masks.iter().map(|(_, mask)| count(mask)).sum();
     let mut source = Source {

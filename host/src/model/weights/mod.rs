@@ -87,11 +87,11 @@ impl ReplaceHead {
                 rest.is_some_and(|rest| rest.starts_with('.'))
             };
             let own = |tensor: &&str| is_layer(tensor) || fits(name, tensor);
-            if !tensors.iter().any(|it| own(&it)) {
+            if !tensors.iter().any(&own) {
                 return Err(names::unmatched(name, tensors));
             }
             for (chosen, tensor) in all.iter_mut().zip(tensors) {
-                *chosen |= own(&tensor);
+                *chosen |= own(tensor);
             }
         }
         Ok(all)

@@ -154,7 +154,7 @@ fn against_density_in(
     };
     let mut rows = Vec::new();
     for cell in &combination.cells {
-        let means = level_means(cell, &pick);
+        let means = level_means(cell, pick);
         for it in &means {
             let [mean, low, high] = interval_texts(&it.value);
             let numbers = [it.level.to_string(), format!("{:.6}", it.density)];

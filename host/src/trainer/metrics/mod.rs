@@ -107,7 +107,7 @@ fn suits(metric: Metric, targets: Targets, classes: i64) -> Result<(), String> {
 
 /// What is added up of one lane while its outputs pass by.
 pub(super) enum Tally {
-    Classes(OfClasses),
+    Classes(Box<OfClasses>),
     Labels(OfLabels),
     Numbers(OfNumbers),
 }
@@ -117,7 +117,7 @@ impl Tally {
     pub fn new(metrics: &[Metric], targets: Targets, classes: i64, split: &Split) -> Self {
         match targets {
             Targets::Classes | Targets::Positions => {
-                Self::Classes(OfClasses::new(metrics, classes))
+                Self::Classes(Box::new(OfClasses::new(metrics, classes)))
             }
             Targets::Labels => Self::Labels(OfLabels::new(classes)),
             Targets::Numbers => Self::Numbers(OfNumbers::of(&floats(&split.labels))),
