@@ -6,10 +6,10 @@ use kernels::shim;
 use tch::{Device, Kind, Tensor};
 
 use super::lanes::Lane;
-use super::{Layout, Snapshot, TrainError, Trainer, component, in_precision};
+use super::{Layout, Snapshot, TrainError, Trainer, entry, in_precision};
 use crate::data::{Dataset, declared};
 use crate::experiment::{Experiment, Precision};
-use crate::model::{MODELS, Mode, Network};
+use crate::model::{self, MODELS, Mode, Network};
 
 /// The network that a network is taught by, with a point of it for each seed. It computes in evaluation mode, in
 /// the precision that it was trained in, and never changes.
@@ -38,8 +38,8 @@ impl Teacher {
                 own.classes, own.input_shape, data.name, data.classes, data.input_shape
             )));
         }
-        let build = component("model", MODELS, &experiment.model)?;
-        let network = build(&experiment.model.options, &data.spec())?;
+        let entry = entry("model", MODELS, &experiment.model)?;
+        let network = model::network(entry, &experiment.model.options, &data.spec())?;
         let train = &experiment.train;
         let channels_last = train.channels_last && network.channels_last() && !network.lanes();
         Ok(Self {

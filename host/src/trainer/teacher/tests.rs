@@ -237,3 +237,16 @@ fn a_teacher_that_is_not_there_or_of_other_classes_is_said() {
         .unwrap_err();
     assert!(matches!(error, TrainError::Shape { .. }), "{error}");
 }
+
+#[test]
+fn a_teacher_may_have_started_from_given_weights_that_are_gone() {
+    let model = json!({"name": "mlp", "weights": "gone.safetensors", "replace_head": true});
+    let experiment: Experiment = serde_json::from_value(json!({
+        "name": "teacher", "seeds": [0], "data": {"name": "mnist1d"}, "model": model,
+        "train": train(json!({})), "prune": {"levels": 1},
+        "strategy": {"score": {"use": "imp/magnitude"}, "mask": {"use": "imp/global"}},
+    }))
+    .unwrap();
+    let data = dataset(&[40], 10, 30, 10);
+    assert!(Teacher::of(&experiment, &data, Device::Cpu).is_ok());
+}
