@@ -338,6 +338,12 @@ pub trait Network: Send + Sync {
     /// is a perceptron.
     fn graph(&self) -> Graph;
 
+    /// Whether [`forward`](Network::forward) computes [`graph`](Network::graph) in training too, but for dropout,
+    /// with the batch's statistics and [`NORM_MOMENTUM`] in batch norms.
+    fn trains_its_graph(&self) -> bool {
+        true
+    }
+
     /// Places of the parameters of the output layer, whose outputs are the logits.
     fn head(&self) -> Vec<usize> {
         let graph = self.graph();

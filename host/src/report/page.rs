@@ -232,6 +232,11 @@ fn facts(part: &Part) -> Vec<String> {
             }
         }
         facts.extend(kinds);
+        let seeds = part.cells.iter().flat_map(|it| &it.results.seeds);
+        let mut levels = seeds.flat_map(|it| &it.levels);
+        if levels.any(|it| it.summary.validation_accuracy.is_some()) {
+            facts.push("stated by test samples, chosen by validation samples".to_owned());
+        }
     }
     if let Some(Ok(record)) = part.neuron.as_ref().map(|it| &it.record) {
         let inits = record
@@ -318,5 +323,34 @@ fn run(cell: &super::part::Cell) -> RunRow {
         identity: text(&results.identity["identity"]),
         plugins: plugins.collect::<Vec<_>>().join(", "),
         text: results.text.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::part::Cell;
+    use super::super::testing::Desk;
+    use super::*;
+
+    #[test]
+    fn a_part_says_by_which_samples_it_states_where_others_are_held_out() {
+        let mut part = Part {
+            name: "runs".to_owned(),
+            title: "The runs".to_owned(),
+            cells: vec![Cell {
+                name: "lrr".to_owned(),
+                method: "lrr".to_owned(),
+                values: Default::default(),
+                results: Desk::new().results("lrr"),
+            }],
+            claims: Vec::new(),
+            neuron: None,
+            ranks: Default::default(),
+        };
+        let said = |part: &Part| facts(part).iter().any(|it| it.contains("validation"));
+        assert!(!said(&part));
+        let level = &mut part.cells[0].results.seeds[0].levels[0];
+        level.summary.validation_accuracy = Some(0.5);
+        assert!(said(&part));
     }
 }

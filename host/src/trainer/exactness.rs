@@ -335,6 +335,41 @@ fn a_small_perceptron_alone_is_trained_by_one_thread_if_nobody_says_how_many() {
 }
 
 #[test]
+fn an_imported_perceptron_is_trained_by_the_built_in_ones_kernels() {
+    let trainer = |model: &str, options: serde_json::Value| {
+        let data = super::testing::dataset(&[40], 10, 207, 101);
+        let build = crate::registry::find(crate::model::MODELS, model).unwrap();
+        let network = (build.build)(options.as_object().unwrap(), &data.spec()).unwrap();
+        let train = super::testing::train(json!({"epochs": 2}));
+        Trainer::new(network, &train, data, tch::Device::Cpu).unwrap()
+    };
+    let file = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../experiments/networks/mlp.pt2"
+    );
+    let imported = trainer("pt2", json!({ "file": file }));
+    let built_in = trainer("mlp", json!({"hidden": [100, 100]}));
+    assert!(imported.suits_one_thread(1));
+    let first = start(&imported, 4);
+    let mut again = LaneStart {
+        mask: first.mask.iter().map(Tensor::copy).collect(),
+        ..start(&built_in, 4)
+    };
+    for ((_, own), (_, given)) in again.point.tensors.iter_mut().zip(&first.point.tensors) {
+        assert_eq!(own.size(), given.size());
+        *own = given.copy();
+    }
+    let mut one = imported.session(vec![first]).unwrap();
+    let mut other = built_in.session(vec![again]).unwrap();
+    let last = built_in.steps_per_level();
+    assert_eq!(advance(&mut one, last), advance(&mut other, last));
+    let [one, other] = [one, other].map(|session| session.snapshot(0).unwrap());
+    for ((name, one), (_, other)) in one.tensors.iter().zip(&other.tensors) {
+        assert!(bits(one) == bits(other), "{name} differs");
+    }
+}
+
+#[test]
 fn sparse_convolutions_change_a_run_by_rounding_alone_and_only_below_their_density() {
     let run = |sparse_below: f64, channels_last: bool| {
         let keys = json!({

@@ -137,7 +137,7 @@ fn layers(network: &dyn Network, layout: &Layout) -> Option<Vec<Layer>> {
         (before, at) = (operation, Some(value));
     }
     let ends_linear = matches!(before, Operation::Linear { .. });
-    (ends_linear && network.lanes()).then_some(layers)
+    (ends_linear && network.trains_its_graph()).then_some(layers)
 }
 
 /// What a session of a perceptron keeps from step to step.
@@ -191,7 +191,7 @@ impl Hand {
 pub(super) enum Batch<'a> {
     /// `[lanes, batch]`.
     Rows(&'a Tensor),
-    /// Inputs `[lanes, batch, ...]` and targets `[lanes, batch]`.
+    /// Inputs `[lanes, batch, ...]`, without the lanes if the network knows none, and targets `[lanes, batch]`.
     Made(Tensor, Tensor),
 }
 
@@ -222,7 +222,7 @@ impl Trainer {
         hand.update(plan, &buffers.mask, &mut buffers.gradients);
         let lanes = Lanes {
             weights: &buffers.weights,
-            statistics,
+            statistics: &self.lane_by_lane(statistics),
             survivors: &hand.survivors,
         };
         let (inputs, targets);
@@ -230,7 +230,11 @@ impl Trainer {
             Batch::Rows(index) => plan.samples(&self.data.train, Rows::Listed(index)),
             Batch::Made(made, of) => {
                 let count = of.size()[1];
-                (inputs, targets) = (made.flatten(0, 1).contiguous(), of.reshape([-1]));
+                let rows = match self.lanes() {
+                    true => made.flatten(0, 1),
+                    false => made,
+                };
+                (inputs, targets) = (rows.contiguous(), of.reshape([-1]));
                 Some(Samples {
                     inputs: &inputs,
                     table: None,
@@ -288,7 +292,7 @@ impl Trainer {
         };
         let lanes = Lanes {
             weights: flat,
-            statistics,
+            statistics: &self.lane_by_lane(statistics),
             survivors,
         };
         let loss = self.loss_by_hand(0.0);
@@ -308,6 +312,15 @@ impl Trainer {
             .collect();
         let of_layer = |layer: usize| of_lanes.iter().map(|lane| lane[layer].clone()).collect();
         (0..plan.layers.len()).map(of_layer).collect()
+    }
+
+    /// Running statistics `[lanes, features]`, also of a network that knows no lanes.
+    fn lane_by_lane(&self, statistics: &[Tensor]) -> Vec<Tensor> {
+        let of_one = |it: &Tensor| match self.lanes() {
+            true => it.shallow_clone(),
+            false => it.unsqueeze(0),
+        };
+        statistics.iter().map(of_one).collect()
     }
 
     fn loss_by_hand(&self, smoothing: f64) -> Loss {

@@ -165,34 +165,36 @@ fn a_file_of_twelve_lines_trains_on_a_npz_and_goes_on_after_a_kill_with_the_same
 
 #[test]
 fn samples_read_from_their_file_give_the_bytes_of_samples_in_memory() {
-    let desk = Desk::new(documented());
-    let (x, y) = points(3000);
-    let x = x.repeat([1, 100]);
-    let tensors = [("images", &x), ("labels", &y)];
-    Tensor::write_safetensors(&tensors, desk.path("train.safetensors")).unwrap();
-    let file = [
-        "--set",
-        "data.train=TRAIN",
-        "--seeds",
-        "0,1",
-        "--set",
-        "data.validation=100",
-    ];
-    let path = format!("data.train={}", desk.path("train.safetensors").display());
-    let file: Vec<&str> = file
-        .iter()
-        .map(|it| if it.ends_with("TRAIN") { &path } else { *it })
-        .collect();
-    let held = desk.run("held", &[&SHORT[..], &file].concat());
-    let more = [&SHORT[..], &file, &["--set", "data.memory=1"]].concat();
-    let stored = desk.run("stored", &more);
-    assert_eq!(held.file_name(), stored.file_name());
-    for seed in ["seed-0", "seed-1"] {
-        let (held, stored) = (digests(&held.join(seed)), digests(&stored.join(seed)));
-        assert!(held.len() >= 3 * 8);
-        assert_eq!(held, stored);
+    let archive = format!(
+        r#"model = {{ name = "pt2", file = "{}/../../experiments/networks/mlp.pt2" }}"#,
+        env!("CARGO_MANIFEST_DIR")
+    );
+    let imported = documented().replace(r#"model = { name = "mlp" }"#, &archive);
+    let mut whole_archive = SHORT[..4].to_vec();
+    whole_archive.extend(["--set", "data.classes=10"]);
+    // More than fits into 1 MiB.
+    for (experiment, short, samples, features) in [
+        (documented(), &SHORT[..], 3000, 400),
+        (&imported, &whole_archive, 9000, 40),
+    ] {
+        let desk = Desk::new(experiment);
+        let (x, y) = points(samples);
+        let x = x.repeat([1, features / 4]);
+        let tensors = [("images", &x), ("labels", &y)];
+        Tensor::write_safetensors(&tensors, desk.path("train.safetensors")).unwrap();
+        let path = format!("data.train={}", desk.path("train.safetensors").display());
+        let more = ["--seeds", "0,1", "--set", "data.validation=100", "--set"];
+        let more = [short, &more, &[&path]].concat();
+        let held = desk.run("held", &more);
+        let stored = desk.run("stored", &[&more[..], &["--set", "data.memory=1"]].concat());
+        assert_eq!(held.file_name(), stored.file_name());
+        for seed in ["seed-0", "seed-1"] {
+            let (held, stored) = (digests(&held.join(seed)), digests(&stored.join(seed)));
+            assert!(held.len() >= 3 * 8);
+            assert_eq!(held, stored);
+        }
+        assert!(verified(&stored).contains("nothing is wrong"));
     }
-    assert!(verified(&stored).contains("nothing is wrong"));
 }
 
 /// A table with a column of text and a gap, and targets of both kinds.

@@ -194,6 +194,7 @@ impl Loaded {
         if self.view.becomes == Becomes::Numbers && standard.is_none() {
             warn_of_large(&train, &self.files[0].inputs);
         }
+        warn_of_same(&self.files);
         Ok(Dataset {
             name: NAME.to_owned(),
             task: self.rule.task,
@@ -296,6 +297,25 @@ fn finish(
         })
     };
     opened.into_iter().map(file).collect()
+}
+
+/// Warns of splits that have the same samples.
+fn warn_of_same(files: &[File]) {
+    for (at, file) in files.iter().enumerate() {
+        let is_same = |other: &&File| {
+            let (own, of) = (&file.inputs, &other.inputs);
+            own.source.is(&of.source) && own.name == of.name
+        };
+        if let Some(same) = files[..at].iter().find(is_same) {
+            log::warn!(
+                "data.{0} has the samples of data.{1}, {2}, and says nothing of others: a number, such as \
+                 `{0} = 0.2`, holds a share of the training samples out",
+                file.inputs.source.key,
+                same.inputs.source.key,
+                file.inputs.source.path.display()
+            );
+        }
+    }
 }
 
 /// Warns of inputs that nobody scaled.

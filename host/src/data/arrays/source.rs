@@ -3,7 +3,7 @@
 use super::super::DataError;
 use crate::plain_file;
 use std::fs::File;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -49,6 +49,12 @@ impl Source {
             changed: known.modified().ok(),
             file,
         })
+    }
+
+    /// Whether both are one file, by whatever paths.
+    pub fn is(&self, other: &Self) -> bool {
+        let place = |it: &Self| it.file.metadata().ok().map(|it| (it.dev(), it.ino()));
+        place(self).is_some_and(|own| place(other) == Some(own))
     }
 
     /// What is wrong with it.

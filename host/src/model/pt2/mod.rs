@@ -115,7 +115,10 @@ struct Imported {
     path: PathBuf,
     archive: Archive,
     state: State,
+    /// The graph for evaluation, as far as the host understands it.
     graph: Graph,
+    /// Whether the graph for training is understood as the same.
+    trains_its_graph: bool,
     /// Number of outputs, which is not the archive's if the output layer was made another size.
     outputs: Option<i64>,
     channels_last: bool,
@@ -143,12 +146,14 @@ impl Imported {
         let [train, eval] = [::pt2::Mode::Train, ::pt2::Mode::Eval].map(|mode| archive.graph(mode));
         let renewed = Renewed::of(&archive, &options.replace_head, classes)?;
         let state = State::of(&archive, options.init, &renewed).map_err(refuse)?;
-        let graph = topology::graph(eval, &state);
+        let graph = topology::graph(&archive, ::pt2::Mode::Eval, &state);
+        let trains_its_graph = topology::graph(&archive, ::pt2::Mode::Train, &state) == graph;
         let channels_last = views::suit_channels_last([train, eval]);
         let network = Self {
             path: options.file.clone(),
             state,
             graph,
+            trains_its_graph,
             outputs: renewed.resized.map(|(_, outputs)| outputs),
             channels_last,
             archive,
@@ -243,6 +248,10 @@ impl Network for Imported {
 
     fn graph(&self) -> Graph {
         self.graph.clone()
+    }
+
+    fn trains_its_graph(&self) -> bool {
+        self.trains_its_graph
     }
 
     fn head(&self) -> Vec<usize> {

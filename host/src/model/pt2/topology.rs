@@ -1,17 +1,17 @@
-//! The graph for evaluation in the host's own words, as far as it has them.
+//! A graph in the host's own words, as far as it has them.
 
 use std::collections::{HashMap, HashSet};
 
-use ::pt2::{Argument, Dim, Node, Scalar, Source, ValueId};
+use ::pt2::{Argument, Dim, Mode, Node, Scalar, Source, ValueId};
 
 use super::state::{Given, State};
 use super::views;
-use crate::model::{Graph, NORM_EPSILON, Operation, Value};
+use crate::model::{Graph, NORM_EPSILON, NORM_MOMENTUM, Operation, Value};
 
-/// What the host understands of a graph. Where it does not, it has an opaque operation, before which
+/// What the host understands of a mode's graph. Where it does not, it has an opaque operation, before which
 /// everything counts as connected.
-pub fn graph(graph: &::pt2::Graph, state: &State) -> Graph {
-    let understood = Translation::new(graph, state).and_then(Translation::run);
+pub fn graph(archive: &::pt2::Archive, mode: Mode, state: &State) -> Graph {
+    let understood = Translation::new(archive.graph(mode), mode, state).and_then(Translation::run);
     understood.unwrap_or_else(|| {
         let (mut whole, input) = Graph::of_input();
         whole.add(Operation::Opaque {
@@ -24,6 +24,7 @@ pub fn graph(graph: &::pt2::Graph, state: &State) -> Graph {
 
 struct Translation<'a> {
     from: &'a ::pt2::Graph,
+    mode: Mode,
     state: &'a State,
     sources: HashMap<ValueId, Source>,
     origins: HashMap<ValueId, ValueId>,
@@ -36,10 +37,11 @@ struct Translation<'a> {
 }
 
 impl<'a> Translation<'a> {
-    fn new(from: &'a ::pt2::Graph, state: &'a State) -> Option<Self> {
+    fn new(from: &'a ::pt2::Graph, mode: Mode, state: &'a State) -> Option<Self> {
         let (graph, input) = Graph::of_input();
         Some(Self {
             from,
+            mode,
             state,
             sources: views::sources(from),
             origins: views::origins(from),
@@ -220,8 +222,10 @@ impl<'a> Translation<'a> {
 
     fn norm(&self, node: &Node, from: Value) -> Option<Operation> {
         let parts = ["weight", "bias", "running_mean", "running_var"].map(|part| (part, part));
+        let trains = self.mode == Mode::Train;
         let standard = node.argument("eps") == Some(&Argument::Float(NORM_EPSILON))
-            && node.argument("training") == Some(&Argument::Bool(false));
+            && node.argument("training") == Some(&Argument::Bool(trains))
+            && (!trains || node.argument("momentum") == Some(&Argument::Float(NORM_MOMENTUM)));
         let layer = self.layer(node, &parts).filter(|_| standard)?;
         Some(Operation::Norm { layer, from })
     }
