@@ -222,23 +222,3 @@ impl Graph {
         self.nodes.iter().any(Node::draws)
     }
 }
-
-impl Graph {
-    /// The graph with all probabilities of dropout 0, for tests that compare with numbers.
-    pub fn without_dropout(mut self) -> Self {
-        for node in &mut self.nodes {
-            let name = match operator(node) {
-                Some((name, _)) if DROPOUTS.contains(&name) => "p",
-                Some((name, _)) if ATTENTION.contains(&name) => "dropout_p",
-                Some((name, _)) if RECURRENT.contains(&name) => "dropout",
-                _ => continue,
-            };
-            for (given, argument) in &mut node.inputs {
-                if given == name {
-                    *argument = Argument::Float(0.0);
-                }
-            }
-        }
-        self
-    }
-}

@@ -347,24 +347,4 @@ impl Graph {
             _ => None,
         }
     }
-
-    /// For each node the values that nothing reads after it, so that their memory can be given back: what it
-    /// makes for nobody is among them, the output, what is in [`Graph::updates`] and the graph's inputs are not.
-    pub fn last_uses(&self) -> Vec<Vec<ValueId>> {
-        let mut kept = vec![false; self.values.len()];
-        let inputs = self.inputs.iter().map(|input| input.value);
-        let updates = self.updates.iter().map(|update| update.value);
-        for value in inputs.chain(updates).chain([self.output]) {
-            kept[value.index()] = true;
-        }
-        let mut uses = vec![Vec::new(); self.nodes.len()];
-        for (at, node) in self.nodes.iter().enumerate().rev() {
-            for value in node.reads().into_iter().chain(node.makes()) {
-                if !std::mem::replace(&mut kept[value.index()], true) {
-                    uses[at].push(value);
-                }
-            }
-        }
-        uses
-    }
 }

@@ -201,7 +201,7 @@ pub fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<(), St
     write(path, &bytes)
 }
 
-/// Reads named tensors onto the CPU, by name.
+/// Reads named tensors onto the CPU, in the order of their names.
 ///
 /// # Errors
 /// Names the path, and what is wrong with it.
@@ -212,7 +212,11 @@ pub fn read_tensors(path: &Path) -> Result<Vec<(String, Tensor)>, StoreError> {
     };
     let bytes = read(path)?;
     let file = SafeTensors::deserialize(&bytes).map_err(|error| damaged(error.to_string()))?;
-    file.iter()
+    // The reader's own order is another one each time.
+    let mut views: Vec<_> = file.iter().collect();
+    views.sort_unstable_by_key(|(name, _)| *name);
+    views
+        .into_iter()
         .map(|(name, view)| {
             let kind = kind(view.dtype()).ok_or_else(|| {
                 damaged(format!(
@@ -270,8 +274,9 @@ mod tests {
             ),
         ];
         write_tensors(&path, &tensors).unwrap();
-        let read: std::collections::BTreeMap<_, _> =
-            read_tensors(&path).unwrap().into_iter().collect();
+        let read = read_tensors(&path).unwrap();
+        assert!(read.is_sorted_by_key(|(name, _)| name.clone()));
+        let read: std::collections::BTreeMap<_, _> = read.into_iter().collect();
         assert_eq!(read.len(), tensors.len());
         let bits = |t: &Tensor| -> Vec<u32> {
             Vec::<f32>::try_from(&t.contiguous().flatten(0, -1))

@@ -164,7 +164,30 @@ fn states(optimizer: &[(String, Tensor)], layers: &[String]) -> Vec<String> {
     let Some(first) = layers.first() else {
         return Vec::new();
     };
-    let suffix = format!(".{first}");
-    let state = |(name, _): &(String, Tensor)| Some(name.strip_suffix(&suffix)?.to_owned());
+    // States have no dots in their names, layers may: `conv1.weight` also ends `layer1.0.conv1.weight`.
+    let state = |(name, _): &(String, Tensor)| {
+        let (state, layer) = name.split_once('.')?;
+        (layer == first).then(|| state.to_owned())
+    };
     optimizer.iter().filter_map(state).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_is_told_from_layers_whose_names_end_alike() {
+        let names = ["conv1.weight", "layer1.0.conv1.weight"].map(str::to_owned);
+        let tensor = |name: String| (name, Tensor::zeros([1], tch::kind::FLOAT_CPU));
+        let states_of = |first: usize| {
+            let both = ["exp_avg", "exp_avg_sq"].into_iter();
+            let all =
+                both.flat_map(|state| names.iter().map(move |name| format!("{state}.{name}")));
+            let all: Vec<_> = all.chain(["steps".to_owned()]).map(tensor).collect();
+            states(&all, &names[first..])
+        };
+        assert_eq!(states_of(0), ["exp_avg", "exp_avg_sq"]);
+        assert_eq!(states_of(1), ["exp_avg", "exp_avg_sq"]);
+    }
 }

@@ -49,18 +49,6 @@ fn an_archive_has_its_state_and_a_graph_for_each_mode() {
     assert_eq!(train.nodes[1].argument("weight"), Some(&Argument::None));
     assert_eq!(train.changes(), [Source::Buffer(0), Source::Buffer(1)]);
     assert_eq!(archive.graph(Mode::Eval).changes(), []);
-    // After the addition nobody needs what it added up.
-    let uses = train.last_uses();
-    let names = |at: usize| -> Vec<&str> {
-        uses[at]
-            .iter()
-            .map(|&id| train.value(id).name.as_str())
-            .collect()
-    };
-    assert_eq!(
-        (names(0), names(1), names(2)),
-        (vec![], vec!["linear"], vec!["norm"])
-    );
 }
 
 #[test]
@@ -497,7 +485,6 @@ fn the_shipped_archives_hold_what_their_script_says() {
             assert_eq!(graph.changes().len(), changed);
             let draws = mode == Mode::Train && matches!(name, "vit" | "mobilenet");
             assert_eq!(graph.draws(), draws, "{name}");
-            assert!(!graph.clone().without_dropout().draws());
         }
     }
 }
