@@ -14,5 +14,6 @@ pub mod patience;
 pub mod process;
 #[cfg(target_os = "linux")]
 pub mod program;
+pub mod shared;
 #[cfg(target_os = "linux")]
 pub mod tree;

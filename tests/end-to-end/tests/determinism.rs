@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
+use attack::shared;
 use end_to_end::program::{digests, expect, host, only_run, tensors};
 use image::{Rgb, RgbImage};
 use tch::Kind;
@@ -44,8 +45,7 @@ const LANES: [&str; 2] = ["mlp", "lenet-300-100"];
 fn desk() -> &'static Path {
     static DESK: OnceLock<PathBuf> = OnceLock::new();
     DESK.get_or_init(|| {
-        let desk = Path::new(env!("CARGO_TARGET_TMPDIR")).join("determinism");
-        let _ = fs::remove_dir_all(&desk);
+        let desk = shared::folder(Path::new(env!("CARGO_TARGET_TMPDIR")), "determinism");
         pictures(&desk.join("pictures"));
         for (name, options) in FAMILIES {
             fs::write(

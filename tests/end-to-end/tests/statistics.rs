@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
+use attack::shared;
 use end_to_end::program::{digests, elements, expect, host, only_run, run, tensors};
 use serde_json::Value;
 
@@ -26,9 +27,7 @@ const SMALL: [&str; 8] = [
 fn stored() -> &'static (PathBuf, PathBuf, PathBuf) {
     static STORED: OnceLock<(PathBuf, PathBuf, PathBuf)> = OnceLock::new();
     STORED.get_or_init(|| {
-        // What is static is never dropped: not a temporary folder, which would stay.
-        let runs = Path::new(env!("CARGO_TARGET_TMPDIR")).join("statistics");
-        let _ = fs::remove_dir_all(&runs);
+        let runs = shared::folder(Path::new(env!("CARGO_TARGET_TMPDIR")), "statistics");
         expect(&mut run("lrr.toml", &runs, &SMALL), 0);
         expect(&mut run("imp.toml", &runs, &SMALL), 0);
         let [lrr, imp] = ["lrr", "imp"].map(|name| only_run(&runs, name));

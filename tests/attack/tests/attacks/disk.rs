@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 use attack::experiments::Experiment;
 use attack::faults::{Call, Fault, When, calls, log, strike};
 use attack::process::run;
+use attack::shared::folder;
 use attack::tree::{differences, leftovers};
 
 /// How many calls of a run fail: `ATTACK_FAULTS`, else a few.
@@ -30,9 +31,7 @@ fn tiny() -> Experiment {
 fn uninterrupted() -> &'static (PathBuf, Vec<Call>) {
     static WHOLE: OnceLock<(PathBuf, Vec<Call>)> = OnceLock::new();
     WHOLE.get_or_init(|| {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("attack-whole");
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder).unwrap();
+        let folder = folder(Path::new(env!("CARGO_TARGET_TMPDIR")), "attack-whole");
         let (runs, file) = (folder.join("runs"), folder.join("calls"));
         let mut command = tiny().command(&runs);
         log(&mut command, &runs, &file);
