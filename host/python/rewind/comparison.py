@@ -11,17 +11,17 @@ from .frames import Frame
 from .runs import AnyPath, Run
 from .sweeps import Cell
 
-# As the table of `rewind compare` has them, with the seeds behind them.
+# In the order of the table that `rewind compare` prints.
 COLUMNS = (
     "level",
     "density_above",
     "density_below",
+    "seeds",
     "mean_above",
     "mean_below",
     "difference",
     "low",
     "high",
-    "seeds",
 )
 
 
