@@ -35,8 +35,11 @@ OF_SYSTEM = {
     *("libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1"),
     *("libgcc_s.so.1", "libstdc++.so.6", "ld-linux-x86-64.so.2"),
 }
-# The glibc of the oldest distributions that have a libstdc++ with these symbols.
-GLIBC_OF = {"GLIBCXX": {(3, 4, 28): (2, 31), (3, 4, 29): (2, 34), (3, 4, 30): (2, 35), (3, 4, 32): (2, 38), (3, 4, 33): (2, 39)}}
+# The glibc of the oldest distributions whose libstdc++ has these symbols: GCC 10, 11, 12, 13, 14.
+GLIBC_OF = {
+    "GLIBCXX": {(3, 4, 28): (2, 31), (3, 4, 29): (2, 34), (3, 4, 30): (2, 35), (3, 4, 32): (2, 38), (3, 4, 33): (2, 39)},
+    "CXXABI": {(1, 3, 12): (2, 31), (1, 3, 13): (2, 34), (1, 3, 14): (2, 38), (1, 3, 15): (2, 39)},
+}
 
 
 def main(program, sdk, out, plugins):
@@ -104,12 +107,12 @@ def glibc(binaries):
         if strange:
             fail(f"{binary.name} needs {', '.join(sorted(strange))}, which not every Linux has")
         symbols = readelf("-V", binary)
-        for kind, text in re.findall(r"Name: (GLIBC|GLIBCXX)_([0-9.]+)", symbols):
+        for kind, text in re.findall(r"Name: (GLIBC|GLIBCXX|CXXABI)_([0-9.]+)\b", symbols):
             number = tuple(map(int, text.split(".")))
-            if kind == "GLIBCXX":
-                fits = [glibc for cxx, glibc in GLIBC_OF[kind].items() if cxx >= number]
+            if kind in GLIBC_OF:
+                fits = [glibc for known, glibc in GLIBC_OF[kind].items() if known >= number]
                 if not fits:
-                    fail(f"{binary.name} needs GLIBCXX_{text}, newer than what this script knows a glibc for")
+                    fail(f"{binary.name} needs {kind}_{text}, newer than what this script knows a glibc for")
                 number = min(fits)
             oldest = max(oldest, number[:2])
     return oldest

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any, Dict, Literal, Mapping
+from typing import Any, Dict, Literal, Mapping, Tuple
 
 from .errors import Damaged, LaterVersion
 
@@ -49,7 +49,7 @@ def parse(path: Path, whole: bytes) -> Mapping[str, Any]:
     try:
         header = json.loads(whole[8 : 8 + length])
         entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
-        places = sorted((*entry["data_offsets"], name) for name, entry in entries.items())
+        places = sorted((*_two(entry["data_offsets"]), name) for name, entry in entries.items())
         shapes = {name: tuple(int(size) for size in entry["shape"]) for name, entry in entries.items()}
         types = {name: str(entry["dtype"]) for name, entry in entries.items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -71,6 +71,11 @@ def parse(path: Path, whole: bytes) -> Mapping[str, Any]:
     if at != len(data):
         raise Damaged(f"{path} is damaged: {len(data) - at} bytes follow its last tensor")
     return {name: tensors[name] for name in entries}
+
+
+def _two(offsets: Any) -> Tuple[int, int]:
+    start, end = offsets
+    return int(start), int(end)
 
 
 def _numpy() -> Any:

@@ -15,8 +15,8 @@ def value(given: Any) -> str:
     if isinstance(given, bool):
         return "true" if given else "false"
     if isinstance(given, str):
-        # JSON's text is one of TOML's, but for the character that only JSON leaves as it is.
-        return json.dumps(given).replace("\x7f", "\\u007f")
+        # JSON's text is one of TOML's, but for the one control character that JSON leaves as it is.
+        return json.dumps(given, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(given, int):
         return str(int(given))
     if isinstance(given, float):
@@ -24,7 +24,7 @@ def value(given: Any) -> str:
     if isinstance(given, (list, tuple)):
         return f"[{', '.join(map(value, given))}]"
     if isinstance(given, dict):
-        return "{ " + ", ".join(f"{json.dumps(str(key))} = {value(inner)}" for key, inner in given.items()) + " }"
+        return "{ " + ", ".join(f"{value(str(key))} = {value(inner)}" for key, inner in given.items()) + " }"
     if hasattr(given, "item") and getattr(given, "ndim", None) == 0:
         return value(given.item())
     if hasattr(given, "__fspath__"):
