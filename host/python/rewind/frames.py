@@ -31,9 +31,12 @@ class Table(List[Row]):
         from html import escape
 
         lines = _aligned(self)
-        cells = lambda line, kind: "".join(f"<{kind}>{escape(cell.strip())}</{kind}>" for cell in line)
-        body = "".join(f"<tr>{cells(line, 'td')}</tr>" for line in lines[1:])
-        return f"<table><thead><tr>{cells(lines[0] if lines else [], 'th')}</tr></thead><tbody>{body}</tbody></table>"
+
+        def row(line: List[str], kind: str) -> str:
+            return "<tr>" + "".join(f"<{kind}>{escape(cell.strip())}</{kind}>" for cell in line) + "</tr>"
+
+        body = "".join(row(line, "td") for line in lines[1:])
+        return f"<table><thead>{row(lines[0], 'th')}</thead><tbody>{body}</tbody></table>"
 
 
 def make(rows: Iterable[Row], frame: Optional[Frame] = None) -> Any:
@@ -57,14 +60,14 @@ def make(rows: Iterable[Row], frame: Optional[Frame] = None) -> Any:
 
 
 def _installed() -> Frame:
-    for name in ("pandas", "polars"):
-        # A module that is None there is one that somebody switched off.
-        if name in sys.modules:
-            if sys.modules[name] is not None:
-                return name  # type: ignore[return-value]
-        elif importlib.util.find_spec(name) is not None:
-            return name  # type: ignore[return-value]
-    return "rows"
+    if _is_installed("pandas"):
+        return "pandas"
+    return "polars" if _is_installed("polars") else "rows"
+
+
+def _is_installed(name: str) -> bool:
+    # A module that is None there is one that somebody switched off.
+    return sys.modules[name] is not None if name in sys.modules else importlib.util.find_spec(name) is not None
 
 
 def _names(rows: List[Row]) -> List[str]:

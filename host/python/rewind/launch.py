@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import threading
-from os import fspath
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Union
 
@@ -54,7 +54,7 @@ def run(
     options: List[str] = []
     for name, given in (("device", device), ("threads", threads), ("jobs", jobs), ("data-dir", data_dir)):
         if given is not None:
-            options += [f"--{name}", fspath(given) if name == "data-dir" else str(given)]
+            options += [f"--{name}", os.fspath(given) if isinstance(given, os.PathLike) else str(given)]
     for name, flag in (("fresh", fresh), ("allow-plugins", allow_plugins)):
         options += [f"--{name}"] if flag else []
     for key, new in (set or {}).items():
@@ -64,7 +64,7 @@ def run(
     if seeds is not None:
         options += ["--seeds", seeds if isinstance(seeds, str) else ",".join(map(str, seeds))]
     # It stops by itself when its stdin ends, so also if this process is killed.
-    command = ["run", fspath(file), "--json", "--until-stdin-closes", "--runs", fspath(runs), *options, *arguments]
+    command = ["run", os.fspath(file), "--json", "--until-stdin-closes", "--runs", os.fspath(runs), *options, *arguments]
     with Progress(progress) as shown:
         finished = _follow(command, lambda event: _tell(event, shown, on_event))
     folder = finished.get("sweep") or finished["run"]
@@ -90,7 +90,8 @@ def _follow(arguments: Sequence[str], tell: Callable[[Event], None]) -> Event:
         raise NoProgram(f"failed to start {command['executable']}: {error.strerror}") from error
     assert child.stdin and child.stdout and child.stderr
     lines: List[str] = []
-    reader = threading.Thread(target=lambda: lines.extend(_text(line) for line in child.stderr), daemon=True)
+    said = child.stderr
+    reader = threading.Thread(target=lambda: lines.extend(_text(line) for line in said), daemon=True)
     reader.start()
     events = _Events(child, tell)
     interrupted = False
@@ -105,6 +106,8 @@ def _follow(arguments: Sequence[str], tell: Callable[[Event], None]) -> Event:
         child.stdin.close()
         exit = child.wait()
         reader.join()
+        for stream in (child.stdout, child.stderr):
+            stream.close()
     told = program.Told()
     for line in lines:
         told.take(line)

@@ -18,7 +18,7 @@ SHIPPED = Path(__file__).parent / "bin" / "rewind"
 # The environment variable that names another one.
 VARIABLE = "REWIND"
 # What the program says of itself: `host` is a DNS tool on many systems, and others are called `rewind`.
-ABOUT = "Trains networks and prunes them level by level"
+ABOUT = "prunes them level by level with strategies"
 
 
 class RewindWarning(UserWarning):

@@ -7,14 +7,17 @@ import re
 from functools import cached_property
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Union
 
 from . import frames, program
-from .errors import Damaged, LaterVersion, NoRun, RewindError, Unfinished
+from .errors import Damaged, LaterVersion, NoProgram, NoRun, ProgramFailed, RewindError, Unfinished
 from .frames import Frame, Row
 from .levels import DONE, Level, Tensors
 from .lock import Writer, writer
 from .safetensors import Framework
+
+if TYPE_CHECKING:
+    from .sweeps import Sweep
 
 # The form of `identity.json` that this version knows.
 SCHEMA = 1
@@ -178,7 +181,7 @@ def _standing(levels: Mapping[int, int]) -> str:
     return f"{seeds}, {span} finished level{'' if span == '1' else 's'} each"
 
 
-def load(path: AnyPath, runs: AnyPath = "runs") -> Any:
+def load(path: AnyPath, runs: AnyPath = "runs") -> Union[Run, Sweep]:
     """The run or the sweep in a folder, or of that name among the `runs`; of a run also without its identity, if
     only one has the rest.
 
@@ -198,8 +201,8 @@ def load(path: AnyPath, runs: AnyPath = "runs") -> Any:
     # What a shorter name means, and which names there are, the program knows.
     try:
         answer = program.ask(["show", fspath(path), "--runs", fspath(runs)])[0]
-    except program.NoProgram:
+    except NoProgram:
         raise NoRun(f"there is no run {path}, nor one of that name in {runs}") from None
-    except program.ProgramFailed as failure:
+    except ProgramFailed as failure:
         raise (NoRun if failure.exit == 2 else RewindError)(str(failure)) from None
     return Run(answer["run"])

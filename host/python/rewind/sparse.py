@@ -11,8 +11,9 @@ from .runs import AnyPath, Run, load
 if TYPE_CHECKING:
     import torch
 
-# A count that PyTorch's batch norms keep and nothing computes with.
-UNCOUNTED = "num_batches_tracked"
+# The only buffers that training changes and something computes with: others, such as counts, indices and constants of
+# an imported network, are no part of a level.
+TRAINED_BUFFERS = ("running_mean", "running_var")
 
 # What is applied to which module. It stands beside the modules: in them it would be copied and pickled with them.
 APPLIED: "weakref.WeakKeyDictionary[Any, Applied]" = weakref.WeakKeyDictionary()
@@ -67,8 +68,8 @@ class Applied:
     @property
     def density(self) -> float:
         """Survivors over prunable weights."""
-        weights = sum(pruned.numel() for pruned in self._pruned.values())
-        return 1 - sum(int(pruned.sum()) for pruned in self._pruned.values()) / weights
+        weights: int = sum(pruned.numel() for pruned in self._pruned.values())
+        return sum(int((~pruned).sum()) for pruned in self._pruned.values()) / weights
 
     def enforce(self) -> None:
         """Sets pruned weights to zero, after somebody else wrote into them: `load_state_dict`, for instance."""
@@ -104,14 +105,13 @@ class Applied:
 
         own = weakref.ref(self)
 
-        # A module that is saved whole is saved without it, which is no cause for a warning.
-        @unserializable_hook
         def hook(gradient: "torch.Tensor") -> Optional["torch.Tensor"]:
             applied = own()
             # Filled, not multiplied: 0 times infinity is no zero.
             return None if applied is None else gradient.masked_fill(applied._pruned_at(name, gradient), 0)
 
-        return hook
+        # A module that is saved whole is saved without it, which is no cause for a warning.
+        return unserializable_hook(hook)
 
     def _after_step(self, optimizer: "torch.optim.Optimizer") -> None:
         import torch
@@ -150,30 +150,31 @@ def apply(
     optimizer state after each step of whatever `torch.optim` optimizer holds the parameters, made before or after.
     Parameters keep their names and stay parameters; `state_dict` is that of the module.
 
-    With `strict` every tensor of the level and of the module must have its counterpart; without, what fits is taken and
-    `misfits` of the result names the rest. Shapes must be the same in either case, or `Misfit` is raised and the module
+    With `strict` every tensor of the level must have its counterpart, and so must every parameter and running statistic
+    of the module; without, what fits is taken. Either way `misfits` of the result names the rest. Shapes must be the same in either case, or `Misfit` is raised and the module
     is as it was. Applying a second level replaces the first.
     """
     import torch
 
-    if not isinstance(run, Run):
-        run = load(run)
-        if not isinstance(run, Run):
-            raise TypeError(f"{run!r} is a sweep: name one of its runs, such as sweep[{run.cells[0].full_name!r}]")
-    one = run.level(level, seed)
+    found = run if isinstance(run, Run) else load(run)
+    if not isinstance(found, Run):
+        raise TypeError(f"{found!r} is a sweep: name one of its runs, such as sweep[{found.cells[0].full_name!r}]")
+    one = found.level(level, seed)
     weights = one.weights(at, "torch")
     masks = one.mask("torch") if at == "end" else one.start_mask("torch")
-    # `state_dict` leaves nothing out that is shared, and holds no tensor that is not saved.
     own = module.state_dict(keep_vars=True)
     parameters = dict(module.named_parameters(remove_duplicate=False))
+    # A tensor with two names is in the level under one of them.
+    given = {id(own[name]) for name in weights if name in own}
     misfits = Misfits(
-        missing=[name for name in own if name not in weights and not name.endswith(UNCOUNTED)],
+        missing=[name for name in own if id(own[name]) not in given],
         unexpected=[name for name in weights if name not in own],
     )
     problems = _shapes(weights, own)
     problems += [f"`{name}` is masked, but no parameter here" for name in masks if name in own and name not in parameters]
     if strict:
-        problems += [f"the level lacks `{name}`" for name in misfits.missing]
+        counted = [name for name in misfits.missing if name in parameters or name.endswith(TRAINED_BUFFERS)]
+        problems += [f"the level lacks `{name}`" for name in counted]
         problems += [f"the module lacks `{name}`" for name in misfits.unexpected]
     fitting = {name: mask for name, mask in masks.items() if name in parameters}
     if not fitting and not problems:

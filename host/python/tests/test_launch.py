@@ -9,6 +9,8 @@ from pathlib import Path
 
 import rewind
 
+from rewind.lock import writer
+
 from . import made
 from .made import WithProgram
 
@@ -31,6 +33,11 @@ except KeyboardInterrupt as error:
 MANY_EPOCHS = 20000
 
 
+def checkpoints(runs: Path) -> "list[Path]":
+    """Checkpoints within levels, of runs and of the dense levels that they share."""
+    return [it for it in runs.glob("*/seed-*/progress") if any(it.iterdir())]
+
+
 def tree(folder: Path) -> "dict[str, bytes]":
     """The files of a run's seeds, but for when they were written."""
     return {str(it.relative_to(folder)): it.read_bytes() for it in sorted(folder.glob("seed-*/level-*/*"))}
@@ -41,7 +48,7 @@ class Launch(WithProgram):
         events = []
         run = rewind.run(
             made.experiment(self.folder),
-            set={"train.epochs": 1, "model.hidden": [4, 4], "train.schedule.name": "constant"},
+            set={"train.epochs": 1, "model.hidden": [4, 4], "train.schedule.name": "cosine"},
             seeds=[7],
             runs=self.folder / "runs",
             threads=1,
@@ -51,7 +58,7 @@ class Launch(WithProgram):
         self.assertEqual((run.seeds, run.levels()), ([7], [0, 1, 2]))
         canonical = run.identity["canonical"]
         self.assertEqual(canonical["model"]["hidden"], [4, 4])
-        self.assertEqual(canonical["train"]["schedule"], {"name": "constant"})
+        self.assertEqual(canonical["train"]["schedule"], {"name": "cosine"})
         self.assertEqual(events[0]["event"], "run-started")
         self.assertEqual((events[0]["levels"], events[0]["seeds"]), (3, [7]))
         self.assertEqual(Path(events[0]["run"]), run.path)
@@ -61,7 +68,7 @@ class Launch(WithProgram):
         again = []
         rewind.run(
             made.experiment(self.folder),
-            set={"train.epochs": 1, "model.hidden": [4, 4], "train.schedule.name": "constant"},
+            set={"train.epochs": 1, "model.hidden": [4, 4], "train.schedule.name": "cosine"},
             seeds="7..8",
             runs=self.folder / "runs",
             threads=1,
@@ -177,7 +184,8 @@ class Launch(WithProgram):
         with self.assertRaises(rewind.Interrupted) as raised:
             rewind.run(file, runs=self.folder / "runs", threads=1, progress=False, on_event=interrupt)
         self.assertIsInstance(raised.exception, KeyboardInterrupt)
-        self.assertTrue((raised.exception.path / "seed-0/progress").is_dir())
+        self.assertEqual(raised.exception.path.parent, self.folder / "runs")
+        self.assertTrue(checkpoints(self.folder / "runs"))
 
     def test_an_error_of_the_listener_stops_the_run_in_order(self) -> None:
         file = made.experiment(self.folder, epochs=MANY_EPOCHS)
@@ -188,9 +196,9 @@ class Launch(WithProgram):
 
         with self.assertRaisesRegex(ZeroDivisionError, "of the listener"):
             rewind.run(file, runs=self.folder / "runs", threads=1, progress=False, on_event=fail)
-        (folder,) = [it for it in (self.folder / "runs").iterdir() if it.name.startswith("tiny-")]
-        self.assertIsNone(rewind.Run(folder).writer)
-        self.assertTrue((folder / "seed-0/progress").is_dir())
+        (folder,) = (self.folder / "runs").glob("tiny-*")
+        self.assertIsNone(writer(folder))
+        self.assertTrue(checkpoints(self.folder / "runs"))
 
     def test_the_program_stops_in_order_when_python_is_killed(self) -> None:
         for sweep in (False, True):
@@ -200,14 +208,12 @@ class Launch(WithProgram):
                 file = self.folder / "tiny-sweep.toml"
                 file.write_text(made.SWEEP.replace("[1, 2]", f"[{MANY_EPOCHS}]"))
             driver = self._driver(file, runs)
-            folders = lambda: [it for it in runs.glob("tiny-*") if (it / "seed-0").is_dir()]
-            wait(lambda: any(rewind.Run(it).writer for it in folders()), "a run has begun")
+            held = lambda: [it for it in runs.glob("*") if writer(it) is not None]
+            # The sweep and one of its runs; the other may wait for the level that they share.
+            wait(lambda: len(held()) >= 1 + sweep, "it has begun")
             driver.kill()
             driver.communicate()
-            for folder in folders():
-                wait(lambda: rewind.Run(folder).writer is None, f"{folder} is released")
-            if sweep:
-                wait(lambda: rewind.Sweep(runs / "tiny-sweep").writer is None, "the sweep is released")
+            wait(lambda: not held(), f"{', '.join(it.name for it in runs.glob('*'))} are released")
 
 
 def wait(until, what: str) -> None:
@@ -242,6 +248,19 @@ class Finding(unittest.TestCase):
                 rewind.program.find()
         if run is not None:
             self.assertEqual(len(rewind.load(run.path).summary("rows")), 6)
+
+    @unittest.skipIf(made.why_no_program(), "there is no program")
+    def test_the_program_is_found_on_the_path_under_either_name(self) -> None:
+        import tempfile
+
+        program = rewind.program.find().path
+        os.environ.pop("REWIND", None)
+        for name in ("rewind", "host"):
+            with tempfile.TemporaryDirectory() as folder:
+                (Path(folder) / name).symlink_to(program)
+                os.environ["PATH"] = folder
+                if not rewind.program.SHIPPED.exists():
+                    self.assertEqual(rewind.program.find().path, Path(folder) / name)
 
     def test_other_programs_of_the_name_are_passed_over(self) -> None:
         import tempfile

@@ -166,7 +166,7 @@ class Runs(WithProgram):
             with self.assertRaisesRegex(rewind.Damaged, f"{who} writes the run at the moment: read it again later"):
                 run.mask(1)
         finally:
-            locker.communicate()
+            locker.communicate(b"")
         self.assertIsNone(run.writer)
 
     def test_a_folder_of_dense_levels_is_read_like_a_run(self) -> None:

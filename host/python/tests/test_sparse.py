@@ -81,7 +81,7 @@ class Apply(WithProgram):
         for name, mask in run.mask(2, 3, framework="torch").items():
             self.assertTrue(bool((applied.masks[name] == mask).all()))
         self.assertEqual(applied.density, 0.25)
-        self.assertEqual(applied.misfits, ([], []))
+        self.assertEqual(applied.misfits, (["bn1.num_batches_tracked"], []))
         # The outputs are the run's: what it recorded of the test samples follows from them.
         start = rewind.apply(network(), str(run.path), 1, seed=3, at="start")
         self.assertEqual(start.density, 0.5)
@@ -231,13 +231,27 @@ class Export(WithProgram):
     def test_a_module_is_exported_and_the_program_reads_it(self) -> None:
         import torch
 
+        class Constants(torch.nn.Module):
+            """Has a constant, and a weight that is used twice under two names."""
+
+            def __init__(self) -> None:
+                super().__init__()
+                self.register_buffer("scale", torch.linspace(0.5, 1.5, 40))
+                self.fc1 = torch.nn.Linear(40, 40)
+                self.fc2 = torch.nn.Linear(40, 40)
+                self.fc2.weight = self.fc1.weight
+                self.fc3 = torch.nn.Linear(40, 10)
+
+            def forward(self, x):
+                return self.fc3(self.fc2(self.fc1(x * self.scale).relu()).relu())
+
         file = self.folder / "net.pt2"
-        module = network()
+        module = Constants()
         written = rewind.export(module, torch.randn(2, 40), file)
         self.assertEqual(written, [file])
         self.assertTrue(module.training)
         shown = rewind.program.ask(["model", "show", str(file)])[0]
-        self.assertIn("fc1.weight", str(shown))
+        self.assertIn("fc3.weight", str(shown))
         experiment = made.experiment(self.folder, epochs=1)
         run = rewind.run(
             experiment,
@@ -247,8 +261,12 @@ class Export(WithProgram):
             threads=1,
             progress=False,
         )
-        applied = rewind.apply(network(), run, 1)
+        applied = rewind.apply(module, run, 1)
         self.assertEqual(applied.density, 0.5)
+        self.assertEqual(applied.misfits, (["scale"], []))
+        optimizer = torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9)
+        train(module, optimizer)
+        self.assertEqual(sum(int((module.get_parameter(it) != 0).sum()) for it in applied.masks), 1000)
 
     def test_an_example_of_one_sample_is_refused(self) -> None:
         import torch
