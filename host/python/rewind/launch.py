@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import signal
 import subprocess
 import threading
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Union
+from typing import IO, Any, Callable, Dict, List, Mapping, Optional, Sequence, Union
 
 from . import program
-from .errors import Interrupted, NoProgram
+from .errors import Interrupted, NoProgram, NoRun
 from .progress import Progress
 from .runs import AnyPath, Run
 from .sweeps import Sweep
@@ -67,8 +68,9 @@ def run(
     command = ["run", os.fspath(file), "--json", "--until-stdin-closes", "--runs", os.fspath(runs), *options, *arguments]
     with Progress(progress) as shown:
         finished = _follow(command, lambda event: _tell(event, shown, on_event))
-    folder = finished.get("sweep") or finished["run"]
-    return Sweep(folder) if "sweep" in finished else Run(folder)
+    if "neuron" in finished:
+        raise NoRun(f"{finished['run']} is a finished simulation of the hidden neuron, which has no levels: read its files")
+    return Sweep(finished["sweep"]) if "sweep" in finished else Run(finished["run"])
 
 
 def _tell(event: Event, shown: Progress, on_event: Optional[Callable[[Event], None]]) -> None:
@@ -89,11 +91,14 @@ def _follow(arguments: Sequence[str], tell: Callable[[Event], None]) -> Event:
     except OSError as error:
         raise NoProgram(f"failed to start {command['executable']}: {error.strerror}") from error
     assert child.stdin and child.stdout and child.stderr
-    lines: List[str] = []
-    said = child.stderr
-    reader = threading.Thread(target=lambda: lines.extend(_text(line) for line in said), daemon=True)
-    reader.start()
-    events = _Events(child, tell)
+    said, told = _Said(child.stderr), program.Told()
+
+    def tell_all(event: Event) -> None:
+        # A warning is worth most before hours of training.
+        said.pass_on(told)
+        tell(event)
+
+    events = _Events(child, tell_all)
     interrupted = False
     try:
         events.read()
@@ -105,12 +110,9 @@ def _follow(arguments: Sequence[str], tell: Callable[[Event], None]) -> Event:
             interrupted = _stop(child, events) or interrupted
         child.stdin.close()
         exit = child.wait()
-        reader.join()
-        for stream in (child.stdout, child.stderr):
-            stream.close()
-    told = program.Told()
-    for line in lines:
-        told.take(line)
+        said.end()
+        child.stdout.close()
+    said.pass_on(told)
     last = events.last
     if interrupted or exit == 4:
         path = last.get("sweep") or last.get("run")
@@ -140,6 +142,30 @@ class _Events:
         self.open = False
 
 
+class _Said:
+    """What a program says on stderr, read as it comes: a program whose stderr is full waits."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._lines: "queue.SimpleQueue[str]" = queue.SimpleQueue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        for line in self._stream:
+            self._lines.put(line.decode("utf-8", "replace").rstrip("\n"))
+
+    def pass_on(self, told: program.Told) -> None:
+        """Passes on what it said since."""
+        while not self._lines.empty():
+            told.take(self._lines.get())
+
+    def end(self) -> None:
+        """Reads the rest."""
+        self._reader.join()
+        self._stream.close()
+
+
 def _stop(child: "subprocess.Popen[bytes]", events: _Events) -> bool:
     """Lets the program write its checkpoint, and whoever asks once more, leave at once."""
     child.send_signal(signal.SIGINT)
@@ -151,7 +177,3 @@ def _stop(child: "subprocess.Popen[bytes]", events: _Events) -> bool:
             return True
         except KeyboardInterrupt:
             child.send_signal(signal.SIGINT)
-
-
-def _text(line: bytes) -> str:
-    return line.decode("utf-8", "replace").rstrip("\n")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from functools import cached_property
-from os import PathLike, fspath
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Union
 
@@ -31,6 +32,8 @@ class Run:
     def __init__(self, path: AnyPath, seeds: Optional[Sequence[int]] = None) -> None:
         self.path = Path(path)
         self._only = None if seeds is None else list(seeds)
+        if not self.path.is_dir():
+            raise NoRun(f"there is no run {self.path}")
         self.identity  # what is of a later version is refused before anything is read of it
 
     def __repr__(self) -> str:
@@ -72,7 +75,11 @@ class Run:
     @property
     def seeds(self) -> List[int]:
         """The seeds that have a folder, ascending; of a sweep's cell, its own."""
-        names = (re.fullmatch(r"seed-([0-9]+)", it.name) for it in self.path.iterdir())
+        try:
+            found = os.listdir(self.path)
+        except OSError as error:
+            raise NoRun(f"failed to read {self.path}: {error.strerror}") from error
+        names = (re.fullmatch(r"seed-([0-9]+)", it) for it in found)
         seeds = sorted(int(name[1]) for name in names if name)
         return seeds if self._only is None else [seed for seed in seeds if seed in self._only]
 
@@ -102,7 +109,7 @@ class Run:
         number = len(have) + level if level < 0 else level
         if number not in have:
             raise Unfinished(self._why_missing(level, seed, len(have)))
-        return Level(self._seed(seed) / f"level-{number:02}", seed, number)
+        return self._level(seed, number)
 
     def mask(self, level: int, seed: Optional[int] = None, framework: Framework = "numpy") -> Tensors:
         """The masks of a level: booleans by layer, true is kept. See `Level.mask`."""
@@ -147,8 +154,11 @@ class Run:
     def _rows(self, read: Callable[[Level], Iterable[Row]]) -> Iterable[Row]:
         for seed in self.seeds:
             for number in self.levels(seed):
-                for row in read(self.level(number, seed)):
+                for row in read(self._level(seed, number)):
                     yield {"seed": seed, **row}
+
+    def _level(self, seed: int, number: int) -> Level:
+        return Level(self.path / f"seed-{seed}" / f"level-{number:02}", seed, number)
 
     def _seed(self, seed: int) -> Path:
         folder = self.path / f"seed-{seed}"
@@ -200,7 +210,7 @@ def load(path: AnyPath, runs: AnyPath = "runs") -> Union[Run, Sweep]:
             raise Damaged(f"{folder} has neither identity.json nor sweep.json: it is half deleted")
     # What a shorter name means, and which names there are, the program knows.
     try:
-        answer = program.ask(["show", fspath(path), "--runs", fspath(runs)])[0]
+        answer = program.ask(["show", os.fspath(path), "--runs", os.fspath(runs)])[0]
     except NoProgram:
         raise NoRun(f"there is no run {path}, nor one of that name in {runs}") from None
     except ProgramFailed as failure:
