@@ -132,20 +132,26 @@ class Launch(WithProgram):
             )
         self.assertEqual(raised.exception.exit, 5)
 
-    def test_what_has_no_effect_is_a_warning(self) -> None:
-        file, told = made.experiment(self.folder), []
+    def test_what_has_no_effect_is_a_warning_while_the_run_goes_on(self) -> None:
+        file = made.experiment(self.folder, epochs=MANY_EPOCHS)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            rewind.run(
-                file,
-                set={"train.evaluate_every": "100ep", "train.epochs": 1},
-                runs=self.folder / "runs",
-                threads=1,
-                progress=False,
-                on_event=lambda event: told.append(len(caught)),
-            )
-        self.assertIn("no evaluation comes every", "".join(str(it.message) for it in caught if it.category is rewind.RewindWarning))
-        self.assertGreater(told[-1], 0, "it is told before the run ends")
+
+            def stop_once_told(event) -> None:
+                if caught:
+                    raise KeyboardInterrupt
+
+            with self.assertRaises(rewind.Interrupted):
+                rewind.run(
+                    file,
+                    set={"train.evaluate_every": f"{MANY_EPOCHS + 1}ep"},
+                    runs=self.folder / "runs",
+                    threads=1,
+                    progress=False,
+                    on_event=stop_once_told,
+                )
+        (told,) = [it for it in caught if it.category is rewind.RewindWarning]
+        self.assertIn("--set:1:22: no evaluation comes every", str(told.message))
 
     def _driver(self, file: Path, runs: Path) -> "subprocess.Popen[str]":
         return subprocess.Popen(
