@@ -37,7 +37,13 @@ OF_SYSTEM = {
 }
 # The glibc of the oldest distributions whose libstdc++ has these symbols: GCC 10, 11, 12, 13, 14.
 GLIBC_OF = {
-    "GLIBCXX": {(3, 4, 28): (2, 31), (3, 4, 29): (2, 34), (3, 4, 30): (2, 35), (3, 4, 32): (2, 38), (3, 4, 33): (2, 39)},
+    "GLIBCXX": {
+        (3, 4, 28): (2, 31),
+        (3, 4, 29): (2, 34),
+        (3, 4, 30): (2, 35),
+        (3, 4, 32): (2, 38),
+        (3, 4, 33): (2, 39),
+    },
     "CXXABI": {(1, 3, 12): (2, 31), (1, 3, 13): (2, 34), (1, 3, 14): (2, 38), (1, 3, 15): (2, 39)},
 }
 
@@ -103,7 +109,9 @@ def glibc(binaries):
     for binary in binaries:
         strange = needed(binary) - OF_TORCH - OF_SYSTEM
         if "libtorch_cuda.so" in strange:
-            fail("the program is linked to CUDA, and would not start beside a PyTorch without it: make wheel TORCH=lean")
+            fail(
+                "the program is linked to CUDA, and would not start beside a PyTorch without it: make wheel TORCH=lean"
+            )
         if strange:
             fail(f"{binary.name} needs {', '.join(sorted(strange))}, which not every Linux has")
         symbols = readelf("-V", binary)
@@ -166,6 +174,7 @@ def pack(top, info, wheel):
     record = []
     part = wheel.with_suffix(".part")
     with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+
         def add(name, contents, mode):
             entry = zipfile.ZipInfo(name)  # dated 1980
             entry.compress_type = zipfile.ZIP_DEFLATED

@@ -43,7 +43,8 @@ def main() -> NoReturn:
 
 
 def own_program() -> program.Program:
-    """That of the wheel; in a checkout, which has none, what the package finds. `$REWIND` may name this very command."""
+    """That of the wheel; in a checkout, which has none, what the package finds."""
+    # Not what `$REWIND` names, which may be this very command.
     if program.SHIPPED.exists():
         return program.Program(program.SHIPPED, libtorch.environment(program.SHIPPED))
     return program.find()

@@ -57,7 +57,11 @@ def _driver() -> Optional[str]:
     try:
         cuda = ctypes.CDLL("libcuda.so.1")
         version, count = ctypes.c_int(), ctypes.c_int()
-        if cuda.cuInit(0) or cuda.cuDriverGetVersion(ctypes.byref(version)) or cuda.cuDeviceGetCount(ctypes.byref(count)):
+        if (
+            cuda.cuInit(0)
+            or cuda.cuDriverGetVersion(ctypes.byref(version))
+            or cuda.cuDeviceGetCount(ctypes.byref(count))
+        ):
             return None
     except (OSError, AttributeError):
         return None
@@ -99,7 +103,9 @@ def _about_package() -> Iterator[Finding]:
     here = ", ".join(name for name, there in named if there)
     has_numpy = dict(named)["numpy"]
     do = None if has_numpy else "pip install numpy: masks and weights are read with it"
-    yield Finding("Python", f"{platform.python_version()}, with {here or 'no package that this one uses'}", has_numpy, do)
+    yield Finding(
+        "Python", f"{platform.python_version()}, with {here or 'no package that this one uses'}", has_numpy, do
+    )
     yield Finding("examples", f"{len(examples())}", True, "rewind run --example lrr")
 
 

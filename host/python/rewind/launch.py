@@ -65,11 +65,12 @@ def run(
     if seeds is not None:
         options += ["--seeds", seeds if isinstance(seeds, str) else ",".join(map(str, seeds))]
     # It stops by itself when its stdin ends, so also if this process is killed.
-    command = ["run", os.fspath(file), "--json", "--until-stdin-closes", "--runs", os.fspath(runs), *options, *arguments]
+    command = ["run", os.fspath(file), "--json", "--until-stdin-closes", "--runs", os.fspath(runs)]
+    command += [*options, *arguments]
     with Progress(progress) as shown:
         finished = _follow(command, lambda event: _tell(event, shown, on_event))
     if "neuron" in finished:
-        raise NoRun(f"{finished['run']} is a finished simulation of the hidden neuron, which has no levels: read its files")
+        raise NoRun(f"{finished['run']} is a simulation of the hidden neuron, which has no levels: read its files")
     return Sweep(finished["sweep"]) if "sweep" in finished else Run(finished["run"])
 
 

@@ -75,7 +75,9 @@ def environment(program: Path) -> Dict[str, str]:
             f"pip install {wanted}"
         )
     if not (torch.lib / "libtorch_cpu.so").exists():
-        raise NoProgram(f"{torch.lib} has no libtorch_cpu.so: PyTorch is half installed: pip install --force-reinstall {wanted}")
+        raise NoProgram(
+            f"{torch.lib} has no libtorch_cpu.so: PyTorch is half installed: pip install --force-reinstall {wanted}"
+        )
     # The program looks there by itself; a PyTorch of another folder has to be pointed to.
     beside = program.parent.parent.parent / "torch" / "lib"
     if beside.exists() and beside.samefile(torch.lib):

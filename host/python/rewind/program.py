@@ -33,10 +33,9 @@ class Program(NamedTuple):
 
     def command(self, arguments: Sequence[str]) -> Dict[str, Any]:
         """What `subprocess` takes to start it."""
-        # It calls itself by this name in its messages.
-        name = self.path.name if self.path != SHIPPED else "rewind"
         return {
-            "args": [name, *arguments],
+            # It calls itself by the name of its file in its messages.
+            "args": [self.path.name, *arguments],
             "executable": str(self.path),
             "env": {**os.environ, **self.environment},
         }

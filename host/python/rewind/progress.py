@@ -38,9 +38,8 @@ class Progress:
             self._level(event, event["summary"], found=kind == "level-found")
         elif kind == "epoch" and self._bar is not None:
             record = event["record"]
-            self._bar.set_postfix_str(
-                f"{_cell(event)}level {record['level']}, epoch {record['epoch'] + 1}, loss {_number(record['train_loss'])}"
-            )
+            place = f"level {record['level']}, epoch {record['epoch'] + 1}"
+            self._bar.set_postfix_str(f"{_cell(event)}{place}, loss {_number(record['train_loss'])}")
         elif kind == "seed-failed":
             self._say(f"{_cell(event)}seed {event['seed']}, level {event['level']}: {event['reason']}")
 

@@ -151,8 +151,9 @@ def apply(
     Parameters keep their names and stay parameters; `state_dict` is that of the module.
 
     With `strict` every tensor of the level must have its counterpart, and so must every parameter and running statistic
-    of the module; without, what fits is taken. Either way `misfits` of the result names the rest. Shapes must be the same in either case, or `Misfit` is raised and the module
-    is as it was. Applying a second level replaces the first.
+    of the module; without, what fits is taken. Either way `misfits` of the result names the rest. Shapes must be the
+    same in either case. What does not fit raises `Misfit`, and the module is as it was. Applying a second level
+    replaces the first.
     """
     import torch
 
@@ -171,7 +172,9 @@ def apply(
         unexpected=[name for name in weights if name not in own],
     )
     problems = _shapes(weights, own)
-    problems += [f"`{name}` is masked, but no parameter here" for name in masks if name in own and name not in parameters]
+    problems += [
+        f"`{name}` is masked, but no parameter here" for name in masks if name in own and name not in parameters
+    ]
     if strict:
         counted = [name for name in misfits.missing if name in parameters or name.endswith(TRAINED_BUFFERS)]
         problems += [f"the level lacks `{name}`" for name in counted]

@@ -27,7 +27,9 @@ class Libtorch(unittest.TestCase):
         temporary = tempfile.TemporaryDirectory()
         self.addCleanup(temporary.cleanup)
         self.folder = Path(temporary.name)
-        before, loaded = list(sys.path), {it: sys.modules.pop(it) for it in list(sys.modules) if it.split(".")[0] == "torch"}
+        before, loaded = list(sys.path), {
+            it: sys.modules.pop(it) for it in list(sys.modules) if it.split(".")[0] == "torch"
+        }
         self.addCleanup(sys.modules.update, loaded)
         self.addCleanup(setattr, sys, "path", before)
 
@@ -71,7 +73,11 @@ class Examples(unittest.TestCase):
     def test_an_example_becomes_the_path_of_its_file(self) -> None:
         lrr = str(rewind.example("lrr"))
         self.assertTrue(Path(lrr).is_file())
-        for given in (["run", "--example", "lrr", "-q"], ["run", "--example=lrr", "-q"], ["run", "--example=lrr.toml", "-q"]):
+        for given in (
+            ["run", "--example", "lrr", "-q"],
+            ["run", "--example=lrr", "-q"],
+            ["run", "--example=lrr.toml", "-q"],
+        ):
             self.assertEqual(cli.with_example(given), ["run", lrr, "-q"])
         self.assertEqual(cli.with_example(["run", "--", "--example"]), ["run", "--", "--example"])
         for given in (["run", "--example"], ["run", "--example", "../lrr"]):

@@ -15,9 +15,7 @@ class Frames(unittest.TestCase):
         table = frames.make(ROWS, "rows")
         self.assertEqual(table.columns, ["seed", "loss", "nll", "note"])
         self.assertEqual(table.column("nll"), [None, 2.0])
-        self.assertEqual(
-            repr(table).splitlines(), ["seed  loss  nll  note", "   0   0.5", "   1          2     x"]
-        )
+        self.assertEqual(repr(table).splitlines(), ["seed  loss  nll  note", "   0   0.5", "   1          2     x"])
         self.assertIn("<td>x</td>", table._repr_html_())
 
     def test_no_rows_are_an_empty_table(self) -> None:

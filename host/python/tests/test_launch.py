@@ -127,9 +127,7 @@ class Launch(WithProgram):
     def test_a_seed_that_was_given_up_is_an_error_with_its_reason(self) -> None:
         file = made.experiment(self.folder)
         with self.assertRaisesRegex(rewind.ProgramFailed, "seed 0, level 0: (.|\n)*given up: 2 of 2 seeds") as raised:
-            rewind.run(
-                file, set={"train.optimizer.lr": 1e30}, runs=self.folder / "runs", threads=1, progress=False
-            )
+            rewind.run(file, set={"train.optimizer.lr": 1e30}, runs=self.folder / "runs", threads=1, progress=False)
         self.assertEqual(raised.exception.exit, 5)
 
     def test_what_has_no_effect_is_a_warning_while_the_run_goes_on(self) -> None:
@@ -175,9 +173,7 @@ class Launch(WithProgram):
         self.assertIsNone(rewind.Run(folder).writer)
         self.assertLess(len(rewind.Run(folder).levels()), 3)
         again = []
-        run = rewind.run(
-            file, runs=self.folder / "stopped", threads=1, progress=False, on_event=again.append
-        )
+        run = rewind.run(file, runs=self.folder / "stopped", threads=1, progress=False, on_event=again.append)
         self.assertTrue(any(it["event"] == "level-found" for it in again))
         self.assertEqual(tree(run.path), tree(whole.path))
 

@@ -25,11 +25,15 @@ class Runs(WithProgram):
         self.assertEqual((run.seeds, run.levels(), run.levels(3)), ([0, 3], [0, 1, 2], [0, 1, 2]))
         shown = run.show()
         self.assertEqual(shown["levels"], 3)
-        self.assertEqual(run.summary("rows").column("test_accuracy"), [it["test_accuracy"] for it in shown["summaries"]])
+        self.assertEqual(
+            run.summary("rows").column("test_accuracy"), [it["test_accuracy"] for it in shown["summaries"]]
+        )
         for row, summary in zip(run.summary("rows"), shown["summaries"]):
             self.assertEqual(row, summary)
         metrics = run.metrics("rows")
-        self.assertEqual([(it["seed"], it["level"], it["epoch"]) for it in metrics[:3]], [(0, 0, 0), (0, 0, 1), (0, 1, 0)])
+        self.assertEqual(
+            [(it["seed"], it["level"], it["epoch"]) for it in metrics[:3]], [(0, 0, 0), (0, 0, 1), (0, 1, 0)]
+        )
         self.assertEqual(len(metrics), 2 * 3 * 2)
         layers = run.layers("rows")
         self.assertEqual([it["layer"] for it in layers[:2]], ["fc1.weight", "fc2.weight"])
@@ -50,7 +54,9 @@ class Runs(WithProgram):
                     self.assertTrue((end[row["layer"]][~mask] == 0).all())
         self.assertEqual(run.mask(2, 0)["fc1.weight"].shape, (8, 40))
         # Half of 400 weights survive a level.
-        self.assertEqual([sum(int(it.sum()) for it in run.mask(level).values()) for level in (0, 1, 2)], [400, 200, 100])
+        self.assertEqual(
+            [sum(int(it.sum()) for it in run.mask(level).values()) for level in (0, 1, 2)], [400, 200, 100]
+        )
         initial = run.initial(3)
         self.assertTrue((initial["fc1.weight"] == run.weights(0, 3, at="start")["fc1.weight"]).all())
         self.assertFalse((initial["fc1.weight"] == run.initial(0)["fc1.weight"]).all())
