@@ -7,6 +7,7 @@ EXPERIMENT ?= experiments/lrr.toml
 ARGS       ?=
 PREFIX     ?= $(HOME)/.local
 TORCH      ?=
+PYTHON     ?= python3
 
 ROWS ?=
 
@@ -16,6 +17,9 @@ FUZZ_TARGETS ?= $(notdir $(wildcard tests/fuzz/corpus/*))
 TARGET  := $(or $(CARGO_TARGET_DIR),target)/release
 DYLIB   := $(if $(filter Darwin,$(shell uname)),dylib,so)
 PLUGINS := $(patsubst plugins/%/Cargo.toml,lib%.$(DYLIB),$(subst -,_,$(wildcard plugins/*/Cargo.toml)))
+
+# Where the wheel goes.
+WHEEL   := $(dir $(TARGET))wheel
 
 # What fuzzing finds.
 FOUND   := $(dir $(TARGET))fuzz
@@ -32,18 +36,29 @@ ZSH_HELP  := $(SHARE)/zsh/site-functions/_$$name
 FISH_HELP := $(SHARE)/fish/vendor_completions.d/$$name.fish
 MAN_HELP  := $(SHARE)/man/man1/$$name.1
 
+# What a plugin is written against, into the folder $(1): `rewind plugin new` links to it. It is a workspace of its own.
+define sdk
+	mkdir -p "$(1)/tests"
+	cp LICENSE-MIT LICENSE-APACHE "$(1)/"
+	cp -R plugin-api "$(1)/"
+	cp -R tests/conformance "$(1)/tests/"
+	awk '/^(default-)?members = / { listed = 1 } !listed; listed && /]$$/ { listed = 0 } \
+		/^resolver = / { print "members = [\"plugin-api\", \"tests/conformance\"]" }' Cargo.toml >"$(1)/Cargo.toml"
+endef
+
 # LIBTORCH in the environment wins over .cargo/config.toml, in cargo as here.
 TORCH_LIB := $(or $(LIBTORCH),.libtorch)/lib
 
 # Cargo runs in parallel by itself; with `make -j` the steps of a target keep their order.
 .NOTPARALLEL:
-.PHONY: help tools libtorch build run test attack lint smoke check fuzz bench bench-scaling fmt clean install uninstall
+.PHONY: help tools libtorch build run test attack lint smoke python wheel check fuzz bench bench-scaling fmt clean install uninstall
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "run:      EXPERIMENT=$(EXPERIMENT) ARGS='--set train.epochs=1' ..."
 	@echo "install:  PREFIX=$(PREFIX)"
+	@echo "python:   PYTHON=$(PYTHON), with NumPy; torch, pandas, polars and tqdm are tried where they are installed"
 	@echo "bench:    ROWS='lenet* mask-11M' BENCH_ROUNDS=7 BENCH_SECONDS=0.7 BENCH_THREADS=2"
 	@echo "fuzz:     FUZZ_MINUTES=$(FUZZ_MINUTES) FUZZ_TARGETS='$(FUZZ_TARGETS)'"
 	@echo "libtorch: TORCH=lean (CPU, 0.5 GB), full (CUDA, 4 GB) or a folder with libtorch; the first"
@@ -102,6 +117,17 @@ smoke: build ## install into a temporary folder and run that
 	"$$folder/prefix/bin/rewind" plan "$$experiment"; \
 	"$$folder/prefix/bin/rewind" run "$$experiment" --set prune.levels=2 --set train.epochs=1
 
+# `make test` runs them, too, where `python3` has NumPy. What else they need is said where it is not installed.
+python: build ## run the tests of the Python package with PYTHON
+	@$(PYTHON) -c 'import sys, numpy; sys.exit(sys.version_info < (3, 10))' || { echo "make: the tests need Python 3.10 or newer with NumPy, and torch for those of apply and export: name one in PYTHON=" >&2; exit 1; }
+	cd host/python && REWIND="$(abspath $(TARGET)/host)" $(PYTHON) -m unittest discover -t . -s tests
+
+# The program of the wheel is loaded with whatever PyTorch is installed beside it, so it is linked to no CUDA.
+wheel: build ## make a wheel with the program, its plugins and the Python package in target/wheel
+	@rm -rf "$(WHEEL)/sdk"
+	$(call sdk,$(WHEEL)/sdk)
+	python3 host/setup/wheel.py $(TARGET)/host "$(WHEEL)/sdk" "$(WHEEL)" $(addprefix $(TARGET)/,$(PLUGINS))
+
 # The tests come last, so that their summary closes the output.
 check: lint smoke test ## all that CI runs: lint, smoke, test
 
@@ -140,13 +166,7 @@ install: build ## install into PREFIX, as bin/rewind and, where that name is fre
 	mkdir -p "$(BIN)" "$(OURS)/plugins"
 	cp $(TARGET)/host "$(OURS)/"
 	cp $(addprefix $(TARGET)/,$(PLUGINS)) "$(OURS)/plugins/"
-# What a plugin is written against: `rewind plugin new` links to it. It is a workspace of its own.
-	mkdir -p "$(OURS)/sdk/tests"
-	cp LICENSE-MIT LICENSE-APACHE "$(OURS)/sdk/"
-	cp -R plugin-api "$(OURS)/sdk/"
-	cp -R tests/conformance "$(OURS)/sdk/tests/"
-	awk '/^(default-)?members = / { listed = 1 } !listed; listed && /]$$/ { listed = 0 } \
-		/^resolver = / { print "members = [\"plugin-api\", \"tests/conformance\"]" }' Cargo.toml >"$(OURS)/sdk/Cargo.toml"
+	$(call sdk,$(OURS)/sdk)
 # The installed program must outlive the checkout, so the checkout's libtorch is copied. The CUDA
 # libraries look for NVIDIA's in ../../nvidia, which torch/lib keeps in place.
 	@set -eu; lib=$$(cd "$(TORCH_LIB)" && pwd -P); \

@@ -263,9 +263,12 @@ pub struct RunArgs {
     /// How a sweep is run.
     #[command(flatten)]
     pub sweep: SweepArgs,
-    /// Stop in order when stdin ends. A sweep starts its runs this way.
-    #[arg(long, hide = true)]
+    /// Stop in order when stdin ends, as programs want it that start this one; a byte asks for a checkpoint.
+    #[arg(long)]
     pub until_stdin_closes: bool,
+    /// Leave out what has no effect: a sweep that starts its runs has told it already.
+    #[arg(long, hide = true)]
+    pub told: bool,
 }
 
 /// What one call of a plugin may cost; a call that costs more ends the run, which can go on later.

@@ -43,8 +43,7 @@ pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit
         &args.experiment.file,
         &args.experiment.setting_at(&args.place),
     )?;
-    if !args.until_stdin_closes {
-        // A sweep that started this process has told them already.
+    if !args.told {
         review::warn(run.warnings(), output);
     }
     let conduct = Conduct {

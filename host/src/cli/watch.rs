@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use indicatif::{MultiProgress, ProgressBar};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::args::Output;
 use super::bars::{RUN, bar};
@@ -15,10 +15,18 @@ use crate::levels::{Event, Observer};
 use crate::records::Summary;
 use crate::store::RunDir;
 
+/// What a run is called before its first event.
+enum Title {
+    /// For people.
+    Words(String),
+    /// For programs.
+    Event(Value),
+}
+
 /// Shows a run.
 pub struct Watcher {
-    /// What is run; said once something happens, as the run may yet be refused.
-    title: Option<String>,
+    /// What is run, in words or as an event; said once something happens, as the run may yet be refused.
+    title: Option<Title>,
     bar: Option<ProgressBar>,
     json: bool,
     quiet: bool,
@@ -45,14 +53,21 @@ impl Watcher {
         experiment: &Experiment,
         run: &RunDir,
     ) -> Self {
-        let title = format!(
-            "{}: {}, {}",
-            run.path().display(),
-            counted(experiment.last_level() + 1, "level"),
-            counted(experiment.seeds.len(), "seed")
-        );
+        let levels = experiment.last_level() + 1;
+        let title = match (output.json, output.quiet) {
+            (true, _) => Some(Title::Event(json!({
+                "event": "run-started", "run": run.path(), "levels": levels, "seeds": experiment.seeds,
+            }))),
+            (false, true) => None,
+            (false, false) => Some(Title::Words(format!(
+                "{}: {}, {}",
+                run.path().display(),
+                counted(levels, "level"),
+                counted(experiment.seeds.len(), "seed")
+            ))),
+        };
         Self {
-            title: (!output.quiet && !output.json).then_some(title),
+            title,
             bar: output.bars().then(|| bars.add(bar(RUN))),
             json: output.json,
             quiet: output.quiet,
@@ -133,8 +148,11 @@ impl Watcher {
 
 impl Observer for Watcher {
     fn observe(&mut self, event: &Event<'_>) {
-        if let Some(title) = self.title.take() {
-            log::info!("{title}");
+        match self.title.take() {
+            Some(Title::Words(words)) => log::info!("{words}"),
+            // What fails here fails again where the result is written, and is reported there.
+            Some(Title::Event(event)) => drop(stdout::line(event)),
+            None => {}
         }
         if self.json {
             print_json(event);

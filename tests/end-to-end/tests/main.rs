@@ -34,6 +34,7 @@ mod plan;
 mod plugins;
 mod profiles;
 mod pruning_at_init;
+mod python;
 mod recipes;
 mod records;
 mod report;

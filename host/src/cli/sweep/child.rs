@@ -118,7 +118,9 @@ fn command((job, seeds): (&Job, &[u64]), args: &RunArgs, device: Device) -> io::
     let mut command = Command::new(std::env::current_exe()?);
     match &job.task {
         Task::Run { file, .. } => {
-            command.args(["run", "--until-stdin-closes"]).arg(file);
+            command
+                .args(["run", "--until-stdin-closes", "--told"])
+                .arg(file);
             command.args(["--checkpoint-every", &args.checkpoint_every.to_string()]);
             if job.noun == RUN && seeds != job.seeds() {
                 let seeds: Vec<String> = seeds.iter().map(u64::to_string).collect();

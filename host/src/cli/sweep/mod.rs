@@ -41,6 +41,9 @@ pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit
     let failed = |error: &dyn std::fmt::Display| Failure::new(Exit::Failed, error);
     let runs = &args.place.runs;
     let interrupt = listen()?;
+    if args.until_stdin_closes {
+        interrupt.follow(std::io::stdin());
+    }
     let setting = args.experiment.setting_at(&args.place);
     let catalog = HostCatalog::new(&setting);
     let sweep = experiment::load_sweep(
@@ -66,6 +69,13 @@ pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit
             count(asked.map(|(job, _)| job.noun)),
             slots.count()
         );
+    }
+    if output.json {
+        let cells: Vec<_> = (jobs.iter().zip(&wanted))
+            .filter(|(job, seeds)| matches!(job.task, Task::Run { .. }) && !seeds.is_empty())
+            .map(|(job, seeds)| json!({ "cell": job.name, "run": job.run, "levels": job.levels, "seeds": seeds }))
+            .collect();
+        stdout::line(json!({ "event": "sweep-started", "sweep": folder, "cells": cells }))?;
     }
     let states = run_all(
         (&jobs, &wanted),

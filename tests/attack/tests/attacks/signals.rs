@@ -180,7 +180,9 @@ fn an_evaluation_is_left_and_made_again() {
     assert!(!done.any(|it| it.exists()));
     let ended = run(experiment.rare(&stop).arg("--json")).expect(0);
     // Its steps are not made again.
-    let first = ended.stdout.lines().next().unwrap().to_owned();
+    let mut lines = ended.stdout.lines();
+    assert!(lines.next().unwrap().contains("\"run-started\""));
+    let first = lines.next().unwrap().to_owned();
     let value: Value = serde_json::from_str(&first).unwrap();
     assert_eq!(value["event"], "level-started");
     assert_eq!(value["step"], value["steps"], "{first}");

@@ -1,0 +1,1 @@
+../../../experiments/networks/export.py

@@ -1,0 +1,1 @@
+"""Tests of the Python package. `make python` runs them; `$REWIND` names the program."""
