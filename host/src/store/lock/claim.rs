@@ -183,8 +183,8 @@ pub(in crate::store) fn ask(path: &Path) -> Result<bool, Denied> {
     Ok(!around.is_empty())
 }
 
-/// Tells this process from all others, in a few letters that a file's name may have.
-pub(in crate::store) fn mark() -> &'static str {
+/// Tells this process from all others: hexadecimal letters that a file's name may have.
+pub fn mark() -> &'static str {
     static MARK: OnceLock<String> = OnceLock::new();
     MARK.get_or_init(|| {
         let text = serde_json::to_vec(&Owner::this(0.0)).unwrap_or_default();
@@ -192,7 +192,7 @@ pub(in crate::store) fn mark() -> &'static str {
     })
 }
 
-/// Number of letters of a [`mark`], which are hexadecimal.
+/// Number of letters of a [`mark`].
 pub(in crate::store) const MARK_LETTERS: usize = 8;
 
 /// The time since the machine started, with that in which it slept: a process that wakes up has to know that it

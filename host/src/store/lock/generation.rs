@@ -190,7 +190,8 @@ mod tests {
     }
 
     fn make_one(lock: &Path, number: u64, owner: &Owner) -> bool {
-        make(lock, number, owner).unwrap_or_else(|it| panic!("{}: {}", it.path.display(), it.source))
+        make(lock, number, owner)
+            .unwrap_or_else(|it| panic!("{}: {}", it.path.display(), it.source))
     }
 
     #[test]

@@ -18,10 +18,10 @@ use std::{env, io};
 
 use claim::Claim;
 use generation::Refused;
-use owner::Presence;
 
-pub(super) use claim::{Denied, MARK_LETTERS, ask, mark};
-pub use owner::{Owner, be_led};
+pub use claim::mark;
+pub(super) use claim::{Denied, MARK_LETTERS, ask};
+pub use owner::{Owner, Presence, be_led};
 pub use watch::{Standing, Watch};
 
 /// How often somebody who waits looks whether it should stop.
@@ -83,7 +83,13 @@ impl LockError {
 }
 
 impl From<Refused> for LockError {
-    fn from(Refused { path, bytes, source }: Refused) -> Self {
+    fn from(
+        Refused {
+            path,
+            bytes,
+            source,
+        }: Refused,
+    ) -> Self {
         Self::Io {
             path,
             bytes,
@@ -111,7 +117,10 @@ impl Lock {
         loop {
             match Self::attempt(path, &mut watch) {
                 Err(LockError::Held { by, .. })
-                    if by.presence() == Presence::Unseen && !watch.has_seen_work() =>
+                    if by.presence() == Presence::Unseen
+                        && !watch.has_seen_work()
+                        // The lock of an earlier version is the system's, which knows.
+                        && !path.is_file() =>
                 {
                     if !std::mem::replace(&mut told, true) {
                         log::info!(
@@ -270,10 +279,9 @@ mod tests {
         let path = folder.path().join("run/lock");
         let first = Lock::take(&path).unwrap();
         match Lock::take(&path).unwrap_err() {
-            LockError::Held { by, .. } => assert_eq!(
-                (by.pid, by.host),
-                (std::process::id(), owner::machine())
-            ),
+            LockError::Held { by, .. } => {
+                assert_eq!((by.pid, by.host), (std::process::id(), owner::machine()))
+            }
             other => panic!("{other}"),
         }
         assert_eq!(
