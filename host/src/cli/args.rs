@@ -99,6 +99,8 @@ pub enum Command {
     Plan(PlanArgs),
     /// Show the levels of a run.
     Show(ShowArgs),
+    /// Show how far a sweep is, from its files, wherever its processes run.
+    Status(StatusArgs),
     /// Check runs from their files: every byte, masks, zeros, records, test metrics.
     ///
     /// Also sweeps, with all their runs. Nothing is written. Ends with 5 if something is wrong.
@@ -377,6 +379,20 @@ pub struct ShowArgs {
     /// The run's folder, or its name among the runs, also without the identity.
     #[arg(value_hint = ValueHint::DirPath)]
     pub run: PathBuf,
+    /// Folder in which runs are kept.
+    #[arg(long, value_name = "DIR", default_value = "runs", value_hint = ValueHint::DirPath)]
+    pub runs: PathBuf,
+}
+
+/// Which sweep to show.
+#[derive(ClapArgs, Debug)]
+pub struct StatusArgs {
+    /// The sweep's folder, or its name among the runs.
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub sweep: PathBuf,
+    /// Show it again every few seconds, until all is done.
+    #[arg(long)]
+    pub watch: bool,
     /// Folder in which runs are kept.
     #[arg(long, value_name = "DIR", default_value = "runs", value_hint = ValueHint::DirPath)]
     pub runs: PathBuf,

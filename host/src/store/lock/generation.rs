@@ -14,6 +14,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::owner::Owner;
 
@@ -151,6 +152,19 @@ pub(super) fn beat(lock: &Path, number: u64, count: u64) -> io::Result<bool> {
     // A network file system says only now whether it was written.
     file.sync_data()?;
     Ok(!folder(lock, number + 1).exists())
+}
+
+/// Time between the making of the last generation and its last beat, as the file system noted them.
+///
+/// # Errors
+/// If either cannot be read.
+pub(super) fn age(lock: &Path) -> io::Result<Option<Duration>> {
+    let Some(number) = last_number(lock)? else {
+        return Ok(None);
+    };
+    let folder = folder(lock, number);
+    let [made, beaten] = [OWNER, BEAT].map(|file| fs::metadata(folder.join(file))?.modified());
+    Ok(beaten?.duration_since(made?).ok())
 }
 
 /// Gives a generation back.

@@ -199,6 +199,12 @@ impl Lock {
         }
     }
 
+    /// How long its owner had the lock when it said last that it was at work, by the clock of the file system
+    /// alone; none if nobody has it or that was not said yet.
+    pub fn held_for(path: &Path) -> Option<Duration> {
+        generation::age(path).ok().flatten()
+    }
+
     /// Takes the lock if it is free or its owner is dead, as far as `watch` has seen.
     ///
     /// # Errors
