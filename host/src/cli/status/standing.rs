@@ -12,7 +12,7 @@ use super::super::plan::duration;
 use crate::experiment::read_stored;
 use crate::neuron;
 use crate::records::{SweepCell, SweepRecord, name_in_sweep};
-use crate::store::{self, Lock, Owner, RunDir, Standing as LockStanding, Watch};
+use crate::store::{self, LevelDir, Lock, Owner, RunDir, Standing as LockStanding, Watch};
 
 /// How a cell stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -114,7 +114,7 @@ impl Look {
     pub fn cells(&mut self, folder: &Path, record: &SweepRecord) -> Vec<Standing> {
         let parts = record.parts.len();
         let mut cells = Vec::new();
-        // Seconds that a level of a seed took.
+        // Seconds that a level of all seeds took.
         let mut paces = Vec::new();
         for part in &record.parts {
             for cell in &part.cells {
@@ -274,18 +274,175 @@ fn last_error(log: &Path) -> Option<String> {
     first.map(str::to_owned)
 }
 
-/// Seconds that a level of a run takes, all its seeds side by side or one after the other: the median of what the
-/// finished levels of its furthest seed took. Times of files are compared with each other alone.
+/// Seconds that a level takes for all seeds of a run: the median of the finished ones. Times of files are compared
+/// with each other alone.
 fn pace(run: &RunDir, seeds: &[u64], done: &[u64]) -> Option<f64> {
-    let (&seed, &levels) = seeds.iter().zip(done).max_by_key(|(_, done)| **done)?;
-    let finished = |level: u64| -> Option<SystemTime> {
-        let file = run.seed(seed).level(level).file("done.json");
-        fs::metadata(file).ok()?.modified().ok()
+    let times = |(&seed, &levels): (&u64, &u64)| {
+        let level = |level| times_of(&run.seed(seed).level(level));
+        let pruned: Vec<_> = (1..levels).filter_map(level).collect();
+        // Level 0 may have been trained elsewhere, and be a copy.
+        match pruned.is_empty() && levels > 0 {
+            true => level(0).into_iter().collect(),
+            false => pruned,
+        }
     };
-    // Level 0 is a link to a level that may be old.
-    let times: Vec<SystemTime> = (1..levels).filter_map(finished).collect();
-    let gaps = times.windows(2).map(|it| it[1].duration_since(it[0]));
-    let mut gaps: Vec<f64> = gaps.flatten().map(|it| it.as_secs_f64()).collect();
-    gaps.sort_by(f64::total_cmp);
-    gaps.get(gaps.len() / 2).copied()
+    let times: Vec<Vec<(SystemTime, SystemTime)>> = seeds.iter().zip(done).map(times).collect();
+    let all = times.iter().flatten();
+    let seconds =
+        all.filter_map(|(start, end)| Some(end.duration_since(*start).ok()?.as_secs_f64()));
+    let mut seconds: Vec<f64> = seconds.collect();
+    seconds.sort_by(f64::total_cmp);
+    let median = seconds.get(seconds.len() / 2)?;
+    // Seeds that train side by side share the time.
+    let first: Vec<_> = times.iter().filter_map(|seed| seed.first()).collect();
+    let overlap = first
+        .windows(2)
+        .any(|it| it[0].0 < it[1].1 && it[1].0 < it[0].1);
+    let rounds = if overlap { 1 } else { seeds.len() };
+    Some(median * rounds as f64)
+}
+
+/// When a finished level was begun and when it was finished.
+fn times_of(level: &LevelDir) -> Option<(SystemTime, SystemTime)> {
+    let time = |file| fs::metadata(level.file(file)).ok()?.modified().ok();
+    Some((time("start.safetensors")?, time("done.json")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+    use crate::records::SweepPart;
+
+    const CELL: &str = r#"
+name = "small-NAME"
+seeds = [0, 1]
+[data]
+name = "mnist1d"
+[model]
+name = "mlp"
+[train]
+epochs = 1
+batch_size = 100
+optimizer = { name = "sgd", lr = 0.1 }
+[prune]
+levels = 2
+rate = 0.2
+[strategy]
+score = "imp/magnitude"
+mask = "imp/global"
+rewind = "lrr/learning-rate"
+"#;
+
+    struct Desk {
+        runs: tempfile::TempDir,
+        record: SweepRecord,
+    }
+
+    impl Desk {
+        fn new(cells: &[&str]) -> Self {
+            let runs = tempfile::tempdir().unwrap();
+            let cell = |name: &&str| SweepCell {
+                name: (*name).to_owned(),
+                seeds: vec![0, 1],
+                run: format!("../small-{name}-01234567").into(),
+                ..SweepCell::default()
+            };
+            let record = SweepRecord {
+                name: "small".to_owned(),
+                parts: vec![SweepPart {
+                    cells: cells.iter().map(cell).collect(),
+                    ..SweepPart::default()
+                }],
+                ..SweepRecord::default()
+            };
+            let desk = Self { runs, record };
+            for name in cells {
+                let file = format!("small/cells/small-{name}.toml");
+                store::write(&desk.at(&file), CELL.replace("NAME", name).as_bytes()).unwrap();
+            }
+            desk
+        }
+
+        fn at(&self, file: &str) -> PathBuf {
+            self.runs.path().join(file)
+        }
+
+        fn run(&self, name: &str) -> RunDir {
+            RunDir::new(self.at(&format!("small-{name}-01234567")))
+        }
+
+        /// Finishes levels of a seed, which took these seconds from this one on.
+        fn finish(&self, name: &str, seed: u64, mut at: u64, seconds: &[u64]) {
+            for (level, &took) in seconds.iter().enumerate() {
+                let level = self.run(name).seed(seed).level(level as u64);
+                for (file, time) in [("start.safetensors", at), ("done.json", at + took)] {
+                    store::write(&level.file(file), b"").unwrap();
+                    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(time);
+                    let file = File::options().write(true).open(level.file(file)).unwrap();
+                    file.set_modified(time).unwrap();
+                }
+                at += took;
+            }
+        }
+
+        fn cells(&self) -> Vec<Standing> {
+            Look::default().cells(&self.at("small"), &self.record)
+        }
+    }
+
+    #[test]
+    fn a_cell_waits_runs_stops_and_is_done_as_its_files_say() {
+        let desk = Desk::new(&["done", "running", "stopped", "failed", "waiting"]);
+        for seed in [0, 1] {
+            desk.finish("done", seed, 1000, &[9, 10, 20]);
+            desk.finish("running", seed, 2000, &[9, 30]);
+            desk.finish("failed", seed, 2000, &[9]);
+        }
+        desk.finish("stopped", 0, 5000, &[9, 7]);
+        let failure = r#"{"seed": 1, "level": 1, "reason": "the loss is NaN"}"#;
+        store::write(&desk.run("failed").seed(1).failure(), failure.as_bytes()).unwrap();
+        let _lock = desk.run("running").lock().unwrap();
+        let cells = desk.cells();
+        let states: Vec<&str> = cells.iter().map(|it| it.state.word()).collect();
+        assert_eq!(states, ["done", "running", "stopped", "failed", "waiting"]);
+        let levels: Vec<u64> = cells.iter().map(|it| it.levels_done).collect();
+        assert_eq!(levels, [6, 4, 2, 2, 0]);
+        assert!(cells.iter().all(|it| it.levels == Some(6)));
+        let owner = cells[1].owner.as_ref().unwrap();
+        assert_eq!(owner.pid, std::process::id());
+        assert!(
+            cells[1]
+                .note()
+                .starts_with(&format!("process {} on ", owner.pid))
+        );
+        assert_eq!(cells[3].note(), "seed 1 at level 1: the loss is NaN");
+    }
+
+    #[test]
+    fn what_is_left_takes_as_long_as_what_was_finished() {
+        let desk = Desk::new(&["side", "after", "waiting"]);
+        for seed in [0, 1] {
+            desk.finish("side", seed, 2000, &[9, 30]);
+            // One seed after the other.
+            desk.finish("after", seed, 3000 + 500 * seed, &[9, 50]);
+        }
+        let cells = desk.cells();
+        let left: Vec<f64> = cells.iter().map(|it| it.seconds_left.unwrap()).collect();
+        // One level of both seeds; one of each; three as the mean of 30 and 100.
+        assert_eq!(left, [30.0, 100.0, 195.0]);
+    }
+
+    #[test]
+    fn a_cell_whose_process_failed_says_what_it_said_last() {
+        let desk = Desk::new(&["a"]);
+        let log = desk.at("small/logs/a.log");
+        store::write(&log, b"{\"error\": \"no room\", \"exit\": 5}\n").unwrap();
+        let cells = desk.cells();
+        assert_eq!(
+            (cells[0].state, cells[0].note()),
+            (State::Failed, "no room".to_owned())
+        );
+    }
 }
