@@ -51,13 +51,13 @@ pub fn status(args: &StatusArgs, output: &Output) -> Result<Exit, Failure> {
             counted_at = Instant::now();
         }
         let cells = look.cells(&folder, &record);
+        if args.watch && !output.json && std::io::stdout().is_terminal() {
+            // To the first row, without what was there.
+            stdout::whole(b"\x1b[H\x1b[2J")?;
+        }
         stdout::line(match output.json {
             true => as_json(&folder, &cells, used).to_string(),
-            false => {
-                let clear = args.watch && std::io::stdout().is_terminal();
-                let clear = if clear { "\x1b[H\x1b[2J" } else { "" };
-                format!("{clear}{}", as_text(&folder, &cells, used))
-            }
+            false => as_text(&folder, &cells, used),
         })?;
         let is_done = cells.iter().all(|cell| cell.state == State::Done);
         if !args.watch || is_done {

@@ -1,6 +1,6 @@
 //! What other processes do that are at work on the same sweep, on this machine or on others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,8 @@ const RECENT: Duration = Duration::from_secs(15);
 #[derive(Default)]
 pub struct Others {
     locks: BTreeMap<PathBuf, Seen>,
+    /// Seeds of dense levels that are done, which they stay.
+    dense: BTreeSet<PathBuf>,
 }
 
 struct Seen {
@@ -56,17 +58,22 @@ impl Others {
             return false;
         }
         let names = [None, Some(threads)].map(|it| dense_name(&job.dense, device, it));
-        let homes: Vec<_> = (names.iter())
-            .flat_map(|name| {
-                seeds
-                    .iter()
-                    .map(move |&seed| RunDir::new(runs.join(name)).seed(seed))
-            })
-            .collect();
-        homes.iter().any(|home| {
-            let is_held = self.owner_of(&home.path().join("lock")).is_some();
-            is_held && !home.level(0).file("done.json").exists()
-        })
+        let homes = names.iter().flat_map(|name| {
+            let folder = RunDir::new(runs.join(name));
+            seeds.iter().map(move |&seed| folder.seed(seed))
+        });
+        for home in homes {
+            let path = home.path();
+            if self.dense.contains(path) {
+                continue;
+            }
+            if home.level(0).file("done.json").exists() {
+                self.dense.insert(path.to_owned());
+            } else if self.owner_of(&path.join("lock")).is_some() {
+                return true;
+            }
+        }
+        false
     }
 
     /// Whether the process that has a job was seen to be at work a moment ago.

@@ -141,7 +141,7 @@ pub fn run_all(
     let (said, heard) = mpsc::channel();
     // The running jobs, by their slot.
     let mut running: BTreeMap<usize, (usize, Running)> = BTreeMap::new();
-    let mut stopping = false;
+    let (mut stopping, mut told) = (false, false);
     // The runs save their work; they are waited for.
     let _saving = interrupt.save();
     loop {
@@ -179,8 +179,13 @@ pub fn run_all(
                 }
             }
         }
-        if running.is_empty() && (stopping || !schedule.waits()) {
-            break;
+        if running.is_empty() {
+            if stopping || !schedule.waits() {
+                break;
+            }
+            if !std::mem::replace(&mut told, true) {
+                log::info!("other processes have what could start now, or make its dense level");
+            }
         }
         match heard.recv_timeout(Duration::from_millis(100)) {
             Ok((index, Said::Event(event))) => {
@@ -266,29 +271,31 @@ impl Schedule<'_> {
     }
 
     fn may_start(&mut self, index: usize, device: Device) -> bool {
-        let job = &self.jobs[index];
-        if !matches!(self.states[index], State::Waiting | State::Elsewhere { .. })
-            || !self.is_ready(index)
-        {
+        let (job, seeds) = (&self.jobs[index], &self.wanted[index]);
+        let may = matches!(self.states[index], State::Waiting | State::Elsewhere { .. });
+        if !may || !self.is_ready(index) {
             return false;
         }
-        if let Some(by) = self.others.owner(job) {
-            self.states[index] = elsewhere(&by);
-            return false;
-        }
-        // Who takes what is left looks at no level that is done: there may be thousands, and many who do.
-        if self.args.sweep.claim && !self.args.fresh && is_done(job, &self.wanted[index]) {
-            self.states[index] = State::Done;
-            return false;
-        }
-        self.states[index] = State::Waiting;
         let threads = self
             .args
             .place
             .threads
             .map_or(1, |it| usize::from(it.get()));
-        let (seeds, runs) = (&self.wanted[index], &self.args.place.runs);
-        !(self.others).makes_dense(job, seeds, runs, (device, threads))
+        let runs = &self.args.place.runs;
+        // First, as it is one question for many jobs.
+        if (self.others).makes_dense(job, seeds, runs, (device, threads)) {
+            return false;
+        }
+        // Who takes what is left looks at no level that is done: there may be thousands, and many who do.
+        if self.args.sweep.claim && !self.args.fresh && is_done(job, seeds) {
+            self.states[index] = State::Done;
+            return false;
+        }
+        self.states[index] = match self.others.owner(job) {
+            Some(by) => elsewhere(&by),
+            None => State::Waiting,
+        };
+        self.states[index] == State::Waiting
     }
 
     /// Whether a job's sources are done, and no job of this process makes its dense level.

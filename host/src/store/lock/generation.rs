@@ -17,10 +17,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::owner::Owner;
+use crate::plain_file;
 
 const OWNER: &str = "owner.json";
 const BEAT: &str = "beat";
 const RELEASED: &str = "released";
+
+/// Bytes of the largest of these files that is read: somebody else may have put it there.
+const MOST: u64 = 1 << 16;
 
 /// What the file system refused.
 pub(in crate::store) struct Refused {
@@ -49,7 +53,7 @@ pub(super) fn last(lock: &Path) -> io::Result<Option<Generation>> {
         };
         let folder = folder(lock, number);
         let is_released = folder.join(RELEASED).exists();
-        let owner = fs::read(folder.join(OWNER));
+        let owner = plain_file::read(&folder.join(OWNER), MOST);
         if is_gone(&owner) && !folder.exists() {
             // Whoever made a later one removed it just now.
             continue;
@@ -58,7 +62,7 @@ pub(super) fn last(lock: &Path) -> io::Result<Option<Generation>> {
         return Ok(Some(Generation {
             number,
             owner: owner.unwrap_or_else(Owner::unknown),
-            beat: fs::read(folder.join(BEAT)).ok(),
+            beat: plain_file::read(&folder.join(BEAT), MOST).ok(),
             is_released,
         }));
     }
@@ -100,7 +104,8 @@ pub(super) fn make(lock: &Path, number: u64, owner: &Owner) -> Result<bool, Refu
     if let Err(error) = fs::rename(&prepared, &target) {
         let _ = fs::remove_dir_all(&prepared);
         // A server may have done it and its answer may be lost, so that it is asked twice.
-        let is_own = fs::read(target.join(OWNER)).is_ok_and(|it| it == text);
+        let own = plain_file::read(&target.join(OWNER), MOST);
+        let is_own = own.is_ok_and(|it| it == text);
         let is_made = matches!(
             error.kind(),
             ErrorKind::AlreadyExists | ErrorKind::DirectoryNotEmpty | ErrorKind::NotFound
