@@ -193,7 +193,9 @@ fn last_number(lock: &Path) -> io::Result<Option<u64>> {
 }
 
 fn number_of(entry: &fs::DirEntry) -> Option<u64> {
-    entry.file_name().to_str()?.parse().ok()
+    let number: u64 = entry.file_name().to_str()?.parse().ok()?;
+    // No count comes to more, and the next one has to be a number, too.
+    (number < u64::from(u32::MAX)).then_some(number)
 }
 
 fn is_gone<T>(read: &io::Result<T>) -> bool {
