@@ -229,6 +229,21 @@ fn a_cell_that_another_process_has_is_named_and_no_failure() {
         "{}",
         said.stderr
     );
+    let mut status = Command::new(host());
+    status.args(["status", "small", "--json", "--runs"]);
+    let status = run(status.arg(desk.runs("runs"))).expect(0).stdout;
+    let status = events(&status).pop().unwrap();
+    let cell = &status["cells"][0];
+    assert_eq!(cell["owner"]["pid"], owner["pid"], "{status}");
+    let states = &status["states"];
+    assert_eq!(
+        (&states["running"], &states["waiting"]),
+        (&1.into(), &1.into())
+    );
+    assert_eq!(
+        (&cell["levels_done"], &cell["levels"]),
+        (&0.into(), &3.into())
+    );
     signal(&first, "TERM");
     end(first).expect(4);
 }

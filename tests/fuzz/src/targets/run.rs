@@ -141,7 +141,10 @@ fn records(bytes: &[u8]) {
     }
     let lock = run.file("lock");
     if let Some(owner) = Lock::holder(&lock) {
-        assert!(owner.presence() != Presence::Gone, "a dead owner holds nothing");
+        assert!(
+            owner.presence() != Presence::Gone,
+            "a dead owner holds nothing"
+        );
         let _ = (owner.is_orphan(), Lock::held_for(&lock));
     }
     let _ = statistics::recorded(&run);
