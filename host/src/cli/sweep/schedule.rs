@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::MultiProgress;
 use tch::Device;
@@ -113,7 +113,12 @@ struct Schedule<'a> {
     states: Vec<State>,
     progress: Progress,
     others: Others,
+    /// When it was asked who has a job that waits for its dense level.
+    asked: Vec<Option<Instant>>,
 }
+
+/// Time between two such questions: thousands of jobs may wait for one level.
+const SELDOM: Duration = Duration::from_secs(60);
 
 /// Runs the wanted jobs, sources first, as many at a time as there are slots. What each has to say
 /// goes into `logs` below the sweep's folder. Jobs that other processes have are left to them.
@@ -137,6 +142,7 @@ pub fn run_all(
         states: states.collect(),
         progress: Progress::new(jobs, wanted, output, bars),
         others: Others::default(),
+        asked: vec![None; jobs.len()],
     };
     let (said, heard) = mpsc::channel();
     // The running jobs, by their slot.
@@ -282,8 +288,9 @@ impl Schedule<'_> {
             .threads
             .map_or(1, |it| usize::from(it.get()));
         let runs = &self.args.place.runs;
-        // First, as it is one question for many jobs.
-        if (self.others).makes_dense(job, seeds, runs, (device, threads)) {
+        // One question for many jobs. Who makes it has one of them, and that is asked seldom.
+        let is_made = (self.others).makes_dense(job, seeds, runs, (device, threads));
+        if is_made && !self.is_to_be_asked(index) {
             return false;
         }
         // Who takes what is left looks at no level that is done: there may be thousands, and many who do.
@@ -295,7 +302,20 @@ impl Schedule<'_> {
             Some(by) => elsewhere(&by),
             None => State::Waiting,
         };
-        self.states[index] == State::Waiting
+        self.states[index] == State::Waiting && !is_made
+    }
+
+    /// Whether to look who has a job that waits for its dense level.
+    fn is_to_be_asked(&mut self, index: usize) -> bool {
+        if let State::Elsewhere { .. } = self.states[index] {
+            return true;
+        }
+        let asked = &mut self.asked[index];
+        let is_due = asked.is_none_or(|it| it.elapsed() > SELDOM);
+        if is_due {
+            *asked = Some(Instant::now());
+        }
+        is_due
     }
 
     /// Whether a job's sources are done, and no job of this process makes its dense level.
