@@ -127,8 +127,7 @@ fn many_processes_that_claim_do_every_cell_once() {
     assert_eq!(begun.len(), 3 * cells);
     let twice: Vec<_> = begun.iter().filter(|(_, times)| **times > 1).collect();
     assert!(twice.is_empty(), "{twice:#?}");
-    let shares = outputs.iter().map(|it| begun_by(it));
-    let shares: Vec<usize> = shares.collect();
+    let shares: Vec<usize> = outputs.iter().map(|it| begun_by(it)).collect();
     println!(
         "{cells} cells by {claimers} processes in {took:.0} s, {:.1} a second: {shares:?}",
         cells as f64 / took
@@ -136,8 +135,12 @@ fn many_processes_that_claim_do_every_cell_once() {
     for output in &outputs {
         assert_eq!(states(output).len(), cells);
     }
-    run(&mut desk.command("one", &[])).expect(0);
-    desk.assert_same("one", "many");
+    // Of a thousand that would take another quarter of an hour.
+    if cells <= 100 {
+        run(&mut desk.command("one", &[])).expect(0);
+        desk.assert_same("one", "many");
+    }
+    assert_eq!(leftovers(&desk.runs("many")), Vec::<PathBuf>::new());
 }
 
 /// Number of cells that a process did.
