@@ -96,9 +96,10 @@ test: build ## run the tests
 # The same tests are short in `make test`. ATTACK_KILLS is the number for each experiment, ATTACK_FAULTS
 # that of calls that fail for each kind of failure. ATTACK_TIMES has the times kept that the documentation
 # promises of a machine that does nothing else.
-attack: build ## kill runs 50 times each, fail their calls, take their memory: minutes, with a table
+attack: build ## kill runs 50 times each, fail their calls, take their memory, share sweeps: minutes, with a table
 	ATTACK_KILLS=$${ATTACK_KILLS:-50} cargo test --release -p attack kills:: -- --nocapture
-	ATTACK_TIMES=1 ATTACK_FAULTS=$${ATTACK_FAULTS:-40} cargo test --release -p attack -- --nocapture --skip kills::
+	ATTACK_KILLS=$${ATTACK_KILLS:-50} ATTACK_CELLS=$${ATTACK_CELLS:-1000} cargo test --release -p attack claims:: -- --nocapture --test-threads 1
+	ATTACK_TIMES=1 ATTACK_FAULTS=$${ATTACK_FAULTS:-40} cargo test --release -p attack -- --nocapture --skip kills:: --skip claims::
 
 lint: libtorch ## check formatting, clippy, the documentation and the imports between modules
 	@cargo fmt --version >/dev/null && cargo clippy --version >/dev/null || { echo "make: cargo fmt and cargo clippy are needed: rustup component add rustfmt clippy" >&2; exit 1; }

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import Any, Mapping, NamedTuple, Optional
 
 
 class Writer(NamedTuple):
@@ -18,30 +19,51 @@ class Writer(NamedTuple):
 
 
 def writer(folder: Path) -> Optional[Writer]:
-    """The process that has the run in this folder; none if nobody has it. Nothing is written."""
+    """The process that has the run in this folder, as far as can be told at once; none if nobody has it. One of
+    another machine that died without a word still has it. Nothing is written."""
     try:
-        with open(folder / "lock", encoding="utf-8") as file:
-            text = file.read()
-            # It is empty once the lock is released in order. The system's lock is tried only where the text says that
-            # somebody had it: whoever takes the lock in that moment would be refused.
-            if not text or not _is_taken(file):
-                return None
+        generations = [it for it in os.listdir(folder / "lock") if it.isdigit()]
     except OSError:
         return None
+    # Who made the last one has the lock until it is given back.
+    last = folder / "lock" / max(generations, key=int, default="none")
+    if not last.exists() or (last / "released").exists():
+        return None
     try:
-        held = json.loads(text)
-        return Writer(int(held["pid"]), str(held["host"]))
-    except (ValueError, KeyError, TypeError):
+        owner = json.loads((last / "owner.json").read_text("utf-8"))
+        return None if _is_gone(owner) else Writer(int(owner["pid"]), str(owner["host"]))
+    except (OSError, ValueError, KeyError, TypeError):
         return Writer(0, "an unknown machine")
 
 
-def _is_taken(file: object) -> bool:
+def _is_gone(owner: Mapping[str, Any]) -> bool:
+    """Whether a process of this machine ended without giving its lock back."""
+    here = (_text("/proc/sys/kernel/random/boot_id"), _text("/proc/sys/kernel/hostname"), _namespace())
+    if None in here or here != (owner.get("boot"), owner["host"], owner.get("namespace")):
+        return False
+    if owner.get("user") != os.getuid():
+        return False
+    return bool(_started(int(owner["pid"])) != owner.get("started"))
+
+
+def _started(pid: int) -> Optional[int]:
+    """When a process started, in ticks since its machine did; none if it ended."""
+    stat = _text(f"/proc/{pid}/stat")
+    if stat is None:
+        return None
+    state, *fields = stat.rpartition(")")[2].split()
+    return None if state in "ZXx" else int(fields[18])
+
+
+def _namespace() -> Optional[str]:
     try:
-        import fcntl
-    except ImportError:
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # type: ignore[arg-type]
+        return os.readlink("/proc/self/ns/pid")
     except OSError:
-        return True
-    return False
+        return None
+
+
+def _text(path: str) -> Optional[str]:
+    try:
+        return Path(path).read_text("utf-8", "replace").strip()
+    except OSError:
+        return None

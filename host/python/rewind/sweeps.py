@@ -10,7 +10,7 @@ from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional
 from . import frames, program
 from .errors import Damaged, NoRun, Unfinished
 from .frames import Frame, Row
-from .lock import Writer, writer
+from .lock import Writer
 from .runs import AnyPath, Run
 
 
@@ -84,9 +84,10 @@ class Sweep:
         return self.path.resolve().name
 
     @property
-    def writer(self) -> Optional[Writer]:
-        """The process that runs the sweep at the moment, if any does."""
-        return writer(self.path)
+    def writers(self) -> List[Writer]:
+        """The processes that write runs of the sweep at the moment, each once."""
+        found = (cell.run.writer for cell in self.cells)
+        return list(dict.fromkeys(it for it in found if it is not None))
 
     @cached_property
     def parts(self) -> List[Mapping[str, Any]]:

@@ -1,8 +1,10 @@
 import json
+import os
 import shutil
 import subprocess
 import sys
 import unittest
+from pathlib import Path
 
 import rewind
 from rewind.lock import writer
@@ -10,13 +12,18 @@ from rewind.lock import writer
 from . import made
 from .made import WithProgram, needs
 
-LOCKER = """
-import fcntl, json, os, sys, time
-file = open(sys.argv[1], "w")
-fcntl.flock(file, fcntl.LOCK_EX)
-file.write(json.dumps({"pid": os.getpid(), "host": "elsewhere"})); file.flush()
-print("held", flush=True); sys.stdin.read()
-"""
+def claim(run: Path, number: int, **owner: object) -> None:
+    """Makes a generation of a run's lock, as the program does."""
+    folder = run / "lock" / f"{number:06}"
+    folder.mkdir(parents=True)
+    (folder / "owner.json").write_text(json.dumps(owner))
+
+
+def here(pid: int, started: int) -> dict:
+    """What the program writes of a process of this machine."""
+    boot, host = (Path(f"/proc/sys/kernel/{it}").read_text().strip() for it in ("random/boot_id", "hostname"))
+    namespace = os.readlink("/proc/self/ns/pid")
+    return dict(pid=pid, host=host, started=started, boot=boot, namespace=namespace, user=os.getuid())
 
 
 class Runs(WithProgram):
@@ -155,25 +162,34 @@ class Runs(WithProgram):
         (path / "seed-0/level-02/done.json").unlink()
         run = rewind.load(path)
         self.assertIsNone(run.writer)
-        # The text of a process that was killed says nothing: the system's lock is gone with it.
-        (path / "lock").write_text(json.dumps({"pid": 1, "host": "elsewhere"}))
+        shutil.rmtree(path / "lock", ignore_errors=True)
         self.assertIsNone(run.writer)
-        locker = subprocess.Popen(
-            [sys.executable, "-c", LOCKER, str(path / "lock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        try:
-            self.assertEqual(locker.stdout.readline(), b"held\n")
-            who = f"process {locker.pid} on elsewhere"
-            self.assertEqual(str(writer(path)), who)
-            with self.assertRaisesRegex(rewind.Unfinished, f"it has levels 0 to 1, and {who} trains it at the moment"):
-                run.level(2)
-            self.assertEqual(len(run.summary("rows")), 2 + 3)
-            (path / "seed-0/level-01/mask.safetensors").unlink()
-            with self.assertRaisesRegex(rewind.Damaged, f"{who} writes the run at the moment: read it again later"):
-                run.mask(1)
-        finally:
-            locker.communicate(b"")
+        claim(path, 7, pid=12, host="elsewhere")
+        who = "process 12 on elsewhere"
+        self.assertEqual(str(writer(path)), who)
+        with self.assertRaisesRegex(rewind.Unfinished, f"it has levels 0 to 1, and {who} trains it at the moment"):
+            run.level(2)
+        self.assertEqual(len(run.summary("rows")), 2 + 3)
+        (path / "seed-0/level-01/mask.safetensors").unlink()
+        with self.assertRaisesRegex(rewind.Damaged, f"{who} writes the run at the moment: read it again later"):
+            run.mask(1)
+        (path / "lock/000007/released").touch()
         self.assertIsNone(run.writer)
+
+    @unittest.skipUnless(sys.platform == "linux", "processes of this machine are known on Linux")
+    def test_a_process_of_this_machine_that_ended_writes_nothing(self) -> None:
+        path = self.copy()
+        shutil.rmtree(path / "lock", ignore_errors=True)
+        started = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+        claim(path, 1, **here(os.getpid(), started))
+        self.assertEqual(writer(path), (os.getpid(), os.uname().nodename))
+        # Another one had the same number before.
+        claim(path, 2, **here(os.getpid(), started - 1))
+        self.assertIsNone(writer(path))
+        ended = subprocess.Popen([sys.executable, "-c", ""])
+        ended.wait()
+        claim(path, 10, **here(ended.pid, started))
+        self.assertIsNone(writer(path))
 
     def test_a_folder_of_dense_levels_is_read_like_a_run(self) -> None:
         run = made.run()

@@ -99,6 +99,8 @@ pub enum Command {
     Plan(PlanArgs),
     /// Show the levels of a run.
     Show(ShowArgs),
+    /// Show how far a sweep is, from its files, wherever its processes run.
+    Status(StatusArgs),
     /// Check runs from their files: every byte, masks, zeros, records, test metrics.
     ///
     /// Also sweeps, with all their runs. Nothing is written. Ends with 5 if something is wrong.
@@ -321,6 +323,40 @@ pub struct SweepArgs {
         help_heading = "Sweeps"
     )]
     pub only: Vec<String>,
+    /// Run share I of N of a sweep, from 1 to N, while other processes run the others:
+    /// `--task $SLURM_ARRAY_TASK_ID/8` in a job array `1-8`.
+    #[arg(
+        long, value_name = "I/N", value_parser = parse_share, conflicts_with = "claim",
+        help_heading = "Sweeps",
+    )]
+    pub task: Option<Share>,
+    /// Take what no other process has of a sweep and is not done, until nothing is left. Any number of
+    /// processes may do so at once, on all machines that share the folder of runs.
+    #[arg(long, help_heading = "Sweeps")]
+    pub claim: bool,
+}
+
+/// One of several shares of a sweep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Which, from 1.
+    pub number: u64,
+    /// Of how many.
+    pub of: u64,
+}
+
+fn parse_share(text: &str) -> Result<Share, String> {
+    let numbers = (text.split_once('/'))
+        .and_then(|(number, of)| Some((number.trim().parse().ok()?, of.trim().parse().ok()?)));
+    let is_one = |&(number, of): &(u64, u64)| (1..=of).contains(&number);
+    match numbers.filter(is_one) {
+        Some((number, of)) => Ok(Share { number, of }),
+        None => Err(
+            "expected a share and their number, such as 3/8, counted from 1: number a job array's tasks from 1 \
+             to N"
+            .to_owned(),
+        ),
+    }
 }
 
 /// What to plan.
@@ -346,6 +382,20 @@ pub struct ShowArgs {
     /// The run's folder, or its name among the runs, also without the identity.
     #[arg(value_hint = ValueHint::DirPath)]
     pub run: PathBuf,
+    /// Folder in which runs are kept.
+    #[arg(long, value_name = "DIR", default_value = "runs", value_hint = ValueHint::DirPath)]
+    pub runs: PathBuf,
+}
+
+/// Which sweep to show.
+#[derive(ClapArgs, Debug)]
+pub struct StatusArgs {
+    /// The sweep's folder, or its name among the runs.
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub sweep: PathBuf,
+    /// Show it again every few seconds, until all is done.
+    #[arg(long)]
+    pub watch: bool,
     /// Folder in which runs are kept.
     #[arg(long, value_name = "DIR", default_value = "runs", value_hint = ValueHint::DirPath)]
     pub runs: PathBuf,
@@ -650,6 +700,19 @@ mod tests {
         assert_eq!(seeds("7,1"), Ok(vec![7, 1]));
         for wrong in ["", "a", "1,1", "3..3", "0..=18446744073709551615", "-1"] {
             assert!(seeds(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn shares_are_counted_from_one() {
+        let share = |number, of| Ok(Share { number, of });
+        assert_eq!(parse_share("1/1"), share(1, 1));
+        assert_eq!(parse_share("3/8"), share(3, 8));
+        for wrong in ["0/8", "9/8", "1/0", "3", "/8", "3/", "-1/8", "a/b", "1/2/3"] {
+            assert!(
+                parse_share(wrong).unwrap_err().contains("from 1"),
+                "{wrong}"
+            );
         }
     }
 

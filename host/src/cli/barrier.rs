@@ -125,7 +125,7 @@ impl End {
 fn failed(error: StatisticsError) -> Failure {
     match error {
         StatisticsError::Data(error) => Failure::bad_input(error),
-        StatisticsError::Store(_) => Failure::new(Exit::Failed, error),
+        StatisticsError::Store(_) | StatisticsError::Lock(_) => Failure::new(Exit::Failed, error),
         error => Failure::bad_input(error),
     }
 }

@@ -27,6 +27,7 @@ mod review;
 mod run;
 mod show;
 pub mod spin;
+mod status;
 mod stdout;
 mod sweep;
 mod tensorboard;
@@ -87,6 +88,7 @@ fn obey(args: &Args, bars: &MultiProgress) -> Result<Exit, Failure> {
         Command::Run(run) => run::run(run, output, bars),
         Command::Plan(plan) => plan::plan(plan, output),
         Command::Show(show) => show::show(show, output),
+        Command::Status(args) => status::status(args, output),
         Command::Verify(args) => verify::verify(args, output),
         Command::Report(report) => report::report(report, output),
         Command::Compare(compare) => compare::compare(compare, output),

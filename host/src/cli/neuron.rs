@@ -13,6 +13,7 @@ use crate::experiment::{NeuronFile, load_neuron};
 use crate::neuron::{self, Fraction, Method, NeuronRecord, Quadrant, Settings};
 use crate::report::columns;
 use crate::run::HostCatalog;
+use crate::store::Lock;
 
 /// Simulates the single hidden neuron with settings from the command line.
 ///
@@ -101,9 +102,13 @@ pub fn simulate(
 ) -> Result<(PathBuf, NeuronRecord), Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::new(Exit::Failed, error);
     let folder = folder(file, runs);
-    if let Some(record) = neuron::read(&folder).map_err(|error| failed(&error))? {
-        neuron::complete(&folder, &record).map_err(|error| failed(&error))?;
-        log::info!("{} is finished", folder.display());
+    if let Some(record) = finished(&folder)? {
+        return Ok((folder, record));
+    }
+    let lock = Lock::wait(&folder.join("lock"), &|| false);
+    let _lock = lock.map_err(|error| failed(&error))?;
+    // Another process may have simulated it meanwhile.
+    if let Some(record) = finished(&folder)? {
         return Ok((folder, record));
     }
     let start = Instant::now();
@@ -111,6 +116,17 @@ pub fn simulate(
     neuron::write(&folder, &record).map_err(|error| failed(&error))?;
     log::info!("simulated in {:.1} s", start.elapsed().as_secs_f64());
     Ok((folder, record))
+}
+
+/// The record of a finished simulation, with its other files.
+fn finished(folder: &Path) -> Result<Option<NeuronRecord>, Failure> {
+    let failed = |error: &dyn std::fmt::Display| Failure::new(Exit::Failed, error);
+    let record = neuron::read(folder).map_err(|error| failed(&error))?;
+    if let Some(record) = &record {
+        neuron::complete(folder, record).map_err(|error| failed(&error))?;
+        log::info!("{} is finished", folder.display());
+    }
+    Ok(record)
 }
 
 fn load(args: &ExperimentArgs) -> Result<NeuronFile, Failure> {

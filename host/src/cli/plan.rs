@@ -330,7 +330,7 @@ pub fn grouped(number: u64) -> String {
 }
 
 /// A length in the unit that suits it.
-fn bytes(length: u64) -> String {
+pub fn bytes(length: u64) -> String {
     match length as f64 {
         length if length < 1e3 => format!("{length} B"),
         length if length < 1e6 => format!("{:.1} kB", length / 1e3),

@@ -20,6 +20,10 @@ use crate::interrupt::Interrupt;
 use crate::levels::Outcome;
 use crate::report::{self, OtherBuilds};
 use crate::run::{Changed, Conduct, Ended, Run};
+use crate::store::be_led;
+
+/// The event of a run that another process has, or took over.
+pub const ELSEWHERE: &str = "elsewhere";
 
 /// Within this time a run ends whose sweep was killed: it makes its step and writes its checkpoint.
 const ORPHAN_ENDS: Duration = Duration::from_secs(30);
@@ -34,9 +38,16 @@ pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit
         FileKind::Sweep => return sweep::run(args, output, bars),
         FileKind::Experiment => {}
     }
+    if args.sweep.claim || args.sweep.task.is_some() {
+        return Err(Failure::bad_input(format!(
+            "{} is one experiment: --task and --claim share out the runs of a sweep",
+            args.experiment.file.display()
+        )));
+    }
     spin::sleep_soon(args.place.threads());
     let interrupt = listen()?;
     if args.until_stdin_closes {
+        be_led();
         interrupt.follow(std::io::stdin());
     }
     let mut run = Run::open(
@@ -61,6 +72,12 @@ pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit
     let mut watcher = Watcher::new(output, bars, run.experiment(), &run.folders().run);
     let ended = run.train(conduct, &mut watcher);
     watcher.finish();
+    if output.json
+        && let Err(error) = &ended
+        && let Some(by) = error.owner()
+    {
+        stdout::line(json!({ "event": ELSEWHERE, "run": run.folders().run.path(), "owner": by }))?;
+    }
     let Ended { outcome, summaries } = ended?;
     let builds = OtherBuilds::read(&run.folders().run);
     let folder = run.folders().run.path();

@@ -95,10 +95,6 @@ impl Course<'_> {
     /// Removes the reason why a seed was given up if it got past that level.
     pub(super) fn forget_failure(&self, seed: u64, next: u64) -> Result<(), RunError> {
         let path = self.run.seed(seed).failure();
-        let half = path.with_extension("json.tmp");
-        if half.exists() {
-            remove(&half)?;
-        }
         let Ok(text) = fs::read(&path) else {
             return Ok(());
         };

@@ -7,7 +7,7 @@ mod sweep;
 
 pub use classes::ClassRecord;
 pub use summaries::{read_summary, summaries, summary_csv, summary_table};
-pub use sweep::{SweepCell, SweepPart, SweepRecord, name_in_sweep};
+pub use sweep::{FILE as SWEEP_FILE, SweepCell, SweepPart, SweepRecord, name_in_sweep};
 
 use std::path::Path;
 

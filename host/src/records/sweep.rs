@@ -50,7 +50,8 @@ pub struct SweepCell {
     pub run: PathBuf,
 }
 
-const FILE: &str = "sweep.json";
+/// Its file in a sweep's folder.
+pub const FILE: &str = "sweep.json";
 
 /// The name of a cell in its sweep: behind its file's name if the sweep has several files.
 pub fn name_in_sweep(parts: usize, part: &str, cell: &str) -> String {
@@ -78,17 +79,16 @@ impl SweepRecord {
         })
     }
 
-    /// Writes it into a sweep's folder.
+    /// Its file's bytes.
     ///
     /// # Errors
-    /// If it cannot be written.
-    pub fn write(&self, folder: &Path) -> Result<(), StoreError> {
-        let path = folder.join(FILE);
+    /// If they cannot be made.
+    pub fn bytes(&self) -> Result<Vec<u8>, StoreError> {
         let mut text = serde_json::to_vec_pretty(self).map_err(|error| StoreError::Damaged {
-            path: path.clone(),
+            path: FILE.into(),
             reason: error.to_string(),
         })?;
         text.push(b'\n');
-        store::write(&path, &text)
+        Ok(text)
     }
 }

@@ -104,7 +104,7 @@ impl Desk {
             }],
         };
         let folder = self.path("paper");
-        record.write(&folder).unwrap();
+        crate::store::write(&folder.join("sweep.json"), &record.bytes().unwrap()).unwrap();
         folder
     }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::data::DataError;
 use crate::experiment::Diagnostics;
 use crate::levels::RunError;
-use crate::store::{LockError, StoreError};
+use crate::store::{LockError, Owner, StoreError};
 use crate::strategy::{LoadError, MakeError};
 
 /// Why a run cannot be opened or trained to its end. What is stored stays whole.
@@ -71,4 +71,17 @@ pub enum OpenError {
     /// What stopped the level loop.
     #[error(transparent)]
     Run(RunError),
+}
+
+impl OpenError {
+    /// The process that has the run, its dense level, or took one of them over.
+    pub fn owner(&self) -> Option<&Owner> {
+        match self {
+            Self::Lock(LockError::Held { by, .. })
+            | Self::Run(RunError::Lock(LockError::Held { by, .. }))
+            | Self::Store(StoreError::Lost { by, .. })
+            | Self::Run(RunError::Store(StoreError::Lost { by, .. })) => Some(by),
+            _ => None,
+        }
+    }
 }

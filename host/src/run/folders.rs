@@ -25,12 +25,8 @@ impl Folders {
     /// A dense level is shared only where it would have the same bytes: on the same kind of device and,
     /// for networks whose products libtorch splits over threads, with the same number of them.
     pub fn of(name: &str, identities: &Identities, trainer: &Trainer, setting: &Setting) -> Self {
-        let short = identities.dense.short();
-        let dense = match setting.device {
-            Device::Cpu if !trainer.depends_on_threads() => format!("dense-{short}"),
-            Device::Cpu => format!("dense-{short}-{}t", setting.threads),
-            _ => format!("dense-{short}-cuda"),
-        };
+        let threads = trainer.depends_on_threads().then_some(setting.threads);
+        let dense = dense_name(&identities.dense.hash, setting.device, threads);
         Self {
             run: run_folder(&setting.runs, name, &identities.own),
             dense: RunDir::new(setting.runs.join(dense)),
@@ -55,6 +51,17 @@ impl Folders {
             run: nowhere(),
             dense: nowhere(),
         }
+    }
+}
+
+/// Name of the folder of a dense level with this identity, for networks whose bits depend on the threads with
+/// their number.
+pub fn dense_name(identity: &str, device: Device, threads: Option<usize>) -> String {
+    let short = identity.get(..8).unwrap_or(identity);
+    match (device, threads) {
+        (Device::Cpu, None) => format!("dense-{short}"),
+        (Device::Cpu, Some(threads)) => format!("dense-{short}-{threads}t"),
+        _ => format!("dense-{short}-cuda"),
     }
 }
 

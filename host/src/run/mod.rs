@@ -17,7 +17,7 @@ mod review;
 
 pub use catalog::HostCatalog;
 pub use error::OpenError;
-pub use folders::{Folders, run_folder};
+pub use folders::{Folders, dense_name, run_folder};
 pub use identity::Changed;
 pub use open::{Conduct, Ended, Run};
 pub use read::{Identities, Read, stand_in};

@@ -39,7 +39,7 @@ pub struct Conduct {
     pub interrupt: Interrupt,
     /// What becomes of the run if a plugin was built anew since it started.
     pub changed_plugins: Changed,
-    /// How long to wait for another process that has the run.
+    /// How long to wait for a process that has the run and was led by one that is gone.
     pub patience: Option<Duration>,
 }
 
@@ -137,6 +137,7 @@ impl Run {
             Some(patience) => run.lock_within(patience),
             None => run.lock(),
         }?;
+        run.tidy();
         let now = identity::identify(
             &self.folders,
             &self.read,

@@ -83,12 +83,18 @@ pub fn barriers(
         if line.a.run.name() != line.b.run.name() {
             check_comparable(&line.a.run, &line.b.run)?;
         }
-        let known = kept::read(&line.a.run)?;
+        let mut known = kept::read(&line.a.run)?;
+        let mut lock = None;
         let (mut new, first) = (Vec::new(), barriers.len());
         for &seed in &line.seeds {
             let (a, b) = (line.a.end(seed, trainer)?, line.b.end(seed, trainer)?);
             let is_this =
                 |it: &&Barrier| (it.seed, &it.a, &it.b, &it.settings) == (seed, &a, &b, settings);
+            if lock.is_none() && !known.iter().any(|it| is_this(&it)) {
+                lock = Some(kept::lock(&line.a.run)?);
+                // Another process may have measured it meanwhile.
+                known = kept::read(&line.a.run)?;
+            }
             if let Some(barrier) = known.iter().find(is_this) {
                 barriers.push(barrier.clone());
                 continue;

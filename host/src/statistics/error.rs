@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::data::DataError;
 use crate::program;
-use crate::store::StoreError;
+use crate::store::{LockError, StoreError};
 use crate::trainer::TrainError;
 
 /// A comparison of stored runs that cannot be made.
@@ -107,6 +107,9 @@ pub enum StatisticsError {
     /// A stored file cannot be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The file system does not let this process keep others from measuring the same.
+    #[error(transparent)]
+    Lock(#[from] LockError),
     /// The data cannot be read.
     #[error(transparent)]
     Data(#[from] DataError),

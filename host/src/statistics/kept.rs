@@ -1,11 +1,26 @@
 //! Records of lines that were evaluated before: `barriers.jsonl` in a run's folder.
 
+use std::path::PathBuf;
+
 use super::Barrier;
 use crate::records::{lines, read_lines};
-use crate::store::{BARRIERS_MANIFEST, Manifest, RunDir, StoreError, expect_digest, write};
+use crate::store::{
+    BARRIERS_MANIFEST, Lock, LockError, Manifest, RunDir, StoreError, ask, expect_digest, write,
+};
 
 /// The file's name.
 pub const FILE: &str = "barriers.jsonl";
+
+/// The lock of whoever measures barriers and adds them to a run's. Its levels are only read.
+pub fn lock_of(run: &RunDir) -> PathBuf {
+    run.file("barriers").join("lock")
+}
+
+/// Keeps other processes from measuring the same, waiting if need be.
+pub(super) fn lock(run: &RunDir) -> Result<Lock, LockError> {
+    let lock = Lock::wait(&lock_of(run), &|| false)?;
+    lock.map_or_else(|| Lock::take(&lock_of(run)), Ok)
+}
 
 /// The records in a run's folder; none if there is no file.
 pub(super) fn read(run: &RunDir) -> Result<Vec<Barrier>, StoreError> {
@@ -22,9 +37,9 @@ pub(super) fn read(run: &RunDir) -> Result<Vec<Barrier>, StoreError> {
 }
 
 /// Adds records. One of the same line with the same settings takes the place of the old one, which
-/// was of weights that have been trained again since.
+/// was of weights that have been trained again since. The run's barriers must be locked.
 pub(super) fn add(run: &RunDir, new: Vec<Barrier>) -> Result<(), StoreError> {
-    // Read again: another process may have added some meanwhile.
+    ask(&lock_of(run))?;
     let mut all = read(run)?;
     for barrier in new {
         match all.iter_mut().find(|old| is_same_line(old, &barrier)) {

@@ -8,6 +8,7 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use tch::{Kind, Tensor};
 
+use super::lock::{self, Denied, Owner};
 use crate::plain_file;
 
 /// Why an artifact could not be written or read.
@@ -41,6 +42,19 @@ pub enum StoreError {
         /// Why.
         source: io::Error,
     },
+    /// Another process has the folder now.
+    #[error(
+        "{path} was not written: process {} on {} took over {folder} while this process stood still, and goes on \
+         with it; what is stored is whole", .by.pid, .by.host
+    )]
+    Lost {
+        /// The file or folder that this process was about to change.
+        path: PathBuf,
+        /// The folder that it had locked.
+        folder: PathBuf,
+        /// Who has it.
+        by: Box<Owner>,
+    },
     /// A file that is not what its name says.
     #[error("{path} is damaged: {reason}")]
     Damaged {
@@ -65,11 +79,35 @@ impl StoreError {
     }
 }
 
+/// Fails unless this process still has the locks that it took on folders around a path; true if there is one.
+///
+/// Between this answer and what is done next another process may take over, if this one stands still just there
+/// for a whole limit. That harms nothing: what is written has a name of its own until it is renamed in whole,
+/// and two who do the same work write the same bytes.
+///
+/// # Errors
+/// Who has the folder now, or what keeps this process from saying that it is at work.
+pub fn ask(path: &Path) -> Result<bool, StoreError> {
+    lock::ask(path).map_err(|denied| match denied {
+        Denied::Lost { lock, by } => StoreError::Lost {
+            path: path.to_owned(),
+            folder: lock.parent().unwrap_or(&lock).to_owned(),
+            by: Box::new(by),
+        },
+        Denied::Refused(refused) => StoreError::Write {
+            path: refused.path,
+            bytes: refused.bytes,
+            source: refused.source,
+        },
+    })
+}
+
 /// Removes a file, or a folder with all that it holds; one that is not there is no error.
 ///
 /// # Errors
-/// Names the path.
+/// Names the path, or who has its folder now.
 pub fn remove(path: &Path) -> Result<(), StoreError> {
+    ask(path)?;
     let removed = match path.is_dir() {
         true => fs::remove_dir_all(path),
         false => fs::remove_file(path),
@@ -84,10 +122,12 @@ pub fn remove(path: &Path) -> Result<(), StoreError> {
 }
 
 /// Writes a file whole or not at all: to a temporary sibling, synced, then renamed over the target,
-/// then the folder is synced. A reader, or a run that was killed, never sees half of it.
+/// then the folder is synced. A reader, or a run that was killed, never sees half of it. Where a lock is
+/// held, it is asked for before, and the sibling is this process's own: who lost the lock and does not know yet may
+/// be writing the same file.
 ///
 /// # Errors
-/// Names the path and the bytes it needs.
+/// Names the path and the bytes it needs, or who has its folder now.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let error = |source| StoreError::Write {
         path: path.to_owned(),
@@ -97,22 +137,50 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     // The parent of a bare name is the empty path, which no system call knows.
     let parent = path.parent().filter(|it| !it.as_os_str().is_empty());
     let folder = parent.unwrap_or(Path::new("."));
+    let is_locked = ask(path)?;
     fs::create_dir_all(folder).map_err(error)?;
     let mut name = path.file_name().unwrap_or_default().to_owned();
+    if is_locked {
+        name.push(format!(".{}", lock::mark()));
+    }
     name.push(".tmp");
     let sibling = path.with_file_name(name);
     let written = File::create(&sibling).and_then(|mut file| {
         file.write_all(bytes)?;
         file.sync_all()
     });
-    written
-        .and_then(|()| fs::rename(&sibling, path))
-        .and_then(|()| sync_folder(folder))
-        .map_err(|source| {
+    // Writing may have taken long.
+    (written.map_err(error))
+        .and_then(|()| ask(path))
+        .and_then(|_| {
+            fs::rename(&sibling, path)
+                .and_then(|()| sync_folder(folder))
+                .map_err(error)
+        })
+        .inspect_err(|_| {
             // What was written of it takes room that the user may need to make.
             let _ = fs::remove_file(&sibling);
-            error(source)
         })
+}
+
+/// Removes what processes that were killed left of files that they wrote into a folder under its lock.
+pub fn tidy(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if is_left_over(&entry.file_name().to_string_lossy()) {
+            // It is in nobody's way.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Whether a name is that of a temporary sibling with the mark of its process.
+fn is_left_over(name: &str) -> bool {
+    let mark = name
+        .strip_suffix(".tmp")
+        .and_then(|name| name.rsplit_once('.'));
+    mark.is_some_and(|(_, mark)| {
+        mark.len() == lock::MARK_LETTERS && mark.bytes().all(|it| it.is_ascii_hexdigit())
+    })
 }
 
 /// Makes renames in a folder last; not every system can sync a folder.
@@ -310,6 +378,26 @@ mod tests {
                 "{error}"
             );
         }
+    }
+
+    #[test]
+    fn what_is_written_under_a_lock_has_a_sibling_of_its_own_until_it_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("end.safetensors");
+        let lock = lock::Lock::take(&folder.path().join("lock")).unwrap();
+        // What another process has under way.
+        let other = folder.path().join("end.safetensors.0badcafe.tmp");
+        for name in ["end.safetensors.tmp", "end.tmp", "notes.txt"] {
+            fs::write(folder.path().join(name), b"other").unwrap();
+        }
+        fs::write(&other, b"hal").unwrap();
+        write(&path, b"whole").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"whole");
+        assert_eq!(fs::read(&other).unwrap(), b"hal");
+        tidy(folder.path());
+        assert!(!other.exists());
+        drop(lock);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 5);
     }
 
     #[test]

@@ -230,7 +230,7 @@ pub(super) fn names_in(folder: &Path) -> Vec<String> {
 /// Brings a file to another place, as a link where the file system has them.
 ///
 /// # Errors
-/// Names the file that could not be brought.
+/// Names the file that could not be brought, or who has its folder now.
 pub fn link(source: &Path, target: &Path) -> Result<(), StoreError> {
     let write = |source| StoreError::Write {
         path: target.to_owned(),
@@ -240,6 +240,7 @@ pub fn link(source: &Path, target: &Path) -> Result<(), StoreError> {
     if let Some(folder) = target.parent() {
         fs::create_dir_all(folder).map_err(write)?;
     }
+    artifact::ask(target)?;
     if target.exists() {
         fs::remove_file(target).map_err(write)?;
     }

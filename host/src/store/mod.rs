@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! runs/lrr-3f9a1c2e/
-//!   experiment.toml  identity.json  summary.csv  manifest.json  lock
+//!   experiment.toml  identity.json  summary.csv  manifest.json  lock/
 //!   seed-0/level-03/{mask,start,end,optimizer}.safetensors  metrics.jsonl  layers.jsonl  done.json
 //!   seed-0/progress/…     the rolling checkpoint within a level
 //! runs/dense-81c02f4d/    level 0, shared by every experiment with the same data, model and training
@@ -20,11 +20,11 @@ mod run;
 mod sealed;
 
 pub use artifact::{
-    StoreError, digest, expect_digest, read, read_tensors, remove, write, write_tensors,
+    StoreError, ask, digest, expect_digest, read, read_tensors, remove, tidy, write, write_tensors,
 };
 pub use identity::{PluginFile, RunIdentity};
 pub use level::{Done, LevelDir, link};
-pub use lock::{Held, Lock, LockError};
+pub use lock::{Lock, LockError, Owner, Presence, Standing, Watch, be_led, mark};
 pub use manifest::{
     ARCHIVE, BARRIERS_MANIFEST, COPIES, MANIFEST, Manifest, REPORT_MANIFEST, RUN_FILES, WEIGHTS,
 };

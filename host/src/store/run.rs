@@ -65,6 +65,16 @@ impl RunDir {
         seeds
     }
 
+    /// Removes what processes that were killed left of the files that they wrote beside the levels. The run must
+    /// be locked.
+    pub fn tidy(&self) {
+        super::tidy(&self.path);
+        for seed in self.seeds() {
+            super::tidy(self.seed(seed).path());
+            super::tidy(&self.path.join(format!("tensorboard/seed-{seed}")));
+        }
+    }
+
     /// Keeps other processes out of the run.
     ///
     /// # Errors
@@ -73,7 +83,8 @@ impl RunDir {
         Lock::take(&self.file("lock"))
     }
 
-    /// As [`lock`](Self::lock), but gives a process that has it this long to end.
+    /// As [`lock`](Self::lock), but gives a process that has it, and was led by one that is gone, this long to
+    /// end.
     ///
     /// # Errors
     /// If another process has it still.

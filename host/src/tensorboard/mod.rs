@@ -12,7 +12,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::records::{ClassRecord, Epoch, LayerRecord, METRICS, Summary, read_lines};
-use crate::store::{LevelDir, RunDir, StoreError, read, write};
+use crate::store::{LevelDir, RunDir, StoreError, ask, read, write};
 
 /// TensorBoard knows event files by the middle of their names; the rest is a time and a machine
 /// elsewhere, and the same for every run here.
@@ -156,6 +156,7 @@ fn update(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
         return write(path, bytes);
     }
     let rest = &bytes[old.len()..];
+    ask(path)?;
     let append = || {
         let mut file = OpenOptions::new().append(true).open(path)?;
         file.write_all(rest)?;

@@ -286,7 +286,7 @@ pub(super) fn note_strangers(run: &RunDir, verdict: &mut Verdict) {
     }
     let mut strangers = Vec::new();
     walk(run.path(), "", &mut |file| {
-        let is_lock = file == "lock" || file.ends_with("/lock");
+        let is_lock = file.split('/').any(|part| part == "lock");
         let folders = ["/level-", "/progress/", "/points/"];
         let of_level =
             file.starts_with("seed-") && folders.iter().any(|folder| file.contains(folder));

@@ -95,11 +95,19 @@ pub fn run(command: &mut Command) -> Ended {
 /// # Panics
 /// If it cannot be sent.
 pub fn signal(child: &Child, name: &str) {
+    send(child.id(), name);
+}
+
+/// Sends a signal to a process that is no child of this one.
+///
+/// # Panics
+/// If it cannot be sent.
+pub fn send(process: u32, name: &str) {
     let sent = Command::new("kill")
-        .args([&format!("-{name}"), &child.id().to_string()])
+        .args([&format!("-{name}"), &process.to_string()])
         .status()
         .expect("`kill` starts");
-    assert!(sent.success(), "no SIG{name} for {}", child.id());
+    assert!(sent.success(), "no SIG{name} for {process}");
 }
 
 /// Whether a process was sent a signal, by its number, that none of its threads has taken yet.

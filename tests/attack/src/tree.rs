@@ -11,9 +11,12 @@ fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     while let Some(next) = folders.pop() {
         for entry in fs::read_dir(&next).into_iter().flatten().flatten() {
             let path = entry.path();
+            if entry.file_name() == "lock" {
+                continue;
+            }
             if path.is_dir() {
                 folders.push(path);
-            } else if entry.file_name() != "lock" {
+            } else {
                 let bytes = fs::read(&path).expect("what is listed can be read");
                 let relative = path.strip_prefix(folder).expect("it lies below").to_owned();
                 all.insert(relative, bytes);

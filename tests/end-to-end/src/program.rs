@@ -91,9 +91,12 @@ pub fn digests(folder: &Path) -> BTreeMap<PathBuf, String> {
     while let Some(next) = folders.pop() {
         for entry in fs::read_dir(&next).into_iter().flatten().flatten() {
             let path = entry.path();
+            if entry.file_name() == "lock" {
+                continue;
+            }
             if path.is_dir() {
                 folders.push(path);
-            } else if path.file_name().is_some_and(|name| name != "lock") {
+            } else {
                 let bytes = fs::read(&path).expect("the file is there");
                 let relative = path.strip_prefix(folder).expect("it lies below").to_owned();
                 all.insert(relative, blake3::hash(&bytes).to_hex().to_string());

@@ -1,7 +1,7 @@
 //! A run in a process of its own.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::Sender;
@@ -12,6 +12,8 @@ use tch::Device;
 use super::device_name;
 use super::jobs::{Job, RUN, Task};
 use crate::cli::args::RunArgs;
+use crate::cli::run::ELSEWHERE;
+use crate::store::Owner;
 
 /// What a process says.
 pub enum Said {
@@ -27,7 +29,11 @@ pub struct Running {
     /// The process stops in order when this is dropped, and so when this one dies.
     stdin: Option<ChildStdin>,
     log: PathBuf,
+    /// Where in the log it began: others may have written there before.
+    from: u64,
     is_run: bool,
+    /// The process that has the run instead.
+    owner: Option<Owner>,
 }
 
 impl Running {
@@ -47,10 +53,13 @@ impl Running {
             std::fs::create_dir_all(folder)?;
         }
         let mut command = command((job, seeds), args, device)?;
+        // Another process may be at the same job, and say there what this one will be told.
+        let stderr = OpenOptions::new().create(true).append(true).open(log)?;
+        let from = stderr.metadata()?.len();
         command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(File::create(log)?);
+            .stderr(stderr);
         #[cfg(unix)]
         {
             // A Ctrl-C in the terminal is for the sweep, which lets its runs stop in order.
@@ -74,7 +83,9 @@ impl Running {
             child,
             stdin,
             log: log.to_owned(),
+            from,
             is_run: matches!(job.task, Task::Run { .. }),
+            owner: None,
         })
     }
 
@@ -95,6 +106,18 @@ impl Running {
         }
     }
 
+    /// Takes in what it says of another process.
+    pub fn hear(&mut self, event: &Value) {
+        if event["event"] == ELSEWHERE {
+            self.owner = serde_json::from_value(event["owner"].clone()).ok();
+        }
+    }
+
+    /// The process that had its run, or took it over.
+    pub fn owner(&self) -> Option<&Owner> {
+        self.owner.as_ref()
+    }
+
     /// Waits for its end: its exit code, or none if a signal ended it.
     pub fn wait(&mut self) -> Option<i32> {
         self.stdin = None;
@@ -103,7 +126,7 @@ impl Running {
 
     /// The last error that it reported, with where to read more.
     pub fn reason(&self) -> String {
-        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let text = read_from(&self.log, self.from).unwrap_or_default();
         let said = text.lines().rev().find(|line| !line.trim().is_empty());
         let more = format!("see {}", self.log.display());
         match said {
@@ -111,6 +134,15 @@ impl Running {
             None => more,
         }
     }
+}
+
+/// What a file holds from a place on.
+fn read_from(path: &Path, from: u64) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(from))?;
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// The command line of a job.

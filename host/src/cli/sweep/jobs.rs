@@ -77,7 +77,8 @@ pub fn count<'a>(nouns: impl IntoIterator<Item = &'a str>) -> String {
 /// An experiment.
 pub const RUN: &str = "run";
 const SIMULATION: &str = "simulation";
-const BARRIER: &str = "barrier";
+/// The error along lines between networks.
+pub const BARRIER: &str = "barrier";
 /// The words for what a sweep does.
 pub const NOUNS: [&str; 3] = [RUN, SIMULATION, BARRIER];
 

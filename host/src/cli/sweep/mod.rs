@@ -4,13 +4,15 @@
 //! down, stops no other, and memory grows with the runs under way alone.
 
 mod child;
+mod files;
 mod jobs;
+mod others;
 mod plan;
 mod progress;
 mod schedule;
 mod wanted;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use indicatif::MultiProgress;
 use serde_json::json;
@@ -23,11 +25,10 @@ use super::review;
 use super::run::listen;
 use super::stdout;
 use crate::counted::counted;
-use crate::experiment::{self, CellFile, PartFile, SweepFile};
-use crate::records::{SweepCell, SweepPart, SweepRecord};
+use crate::experiment;
 use crate::report::{plain_table, warn_of_other_builds};
 use crate::run::HostCatalog;
-use crate::store::{self, Lock, MANIFEST, Manifest, RunDir};
+use crate::store::RunDir;
 use jobs::{Job, NOUNS, Task, count, jobs};
 pub use plan::plan;
 use schedule::{Slots, State, run_all};
@@ -38,7 +39,6 @@ use wanted::wanted;
 /// # Errors
 /// What is wrong with the input, or what stopped the sweep as a whole.
 pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit, Failure> {
-    let failed = |error: &dyn std::fmt::Display| Failure::new(Exit::Failed, error);
     let runs = &args.place.runs;
     let interrupt = listen()?;
     if args.until_stdin_closes {
@@ -57,9 +57,12 @@ pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit
     review::settle_sweep(&sweep, &catalog, &setting, output)?;
     let folder = runs.join(&sweep.name);
     let jobs = jobs(&sweep, runs, &args.store_points, &catalog)?;
-    let wanted = wanted(&jobs, &args.sweep.only)?;
-    let _lock = Lock::take(&folder.join("lock")).map_err(|error| failed(&error))?;
-    write(&sweep, &args.experiment.file, &jobs, &folder)?;
+    let wanted = wanted(&jobs, &args.sweep)?;
+    let file = args.experiment.file.as_path();
+    if !files::write((&sweep, file), (&jobs, &wanted), &folder, &interrupt)? {
+        log::info!("stopped; the same command goes on from here");
+        return Ok(Exit::Interrupted);
+    }
     let slots = Slots::new(args);
     if !output.quiet && !output.json {
         let asked = (jobs.iter().zip(&wanted)).filter(|(_, seeds)| !seeds.is_empty());
@@ -87,56 +90,6 @@ pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit
         &interrupt,
     );
     finish(&folder, &jobs, &states, output, interrupt.wants_stop())
-}
-
-/// Writes what the sweep consists of, and each cell as an experiment file of its own.
-fn write(sweep: &SweepFile, file: &Path, jobs: &[Job], folder: &Path) -> Result<(), Failure> {
-    let failed = |error| Failure::new(Exit::Failed, error);
-    Manifest::remove(folder, MANIFEST).map_err(failed)?;
-    let mut files = vec!["sweep.json".to_owned()];
-    for job in jobs {
-        if let Task::Run { file, text } = &job.task {
-            store::write(file, text.as_bytes()).map_err(failed)?;
-            let name = file.file_name().unwrap_or_default().to_string_lossy();
-            files.push(format!("cells/{name}"));
-        }
-    }
-    record(sweep, file, folder).write(folder).map_err(failed)?;
-    let manifest = Manifest::of(folder, files).map_err(failed)?;
-    manifest.write(folder, MANIFEST).map_err(failed)
-}
-
-/// What the sweep consists of.
-fn record(sweep: &SweepFile, file: &Path, folder: &Path) -> SweepRecord {
-    SweepRecord {
-        file: file.to_owned(),
-        name: sweep.name.clone(),
-        parts: (sweep.parts.iter())
-            .map(|part| part_record(part, folder))
-            .collect(),
-    }
-}
-
-fn part_record(part: &PartFile, folder: &Path) -> SweepPart {
-    let cell = |cell: &CellFile| SweepCell {
-        name: cell.name.clone(),
-        method: cell.method.clone(),
-        values: cell.values.clone(),
-        seeds: cell.loaded.experiment.seeds.clone(),
-        run: beside(Path::new(&cell.run.folder)),
-    };
-    SweepPart {
-        name: part.name.clone(),
-        title: part.title.clone(),
-        cells: part.cells.iter().map(cell).collect(),
-        claims: part.claims.clone(),
-        neuron: (part.neuron.as_ref()).map(|file| beside(&neuron::folder(file, folder))),
-    }
-}
-
-/// The path of a run from a sweep's folder, which lies beside it.
-fn beside(run: &Path) -> PathBuf {
-    Path::new("..").join(run.file_name().unwrap_or_default())
 }
 
 /// Says what came of it.
@@ -179,6 +132,11 @@ fn finish(
     if let Some(unfinished) = unfinished {
         log::error!("{unfinished}");
         return Ok(Exit::Failed);
+    }
+    let elsewhere = |state: &&State| matches!(state, State::Elsewhere { .. });
+    let elsewhere = states.iter().filter(elsewhere).count();
+    if elsewhere > 0 {
+        log::info!("left to other processes: {elsewhere}; they are not done yet");
     }
     Ok(Exit::Success)
 }

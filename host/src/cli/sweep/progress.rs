@@ -135,7 +135,9 @@ impl Progress {
             None if !self.quiet && !self.json => stdout::tell(line),
             None => {}
         }
-        if let Some(reason) = state.reason() {
+        if state.is_lost()
+            && let Some(reason) = state.reason()
+        {
             log::error!("{}: {reason}", job.name);
         }
     }

@@ -1,19 +1,22 @@
 //! Which run starts when.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::MultiProgress;
 use tch::Device;
 
 use super::child::{Running, Said};
-use super::jobs::Job;
+use super::jobs::{Job, Task};
+use super::others::{Others, is_done};
 use super::progress::Progress;
 use crate::cli::args::{Output, RunArgs};
 use crate::cli::exit::Exit;
 use crate::interrupt::Interrupt;
+use crate::store::{self, Owner};
 
 /// How a job stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +27,11 @@ pub enum State {
     Waiting,
     /// It runs.
     Running,
+    /// Another process does it, or took it over.
+    Elsewhere {
+        /// Which.
+        reason: String,
+    },
     /// It was stopped and can go on.
     Stopped,
     /// It is finished.
@@ -47,6 +55,7 @@ impl State {
             Self::Left => "not asked for",
             Self::Waiting | Self::Stopped => "stopped",
             Self::Running => "running",
+            Self::Elsewhere { .. } => "elsewhere",
             Self::Done => "done",
             Self::Failed { .. } => "failed",
             Self::Skipped { .. } => "skipped",
@@ -61,7 +70,9 @@ impl State {
     /// Why it is not done, if that is known.
     pub fn reason(&self) -> Option<&str> {
         match self {
-            Self::Failed { reason } | Self::Skipped { reason } => Some(reason),
+            Self::Failed { reason } | Self::Skipped { reason } | Self::Elsewhere { reason } => {
+                Some(reason)
+            }
             _ => None,
         }
     }
@@ -94,8 +105,23 @@ impl Slots {
     }
 }
 
+/// The jobs of a sweep, and how they stand.
+struct Schedule<'a> {
+    jobs: &'a [Job],
+    wanted: &'a [Vec<u64>],
+    args: &'a RunArgs,
+    states: Vec<State>,
+    progress: Progress,
+    others: Others,
+    /// When it was asked who has a job that waits for its dense level.
+    asked: Vec<Option<Instant>>,
+}
+
+/// Time between two such questions: thousands of jobs may wait for one level.
+const SELDOM: Duration = Duration::from_secs(60);
+
 /// Runs the wanted jobs, sources first, as many at a time as there are slots. What each has to say
-/// goes into `logs` below the sweep's folder.
+/// goes into `logs` below the sweep's folder. Jobs that other processes have are left to them.
 pub fn run_all(
     (jobs, wanted): (&[Job], &[Vec<u64>]),
     folder: &Path,
@@ -105,17 +131,23 @@ pub fn run_all(
     bars: &MultiProgress,
     interrupt: &Interrupt,
 ) -> Vec<State> {
-    let mut states: Vec<State> = (wanted.iter())
-        .map(|seeds| match seeds.is_empty() {
-            true => State::Left,
-            false => State::Waiting,
-        })
-        .collect();
-    let mut progress = Progress::new(jobs, wanted, output, bars);
+    let states = wanted.iter().map(|seeds| match seeds.is_empty() {
+        true => State::Left,
+        false => State::Waiting,
+    });
+    let mut schedule = Schedule {
+        jobs,
+        wanted,
+        args,
+        states: states.collect(),
+        progress: Progress::new(jobs, wanted, output, bars),
+        others: Others::default(),
+        asked: vec![None; jobs.len()],
+    };
     let (said, heard) = mpsc::channel();
     // The running jobs, by their slot.
     let mut running: BTreeMap<usize, (usize, Running)> = BTreeMap::new();
-    let mut stopping = false;
+    let (mut stopping, mut told) = (false, false);
     // The runs save their work; they are waited for.
     let _saving = interrupt.save();
     loop {
@@ -129,54 +161,70 @@ pub fn run_all(
                 child.checkpoint();
             }
         }
-        skip_orphans(jobs, &mut states);
+        skip_orphans(jobs, &mut schedule.states);
         for (slot, &device) in slots.0.iter().enumerate() {
             if stopping || running.contains_key(&slot) {
                 continue;
             }
-            let Some(index) = next(jobs, &states, &progress) else {
+            let Some(index) = schedule.next(device) else {
                 break;
             };
             let log = folder.join("logs").join(format!("{}.log", jobs[index].log));
             let job = (index, &jobs[index], wanted[index].as_slice());
-            match Running::start(job, args, device, &log, said.clone()) {
+            match as_written(&jobs[index])
+                .and_then(|()| Ok(Running::start(job, args, device, &log, said.clone())?))
+            {
                 Ok(child) => {
-                    states[index] = State::Running;
-                    progress.started(index);
+                    schedule.states[index] = State::Running;
+                    schedule.progress.started(index);
                     running.insert(slot, (index, child));
                 }
                 Err(error) => {
                     let reason = format!("failed to start: {error}");
-                    states[index] = State::Failed { reason };
+                    schedule.states[index] = State::Failed { reason };
                 }
             }
         }
         if running.is_empty() {
-            break;
+            if stopping || !schedule.waits() {
+                break;
+            }
+            if !std::mem::replace(&mut told, true) {
+                log::info!("other processes have what could start now, or make its dense level");
+            }
         }
         match heard.recv_timeout(Duration::from_millis(100)) {
-            Ok((index, Said::Event(event))) => progress.event(index, event),
+            Ok((index, Said::Event(event))) => {
+                if let Some((_, child)) = running.values_mut().find(|(it, _)| *it == index) {
+                    child.hear(&event);
+                }
+                schedule.progress.event(index, event);
+            }
             Ok((index, Said::End)) => {
                 let slot = running.iter().find(|(_, (it, _))| *it == index);
                 let slot = slot.map(|(slot, _)| *slot);
                 if let Some((_, mut child)) = slot.and_then(|slot| running.remove(&slot)) {
-                    states[index] = ended(&mut child, stopping);
-                    progress.ended(index, &states[index]);
+                    schedule.states[index] = ended(&mut child, stopping);
+                    schedule.others.look_again(&jobs[index]);
+                    schedule.progress.ended(index, &schedule.states[index]);
                 }
             }
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
         }
     }
-    progress.finish();
-    states
+    schedule.progress.finish();
+    schedule.states
 }
 
 fn ended(child: &mut Running, stopping: bool) -> State {
     match child.wait() {
         Some(code) if code == Exit::Success as i32 => State::Done,
         Some(code) if code == Exit::Interrupted as i32 && stopping => State::Stopped,
-        Some(_) => State::Failed {
-            reason: child.reason(),
+        Some(_) => match child.owner() {
+            Some(by) => elsewhere(by),
+            None => State::Failed {
+                reason: child.reason(),
+            },
         },
         None => State::Failed {
             reason: format!("its process was killed; {}", child.reason()),
@@ -184,19 +232,112 @@ fn ended(child: &mut Running, stopping: bool) -> State {
     }
 }
 
-/// The next job to start: its sources are done, and nobody does at the moment what it would only wait
-/// for, such as training its dense level.
-fn next(jobs: &[Job], states: &[State], progress: &Progress) -> Option<usize> {
-    let ready = |index: usize| {
-        let done = |source: &usize| states[*source] == State::Done;
-        let trains = |other: usize| {
-            states[other] == State::Running
-                && jobs[other].dense == jobs[index].dense
-                && !progress.is_past_dense(other)
-        };
-        jobs[index].sources.iter().all(done) && !(0..jobs.len()).any(trains)
+fn elsewhere(by: &Owner) -> State {
+    let job = by.job.iter().map(|job| format!(", job {job}"));
+    State::Elsewhere {
+        reason: format!(
+            "process {} on {} has it{}",
+            by.pid,
+            by.host,
+            job.collect::<String>()
+        ),
+    }
+}
+
+/// Fails unless a job's experiment file is what this process wrote or found: an edited sweep of the same name may
+/// have been started meanwhile.
+fn as_written(job: &Job) -> Result<(), Box<dyn Error>> {
+    let Task::Run { file, text } = &job.task else {
+        return Ok(());
     };
-    (0..jobs.len()).find(|&index| states[index] == State::Waiting && ready(index))
+    match store::read(file)? == text.as_bytes() {
+        true => Ok(()),
+        false => Err(format!(
+            "another command on a sweep of this name wrote another {}; run the same command again",
+            file.display()
+        )
+        .into()),
+    }
+}
+
+impl Schedule<'_> {
+    /// The next job to start: its sources are done, no other process has it, and nobody does at the moment what
+    /// it would only wait for, such as training its dense level.
+    fn next(&mut self, device: Device) -> Option<usize> {
+        let count = self.jobs.len();
+        let first = match self.args.sweep.claim {
+            // Processes that begin at one place would all try the same job, again and again.
+            true => usize::from_str_radix(store::mark(), 16).unwrap_or(0) % count.max(1),
+            false => 0,
+        };
+        let order = (0..count).map(|place| (first + place) % count);
+        order
+            .into_iter()
+            .find(|&index| self.may_start(index, device))
+    }
+
+    fn may_start(&mut self, index: usize, device: Device) -> bool {
+        let (job, seeds) = (&self.jobs[index], &self.wanted[index]);
+        let may = matches!(self.states[index], State::Waiting | State::Elsewhere { .. });
+        if !may || !self.is_ready(index) {
+            return false;
+        }
+        let threads = self
+            .args
+            .place
+            .threads
+            .map_or(1, |it| usize::from(it.get()));
+        let runs = &self.args.place.runs;
+        // One question for many jobs. Who makes it has one of them, and that is asked seldom.
+        let is_made = (self.others).makes_dense(job, seeds, runs, (device, threads));
+        if is_made && !self.is_to_be_asked(index) {
+            return false;
+        }
+        // Who takes what is left looks at no level that is done: there may be thousands, and many who do.
+        if self.args.sweep.claim && !self.args.fresh && is_done(job, seeds) {
+            self.states[index] = State::Done;
+            return false;
+        }
+        self.states[index] = match self.others.owner(job) {
+            Some(by) => elsewhere(&by),
+            None => State::Waiting,
+        };
+        self.states[index] == State::Waiting && !is_made
+    }
+
+    /// Whether to look who has a job that waits for its dense level.
+    fn is_to_be_asked(&mut self, index: usize) -> bool {
+        if let State::Elsewhere { .. } = self.states[index] {
+            return true;
+        }
+        let asked = &mut self.asked[index];
+        let is_due = asked.is_none_or(|it| it.elapsed() > SELDOM);
+        if is_due {
+            *asked = Some(Instant::now());
+        }
+        is_due
+    }
+
+    /// Whether a job's sources are done, and no job of this process makes its dense level.
+    fn is_ready(&self, index: usize) -> bool {
+        let done = |source: &usize| self.states[*source] == State::Done;
+        let trains = |other: usize| {
+            self.states[other] == State::Running
+                && self.jobs[other].dense == self.jobs[index].dense
+                && !self.progress.is_past_dense(other)
+        };
+        self.jobs[index].sources.iter().all(done) && !(0..self.jobs.len()).any(trains)
+    }
+
+    /// Whether there is something to wait for: a job of which another one is the source, or that waits for its
+    /// dense level, and one whose process was not seen to be at work. The others are left to who has them.
+    fn waits(&self) -> bool {
+        (self.states.iter().zip(self.jobs)).any(|(state, job)| match state {
+            State::Waiting => true,
+            State::Elsewhere { .. } => !self.others.is_at_work(job),
+            _ => false,
+        })
+    }
 }
 
 /// Gives up jobs whose sources will not be finished.

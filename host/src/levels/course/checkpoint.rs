@@ -150,7 +150,7 @@ impl Course<'_> {
             let name = entry.file_name();
             if name != *file && name != "checkpoint.json" {
                 // A file left over costs room only, and the next checkpoint tries again.
-                let _ = fs::remove_file(entry.path());
+                let _ = store::remove(&entry.path());
             }
         }
         Ok(())

@@ -69,7 +69,7 @@ fn what_a_stranger_wrote_is_text_on_the_page_and_in_the_pictures() {
         cell.values
             .insert(HOSTILE.to_owned(), serde_json::json!(HOSTILE));
     }
-    record.write(&folder).unwrap();
+    crate::store::write(&folder.join("sweep.json"), &record.bytes().unwrap()).unwrap();
     let written = build(&[Subject::Sweep(folder.clone())], &folder, false).unwrap();
     let page = text(&written.page);
     assert!(page.contains("&lt;script&gt;alert(1)"));
@@ -237,7 +237,7 @@ fn a_grid_is_drawn_along_its_numbers_and_each_combination_for_itself() {
             cells
         })
         .collect();
-    record.write(&folder).unwrap();
+    crate::store::write(&folder.join("sweep.json"), &record.bytes().unwrap()).unwrap();
     let written = build(&[Subject::Sweep(folder.clone())], &folder, false).unwrap();
     for kind in [
         "methods-test-accuracy-model.hidden-8-8",

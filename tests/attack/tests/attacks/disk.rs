@@ -43,7 +43,9 @@ fn uninterrupted() -> &'static (PathBuf, Vec<Call>) {
 /// What the user has to be told of a call that failed.
 fn is_told(said: &str, call: &Call) -> bool {
     let path = call.path.to_string_lossy();
-    let path = path.strip_suffix(".tmp").unwrap_or(&path);
+    // Under a lock the process's mark stands before that.
+    let path =
+        (path.strip_suffix(".tmp")).map_or(&*path, |it| it.rsplit_once('.').map_or(it, |it| it.0));
     // A folder is made, and a folder is synced, for the sake of a file; and removed with its files.
     let of_a_file = said.contains(path);
     let folder = call.path.parent().map(Path::to_string_lossy);
@@ -122,7 +124,8 @@ fn may_fail(call: &Call) -> bool {
     path.contains("/tensorboard")
         || (call.kind == "unlink" && path.contains("/progress/"))
         || call.kind == "link"
-        || path.ends_with("/lock")
+        // What is left over of a lock is in nobody's way, and whoever does not give it back is gone.
+        || path.contains("/lock/") && (call.kind == "unlink" || path.ends_with("/released"))
 }
 
 #[test]

@@ -3,6 +3,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
+mod claims;
 mod disk;
 mod kills;
 mod locks;

@@ -76,7 +76,8 @@ fn a_sweep_whose_process_is_killed_goes_on_at_once_to_the_same_bytes() {
             ended.expect(0);
         }
     }
-    // While it writes what it consists of.
+    // While it writes what it consists of, which it does where that is not there.
+    fs::remove_file(desk.runs("killed").join("small/sweep.json")).unwrap();
     let fault = Fault {
         root: desk.runs("killed").join("small/sweep.json"),
         kinds: "write,rename",
@@ -131,7 +132,8 @@ fn a_cell_whose_process_is_killed_stops_no_other_and_goes_on_to_the_same_bytes()
 fn a_sweep_passes_signals_on_and_a_second_one_is_told_who_holds_it() {
     // Never at its end while this looks at it.
     let desk = Desk::new(1_000_000);
-    let mut sweep = start(&mut desk.command("runs", "100000"));
+    let mut first = desk.command("runs", "100000");
+    let mut sweep = start(first.env("HOST_CLAIM_LIMIT", "12"));
     let checkpoints = || {
         let runs = fs::read_dir(desk.runs("runs"))
             .into_iter()
@@ -153,9 +155,27 @@ fn a_sweep_passes_signals_on_and_a_second_one_is_told_who_holds_it() {
         let mut all = runs.map(|run| run.path().join("seed-1/level-00/start.safetensors"));
         all.any(|path| path.exists())
     });
-    let said = run(&mut desk.command("runs", "100000")).expect(5).stderr;
-    let holder = format!("is in use by process {} on ", sweep.id());
-    assert!(said.contains(&holder), "{said}");
+    let mut second = desk.command("runs", "100000");
+    let said = run(second.args(["--only", "imp"]).env("HOST_CLAIM_LIMIT", "12")).expect(0);
+    let table = said.stdout;
+    let row = table
+        .lines()
+        .find(|line| line.starts_with(" imp "))
+        .unwrap();
+    let owner = row
+        .split("process ")
+        .nth(1)
+        .unwrap()
+        .split(' ')
+        .next()
+        .unwrap();
+    // The cell's process, which the sweep started.
+    let status = fs::read_to_string(format!("/proc/{owner}/status")).unwrap();
+    let leader = format!("PPid:\t{}\n", sweep.id());
+    assert!(
+        row.contains(" elsewhere ") && status.contains(&leader),
+        "{row}\n{status}"
+    );
     assert_eq!(checkpoints(), 0);
     signal(&sweep, "USR1");
     wait_until(&mut sweep, "checkpoints", || checkpoints() >= 2);

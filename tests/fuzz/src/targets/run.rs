@@ -5,7 +5,7 @@ use std::fs;
 use host::fuzzing;
 use host::records::{self, ClassRecord, Epoch, LayerRecord, SweepRecord, read_lines};
 use host::report::{Subject, build};
-use host::store::{RunDir, read_tensors};
+use host::store::{Lock, Presence, RunDir, read_tensors};
 use host::{neuron, statistics};
 
 use super::Target;
@@ -82,6 +82,9 @@ const JSON: &[&str] = &[
     "seed-0/level-00/classes.jsonl",
     "seed-0/progress/checkpoint.json",
     "seed-0/failed.json",
+    "lock/000007/owner.json",
+    "\"pid\"",
+    "\"limit\"",
     "\"level\"",
     "\"epoch\"",
     "\"digests\"",
@@ -135,6 +138,14 @@ fn records(bytes: &[u8]) {
     if let Ok(Some(record)) = neuron::read(files.path()) {
         let folder = files.file("written");
         neuron::write(&folder, &record).expect("what was read can be written");
+    }
+    let lock = run.file("lock");
+    if let Some(owner) = Lock::holder(&lock) {
+        assert!(
+            owner.presence() != Presence::Gone,
+            "a dead owner holds nothing"
+        );
+        let _ = (owner.is_orphan(), Lock::held_for(&lock));
     }
     let _ = statistics::recorded(&run);
     let _ = statistics::check_comparable(&run, &run);

@@ -1,0 +1,135 @@
+use std::fs::File;
+
+use super::*;
+use crate::records::SweepPart;
+
+const CELL: &str = r#"
+name = "small-NAME"
+seeds = [0, 1]
+[data]
+name = "mnist1d"
+[model]
+name = "mlp"
+[train]
+epochs = 1
+batch_size = 100
+optimizer = { name = "sgd", lr = 0.1 }
+[prune]
+levels = 2
+rate = 0.2
+[strategy]
+score = "imp/magnitude"
+mask = "imp/global"
+rewind = "lrr/learning-rate"
+"#;
+
+struct Desk {
+    runs: tempfile::TempDir,
+    record: SweepRecord,
+}
+
+impl Desk {
+    fn new(cells: &[&str]) -> Self {
+        let runs = tempfile::tempdir().unwrap();
+        let cell = |name: &&str| SweepCell {
+            name: (*name).to_owned(),
+            seeds: vec![0, 1],
+            run: format!("../small-{name}-01234567").into(),
+            ..SweepCell::default()
+        };
+        let record = SweepRecord {
+            name: "small".to_owned(),
+            parts: vec![SweepPart {
+                cells: cells.iter().map(cell).collect(),
+                ..SweepPart::default()
+            }],
+            ..SweepRecord::default()
+        };
+        let desk = Self { runs, record };
+        for name in cells {
+            let file = format!("small/cells/small-{name}.toml");
+            store::write(&desk.at(&file), CELL.replace("NAME", name).as_bytes()).unwrap();
+        }
+        desk
+    }
+
+    fn at(&self, file: &str) -> PathBuf {
+        self.runs.path().join(file)
+    }
+
+    fn run(&self, name: &str) -> RunDir {
+        RunDir::new(self.at(&format!("small-{name}-01234567")))
+    }
+
+    /// Finishes levels of a seed, which took these seconds from this one on.
+    fn finish(&self, name: &str, seed: u64, mut at: u64, seconds: &[u64]) {
+        for (level, &took) in seconds.iter().enumerate() {
+            let level = self.run(name).seed(seed).level(level as u64);
+            for (file, time) in [("start.safetensors", at), ("done.json", at + took)] {
+                store::write(&level.file(file), b"").unwrap();
+                let time = SystemTime::UNIX_EPOCH + Duration::from_secs(time);
+                let file = File::options().write(true).open(level.file(file)).unwrap();
+                file.set_modified(time).unwrap();
+            }
+            at += took;
+        }
+    }
+
+    fn cells(&self) -> Vec<Standing> {
+        Look::default().cells(&self.at("small"), &self.record)
+    }
+}
+
+#[test]
+fn a_cell_waits_runs_stops_and_is_done_as_its_files_say() {
+    let desk = Desk::new(&["done", "running", "stopped", "failed", "waiting"]);
+    for seed in [0, 1] {
+        desk.finish("done", seed, 1000, &[9, 10, 20]);
+        desk.finish("running", seed, 2000, &[9, 30]);
+        desk.finish("failed", seed, 2000, &[9]);
+    }
+    desk.finish("stopped", 0, 5000, &[9, 7]);
+    let failure = r#"{"seed": 1, "level": 1, "reason": "the loss is NaN"}"#;
+    store::write(&desk.run("failed").seed(1).failure(), failure.as_bytes()).unwrap();
+    let _lock = desk.run("running").lock().unwrap();
+    let cells = desk.cells();
+    let states: Vec<&str> = cells.iter().map(|it| it.state.word()).collect();
+    assert_eq!(states, ["done", "running", "stopped", "failed", "waiting"]);
+    let levels: Vec<u64> = cells.iter().map(|it| it.levels_done).collect();
+    assert_eq!(levels, [6, 4, 2, 2, 0]);
+    assert!(cells.iter().all(|it| it.levels == Some(6)));
+    let owner = cells[1].owner.as_ref().unwrap();
+    assert_eq!(owner.pid, std::process::id());
+    assert!(
+        cells[1]
+            .note()
+            .starts_with(&format!("process {} on ", owner.pid))
+    );
+    assert_eq!(cells[3].note(), "seed 1 at level 1: the loss is NaN");
+}
+
+#[test]
+fn what_is_left_takes_as_long_as_what_was_finished() {
+    let desk = Desk::new(&["side", "after", "waiting"]);
+    for seed in [0, 1] {
+        desk.finish("side", seed, 2000, &[9, 30]);
+        // One seed after the other.
+        desk.finish("after", seed, 3000 + 500 * seed, &[9, 50]);
+    }
+    let cells = desk.cells();
+    let left: Vec<f64> = cells.iter().map(|it| it.seconds_left.unwrap()).collect();
+    // One level of both seeds; one of each; three as the mean of 30 and 100.
+    assert_eq!(left, [30.0, 100.0, 195.0]);
+}
+
+#[test]
+fn a_cell_whose_process_failed_says_what_it_said_last() {
+    let desk = Desk::new(&["a"]);
+    let log = desk.at("small/logs/a.log");
+    store::write(&log, b"{\"error\": \"no room\", \"exit\": 5}\n").unwrap();
+    let cells = desk.cells();
+    assert_eq!(
+        (cells[0].state, cells[0].note()),
+        (State::Failed, "no room".to_owned())
+    );
+}

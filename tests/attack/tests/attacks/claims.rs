@@ -1,0 +1,412 @@
+//! Many processes work on one sweep at once, are killed and stand still: nothing is lost, nothing is done twice,
+//! and no byte differs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use attack::patience::wait_until;
+use attack::process::{end, run, send, signal, start};
+use attack::program::host;
+use attack::tree::{differences, leftovers};
+use rand_chacha::ChaCha8Rng;
+use rand_core::{RngCore, SeedableRng};
+use serde_json::Value;
+
+/// A number of the long form, from the environment, or that of the short one.
+fn asked(variable: &str, short: usize) -> usize {
+    let asked = std::env::var(variable).ok();
+    asked.and_then(|text| text.parse().ok()).unwrap_or(short)
+}
+
+/// A sweep of small networks with so many seeds on a grid of learning rates.
+struct Desk {
+    folder: tempfile::TempDir,
+    file: PathBuf,
+    /// Seconds without a beat after which a process counts as dead.
+    limit: &'static str,
+}
+
+impl Desk {
+    fn new(rates: usize, epochs: usize, methods: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("small.toml");
+        let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments/imp.toml");
+        let rates: Vec<String> = (1..=rates).map(|it| format!("0.{it:04}")).collect();
+        let text = format!(
+            "base = {base:?}\nname = \"small\"\nseeds = [0]\n\
+             [model]\nhidden = [8]\n[train]\nepochs = {epochs}\nbatch_size = 1000\n[prune]\nlevels = 2\n\
+             {methods}[sweep.grid]\ntrain.optimizer.lr = [{}]\n",
+            rates.join(", ")
+        );
+        fs::write(&file, text).unwrap();
+        Self {
+            folder,
+            file,
+            limit: "60",
+        }
+    }
+
+    fn runs(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn command(&self, runs: &str, more: &[&str]) -> Command {
+        let mut command = Command::new(host());
+        command.arg("run").arg(&self.file);
+        command.args(["--json", "--jobs", "1", "--runs"]);
+        command.arg(self.runs(runs)).args(more);
+        command.env("HOST_CLAIM_LIMIT", self.limit);
+        command
+    }
+
+    /// Fails unless two folders of runs have the same bytes but for what processes told people.
+    #[track_caller]
+    fn assert_same(&self, expected: &str, got: &str) {
+        let mut different = differences(&self.runs(expected), &self.runs(got));
+        different.retain(|it| !it.starts_with("small/logs/"));
+        assert!(different.is_empty(), "{different:#?}");
+        assert_eq!(leftovers(&self.runs(got)), Vec::<PathBuf>::new());
+    }
+}
+
+const TWO: &str =
+    "[sweep.methods.imp]\n[sweep.methods.lrr]\nstrategy.rewind = \"lrr/learning-rate\"\n";
+
+fn events(stdout: &str) -> Vec<Value> {
+    let lines = stdout.lines();
+    lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+/// How often each level of each cell was begun.
+fn begun(outputs: &[String]) -> BTreeMap<String, usize> {
+    let mut begun = BTreeMap::new();
+    for event in outputs.iter().flat_map(|it| events(it)) {
+        if event["event"] == "level-started" {
+            let name = format!("{} {} {}", event["cell"], event["seed"], event["level"]);
+            *begun.entry(name).or_insert(0) += 1;
+        }
+    }
+    begun
+}
+
+/// How the cells stand, as a process said at its end.
+fn states(stdout: &str) -> BTreeMap<String, String> {
+    let last = events(stdout).pop().unwrap();
+    let cells = last["cells"].as_array().unwrap().iter();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    cells
+        .map(|cell| (text(&cell["cell"]), text(&cell["state"])))
+        .collect()
+}
+
+#[test]
+fn many_processes_that_claim_do_every_cell_once() {
+    let cells = asked("ATTACK_CELLS", 6);
+    let claimers = if cells > 100 { 8 } else { 3 };
+    let desk = Desk::new(cells, 1, "");
+    let began = Instant::now();
+    let children: Vec<Child> = (0..claimers)
+        .map(|_| start(&mut desk.command("many", &["--claim"])))
+        .collect();
+    // All at once: what one says must not fill its pipe while another is waited for.
+    let ends: Vec<_> = children
+        .into_iter()
+        .map(|child| thread::spawn(move || end(child).expect(0)))
+        .collect();
+    let ends: Vec<_> = ends.into_iter().map(|it| it.join().unwrap()).collect();
+    let took = began.elapsed().as_secs_f64();
+    let outputs: Vec<String> = ends.into_iter().map(|it| it.stdout).collect();
+    let begun = begun(&outputs);
+    // Each has a dense level of its own, and two more.
+    assert_eq!(begun.len(), 3 * cells);
+    let twice: Vec<_> = begun.iter().filter(|(_, times)| **times > 1).collect();
+    assert!(twice.is_empty(), "{twice:#?}");
+    let shares: Vec<usize> = outputs.iter().map(|it| begun_by(it)).collect();
+    println!(
+        "{cells} cells by {claimers} processes in {took:.0} s, {:.1} a second: {shares:?}",
+        cells as f64 / took
+    );
+    for output in &outputs {
+        assert_eq!(states(output).len(), cells);
+    }
+    // Of a thousand that would take another quarter of an hour.
+    if cells <= 100 {
+        run(&mut desk.command("one", &[])).expect(0);
+        desk.assert_same("one", "many");
+    }
+    assert_eq!(leftovers(&desk.runs("many")), Vec::<PathBuf>::new());
+}
+
+/// Number of cells that a process did.
+fn begun_by(output: &str) -> usize {
+    let all = events(output).into_iter();
+    let cells: BTreeSet<String> = all
+        .filter(|it| it["event"] == "level-started")
+        .map(|it| it["cell"].to_string())
+        .collect();
+    cells.len()
+}
+
+#[test]
+fn tasks_share_a_sweep_and_all_of_them_do_all_of_it() {
+    let methods = format!(
+        "{TWO}[sweep.methods.back]\nstrategy.rewind = {{ use = \"imp/weights\", to = \"lrr#level-1-end\" }}\n"
+    );
+    let desk = Desk::new(2, 1, &methods);
+    let tasks = ["1/3", "2/3", "3/3"];
+    let children = tasks.map(|task| start(&mut desk.command("runs", &["--task", task])));
+    let outputs = children.map(|child| end(child).expect(0).stdout);
+    assert!(begun(&outputs).values().all(|times| *times == 1));
+    let done = |method: &str| {
+        let runs = fs::read_dir(desk.runs("runs")).unwrap().flatten();
+        let own = format!("small-{method}-");
+        let own = runs.filter(|run| run.file_name().to_string_lossy().starts_with(&own));
+        own.filter(|run| run.path().join("seed-0/level-02/done.json").exists())
+            .count()
+    };
+    assert_eq!(["imp", "lrr", "back"].map(done), [2, 2, 2]);
+    // Run again in this folder, so that what takes from another cell names it by the same path.
+    let before = fs::read_dir(desk.runs("runs")).unwrap().count();
+    let again = run(&mut desk.command("runs", &[])).expect(0).stdout;
+    assert!(begun(&[again]).is_empty());
+    assert_eq!(fs::read_dir(desk.runs("runs")).unwrap().count(), before);
+}
+
+#[test]
+fn only_works_from_two_terminals_at_once() {
+    let desk = Desk::new(1, 3, TWO);
+    let children = ["imp", "lrr"].map(|it| start(&mut desk.command("two", &["--only", it])));
+    let outputs = children.map(|child| end(child).expect(0).stdout);
+    for (output, own) in outputs.iter().zip(["imp-", "lrr-"]) {
+        for (cell, state) in states(output) {
+            let expected = ["not asked for", "done"][usize::from(cell.starts_with(own))];
+            assert_eq!(state, expected, "{cell}");
+        }
+    }
+    // The dense level, which they share, was trained once.
+    let begun = begun(&outputs);
+    assert_eq!(begun.len(), 5, "{begun:#?}");
+    run(&mut desk.command("one", &[])).expect(0);
+    desk.assert_same("one", "two");
+}
+
+#[test]
+fn a_cell_that_another_process_has_is_named_and_no_failure() {
+    let desk = Desk {
+        limit: "12",
+        ..Desk::new(1, 1_000_000, TWO)
+    };
+    let mut first = start(&mut desk.command("runs", &["--only", "imp"]));
+    let lock = || {
+        let runs = fs::read_dir(desk.runs("runs"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        let mut cells = runs.map(|run| run.path()).filter(|run| {
+            let name = run.file_name().unwrap().to_string_lossy().into_owned();
+            name.starts_with("small-imp-")
+        });
+        cells.next().map(|it| it.join("lock/000001/owner.json"))
+    };
+    wait_until(&mut first, "its lock", || {
+        lock().is_some_and(|it| it.exists())
+    });
+    let said = run(&mut desk.command("runs", &["--only", "imp"])).expect(0);
+    let owner: Value = serde_json::from_slice(&fs::read(lock().unwrap()).unwrap()).unwrap();
+    let last = events(&said.stdout).pop().unwrap();
+    let cell = &last["cells"][0];
+    assert_eq!(cell["state"], "elsewhere", "{last}");
+    let reason = format!("process {} on ", owner["pid"]);
+    assert!(
+        cell["reason"].as_str().unwrap().starts_with(&reason),
+        "{cell}"
+    );
+    assert!(
+        said.stderr.contains("left to other processes: 1"),
+        "{}",
+        said.stderr
+    );
+    let mut status = Command::new(host());
+    status.args(["status", "small", "--json", "--runs"]);
+    let status = run(status.arg(desk.runs("runs"))).expect(0).stdout;
+    let status = events(&status).pop().unwrap();
+    let cell = &status["cells"][0];
+    assert_eq!(cell["owner"]["pid"], owner["pid"], "{status}");
+    let states = &status["states"];
+    assert_eq!(
+        (&states["running"], &states["waiting"]),
+        (&1.into(), &1.into())
+    );
+    assert_eq!(
+        (&cell["levels_done"], &cell["levels"]),
+        (&0.into(), &3.into())
+    );
+    signal(&first, "TERM");
+    end(first).expect(4);
+}
+
+/// The processes that a process started.
+fn children_of(process: u32) -> Vec<u32> {
+    let file = format!("/proc/{process}/task/{process}/children");
+    let text = fs::read_to_string(file).unwrap_or_default();
+    text.split_whitespace()
+        .filter_map(|it| it.parse().ok())
+        .collect()
+}
+
+#[test]
+fn a_process_that_stood_still_writes_nothing_once_another_took_over() {
+    let desk = Desk {
+        limit: "3",
+        ..Desk::new(1, 300, "")
+    };
+    let mut first = start(&mut desk.command("runs", &[]));
+    let runs = desk.runs("runs");
+    let under_way = || {
+        let all = fs::read_dir(&runs).into_iter().flatten().flatten();
+        let mut levels = all.map(|run| run.path().join("seed-0/level-01"));
+        levels.any(|level| {
+            level.join("start.safetensors").exists() && !level.join("done.json").exists()
+        })
+    };
+    wait_until(&mut first, "its first level", under_way);
+    let stopped = children_of(first.id());
+    assert_eq!(stopped.len(), 1);
+    send(stopped[0], "STOP");
+    let said = run(&mut desk.command("runs", &["--claim"])).expect(0);
+    let note = format!("process {} on ", stopped[0]);
+    assert!(
+        said.stderr.contains(&note) && said.stderr.contains("it is taken over"),
+        "{}",
+        said.stderr
+    );
+    run(&mut desk.command("one", &[])).expect(0);
+    desk.assert_same("one", "runs");
+    send(stopped[0], "CONT");
+    end(first).expect(0);
+    desk.assert_same("one", "runs");
+    let logs = fs::read_dir(runs.join("small/logs")).unwrap().flatten();
+    let logs: String = logs
+        .map(|log| fs::read_to_string(log.path()).unwrap())
+        .collect();
+    assert!(logs.contains("was not written: process "), "{logs}");
+}
+
+/// Longer than the limit of whoever is stopped, and than a beat.
+const STILL: Duration = Duration::from_secs(6);
+
+/// Three processes that claim, and are killed and stopped until so many times were reached or all is done.
+struct Siege<'a> {
+    desk: &'a Desk,
+    runs: String,
+    stream: ChaCha8Rng,
+    claimers: Vec<Child>,
+    still: Vec<(u32, Instant)>,
+    kills: usize,
+    stops: usize,
+}
+
+impl Siege<'_> {
+    fn claimer(&self) -> Child {
+        let mut command = self
+            .desk
+            .command(&self.runs, &["--claim", "--checkpoint-every", "0"]);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().unwrap()
+    }
+
+    fn pick(&mut self) -> u32 {
+        let mut all: Vec<u32> = self.claimers.iter().map(Child::id).collect();
+        all.extend(self.claimers.iter().flat_map(|it| children_of(it.id())));
+        all[self.stream.next_u32() as usize % all.len()]
+    }
+
+    /// Goes on until all is done, with at most so many kills and stops.
+    fn hold(&mut self, kills: usize, stops: usize) {
+        self.claimers = (0..3).map(|_| self.claimer()).collect();
+        loop {
+            // Any moment will do.
+            thread::sleep(Duration::from_millis(
+                u64::from(self.stream.next_u32()) % 500,
+            ));
+            if self.kills < kills {
+                let victim = self.pick();
+                self.kills += usize::from(send_if_there(victim, "KILL"));
+            }
+            if self.stops < stops && self.kills * stops >= kills * self.stops {
+                let victim = self.pick();
+                self.stops += usize::from(send_if_there(victim, "STOP"));
+                self.still.push((victim, Instant::now()));
+            }
+            let over = |since: &Instant| since.elapsed() > STILL;
+            for (process, _) in self.still.extract_if(.., |(_, since)| over(since)) {
+                send_if_there(process, "CONT");
+            }
+            for at in 0..self.claimers.len() {
+                match self.claimers[at].try_wait().unwrap() {
+                    Some(status) if status.success() => return self.end(),
+                    Some(_) => self.claimers[at] = self.claimer(),
+                    None => {}
+                }
+            }
+        }
+    }
+
+    /// Wakes whoever is stopped, and waits for all.
+    fn end(&mut self) {
+        for (process, _) in self.still.drain(..) {
+            send_if_there(process, "CONT");
+        }
+        for claimer in self.claimers.drain(..) {
+            end(claimer);
+        }
+    }
+}
+
+#[test]
+fn kills_and_stops_at_any_moment_cost_no_cell_and_change_no_byte() {
+    let kills = asked("ATTACK_KILLS", 3);
+    let stops = kills.div_ceil(5);
+    let rates = if kills > 20 { 6 } else { 1 };
+    let desk = Desk {
+        limit: "3",
+        ..Desk::new(rates, 40, TWO)
+    };
+    run(&mut desk.command("one", &[])).expect(0);
+    let mut siege = Siege {
+        desk: &desk,
+        runs: String::new(),
+        stream: ChaCha8Rng::seed_from_u64(7),
+        claimers: Vec::new(),
+        still: Vec::new(),
+        kills: 0,
+        stops: 0,
+    };
+    let mut sweeps = 0;
+    while siege.kills < kills || siege.stops < stops {
+        siege.runs = format!("many-{sweeps}");
+        siege.hold(kills, stops);
+        // What a claimer left to one that was killed since.
+        run(&mut desk.command(&siege.runs, &[])).expect(0);
+        desk.assert_same("one", &siege.runs);
+        sweeps += 1;
+    }
+    println!(
+        "{} kills and {} stops in {sweeps} sweeps",
+        siege.kills, siege.stops
+    );
+}
+
+/// Sends a signal to a process that may have ended; whether it was there.
+fn send_if_there(process: u32, name: &str) -> bool {
+    let mut command = Command::new("kill");
+    command.args([&format!("-{name}"), &process.to_string()]);
+    let sent = command.stderr(Stdio::null()).status();
+    sent.is_ok_and(|it| it.success())
+}
