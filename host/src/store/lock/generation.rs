@@ -193,9 +193,11 @@ fn last_number(lock: &Path) -> io::Result<Option<u64>> {
 }
 
 fn number_of(entry: &fs::DirEntry) -> Option<u64> {
-    let number: u64 = entry.file_name().to_str()?.parse().ok()?;
-    // No count comes to more, and the next one has to be a number, too.
-    (number < u64::from(u32::MAX)).then_some(number)
+    let name = entry.file_name();
+    let number: u64 = name.to_str()?.parse().ok()?;
+    // No count comes to more, and another way to write one is nobody's generation.
+    let is_own = number < u64::from(u32::MAX) && *name == *format!("{number:06}");
+    is_own.then_some(number)
 }
 
 fn is_gone<T>(read: &io::Result<T>) -> bool {
@@ -269,6 +271,19 @@ mod tests {
         assert!(beat(&lock, 1, 5).is_err());
         release(&lock, 2).unwrap();
         assert!(last_of(&lock).is_released);
+    }
+
+    #[test]
+    fn what_is_no_generation_does_not_count_and_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let lock = folder.path().join("lock");
+        for name in ["7", "+00008", "18446744073709551615", "9999999999", "new"] {
+            fs::create_dir_all(lock.join(name)).unwrap();
+        }
+        assert_eq!(last(&lock).unwrap(), None);
+        assert!(make_one(&lock, 1, &Owner::this(60.0)));
+        tidy(&lock, 1);
+        assert_eq!(fs::read_dir(&lock).unwrap().count(), 1);
     }
 
     #[test]
