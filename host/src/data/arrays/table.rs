@@ -183,6 +183,9 @@ fn check(header: &[String]) -> Result<(), String> {
             "it has {count} columns, expected at most {MOST_COLUMNS}"
         ));
     }
+    if header.is_empty() {
+        return Err("its lines are empty, expected the names of the columns".to_owned());
+    }
     if let [only] = header {
         let other = [';', '\t', '|'].into_iter().find(|it| only.contains(*it));
         return Err(match other {
@@ -245,6 +248,15 @@ pub(super) mod tests {
             let text = error.to_string();
             text.rsplit_once("table.csv: ").unwrap().1.to_owned()
         })
+    }
+
+    #[test]
+    fn a_file_of_empty_lines_has_no_columns() {
+        for text in ["\n", "\n\n", "\r\n\n", "\u{feff}\n"] {
+            let said = table(text).err();
+            let expected = "its lines are empty, expected the names of the columns";
+            assert_eq!(said.as_deref(), Some(expected), "{text:?}");
+        }
     }
 
     #[test]
