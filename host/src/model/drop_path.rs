@@ -2,8 +2,7 @@
 
 use tch::Tensor;
 
-use super::Mode;
-use super::dropout::noise;
+use super::dropout::drop_out;
 use super::parts::Pass;
 use crate::rng::Purpose;
 
@@ -34,15 +33,13 @@ impl DropPath {
 
     /// `[batch, ...]`, without lanes, to the same shape; the input itself where nothing is dropped.
     pub(super) fn forward(&self, pass: Pass<'_>, input: Tensor) -> Tensor {
-        let keys = match pass.mode {
-            Mode::Train(keys) if self.is_on() && !keys.is_empty() => keys,
-            _ => return input,
-        };
-        let mut shape = vec![1; input.dim()];
-        shape[0] = input.size()[0];
         let purpose = Purpose::DropPath(&self.name);
-        let noise = noise(keys, purpose, 1.0 - self.probability, &shape, &input);
-        input * noise
+        // One number a sample.
+        drop_out(pass, purpose, self.probability, input, |input| {
+            let mut shape = vec![1; input.dim()];
+            shape[0] = input.size()[0];
+            shape
+        })
     }
 }
 
@@ -51,7 +48,7 @@ mod tests {
     use tch::{Device, Kind};
 
     use super::*;
-    use crate::model::StepKey;
+    use crate::model::{Mode, StepKey};
     use crate::rng::Moment;
 
     fn key(seed: u64, step: u64) -> StepKey {

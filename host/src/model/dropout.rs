@@ -51,13 +51,25 @@ impl Dropout {
 
     /// The same shape; the input itself where nothing is dropped.
     pub(super) fn forward(&self, pass: Pass<'_>, input: Tensor) -> Tensor {
-        let keys = match pass.mode {
-            Mode::Train(keys) if self.is_on() && !keys.is_empty() => keys,
-            _ => return input,
-        };
         let purpose = Purpose::Dropout(&self.name);
-        let noise = noise(keys, purpose, 1.0 - self.probability, &input.size(), &input);
-        input * noise
+        drop_out(pass, purpose, self.probability, input, Tensor::size)
+    }
+}
+
+/// The input times noise of this `shape`, which spreads over it; itself where nothing is dropped.
+pub(super) fn drop_out(
+    pass: Pass<'_>,
+    purpose: Purpose<'_>,
+    probability: f64,
+    input: Tensor,
+    shape: impl FnOnce(&Tensor) -> Vec<i64>,
+) -> Tensor {
+    match pass.mode {
+        Mode::Train(keys) if probability > 0.0 && !keys.is_empty() => {
+            let noise = noise(keys, purpose, 1.0 - probability, &shape(&input), &input);
+            input * noise
+        }
+        _ => input,
     }
 }
 
@@ -66,7 +78,7 @@ impl Dropout {
 ///
 /// # Shapes
 /// The result: `shape`.
-pub(super) fn noise(
+fn noise(
     keys: &[StepKey],
     purpose: Purpose<'_>,
     keep: f64,

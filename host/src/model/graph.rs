@@ -205,27 +205,12 @@ impl Graph {
 impl Operation {
     /// The values that it reads.
     pub fn reads(&self) -> Vec<Value> {
-        match self {
-            Self::Input => Vec::new(),
-            Self::Sum(both) => both.to_vec(),
-            Self::Opaque { reads, .. } => reads.clone(),
-            Self::AddChannel(from)
-            | Self::Flatten(from)
-            | Self::Relu(from)
-            | Self::Mean(from)
-            | Self::Tokens(from)
-            | Self::Gelu(from)
-            | Self::FirstToken(from)
-            | Self::MeanOfTokens(from)
-            | Self::ClassToken { from, .. }
-            | Self::Positions { from, .. }
-            | Self::LayerNorm { from, .. }
-            | Self::Attention { from, .. }
-            | Self::Linear { from, .. }
-            | Self::Convolution { from, .. }
-            | Self::Norm { from, .. }
-            | Self::MaxPool { from, .. } => vec![*from],
-        }
+        let mut all = Vec::new();
+        let _ = self.map(|from| {
+            all.push(from);
+            from
+        });
+        all
     }
 
     /// The same operation on other values.

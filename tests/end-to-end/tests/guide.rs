@@ -17,18 +17,13 @@ fn blocks(language: &str) -> Vec<&'static str> {
     own.collect()
 }
 
-/// Its experiment.
-fn experiment() -> &'static str {
-    blocks("toml")[0]
-}
-
 #[test]
 fn the_guide_leads_from_an_archive_to_a_state_dict() {
     let home = tempfile::tempdir().unwrap();
     let folder = home.path();
     let archive = Path::new(ROOT).join("experiments/networks/mlp.pt2");
     fs::copy(archive, folder.join("net.pt2")).unwrap();
-    let experiment = experiment();
+    let experiment = blocks("toml")[0];
     fs::write(folder.join("mine.toml"), experiment).unwrap();
     let mut said = String::new();
     for line in blocks("sh").into_iter().flat_map(str::lines) {
