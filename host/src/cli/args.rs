@@ -19,11 +19,13 @@ use crate::strategy::guard::Limits;
 
 mod compare;
 mod export;
+mod inventory;
 
 pub use compare::{
     BarrierArgs, BestArgs, Between, CompareArgs, OverlapArgs, ReportArgs, TensorboardArgs,
 };
 pub use export::{BenchExportArgs, ExportArgs, Format, ModelArgs};
+pub use inventory::{CleanArgs, InitArgs, LsArgs, Order};
 
 /// Trains networks and prunes them level by level with strategies that are plugins.
 #[derive(Parser, Debug)]
@@ -93,6 +95,8 @@ impl Output {
 /// What to do.
 #[derive(Subcommand, Debug)]
 pub enum Command {
+    /// Write a commented experiment file for some data and a network.
+    Init(InitArgs),
     /// Run an experiment, or go on with it where it stopped.
     Run(RunArgs),
     /// Show what a run would do, without training anything.
@@ -101,6 +105,12 @@ pub enum Command {
     Show(ShowArgs),
     /// Show how far a sweep is, from its files, wherever its processes run.
     Status(StatusArgs),
+    /// List what lies in a folder of runs: state, room, what shares a dense level.
+    Ls(LsArgs),
+    /// Remove runs that are unfinished, superseded or old, and dense levels that nothing needs.
+    ///
+    /// Nothing that something else needs is removed, and nothing at all without --yes.
+    Clean(CleanArgs),
     /// Check runs from their files: every byte, masks, zeros, records, test metrics.
     ///
     /// Also sweeps, with all their runs. Nothing is written. Ends with 5 if something is wrong.

@@ -12,6 +12,8 @@ pub mod early;
 mod estimate;
 mod exit;
 mod export;
+mod init;
+mod inventory;
 mod locate;
 mod man;
 mod model;
@@ -27,6 +29,7 @@ mod review;
 mod run;
 mod show;
 pub mod spin;
+mod standing;
 mod status;
 mod stdout;
 mod sweep;
@@ -85,10 +88,13 @@ fn follow(args: &Args) -> Exit {
 fn obey(args: &Args, bars: &MultiProgress) -> Result<Exit, Failure> {
     let output = &args.output;
     match &args.command {
+        Command::Init(args) => init::init(args, output),
         Command::Run(run) => run::run(run, output, bars),
         Command::Plan(plan) => plan::plan(plan, output),
         Command::Show(show) => show::show(show, output),
         Command::Status(args) => status::status(args, output),
+        Command::Ls(args) => inventory::ls(args, output),
+        Command::Clean(args) => inventory::clean(args, output),
         Command::Verify(args) => verify::verify(args, output),
         Command::Report(report) => report::report(report, output),
         Command::Compare(compare) => compare::compare(compare, output),

@@ -27,6 +27,7 @@ mod hostile;
 mod identities;
 mod images;
 mod imported;
+mod inventory;
 mod metrics;
 mod misbehaving;
 mod neuron;

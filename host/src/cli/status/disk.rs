@@ -1,9 +1,9 @@
 //! The room that a sweep takes.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::super::inventory::{Links, Size};
 use crate::records::SweepRecord;
 use crate::store::{RunDir, RunIdentity};
 
@@ -20,36 +20,15 @@ pub fn used(folder: &Path, record: &SweepRecord) -> u64 {
             folders.insert(run.path().to_owned());
         }
     }
-    let mut seen = BTreeSet::new();
-    folders.iter().map(|it| bytes(it, &mut seen)).sum()
-}
-
-fn bytes(folder: &Path, seen: &mut BTreeSet<(u64, u64)>) -> u64 {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries
-        .map(|entry| match entry.metadata() {
-            Ok(it) if it.is_dir() => bytes(&entry.path(), seen),
-            Ok(it) if it.is_file() && is_new(&it, seen) => it.len(),
-            _ => 0,
-        })
-        .sum()
-}
-
-fn is_new(file: &fs::Metadata, seen: &mut BTreeSet<(u64, u64)>) -> bool {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        file.nlink() == 1 || seen.insert((file.dev(), file.ino()))
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = (file, seen);
-        true
-    }
+    let mut seen = Links::new();
+    let sizes = folders.iter().map(|it| Size::of(it, &mut seen));
+    sizes.map(|it| it.bytes).sum()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::records::{SweepCell, SweepPart};
 

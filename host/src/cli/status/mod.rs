@@ -1,7 +1,6 @@
 //! `host status`: how far a sweep is, from its files alone, wherever its processes run.
 
 mod disk;
-mod standing;
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -14,11 +13,11 @@ use super::args::{Output, StatusArgs};
 use super::exit::{Exit, Failure};
 use super::locate;
 use super::plan::{bytes, duration};
+use super::standing::{Look, Standing, State};
 use super::stdout;
 use crate::counted::counted;
 use crate::records::SweepRecord;
 use crate::report::{Subject, columns};
-use standing::{Look, Standing, State};
 
 /// Time between two looks.
 const PAUSE: Duration = Duration::from_secs(5);

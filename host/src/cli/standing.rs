@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::super::plan::duration;
+use super::plan::duration;
 use crate::experiment::read_stored;
 use crate::neuron;
 use crate::records::{SweepCell, SweepRecord, name_in_sweep};
