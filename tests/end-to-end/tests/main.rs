@@ -43,6 +43,7 @@ mod rewinds;
 mod statistics;
 mod stored;
 mod sweeps;
+mod trackers;
 mod transfer;
 mod transformers;
 mod transplant;
