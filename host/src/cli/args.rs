@@ -101,7 +101,7 @@ pub enum Command {
     Run(RunArgs),
     /// Show what a run would do, without training anything.
     Plan(PlanArgs),
-    /// Show the levels of a run.
+    /// Show the levels of a run, or what the runs of a sweep came to.
     Show(ShowArgs),
     /// Show how far a sweep is, from its files, wherever its processes run.
     Status(StatusArgs),
@@ -389,7 +389,7 @@ pub struct PlanArgs {
 /// Which run to show.
 #[derive(ClapArgs, Debug)]
 pub struct ShowArgs {
-    /// The run's folder, or its name among the runs, also without the identity.
+    /// The folder of a run or a sweep, or its name among the runs, of a run also without the identity.
     #[arg(value_hint = ValueHint::DirPath)]
     pub run: PathBuf,
     /// Folder in which runs are kept.

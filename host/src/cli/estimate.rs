@@ -17,6 +17,8 @@ const AT_LEAST: Duration = Duration::from_millis(200);
 pub const AT_MOST: Duration = Duration::from_millis(2500);
 /// Samples of a batch that any machine trains on in a moment: the first guess is made with them.
 const FEW: u64 = 2;
+/// Each look is at so many times the samples of the one before.
+const GROWTH: u64 = 4;
 /// Seeds that are timed side by side at most; the time of more grows with their number.
 const MOST_LANES: usize = 16;
 
@@ -62,13 +64,21 @@ impl Estimate {
             let start = |(&seed, point)| start(trainer, seed, point);
             timed.iter().zip(&points).map(start).collect()
         };
-        let (trainer, few) = trainer.in_parts_of(FEW);
-        let guess = time(&trainer, starts(&trainer), 1, Duration::ZERO)?;
-
-        let each = guess.seconds / few as f64;
-        let left_over = most.saturating_sub(begun.elapsed());
-        let affordable = left_over.as_secs_f64() / (each * (WARM_UP + 2) as f64);
-        let wanted = (affordable as u64).clamp(few, most_samples);
+        let (mut trainer, mut samples) = trainer.in_parts_of(FEW);
+        // Of what few samples take, most may be what any step takes: so more and more are looked at, as many as
+        // there is surely time for.
+        let (wanted, left_over) = loop {
+            let looked = time(&trainer, starts(&trainer), 1, Duration::ZERO)?;
+            let each = looked.seconds / samples as f64;
+            let left_over = most.saturating_sub(begun.elapsed());
+            let affordable = left_over.as_secs_f64() / (each * (WARM_UP + 2) as f64);
+            let affordable = (affordable as u64).min(most_samples);
+            let next = (samples * GROWTH).min(most_samples);
+            if affordable <= next {
+                break (affordable.max(samples), left_over);
+            }
+            (trainer, samples) = trainer.with_batches_of(most_samples).in_parts_of(next);
+        };
         let (trainer, samples) = trainer.with_batches_of(most_samples).in_parts_of(wanted);
         let measured = time(&trainer, starts(&trainer), TIMED, left_over)?;
         let scale = batch_size as f64 / samples as f64 * seeds.len() as f64 / timed.len() as f64;

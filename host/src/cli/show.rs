@@ -1,6 +1,7 @@
 //! `host show`.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -10,9 +11,9 @@ use super::locate;
 use super::stdout;
 use crate::counted::counted;
 use crate::experiment::{self, Experiment};
-use crate::records;
-use crate::report::{self, OtherBuilds};
-use crate::store::{self, RunDir};
+use crate::records::{self, SweepRecord};
+use crate::report::{self, OtherBuilds, Overview, Part, Subject};
+use crate::store::{self, RunDir, StoreError};
 
 /// Where a seed of a run stands.
 struct Standing {
@@ -21,11 +22,14 @@ struct Standing {
     failure: Option<Value>,
 }
 
-/// Shows the levels of a run.
+/// Shows the levels of a run, or what the runs of a sweep came to.
 ///
 /// # Errors
-/// A folder that is no run, or one that cannot be read.
+/// A folder that is neither, or one that cannot be read.
 pub fn show(args: &ShowArgs, output: &Output) -> Result<Exit, Failure> {
+    if let Ok(Subject::Sweep(folder)) = locate::locate(&args.run, &args.runs) {
+        return show_sweep(&folder, output);
+    }
     let path = locate::find(&args.run, &args.runs)?;
     let run = RunDir::new(&path);
     let experiment = experiment(&run)?;
@@ -63,6 +67,46 @@ pub fn show(args: &ShowArgs, output: &Output) -> Result<Exit, Failure> {
     }
     stdout::line(text)?;
     Ok(Exit::Success)
+}
+
+fn show_sweep(folder: &Path, output: &Output) -> Result<Exit, Failure> {
+    let failed = |error| Failure::new(Exit::Failed, error);
+    let parts = parts(folder).map_err(failed)?;
+    if output.json {
+        let parts: Vec<Value> = (parts.iter().filter_map(Overview::of))
+            .map(|it| it.json())
+            .collect();
+        stdout::line(json!({ "sweep": folder, "parts": parts }))?;
+        return Ok(Exit::Success);
+    }
+    let tables = overviews(&parts);
+    stdout::line(match tables.is_empty() {
+        true => "no level is finished yet".to_owned(),
+        false => tables.join("\n\n"),
+    })?;
+    Ok(Exit::Success)
+}
+
+/// The parts of a sweep that have runs.
+///
+/// # Errors
+/// If its record is missing or damaged.
+pub(super) fn parts(folder: &Path) -> Result<Vec<Part>, StoreError> {
+    let record = SweepRecord::read(folder)?;
+    let parts = record.parts.iter().filter(|it| !it.cells.is_empty());
+    Ok(parts.map(|it| Part::of_sweep(folder, it)).collect())
+}
+
+/// A table for each part with a finished level, under its title if there are several.
+pub(super) fn overviews(parts: &[Part]) -> Vec<String> {
+    let overviews = parts
+        .iter()
+        .filter_map(|part| Some((part, Overview::of(part)?)));
+    let text = |(part, overview): (&Part, Overview<'_>)| match parts.len() {
+        1 => overview.text(),
+        _ => format!("{}\n\n{}", part.title, overview.text()),
+    };
+    overviews.map(text).collect()
 }
 
 /// What the run was started with; none for a folder of dense levels.

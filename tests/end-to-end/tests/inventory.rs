@@ -97,7 +97,12 @@ fn an_experiment_that_init_wrote_runs_as_it_is() {
 fn what_nobody_needs_goes_and_everything_else_keeps_its_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let runs = folder.path().join("runs");
-    let clean = |line: &str, code| said(&mut words(folder.path(), &format!("clean {line}")), code);
+    let clean = |line: &str, code| {
+        said(
+            &mut words(folder.path(), format!("clean {line}").trim_end()),
+            code,
+        )
+    };
     let finish = |experiment: &str, more: &[&str]| {
         expect(
             &mut small(&runs, experiment, &[&["--seeds", "0"], more].concat()),

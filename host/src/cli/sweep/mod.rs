@@ -23,6 +23,8 @@ use super::exit::{Exit, Failure};
 use super::neuron;
 use super::review;
 use super::run::listen;
+use super::show::{overviews, parts};
+use super::show::{overviews, parts};
 use super::stdout;
 use crate::counted::counted;
 use crate::experiment;
@@ -121,6 +123,10 @@ fn finish(
             [job.name.clone(), state.word().to_owned(), run, reason]
         });
         stdout::line(plain_table(&["cell", "state", "run", ""], rows))?;
+        // What cannot be read for it was said before, and is no failure of the sweep.
+        for table in overviews(&parts(folder).unwrap_or_default()) {
+            stdout::line(format!("\n{table}"))?;
+        }
         if !output.quiet {
             stdout::line(format!("\n{}", folder.display()))?;
         }
