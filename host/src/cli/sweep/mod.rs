@@ -24,7 +24,6 @@ use super::neuron;
 use super::review;
 use super::run::listen;
 use super::show::{overviews, parts};
-use super::show::{overviews, parts};
 use super::stdout;
 use crate::counted::counted;
 use crate::experiment;
