@@ -113,7 +113,10 @@ mod tests {
             .lines()
             .map(|it| it.split_whitespace().collect())
             .collect();
-        assert!(text.starts_with("test accuracy % at density"), "{text}");
+        assert!(
+            text.trim_start().starts_with("test accuracy % at density"),
+            "{text}"
+        );
         // t(0.975, 2) = 4.302653 times 0.02 / sqrt(3).
         assert_eq!(
             lines[1],
