@@ -5,6 +5,7 @@ mod barrier;
 mod bars;
 mod bench_export;
 mod best;
+mod cancel;
 mod compare;
 mod data;
 mod disk;
@@ -29,6 +30,8 @@ mod show;
 pub mod spin;
 mod status;
 mod stdout;
+mod submission;
+mod submit;
 mod sweep;
 mod tensorboard;
 mod usage;
@@ -89,6 +92,8 @@ fn obey(args: &Args, bars: &MultiProgress) -> Result<Exit, Failure> {
         Command::Plan(plan) => plan::plan(plan, output),
         Command::Show(show) => show::show(show, output),
         Command::Status(args) => status::status(args, output),
+        Command::Submit(args) => submit::submit(args, output),
+        Command::Cancel(args) => cancel::cancel(args, output),
         Command::Verify(args) => verify::verify(args, output),
         Command::Report(report) => report::report(report, output),
         Command::Compare(compare) => compare::compare(compare, output),

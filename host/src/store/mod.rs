@@ -24,7 +24,7 @@ pub use artifact::{
 };
 pub use identity::{PluginFile, RunIdentity};
 pub use level::{Done, LevelDir, link};
-pub use lock::{Lock, LockError, Owner, Presence, Standing, Watch, be_led, mark};
+pub use lock::{Lock, LockError, Owner, Presence, Standing, Watch, be_led, claim_limit, mark};
 pub use manifest::{
     ARCHIVE, BARRIERS_MANIFEST, COPIES, MANIFEST, Manifest, REPORT_MANIFEST, RUN_FILES, WEIGHTS,
 };

@@ -10,13 +10,12 @@ use super::jobs::{BARRIER, Job, RUN};
 use crate::neuron;
 use crate::run::dense_name;
 use crate::statistics;
-use crate::store::{Lock, MANIFEST, Manifest, Owner, Presence, RUN_FILES, RunDir, Standing, Watch};
+use crate::store::{
+    Lock, LockError, MANIFEST, Manifest, Owner, Presence, RUN_FILES, RunDir, Standing, Watch,
+};
 
 /// A lock that another process has is looked at again after this time: all who do so ask one file server.
 const PAUSE: Duration = Duration::from_secs(1);
-
-/// Whoever was seen to be at work so recently is not waited for. It is longer than the time between two beats.
-const RECENT: Duration = Duration::from_secs(15);
 
 /// What was seen of other processes' locks.
 #[derive(Default)]
@@ -30,6 +29,15 @@ struct Seen {
     watch: Watch,
     /// When it was looked at, and who had it then.
     last: Option<(Instant, Owner)>,
+}
+
+impl Seen {
+    fn new(lock: &Path) -> Self {
+        Self {
+            watch: Watch::new(lock),
+            last: None,
+        }
+    }
 }
 
 impl Others {
@@ -79,15 +87,26 @@ impl Others {
     /// Whether the process that has a job was seen to be at work a moment ago.
     pub fn is_at_work(&self, job: &Job) -> bool {
         let seen = self.locks.get(&lock_of(job));
-        let since = seen.and_then(|seen| seen.watch.since());
-        since.is_some_and(|since| since < RECENT)
+        seen.is_some_and(|seen| seen.watch.is_at_work())
+    }
+
+    /// Takes a job for a process that is about to start, so that no other one is started for it meanwhile.
+    ///
+    /// # Errors
+    /// If another process has it, or the file system refuses.
+    pub fn take(&mut self, job: &Job) -> Result<Option<Lock>, LockError> {
+        if job.noun != RUN {
+            return Ok(None);
+        }
+        let lock = lock_of(job);
+        let seen = (self.locks.entry(lock.clone())).or_insert_with(|| Seen::new(&lock));
+        let taken = Lock::attempt(&lock, &mut seen.watch)?;
+        taken.lend();
+        Ok(Some(taken))
     }
 
     fn owner_of(&mut self, lock: &Path) -> Option<Owner> {
-        let seen = self.locks.entry(lock.to_owned()).or_insert_with(|| Seen {
-            watch: Watch::new(lock),
-            last: None,
-        });
+        let seen = (self.locks.entry(lock.to_owned())).or_insert_with(|| Seen::new(lock));
         if let Some((at, by)) = &seen.last
             && at.elapsed() < PAUSE
         {
@@ -155,6 +174,7 @@ mod tests {
             dense: "0123456789".to_owned(),
             points: Vec::new(),
             levels: 3,
+            plugins: Vec::new(),
         }
     }
 

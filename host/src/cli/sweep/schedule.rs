@@ -10,13 +10,16 @@ use indicatif::MultiProgress;
 use tch::Device;
 
 use super::child::{Running, Said};
+use super::failures::{Failures, MOST};
 use super::jobs::{Job, Task};
 use super::others::{Others, is_done};
 use super::progress::Progress;
 use crate::cli::args::{Output, RunArgs};
 use crate::cli::exit::Exit;
+use crate::counted::counted;
 use crate::interrupt::Interrupt;
-use crate::store::{self, Owner};
+use crate::program;
+use crate::store::{self, Lock, LockError, Owner};
 
 /// How a job stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -113,6 +116,7 @@ struct Schedule<'a> {
     states: Vec<State>,
     progress: Progress,
     others: Others,
+    failures: Failures,
     /// When it was asked who has a job that waits for its dense level.
     asked: Vec<Option<Instant>>,
 }
@@ -142,22 +146,23 @@ pub fn run_all(
         states: states.collect(),
         progress: Progress::new(jobs, wanted, output, bars),
         others: Others::default(),
+        failures: Failures::of(folder),
         asked: vec![None; jobs.len()],
     };
     let (said, heard) = mpsc::channel();
     // The running jobs, by their slot.
-    let mut running: BTreeMap<usize, (usize, Running)> = BTreeMap::new();
+    let mut running: BTreeMap<usize, (usize, Running, Option<Lock>)> = BTreeMap::new();
     let (mut stopping, mut told) = (false, false);
     // The runs save their work; they are waited for.
     let _saving = interrupt.save();
     loop {
         if interrupt.wants_stop() && !std::mem::replace(&mut stopping, true) {
-            for (_, child) in running.values_mut() {
+            for (_, child, _) in running.values_mut() {
                 child.stop();
             }
         }
         if interrupt.takes_checkpoint() {
-            for (_, child) in running.values_mut() {
+            for (_, child, _) in running.values_mut() {
                 child.checkpoint();
             }
         }
@@ -169,6 +174,13 @@ pub fn run_all(
             let Some(index) = schedule.next(device) else {
                 break;
             };
+            let lock = match schedule.others.take(&jobs[index]) {
+                Ok(lock) => lock,
+                Err(error) => {
+                    schedule.states[index] = refused(&error);
+                    continue;
+                }
+            };
             let log = folder.join("logs").join(format!("{}.log", jobs[index].log));
             let job = (index, &jobs[index], wanted[index].as_slice());
             match as_written(&jobs[index])
@@ -177,7 +189,7 @@ pub fn run_all(
                 Ok(child) => {
                     schedule.states[index] = State::Running;
                     schedule.progress.started(index);
-                    running.insert(slot, (index, child));
+                    running.insert(slot, (index, child, lock));
                 }
                 Err(error) => {
                     let reason = format!("failed to start: {error}");
@@ -195,16 +207,17 @@ pub fn run_all(
         }
         match heard.recv_timeout(Duration::from_millis(100)) {
             Ok((index, Said::Event(event))) => {
-                if let Some((_, child)) = running.values_mut().find(|(it, _)| *it == index) {
+                if let Some((_, child, _)) = running.values_mut().find(|(it, ..)| *it == index) {
                     child.hear(&event);
                 }
                 schedule.progress.event(index, event);
             }
             Ok((index, Said::End)) => {
-                let slot = running.iter().find(|(_, (it, _))| *it == index);
+                let slot = running.iter().find(|(_, (it, ..))| *it == index);
                 let slot = slot.map(|(slot, _)| *slot);
-                if let Some((_, mut child)) = slot.and_then(|slot| running.remove(&slot)) {
+                if let Some((_, mut child, _lock)) = slot.and_then(|slot| running.remove(&slot)) {
                     schedule.states[index] = ended(&mut child, stopping);
+                    schedule.note(index);
                     schedule.others.look_again(&jobs[index]);
                     schedule.progress.ended(index, &schedule.states[index]);
                 }
@@ -226,8 +239,19 @@ fn ended(child: &mut Running, stopping: bool) -> State {
                 reason: child.reason(),
             },
         },
+        None if stopping => State::Stopped,
         None => State::Failed {
             reason: format!("its process was killed; {}", child.reason()),
+        },
+    }
+}
+
+/// What becomes of a job whose lock could not be taken.
+fn refused(error: &LockError) -> State {
+    match error {
+        LockError::Held { by, .. } => elsewhere(by),
+        LockError::Io { .. } => State::Failed {
+            reason: error.to_string(),
         },
     }
 }
@@ -300,9 +324,40 @@ impl Schedule<'_> {
         }
         self.states[index] = match self.others.owner(job) {
             Some(by) => elsewhere(&by),
-            None => State::Waiting,
+            None => self.left_alone(job).unwrap_or(State::Waiting),
         };
         self.states[index] == State::Waiting && !is_made
+    }
+
+    /// How a job stands that failed too often for somebody who takes what is left.
+    fn left_alone(&self, job: &Job) -> Option<State> {
+        let args = &self.args.sweep;
+        if args.retry_failed || (!args.claim && args.task.is_none()) {
+            return None;
+        }
+        let failed = self.failures.get(job).filter(|it| it.times >= MOST)?;
+        Some(State::Failed {
+            reason: format!(
+                "it failed {} and is left alone, unless asked for by --retry-failed or by `{} run` without --claim \
+                 and --task; the last time: {}",
+                counted(failed.times, "time"),
+                program::name(),
+                failed.reason
+            ),
+        })
+    }
+
+    /// Notes what came of a job, for all who share the sweep.
+    fn note(&self, index: usize) {
+        let job = &self.jobs[index];
+        let noted = match &self.states[index] {
+            State::Failed { reason } => self.failures.add(job, &self.wanted[index], reason),
+            State::Done => self.failures.forget(job),
+            _ => Ok(()),
+        };
+        if let Err(error) = noted {
+            log::warn!("{error}");
+        }
     }
 
     /// Whether to look who has a job that waits for its dense level.

@@ -19,6 +19,8 @@ use std::{env, io};
 use claim::Claim;
 use generation::Refused;
 
+use super::StoreError;
+
 pub use claim::mark;
 pub(super) use claim::{Denied, MARK_LETTERS, ask};
 pub use owner::{Owner, Presence, be_led};
@@ -34,9 +36,9 @@ const SELDOM: Duration = Duration::from_secs(1);
 /// So often somebody may be faster, before it is the file system that is to blame.
 const TRIES: usize = 1000;
 
-/// The time without a beat after which an owner counts as dead: a minute, or the seconds in `HOST_CLAIM_LIMIT`,
-/// which have to be the same for all who share a folder. Longer than any pause that a healthy machine makes.
-fn limit() -> Duration {
+/// The time without a beat after which this process counts as dead: a minute, or the seconds in `HOST_CLAIM_LIMIT`.
+/// Longer than any pause that a healthy machine makes. It stands in each claim, so that who waits knows the owner's.
+pub fn claim_limit() -> Duration {
     static LIMIT: OnceLock<Duration> = OnceLock::new();
     *LIMIT.get_or_init(|| {
         let seconds = env::var("HOST_CLAIM_LIMIT").ok();
@@ -128,7 +130,7 @@ impl Lock {
                             by.pid,
                             by.host,
                             folder_of(path).display(),
-                            by.limit.unwrap_or_else(|| limit().as_secs_f64())
+                            by.limit.unwrap_or_else(|| claim_limit().as_secs_f64())
                         );
                     }
                     thread::sleep(PATROL);
@@ -190,6 +192,30 @@ impl Lock {
         }
     }
 
+    /// Lets a process that this one leads take the lock over, whenever it comes to it. Until then it is this one's,
+    /// and nobody else's.
+    pub fn lend(&self) {
+        self.claim.lend();
+    }
+
+    /// Gives the lock back and leaves nothing of it.
+    ///
+    /// # Errors
+    /// If the file system refuses, or another process took it over.
+    pub fn remove(self) -> Result<(), StoreError> {
+        let lock = self.claim.lock();
+        super::ask(lock)?;
+        // No beat brings it back. Whoever finds nothing there begins anew.
+        self.claim.forget();
+        match fs::remove_dir_all(lock) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(StoreError::Remove {
+                path: lock.to_owned(),
+                source,
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// Who holds the lock at the moment, as far as can be told without waiting: one of another machine that died
     /// without a word still does. Nothing is written.
     pub fn holder(path: &Path) -> Option<Owner> {
@@ -214,13 +240,15 @@ impl Lock {
         for _ in 0..TRIES {
             let look = watch.look_closely();
             let (standing, number) = look.map_err(|error| LockError::io(path, error))?;
-            if let Standing::Held(by) = standing {
+            if let Standing::Held(by) = standing
+                && !by.lends_to_this_process()
+            {
                 return Err(LockError::Held {
                     path: path.to_owned(),
                     by: Box::new(by),
                 });
             }
-            let (since, own) = (claim::clock(), Owner::this(limit().as_secs_f64()));
+            let (since, own) = (claim::clock(), Owner::here());
             if !generation::make(path, number + 1, &own)? {
                 continue;
             }
