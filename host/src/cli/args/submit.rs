@@ -49,7 +49,12 @@ pub struct SubmitArgs {
     #[arg(long, value_name = "N", help_heading = "Slurm")]
     pub array_limit: Option<NonZeroU32>,
     /// Another option of `sbatch`, such as `--extra '--constraint=a100'`. May be given more than once.
-    #[arg(long, value_name = "OPTION", allow_hyphen_values = true, help_heading = "Slurm")]
+    #[arg(
+        long,
+        value_name = "OPTION",
+        allow_hyphen_values = true,
+        help_heading = "Slurm"
+    )]
     pub extra: Vec<String>,
     /// A job script of your own, with the modules, the environment and the container that the program needs.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Slurm")]
@@ -132,7 +137,12 @@ pub fn parse_time(text: &str) -> Result<Duration, String> {
 /// A time as [`parse_time`] takes it, with hours.
 pub fn time_text(time: Duration) -> String {
     let seconds = time.as_secs();
-    format!("{}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+    format!(
+        "{}:{:02}:{:02}",
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60
+    )
 }
 
 #[cfg(test)]
@@ -154,7 +164,9 @@ mod tests {
             assert_eq!(parse_time(text), Ok(time), "{text}");
             assert_eq!(parse_time(&time_text(time)), Ok(time), "{text}");
         }
-        for text in ["", "0", "0:00", "1h", "-5", "+5", "1:", "1:2:3:4", "1-", "-1:00", "1-2-3"] {
+        for text in [
+            "", "0", "0:00", "1h", "-5", "+5", "1:", "1:2:3:4", "1-", "-1:00", "1-2-3",
+        ] {
             assert!(parse_time(text).unwrap_err().contains("4:00:00"), "{text}");
         }
         assert!(parse_time("99999999999999999999").is_err());

@@ -88,7 +88,10 @@ impl Submission {
     /// If it cannot be written.
     pub fn write(&self, record: &Record) -> Result<(), StoreError> {
         let text = serde_json::to_string_pretty(record).unwrap_or_default();
-        store::write(&self.file("submission.json"), format!("{text}\n").as_bytes())
+        store::write(
+            &self.file("submission.json"),
+            format!("{text}\n").as_bytes(),
+        )
     }
 
     /// What was submitted.

@@ -114,7 +114,13 @@ pub struct Task {
 /// The tasks of a job that run; none if Slurm does not say.
 pub fn running(job: &str) -> Option<Vec<Task>> {
     let jobs = format!("--jobs={job}");
-    let words = ["--noheader", "--array", "--states=RUNNING", "--format=%K %M %N", &jobs];
+    let words = [
+        "--noheader",
+        "--array",
+        "--states=RUNNING",
+        "--format=%K %M %N",
+        &jobs,
+    ];
     let tasks = ask("squeue", words)?;
     let task = |line: &str| {
         let mut words = line.split_whitespace();

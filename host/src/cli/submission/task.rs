@@ -52,12 +52,7 @@ pub fn attend(folder: &Path, interrupt: &Interrupt) -> Result<Option<Attendance>
     Ok(Some(Attendance { _end: end }))
 }
 
-fn watch(
-    submission: &Submission,
-    own: &Owner,
-    interrupt: &Interrupt,
-    ended: &mpsc::Receiver<()>,
-) {
+fn watch(submission: &Submission, own: &Owner, interrupt: &Interrupt, ended: &mpsc::Receiver<()>) {
     // As soon as what others wrote is seen for certain, and seldom from then on: all ask one controller.
     let mut due = Instant::now() + claim_limit() / 4;
     while ended.recv_timeout(PAUSE.min(claim_limit() / 4)) == Err(RecvTimeoutError::Timeout) {

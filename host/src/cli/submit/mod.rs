@@ -34,7 +34,8 @@ pub fn submit(args: &SubmitArgs, output: &Output) -> Result<Exit, Failure> {
         return stdout::whole(script::TEMPLATE.as_bytes()).map(|()| Exit::Success);
     }
     let file = &args.run.experiment.file;
-    if kind_of(file) != FileKind::Sweep {
+    // What is wrong with one that cannot be read, its reader says.
+    if file.is_file() && kind_of(file) != FileKind::Sweep {
         return Err(Failure::bad_input(format!(
             "{} is no sweep: tasks share out the runs of a file with [sweep]",
             file.display()
@@ -54,13 +55,15 @@ pub fn submit(args: &SubmitArgs, output: &Output) -> Result<Exit, Failure> {
     let left = prepared.left();
     let sweep = prepared.folder();
     if left == 0 {
-        log::info!("{}: all runs are done, nothing was submitted", sweep.display());
+        log::info!(
+            "{}: all runs are done, nothing was submitted",
+            sweep.display()
+        );
         return Ok(Exit::Success);
     }
-    let tasks = args.tasks.map_or_else(
-        || tasks(args, left),
-        |asked| asked.get(),
-    );
+    let tasks = args
+        .tasks
+        .map_or_else(|| tasks(args, left), |asked| asked.get());
     let failed = |error: &dyn std::fmt::Display| Failure::new(Exit::Failed, error);
     let in_folder = |error: io::Error| failed(&format!("{}: {error}", sweep.display()));
     let submission = Submission::new(sweep).map_err(in_folder)?;
@@ -72,7 +75,10 @@ pub fn submit(args: &SubmitArgs, output: &Output) -> Result<Exit, Failure> {
     // A task may start before this process goes on.
     submission.write(&record).map_err(|error| failed(&error))?;
     let filling = Filling {
-        name: sweep.file_name().and_then(|it| it.to_str()).unwrap_or("sweep"),
+        name: sweep
+            .file_name()
+            .and_then(|it| it.to_str())
+            .unwrap_or("sweep"),
         tasks,
         folder: &env::current_dir().map_err(in_folder)?,
         submission: &submission.folder,
@@ -92,7 +98,17 @@ pub fn submit(args: &SubmitArgs, output: &Output) -> Result<Exit, Failure> {
         };
         submission.write(&record).map_err(|error| failed(&error))?;
     }
-    tell(args, output, &Told { sweep, left, record: &record, path: &path, text: &text })?;
+    tell(
+        args,
+        output,
+        &Told {
+            sweep,
+            left,
+            record: &record,
+            path: &path,
+            text: &text,
+        },
+    )?;
     Ok(Exit::Success)
 }
 
@@ -100,12 +116,36 @@ pub fn submit(args: &SubmitArgs, output: &Output) -> Result<Exit, Failure> {
 fn refuse(args: &SubmitArgs) -> Result<(), Failure> {
     let run = &args.run;
     let wrong = [
-        (run.fresh, "--fresh", "each task would throw away what the others make; give it to `run` first"),
-        (run.sweep.claim, "--claim", "tasks do so unless --shares is given"),
-        (run.sweep.task.is_some(), "--task", "--shares gives each task its own"),
-        (run.time_limit.is_some(), "--time-limit", "it follows from --time"),
-        (run.until_stdin_closes, "--until-stdin-closes", "tasks have no stdin"),
-        (run.sweep.submission.is_some(), "--submission", "it is made here"),
+        (
+            run.fresh,
+            "--fresh",
+            "each task would throw away what the others make; give it to `run` first",
+        ),
+        (
+            run.sweep.claim,
+            "--claim",
+            "tasks do so unless --shares is given",
+        ),
+        (
+            run.sweep.task.is_some(),
+            "--task",
+            "--shares gives each task its own",
+        ),
+        (
+            run.time_limit.is_some(),
+            "--time-limit",
+            "it follows from --time",
+        ),
+        (
+            run.until_stdin_closes,
+            "--until-stdin-closes",
+            "tasks have no stdin",
+        ),
+        (
+            run.sweep.submission.is_some(),
+            "--submission",
+            "it is made here",
+        ),
     ];
     match wrong.iter().find(|(is_given, ..)| *is_given) {
         Some((_, flag, reason)) => Err(Failure::bad_input(format!(

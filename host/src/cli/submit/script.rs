@@ -82,11 +82,7 @@ fn is_known(name: &str) -> bool {
 ///
 /// # Errors
 /// Words that no line can hold.
-pub fn job_script(
-    template: &str,
-    filling: &Filling,
-    args: &SubmitArgs,
-) -> Result<String, Failure> {
+pub fn job_script(template: &str, filling: &Filling, args: &SubmitArgs) -> Result<String, Failure> {
     let values = [
         directives(filling, args)?,
         quoted(filling.folder)?,
@@ -116,7 +112,10 @@ pub fn commands(filling: &Filling, args: &SubmitArgs) -> Result<String, Failure>
         let folder = quoted(filling.folder)?;
         let assignments = variables.iter().map(|it| format!("{it} "));
         let assignments: String = assignments.collect();
-        Ok(format!("cd {folder} && {assignments}exec {}\n", joined(&words)?))
+        Ok(format!(
+            "cd {folder} && {assignments}exec {}\n",
+            joined(&words)?
+        ))
     });
     lines.collect()
 }
@@ -194,7 +193,9 @@ fn exported() -> Result<impl Iterator<Item = String>, Failure> {
         let value = quoted(Path::new(&value))?;
         Ok(format!("{name}={value}"))
     });
-    Ok(values.collect::<Result<Vec<String>, Failure>>()?.into_iter())
+    Ok(values
+        .collect::<Result<Vec<String>, Failure>>()?
+        .into_iter())
 }
 
 fn variables() -> Result<String, Failure> {
@@ -210,6 +211,10 @@ fn joined(words: &[String]) -> Result<String, Failure> {
 /// A word as a shell takes it.
 fn quoted(word: &Path) -> Result<String, Failure> {
     let word = word.to_string_lossy();
+    let is_plain = |it: char| it.is_ascii_alphanumeric() || "_-+=:,./%@".contains(it);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return Ok(word.into_owned());
+    }
     let quoted = shlex::try_quote(one_line(&word)?);
     let quoted = quoted.map_err(|error| Failure::new(Exit::BadInput, error))?;
     Ok(quoted.into_owned())

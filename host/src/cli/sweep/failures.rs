@@ -86,14 +86,19 @@ impl Failures {
     fn ran(&self, job: &Job) -> String {
         let program = self.program.get_or_init(|| {
             let own = std::env::current_exe().ok();
-            own.and_then(|it| store::digest(&it).ok()).unwrap_or_default()
+            own.and_then(|it| store::digest(&it).ok())
+                .unwrap_or_default()
         });
         let what = match &job.task {
             Task::Run { text, .. } => text.clone(),
             Task::Barrier(other) => format!("{:?} {other:?}", job.run),
         };
-        let all = [program.clone(), what].into_iter().chain(job.plugins.iter().cloned());
-        blake3::hash(all.collect::<Vec<_>>().join("\n").as_bytes()).to_hex().to_string()
+        let all = [program.clone(), what]
+            .into_iter()
+            .chain(job.plugins.iter().cloned());
+        blake3::hash(all.collect::<Vec<_>>().join("\n").as_bytes())
+            .to_hex()
+            .to_string()
     }
 }
 
@@ -109,7 +114,10 @@ fn read(path: &Path) -> Option<Failed> {
 fn levels_done(job: &Job, seeds: &[u64]) -> u64 {
     let run = RunDir::new(&job.run);
     match job.noun {
-        RUN => seeds.iter().map(|&seed| run.seed(seed).finished_levels()).sum(),
+        RUN => seeds
+            .iter()
+            .map(|&seed| run.seed(seed).finished_levels())
+            .sum(),
         _ => 0,
     }
 }

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::generation::{self, Refused};
 use super::claim_limit;
+use super::generation::{self, Refused};
 use super::owner::Owner;
 
 /// So many beats are due within the time after which an owner counts as dead.

@@ -240,12 +240,12 @@ impl Lock {
         for _ in 0..TRIES {
             let look = watch.look_closely();
             let (standing, number) = look.map_err(|error| LockError::io(path, error))?;
-            if let Standing::Held(by) = standing
+            if let Standing::Held(by) = &standing
                 && !by.lends_to_this_process()
             {
                 return Err(LockError::Held {
                     path: path.to_owned(),
-                    by: Box::new(by),
+                    by: Box::new(by.clone()),
                 });
             }
             let (since, own) = (claim::clock(), Owner::here());

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::generation::{self, Generation};
-use super::claim_limit;
 use super::owner::{Owner, Presence};
 
 /// How a lock stands.

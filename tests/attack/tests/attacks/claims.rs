@@ -1,9 +1,9 @@
 //! Many processes work on one sweep at once, are killed and stand still: nothing is lost, nothing is done twice,
 //! and no byte differs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,99 +11,12 @@ use std::time::{Duration, Instant};
 use attack::patience::wait_until;
 use attack::process::{end, run, send, signal, start};
 use attack::program::host;
-use attack::tree::{differences, leftovers};
+use attack::tree::leftovers;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 use serde_json::Value;
 
-/// A number of the long form, from the environment, or that of the short one.
-fn asked(variable: &str, short: usize) -> usize {
-    let asked = std::env::var(variable).ok();
-    asked.and_then(|text| text.parse().ok()).unwrap_or(short)
-}
-
-/// A sweep of small networks with so many seeds on a grid of learning rates.
-struct Desk {
-    folder: tempfile::TempDir,
-    file: PathBuf,
-    /// Seconds without a beat after which a process counts as dead.
-    limit: &'static str,
-}
-
-impl Desk {
-    fn new(rates: usize, epochs: usize, methods: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("small.toml");
-        let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments/imp.toml");
-        let rates: Vec<String> = (1..=rates).map(|it| format!("0.{it:04}")).collect();
-        let text = format!(
-            "base = {base:?}\nname = \"small\"\nseeds = [0]\n\
-             [model]\nhidden = [8]\n[train]\nepochs = {epochs}\nbatch_size = 1000\n[prune]\nlevels = 2\n\
-             {methods}[sweep.grid]\ntrain.optimizer.lr = [{}]\n",
-            rates.join(", ")
-        );
-        fs::write(&file, text).unwrap();
-        Self {
-            folder,
-            file,
-            limit: "60",
-        }
-    }
-
-    fn runs(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn command(&self, runs: &str, more: &[&str]) -> Command {
-        let mut command = Command::new(host());
-        command.arg("run").arg(&self.file);
-        command.args(["--json", "--jobs", "1", "--runs"]);
-        command.arg(self.runs(runs)).args(more);
-        command.env("HOST_CLAIM_LIMIT", self.limit);
-        command
-    }
-
-    /// Fails unless two folders of runs have the same bytes but for what processes told people.
-    #[track_caller]
-    fn assert_same(&self, expected: &str, got: &str) {
-        let mut different = differences(&self.runs(expected), &self.runs(got));
-        different.retain(|it| !it.starts_with("small/logs/"));
-        assert!(different.is_empty(), "{different:#?}");
-        assert_eq!(leftovers(&self.runs(got)), Vec::<PathBuf>::new());
-    }
-}
-
-const TWO: &str =
-    "[sweep.methods.imp]\n[sweep.methods.lrr]\nstrategy.rewind = \"lrr/learning-rate\"\n";
-
-fn events(stdout: &str) -> Vec<Value> {
-    let lines = stdout.lines();
-    lines
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
-}
-
-/// How often each level of each cell was begun.
-fn begun(outputs: &[String]) -> BTreeMap<String, usize> {
-    let mut begun = BTreeMap::new();
-    for event in outputs.iter().flat_map(|it| events(it)) {
-        if event["event"] == "level-started" {
-            let name = format!("{} {} {}", event["cell"], event["seed"], event["level"]);
-            *begun.entry(name).or_insert(0) += 1;
-        }
-    }
-    begun
-}
-
-/// How the cells stand, as a process said at its end.
-fn states(stdout: &str) -> BTreeMap<String, String> {
-    let last = events(stdout).pop().unwrap();
-    let cells = last["cells"].as_array().unwrap().iter();
-    let text = |value: &Value| value.as_str().unwrap().to_owned();
-    cells
-        .map(|cell| (text(&cell["cell"]), text(&cell["state"])))
-        .collect()
-}
+use super::desk::{Desk, TWO, asked, begun, events, states};
 
 #[test]
 fn many_processes_that_claim_do_every_cell_once() {
@@ -212,7 +125,7 @@ fn a_cell_that_another_process_has_is_named_and_no_failure() {
             let name = run.file_name().unwrap().to_string_lossy().into_owned();
             name.starts_with("small-imp-")
         });
-        cells.next().map(|it| it.join("lock/000001/owner.json"))
+        cells.next().map(|it| it.join("lock/000002/owner.json"))
     };
     wait_until(&mut first, "its lock", || {
         lock().is_some_and(|it| it.exists())

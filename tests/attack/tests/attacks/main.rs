@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod claims;
+mod cluster;
+mod desk;
 mod disk;
 mod kills;
 mod locks;

@@ -52,8 +52,14 @@ fn what_is_asked_of_slurm_stands_in_the_job_script() {
     }
     assert!(!blanks().is_match(&text), "{text}");
     let text = script(TEMPLATE, &["--shares"]).unwrap();
-    assert!(text.contains(" \"--task=$SLURM_ARRAY_TASK_ID/12\" &"), "{text}");
-    assert!(!text.contains("--time") && !text.contains("--signal"), "{text}");
+    assert!(
+        text.contains(" \"--task=$SLURM_ARRAY_TASK_ID/12\" &"),
+        "{text}"
+    );
+    assert!(
+        !text.contains("--time") && !text.contains("--signal"),
+        "{text}"
+    );
     let two = script(TEMPLATE, &["--partition=a\nb"]).unwrap_err();
     assert!(two.contains("more than one line"), "{two}");
 }
@@ -75,11 +81,20 @@ fn a_template_is_filled_in_and_its_mistakes_are_named() {
     };
     let own = "@DIRECTIVES@\nmail me@EXAMPLE.org ${#all[@]} @lower@\n@COMMAND@\n";
     let text = script(&told(own).unwrap(), &[]).unwrap();
-    assert!(text.contains("mail me@EXAMPLE.org ${#all[@]} @lower@"), "{text}");
+    assert!(
+        text.contains("mail me@EXAMPLE.org ${#all[@]} @lower@"),
+        "{text}"
+    );
     let lacks = told("@DIRECTIVES@\n").unwrap_err();
-    assert!(lacks.contains("job.sh: it lacks @COMMAND@; --print-template"), "{lacks}");
+    assert!(
+        lacks.contains("job.sh: it lacks @COMMAND@; --print-template"),
+        "{lacks}"
+    );
     let unknown = told("@DIRECTIVES@\n@COMAND@\n").unwrap_err();
-    assert!(unknown.contains("line 2: nothing is known for @COMAND@"), "{unknown}");
+    assert!(
+        unknown.contains("line 2: nothing is known for @COMAND@"),
+        "{unknown}"
+    );
     fs::remove_file(&path).unwrap();
     assert!(template(Some(&path)).is_err());
     assert_eq!(template(None).unwrap(), TEMPLATE);
