@@ -20,7 +20,8 @@ mod run;
 mod sealed;
 
 pub use artifact::{
-    StoreError, ask, digest, expect_digest, read, read_tensors, remove, tidy, write, write_tensors,
+    StoreError, ask, digest, expect_digest, read, read_tensors, refresh, refresh_folder, remove,
+    tidy, write, write_tensors,
 };
 pub use identity::{PluginFile, RunIdentity};
 pub use level::{Done, LevelDir, link};

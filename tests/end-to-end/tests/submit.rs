@@ -336,7 +336,7 @@ fn processes_here_go_on_without_the_command_and_are_cancelled_by_another() {
     // What was cancelled stays so, also for a task that comes late.
     let submission = desk.at("runs/small/submitted/1");
     let late = format!("--submission={}", submission.display());
-    let said = expect(&mut desk.run(&["--claim", &late]), 4);
+    let said = expect(&mut desk.run(&["--claim", &late]), 5);
     assert!(text(&said.stderr).contains("was cancelled"));
 }
 
@@ -352,7 +352,7 @@ fn a_slurm_job_is_cancelled_with_all_its_tasks() {
         "{said}"
     );
     assert_eq!(desk.read("scancel"), "77\n");
-    desk.wait_until("its end", || desk.read("ended") == "1 4\n");
+    desk.wait_until("its end", || desk.read("ended") == "1 5\n");
     assert_eq!(desk.read("scontrol"), "");
 }
 

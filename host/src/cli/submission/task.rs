@@ -23,14 +23,38 @@ const SLOW: Duration = Duration::from_secs(300);
 
 /// This process as a task of a submission, until it is dropped.
 pub struct Attendance {
+    submission: Submission,
     _end: mpsc::Sender<()>,
 }
 
-/// Takes part in a submission; none if it was cancelled.
+impl Attendance {
+    /// Fails if the submission was cancelled: whoever starts tasks again where they were stopped must not do so.
+    ///
+    /// # Errors
+    /// Says that it was.
+    pub fn expect_wanted(&self) -> Result<(), Failure> {
+        expect_wanted(&self.submission)
+    }
+}
+
+fn expect_wanted(submission: &Submission) -> Result<(), Failure> {
+    match submission.is_cancelled() {
+        true => Err(Failure::new(
+            Exit::Failed,
+            format!(
+                "{} was cancelled; submit the sweep again to go on with it",
+                submission.folder.display()
+            ),
+        )),
+        false => Ok(()),
+    }
+}
+
+/// Takes part in a submission.
 ///
 /// # Errors
-/// If its folder is not what whoever submitted it sees.
-pub fn attend(folder: &Path, interrupt: &Interrupt) -> Result<Option<Attendance>, Failure> {
+/// If it was cancelled, or its folder is not what whoever submitted it sees.
+pub fn attend(folder: &Path, interrupt: &Interrupt) -> Result<Attendance, Failure> {
     let submission = Submission::at(folder);
     let own = Owner::here();
     if let Err(error) = submission.read() {
@@ -40,16 +64,16 @@ pub fn attend(folder: &Path, interrupt: &Interrupt) -> Result<Option<Attendance>
             own.host
         )));
     }
-    if submission.is_cancelled() {
-        log::info!("{} was cancelled", folder.display());
-        return Ok(None);
-    }
+    expect_wanted(&submission)?;
     let failed = |error| Failure::new(Exit::Failed, error);
     tell_of_clock(&submission.come().map_err(failed)?);
     let (end, ended) = mpsc::channel();
-    let interrupt = interrupt.clone();
-    thread::spawn(move || watch(&submission, &own, &interrupt, &ended));
-    Ok(Some(Attendance { _end: end }))
+    let (watched, interrupt) = (submission.clone(), interrupt.clone());
+    thread::spawn(move || watch(&watched, &own, &interrupt, &ended));
+    Ok(Attendance {
+        submission,
+        _end: end,
+    })
 }
 
 fn watch(submission: &Submission, own: &Owner, interrupt: &Interrupt, ended: &mpsc::Receiver<()>) {
@@ -57,7 +81,6 @@ fn watch(submission: &Submission, own: &Owner, interrupt: &Interrupt, ended: &mp
     let mut due = Instant::now() + claim_limit() / 4;
     while ended.recv_timeout(PAUSE.min(claim_limit() / 4)) == Err(RecvTimeoutError::Timeout) {
         if submission.is_cancelled() {
-            log::info!("{} was cancelled", submission.folder.display());
             return interrupt.stop();
         }
         if Instant::now() > due {

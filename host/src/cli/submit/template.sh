@@ -26,8 +26,7 @@ if [ "$code" -gt 128 ]; then
     [ "$(wc -l <"$killed")" -gt 3 ] || code=4
 fi
 # After `scancel` it does not run any more.
-if [ "$code" = 4 ] && [ ! -e @SUBMISSION@/cancelled ] &&
-    [ "$(squeue --noheader --jobs="$task" --format=%T)" = RUNNING ]; then
+if [ "$code" = 4 ] && [ "$(squeue --noheader --jobs="$task" --format=%T)" = RUNNING ]; then
     scontrol requeue "$task" && exec sleep 60
 fi
 exit "$code"

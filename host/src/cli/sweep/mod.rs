@@ -73,7 +73,14 @@ pub fn prepare(
     let jobs = jobs(&sweep, runs, &args.store_points, &catalog)?;
     let wanted = wanted(&jobs, &args.sweep)?;
     let file = args.experiment.file.as_path();
-    if !files::write((&sweep, file), (&jobs, &wanted), &folder, interrupt)? {
+    let is_shared = args.sweep.claim;
+    if !files::write(
+        (&sweep, file),
+        (&jobs, &wanted),
+        is_shared,
+        &folder,
+        interrupt,
+    )? {
         log::info!("stopped; the same command goes on from here");
         return Ok(None);
     }
@@ -121,13 +128,8 @@ pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit
         interrupt.follow(std::io::stdin());
     }
     let submission = args.sweep.submission.as_deref();
-    let _attendance = match submission.map(|folder| attend(folder, &interrupt)) {
-        None => None,
-        Some(attendance) => match attendance? {
-            None => return Ok(Exit::Interrupted),
-            some => some,
-        },
-    };
+    let attendance = submission.map(|folder| attend(folder, &interrupt));
+    let attendance = attendance.transpose()?;
     let Some(Prepared {
         folder,
         jobs,
@@ -162,7 +164,12 @@ pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit
         bars,
         &interrupt,
     );
-    finish(&folder, &jobs, &states, output, interrupt.wants_stop())
+    let is_stopped = interrupt.wants_stop();
+    let exit = finish(&folder, &jobs, &states, output, is_stopped)?;
+    if is_stopped && let Some(attendance) = attendance {
+        attendance.expect_wanted()?;
+    }
+    Ok(exit)
 }
 
 /// Says what came of it.

@@ -1,6 +1,6 @@
 //! What other processes do that are at work on the same sweep, on this machine or on others.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -17,10 +17,29 @@ use crate::store::{
 /// A lock that another process has is looked at again after this time: all who do so ask one file server.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// So many jobs that others have are looked at again and again: a thousand processes may run out of work at once, while
+/// a thousand others have the rest.
+pub const NEAR: usize = 16;
+
+/// So many jobs are looked at for the first time in a second.
+const FIRST: usize = 64;
+
+/// Who has a job.
+pub enum Looked {
+    /// Nobody, or one that is about to leave.
+    Free,
+    /// A process.
+    Held(Owner),
+    /// That was not looked at: too many were a moment ago.
+    Later,
+}
+
 /// What was seen of other processes' locks.
 #[derive(Default)]
 pub struct Others {
     locks: BTreeMap<PathBuf, Seen>,
+    /// When the last jobs were looked at for the first time.
+    first: VecDeque<Instant>,
     /// Seeds of dense levels that are done, which they stay.
     dense: BTreeSet<PathBuf>,
 }
@@ -41,10 +60,27 @@ impl Seen {
 }
 
 impl Others {
-    /// The process that has a job, unless it is about to leave. One that is dead has it no longer, and finds that
-    /// out if it comes back.
-    pub fn owner(&mut self, job: &Job) -> Option<Owner> {
-        self.owner_of(&lock_of(job))
+    /// Who has a job. One that is dead has it no longer, and finds that out if it comes back. What was seen of a job that
+    /// is not near is kept.
+    pub fn owner(&mut self, job: &Job, is_near: bool) -> Looked {
+        let lock = lock_of(job);
+        let seen = self.locks.get(&lock).and_then(|seen| seen.last.as_ref());
+        if let Some((_, by)) = seen
+            && !is_near
+        {
+            return Looked::Held(by.clone());
+        }
+        if seen.is_none() {
+            let is_recent = |at: &Instant| at.elapsed() < Duration::from_secs(1);
+            if self.first.len() == FIRST && self.first.front().is_some_and(is_recent) {
+                return Looked::Later;
+            }
+            self.first.push_back(Instant::now());
+            if self.first.len() > FIRST {
+                self.first.pop_front();
+            }
+        }
+        self.owner_of(&lock).map_or(Looked::Free, Looked::Held)
     }
 
     /// Forgets when a job was looked at last: something happened to it.

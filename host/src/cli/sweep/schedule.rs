@@ -12,7 +12,7 @@ use tch::Device;
 use super::child::{Running, Said};
 use super::failures::{Failures, MOST};
 use super::jobs::{Job, Task};
-use super::others::{Others, is_done};
+use super::others::{Looked, NEAR, Others, is_done};
 use super::progress::Progress;
 use crate::cli::args::{Output, RunArgs};
 use crate::cli::exit::Exit;
@@ -175,6 +175,7 @@ pub fn run_all(
                 break;
             };
             let lock = match schedule.others.take(&jobs[index]) {
+                Ok(Some(lock)) if schedule.was_done(index, &lock) => continue,
                 Ok(lock) => lock,
                 Err(error) => {
                     schedule.states[index] = refused(&error);
@@ -288,19 +289,15 @@ impl Schedule<'_> {
     /// The next job to start: its sources are done, no other process has it, and nobody does at the moment what
     /// it would only wait for, such as training its dense level.
     fn next(&mut self, device: Device) -> Option<usize> {
-        let count = self.jobs.len();
-        let first = match self.args.sweep.claim {
-            // Processes that begin at one place would all try the same job, again and again.
-            true => usize::from_str_radix(store::mark(), 16).unwrap_or(0) % count.max(1),
-            false => 0,
-        };
-        let order = (0..count).map(|place| (first + place) % count);
-        order
-            .into_iter()
-            .find(|&index| self.may_start(index, device))
+        let mut elsewhere = 0;
+        self.order().find(|&index| {
+            let may_start = self.may_start(index, device, elsewhere < NEAR);
+            elsewhere += usize::from(matches!(self.states[index], State::Elsewhere { .. }));
+            may_start
+        })
     }
 
-    fn may_start(&mut self, index: usize, device: Device) -> bool {
+    fn may_start(&mut self, index: usize, device: Device, is_near: bool) -> bool {
         let (job, seeds) = (&self.jobs[index], &self.wanted[index]);
         let may = matches!(self.states[index], State::Waiting | State::Elsewhere { .. });
         if !may || !self.is_ready(index) {
@@ -322,11 +319,26 @@ impl Schedule<'_> {
             self.states[index] = State::Done;
             return false;
         }
-        self.states[index] = match self.others.owner(job) {
-            Some(by) => elsewhere(&by),
-            None => self.left_alone(job).unwrap_or(State::Waiting),
+        self.states[index] = match self.others.owner(job, is_near) {
+            Looked::Held(by) => elsewhere(&by),
+            Looked::Free => self.left_alone(job).unwrap_or(State::Waiting),
+            Looked::Later => return false,
         };
         self.states[index] == State::Waiting && !is_made
+    }
+
+    /// Whether a job turns out to be done, now that it is this process's and what others did to it is seen.
+    fn was_done(&mut self, index: usize, lock: &Lock) -> bool {
+        let (job, seeds) = (&self.jobs[index], &self.wanted[index]);
+        if !self.args.sweep.claim || self.args.fresh || lock.is_first() {
+            return false;
+        }
+        store::refresh_folder(&job.run);
+        let is_done = is_done(job, seeds);
+        if is_done {
+            self.states[index] = State::Done;
+        }
+        is_done
     }
 
     /// How a job stands that failed too often for somebody who takes what is left.
@@ -385,13 +397,25 @@ impl Schedule<'_> {
     }
 
     /// Whether there is something to wait for: a job of which another one is the source, or that waits for its
-    /// dense level, and one whose process was not seen to be at work. The others are left to who has them.
+    /// dense level, and one whose process was not seen to be at work. The others are left to who has them. Of many
+    /// such, the first are looked at: whoever leaves last finds few.
     fn waits(&self) -> bool {
-        (self.states.iter().zip(self.jobs)).any(|(state, job)| match state {
-            State::Waiting => true,
-            State::Elsewhere { .. } => !self.others.is_at_work(job),
-            _ => false,
-        })
+        let order: Vec<usize> = self.order().collect();
+        let is_elsewhere = |it: &&usize| matches!(self.states[**it], State::Elsewhere { .. });
+        let mut elsewhere = order.iter().filter(is_elsewhere).take(NEAR);
+        self.states.contains(&State::Waiting)
+            || elsewhere.any(|&it| !self.others.is_at_work(&self.jobs[it]))
+    }
+
+    /// The jobs in the order in which they are tried.
+    fn order(&self) -> impl Iterator<Item = usize> + use<> {
+        let count = self.jobs.len();
+        let first = match self.args.sweep.claim {
+            // Processes that begin at one place would all try the same job, again and again.
+            true => usize::from_str_radix(store::mark(), 16).unwrap_or(0) % count.max(1),
+            false => 0,
+        };
+        (0..count).map(move |place| (first + place) % count)
     }
 }
 

@@ -105,7 +105,12 @@ impl From<Refused> for LockError {
 #[derive(Debug)]
 pub struct Lock {
     claim: Arc<Claim>,
+    /// Whether nobody had it before, but who lent it.
+    is_first: bool,
 }
+
+/// Name of a lock in the folder that it is of.
+pub(super) const NAME: &str = "lock";
 
 impl Lock {
     /// Takes the lock or fails with who holds it. That is known at once if the owner is another process of
@@ -192,6 +197,11 @@ impl Lock {
         }
     }
 
+    /// Whether nobody had the folder before, so that this machine has seen nothing of it that is old.
+    pub fn is_first(&self) -> bool {
+        self.is_first
+    }
+
     /// Lets a process that this one leads take the lock over, whenever it comes to it. Until then it is this one's,
     /// and nobody else's.
     pub fn lend(&self) {
@@ -248,6 +258,7 @@ impl Lock {
                     by: Box::new(by.clone()),
                 });
             }
+            let is_lent = matches!(standing, Standing::Held(_));
             let (since, own) = (claim::clock(), Owner::here());
             if !generation::make(path, number + 1, &own)? {
                 continue;
@@ -263,6 +274,7 @@ impl Lock {
             let claim = Claim::keep(path, number + 1, since);
             return Ok(Self {
                 claim: claim.map_err(|error| LockError::io(path, error))?,
+                is_first: number == u64::from(is_lent),
             });
         }
         let reason = "the file system shows one state of it and keeps another";

@@ -165,7 +165,7 @@ fn a_cell_that_another_process_has_is_named_and_no_failure() {
 }
 
 /// The processes that a process started.
-fn children_of(process: u32) -> Vec<u32> {
+pub fn children_of(process: u32) -> Vec<u32> {
     let file = format!("/proc/{process}/task/{process}/children");
     let text = fs::read_to_string(file).unwrap_or_default();
     text.split_whitespace()

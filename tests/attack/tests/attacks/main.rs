@@ -11,4 +11,5 @@ mod kills;
 mod locks;
 mod memory;
 mod signals;
+mod stale;
 mod sweeps;
