@@ -34,7 +34,7 @@ pub fn command() -> Command {
         submit.mut_arg("file", |file| {
             // A template is printed of no experiment.
             let file = file.required(false).required_unless_present(TEMPLATE);
-            file.default_value_if(TEMPLATE, ArgPredicate::IsPresent, "")
+            file.default_value_if(TEMPLATE, ArgPredicate::IsPresent, "-")
         })
     });
     match std::env::var("COLUMNS").map(|it| it.parse::<usize>()) {

@@ -347,7 +347,7 @@ fn a_task_goes_on_after_its_time_limit_and_a_cancelled_one_does_not() {
                 .nth(1)?
                 .split(' ')
                 .next()?
-                .parse()
+                .parse::<u32>()
                 .ok()
         });
         restarts.sum::<u32>()

@@ -17,7 +17,8 @@ pub fn asked(variable: &str, short: usize) -> usize {
 
 /// A sweep of small networks with so many seeds on a grid of learning rates.
 pub struct Desk {
-    folder: tempfile::TempDir,
+    /// Where all of it lies.
+    pub folder: tempfile::TempDir,
     /// Its file.
     pub file: PathBuf,
     /// Seconds without a beat after which a process counts as dead.
