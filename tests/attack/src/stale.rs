@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::faults;
+
 /// A machine: processes of another one know nothing of its processes, and its clock is its own.
 pub struct Machine {
     folder: PathBuf,
@@ -34,4 +36,13 @@ impl Machine {
             .env("STALE_MACHINE", &self.folder)
             .env("FAULT_CLOCK", self.ahead.to_string());
     }
+}
+
+/// Lets a command write each call that it makes of what lies below `root` into a file, whether it looks or changes.
+pub fn count(command: &mut Command, root: &Path, file: &Path) {
+    faults::log(command, root, file);
+    command
+        .env("LD_PRELOAD", concat!(env!("STALE"), ":", env!("FAULTS")))
+        .env("STALE_ROOT", root)
+        .env("STALE_LOG", file);
 }
