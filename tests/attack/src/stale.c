@@ -101,7 +101,7 @@ static int is_ours(int folder, const char *path, char *whole) {
     snprintf(whole, PATH_MAX, "%s/%s", base, path);
   }
   size_t length = strlen(whole);
-  while (length > 1 && whole[length - 1] == '/') whole[--length] = 0;
+  while (length > 1 && (whole[length - 1] == '/' || !strcmp(whole + length - 2, "/."))) whole[--length] = 0;
   return !strncmp(whole, root, strlen(root));
 }
 

@@ -155,7 +155,7 @@ pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit
             .collect();
         stdout::line(json!({ "event": "sweep-started", "sweep": folder, "cells": cells }))?;
     }
-    let states = run_all(
+    let (states, started) = run_all(
         (&jobs, &wanted),
         &folder,
         args,
@@ -164,6 +164,11 @@ pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit
         bars,
         &interrupt,
     );
+    // Of thousands that others did, those tell.
+    let own = (jobs.iter().zip(started)).filter(|(_, started)| *started || !args.sweep.claim);
+    for (job, _) in own.filter(|(job, _)| matches!(job.task, Task::Run { .. })) {
+        warn_of_other_builds(&RunDir::new(&job.run));
+    }
     let is_stopped = interrupt.wants_stop();
     let exit = finish(&folder, &jobs, &states, output, is_stopped)?;
     if is_stopped && let Some(attendance) = attendance {
@@ -181,10 +186,6 @@ fn finish(
     interrupted: bool,
 ) -> Result<Exit, Failure> {
     let unfinished = unfinished(jobs, states);
-    let is_run = |job: &&Job| matches!(job.task, Task::Run { .. });
-    for job in jobs.iter().filter(is_run) {
-        warn_of_other_builds(&RunDir::new(&job.run));
-    }
     if output.json {
         let cells: Vec<_> = (jobs.iter().zip(states))
             .map(|(job, state)| {

@@ -29,7 +29,7 @@ pub enum Looked {
     /// Nobody, or one that is about to leave.
     Free,
     /// A process.
-    Held(Owner),
+    Held(Box<Owner>),
     /// That was not looked at: too many were a moment ago.
     Later,
 }
@@ -68,7 +68,7 @@ impl Others {
         if let Some((_, by)) = seen
             && !is_near
         {
-            return Looked::Held(by.clone());
+            return Looked::Held(Box::new(by.clone()));
         }
         if seen.is_none() {
             let is_recent = |at: &Instant| at.elapsed() < Duration::from_secs(1);
@@ -80,7 +80,8 @@ impl Others {
                 self.first.pop_front();
             }
         }
-        self.owner_of(&lock).map_or(Looked::Free, Looked::Held)
+        let owner = self.owner_of(&lock).map(Box::new);
+        owner.map_or(Looked::Free, Looked::Held)
     }
 
     /// Forgets when a job was looked at last: something happened to it.

@@ -117,6 +117,8 @@ struct Schedule<'a> {
     progress: Progress,
     others: Others,
     failures: Failures,
+    /// Whether this process started a job.
+    started: Vec<bool>,
     /// When it was asked who has a job that waits for its dense level.
     asked: Vec<Option<Instant>>,
 }
@@ -125,7 +127,8 @@ struct Schedule<'a> {
 const SELDOM: Duration = Duration::from_secs(60);
 
 /// Runs the wanted jobs, sources first, as many at a time as there are slots. What each has to say
-/// goes into `logs` below the sweep's folder. Jobs that other processes have are left to them.
+/// goes into `logs` below the sweep's folder. Jobs that other processes have are left to them. How the jobs stand then,
+/// and which this process started.
 pub fn run_all(
     (jobs, wanted): (&[Job], &[Vec<u64>]),
     folder: &Path,
@@ -134,7 +137,7 @@ pub fn run_all(
     output: &Output,
     bars: &MultiProgress,
     interrupt: &Interrupt,
-) -> Vec<State> {
+) -> (Vec<State>, Vec<bool>) {
     let states = wanted.iter().map(|seeds| match seeds.is_empty() {
         true => State::Left,
         false => State::Waiting,
@@ -147,6 +150,7 @@ pub fn run_all(
         progress: Progress::new(jobs, wanted, output, bars),
         others: Others::default(),
         failures: Failures::of(folder),
+        started: vec![false; jobs.len()],
         asked: vec![None; jobs.len()],
     };
     let (said, heard) = mpsc::channel();
@@ -189,6 +193,7 @@ pub fn run_all(
             {
                 Ok(child) => {
                     schedule.states[index] = State::Running;
+                    schedule.started[index] = true;
                     schedule.progress.started(index);
                     running.insert(slot, (index, child, lock));
                 }
@@ -227,7 +232,7 @@ pub fn run_all(
         }
     }
     schedule.progress.finish();
-    schedule.states
+    (schedule.states, schedule.started)
 }
 
 fn ended(child: &mut Running, stopping: bool) -> State {

@@ -1,8 +1,8 @@
 //! Many processes work on one sweep at once, are killed and stand still: nothing is lost, nothing is done twice,
 //! and no byte differs.
 
-use std::collections::BTreeSet;
-use std::fs;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use attack::patience::wait_until;
 use attack::process::{end, run, send, signal, start};
 use attack::program::host;
-use attack::tree::leftovers;
+use attack::tree::{differences, leftovers};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 use serde_json::Value;
@@ -214,10 +214,12 @@ fn a_process_that_stood_still_writes_nothing_once_another_took_over() {
 /// Longer than the limit of whoever is stopped, and than a beat.
 const STILL: Duration = Duration::from_secs(6);
 
-/// Three processes that claim, and are killed and stopped until so many times were reached or all is done.
+/// Processes that claim, and are killed and stopped until so many times were reached or all is done.
 struct Siege<'a> {
     desk: &'a Desk,
     runs: String,
+    /// Number of processes at a time.
+    count: usize,
     stream: ChaCha8Rng,
     claimers: Vec<Child>,
     still: Vec<(u32, Instant)>,
@@ -230,8 +232,25 @@ impl Siege<'_> {
         let mut command = self
             .desk
             .command(&self.runs, &["--claim", "--checkpoint-every", "0"]);
-        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let said = self.desk.runs(&format!("{}-said", self.runs));
+        let said = File::options().append(true).create(true).open(said);
+        command.stdout(said.unwrap()).stderr(Stdio::null());
         command.spawn().unwrap()
+    }
+
+    /// How often each level was finished, as the processes said.
+    fn finished(&self) -> BTreeMap<String, usize> {
+        let said = fs::read_to_string(self.desk.runs(&format!("{}-said", self.runs))).unwrap();
+        let mut finished = BTreeMap::new();
+        // One that was killed may have left half a line.
+        let events = said
+            .lines()
+            .filter_map(|it| serde_json::from_str::<Value>(it).ok());
+        for event in events.filter(|it| it["event"] == "level-done") {
+            let name = format!("{} {}", event["cell"], event["summary"]["level"]);
+            *finished.entry(name).or_insert(0) += 1;
+        }
+        finished
     }
 
     fn pick(&mut self) -> u32 {
@@ -242,7 +261,7 @@ impl Siege<'_> {
 
     /// Goes on until all is done, with at most so many kills and stops.
     fn hold(&mut self, kills: usize, stops: usize) {
-        self.claimers = (0..3).map(|_| self.claimer()).collect();
+        self.claimers = (0..self.count).map(|_| self.claimer()).collect();
         loop {
             // Any moment will do.
             thread::sleep(Duration::from_millis(
@@ -295,6 +314,7 @@ fn kills_and_stops_at_any_moment_cost_no_cell_and_change_no_byte() {
     let mut siege = Siege {
         desk: &desk,
         runs: String::new(),
+        count: 3,
         stream: ChaCha8Rng::seed_from_u64(7),
         claimers: Vec::new(),
         still: Vec::new(),
@@ -314,6 +334,56 @@ fn kills_and_stops_at_any_moment_cost_no_cell_and_change_no_byte() {
         "{} kills and {} stops in {sweeps} sweeps",
         siege.kills, siege.stops
     );
+}
+
+#[test]
+fn a_crowd_that_is_killed_and_stopped_does_every_cell_and_finishes_no_level_twice() {
+    let cells = asked("ATTACK_CROWD", 12);
+    let (kills, stops) = (cells / 10, cells.div_ceil(50));
+    let desk = Desk {
+        limit: "3",
+        ..Desk::new(cells, 1, "")
+    };
+    let mut siege = Siege {
+        desk: &desk,
+        runs: "crowd".to_owned(),
+        count: if cells > 100 { 8 } else { 3 },
+        stream: ChaCha8Rng::seed_from_u64(11),
+        claimers: Vec::new(),
+        still: Vec::new(),
+        kills: 0,
+        stops: 0,
+    };
+    let began = Instant::now();
+    siege.hold(kills, stops);
+    let took = began.elapsed().as_secs_f64();
+    let left = run(&mut desk.command("crowd", &["--claim"])).expect(0);
+    let states = states(&left.stdout);
+    assert_eq!(states.len(), cells);
+    assert!(states.values().all(|it| it == "done"), "{states:#?}");
+    let finished = siege.finished();
+    let twice = finished.values().filter(|times| **times > 1).count();
+    println!(
+        "{cells} cells by {} processes in {took:.0} s, {:.1} a second, with {} kills and {} stops: {} levels were said \
+         to be done, {twice} of them twice",
+        siege.count,
+        cells as f64 / took,
+        siege.kills,
+        siege.stops,
+        finished.len(),
+    );
+    assert_eq!(twice, 0, "{finished:#?}");
+    // Some of them alone in one process; of a thousand, all would take another quarter of an hour.
+    let some: Vec<String> = states.keys().step_by(cells.div_ceil(50)).cloned().collect();
+    run(&mut desk.command("one", &["--only", &some.join(",")])).expect(0);
+    for entry in fs::read_dir(desk.runs("one")).unwrap().flatten() {
+        let name = entry.file_name();
+        let [one, other] = ["one", "crowd"].map(|it| desk.runs(it).join(&name));
+        if name != "small" {
+            assert_eq!(differences(&one, &other), Vec::<String>::new(), "{name:?}");
+        }
+    }
+    assert_eq!(leftovers(&desk.runs("crowd")), Vec::<PathBuf>::new());
 }
 
 /// Sends a signal to a process that may have ended; whether it was there.
