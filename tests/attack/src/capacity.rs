@@ -151,8 +151,10 @@ enum Step {
     Start,
     /// It looks for a run, from its own place on; so many were looked at for the first time, of this second.
     Seek,
-    /// It trains a level of a run: which, and how many are done. Level 0 is the dense one.
+    /// It begins a level of a run. Level 0 is the dense one.
     Train(usize, usize),
+    /// It has trained a level of a run.
+    Write(usize, usize),
     /// It was at the last level of a run.
     End(usize),
     Gone,
@@ -212,11 +214,10 @@ pub fn simulate(sweep: &Sweep, calls: &Calls, seed: u64) -> Outcome {
                 now,
             ),
             Step::Train(cell, level) => {
-                let trained = now + sweep.seconds;
-                // Its beats meanwhile, and what it writes at the level's end.
-                let beats = (sweep.seconds / BEAT) * calls.beat;
-                server.total += beats;
-                server.free += beats / server.rate;
+                process.step = Step::Write(cell, level);
+                now + sweep.seconds
+            }
+            Step::Write(cell, level) => {
                 process.step = match level {
                     _ if level == sweep.levels => Step::End(cell),
                     _ => Step::Train(cell, level + 1),
@@ -224,7 +225,8 @@ pub fn simulate(sweep: &Sweep, calls: &Calls, seed: u64) -> Outcome {
                 if level == 0 {
                     dense[cell / sweep.shared_by] = Dense::Done;
                 }
-                trained.max(server.answer(trained, calls.level))
+                // With its beats since it began.
+                server.answer(now, calls.level + sweep.seconds / BEAT * calls.beat)
             }
             Step::End(cell) => {
                 cells[cell] = Cell::Done;
