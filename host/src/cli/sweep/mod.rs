@@ -11,6 +11,8 @@ mod others;
 mod plan;
 mod progress;
 mod schedule;
+mod slots;
+mod state;
 mod wanted;
 
 use std::path::{Path, PathBuf};
@@ -37,7 +39,9 @@ pub use failures::{MOST as MOST_FAILURES, failed};
 use jobs::{Job, NOUNS, Task, count, jobs};
 use others::is_done;
 pub use plan::plan;
-use schedule::{Slots, State, run_all};
+use schedule::run_all;
+use slots::Slots;
+use state::State;
 use wanted::wanted;
 
 /// A sweep whose folder says what it consists of.

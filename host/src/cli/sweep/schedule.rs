@@ -14,99 +14,14 @@ use super::failures::{Failures, MOST};
 use super::jobs::{Job, Task};
 use super::others::{Looked, NEAR, Others, is_done};
 use super::progress::Progress;
+use super::slots::Slots;
+use super::state::State;
 use crate::cli::args::{Output, RunArgs};
 use crate::cli::exit::Exit;
 use crate::counted::counted;
 use crate::interrupt::Interrupt;
 use crate::program;
 use crate::store::{self, Lock, LockError, Owner};
-
-/// How a job stands.
-#[derive(Clone, Debug, PartialEq)]
-pub enum State {
-    /// It was not asked for.
-    Left,
-    /// It has not started.
-    Waiting,
-    /// It runs.
-    Running,
-    /// Another process does it, or took it over.
-    Elsewhere {
-        /// Which.
-        reason: String,
-    },
-    /// It was stopped and can go on.
-    Stopped,
-    /// It is finished.
-    Done,
-    /// It failed.
-    Failed {
-        /// Why.
-        reason: String,
-    },
-    /// A run that it takes from is not finished.
-    Skipped {
-        /// Which.
-        reason: String,
-    },
-}
-
-impl State {
-    /// The word for it in tables.
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::Left => "not asked for",
-            Self::Waiting | Self::Stopped => "stopped",
-            Self::Running => "running",
-            Self::Elsewhere { .. } => "elsewhere",
-            Self::Done => "done",
-            Self::Failed { .. } => "failed",
-            Self::Skipped { .. } => "skipped",
-        }
-    }
-
-    /// Whether it was asked for and is not going to be done.
-    pub fn is_lost(&self) -> bool {
-        matches!(self, Self::Failed { .. } | Self::Skipped { .. })
-    }
-
-    /// Why it is not done, if that is known.
-    pub fn reason(&self) -> Option<&str> {
-        match self {
-            Self::Failed { reason } | Self::Skipped { reason } | Self::Elsewhere { reason } => {
-                Some(reason)
-            }
-            _ => None,
-        }
-    }
-}
-
-/// Places where a run can go on: one a device, or several on the CPU.
-pub struct Slots(Vec<Device>);
-
-impl Slots {
-    /// As the command line says: `--jobs` of them, by default as many as the cores allow or one a
-    /// device.
-    pub fn new(args: &RunArgs) -> Self {
-        let devices = match args.sweep.devices.as_slice() {
-            [] => vec![args.place.device],
-            devices => devices.to_vec(),
-        };
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = args.place.threads.map_or(1, |it| usize::from(it.get()));
-        let default = match devices.as_slice() {
-            [Device::Cpu] => (cores / threads).max(1),
-            devices => devices.len(),
-        };
-        let count = args.sweep.jobs.map_or(default, |it| usize::from(it.get()));
-        Self(devices.into_iter().cycle().take(count).collect())
-    }
-
-    /// Number of runs side by side.
-    pub fn count(&self) -> usize {
-        self.0.len()
-    }
-}
 
 /// The jobs of a sweep, and how they stand.
 struct Schedule<'a> {
@@ -171,7 +86,7 @@ pub fn run_all(
             }
         }
         skip_orphans(jobs, &mut schedule.states);
-        for (slot, &device) in slots.0.iter().enumerate() {
+        for (slot, &device) in slots.devices().iter().enumerate() {
             if stopping || running.contains_key(&slot) {
                 continue;
             }
