@@ -51,7 +51,7 @@ TORCH_LIB := $(or $(LIBTORCH),.libtorch)/lib
 
 # Cargo runs in parallel by itself; with `make -j` the steps of a target keep their order.
 .NOTPARALLEL:
-.PHONY: help tools libtorch build run test attack lint smoke python wheel check fuzz bench bench-scaling fmt clean install uninstall
+.PHONY: help tools libtorch build run test attack cluster lint smoke python wheel check fuzz bench bench-scaling fmt clean install uninstall
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -99,7 +99,16 @@ test: build ## run the tests
 attack: build ## kill runs 50 times each, fail their calls, take their memory, share sweeps: minutes, with a table
 	ATTACK_KILLS=$${ATTACK_KILLS:-50} cargo test --release -p attack kills:: -- --nocapture
 	ATTACK_KILLS=$${ATTACK_KILLS:-50} ATTACK_CELLS=$${ATTACK_CELLS:-1000} cargo test --release -p attack claims:: -- --nocapture --test-threads 1
-	ATTACK_TIMES=1 ATTACK_FAULTS=$${ATTACK_FAULTS:-40} cargo test --release -p attack -- --nocapture --skip kills:: --skip claims::
+	ATTACK_STALE=$${ATTACK_STALE:-20} cargo test --release -p attack stale:: -- --nocapture --test-threads 1
+	ATTACK_TIMES=1 ATTACK_FAULTS=$${ATTACK_FAULTS:-40} cargo test --release -p attack -- --nocapture --skip kills:: --skip claims:: --skip stale::
+
+# The Slurm is of this machine alone: four nodes in a temporary folder, which goes with it. CLUSTER_CELLS and
+# CLUSTER_KILLS say how much is done to how many runs.
+cluster: build ## run a sweep in a job array of a Slurm that is started for it, kill its tasks and nodes: minutes
+	@set -eu; folder=$$(mktemp -d); \
+	trap 'tests/cluster/slurm.sh down "$$folder" && rm -rf "$$folder"' EXIT; \
+	tests/cluster/slurm.sh up "$$folder" 4; \
+	SLURM_CONF="$$folder/slurm.conf" cargo test --release -p attack cluster:: -- --ignored --nocapture --test-threads 1
 
 lint: libtorch ## check formatting, clippy, the documentation and the imports between modules
 	@cargo fmt --version >/dev/null && cargo clippy --version >/dev/null || { echo "make: cargo fmt and cargo clippy are needed: rustup component add rustfmt clippy" >&2; exit 1; }

@@ -83,7 +83,23 @@ impl Interrupt {
                     Ok(_) => interrupt.checkpoint.store(true, Ordering::Relaxed),
                 }
             }
-            interrupt.stop.store(true, Ordering::Relaxed);
+            interrupt.stop();
+        });
+    }
+
+    /// Asks to stop, as a signal does.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// Asks to stop once this time is over, if there is one.
+    pub fn stop_after(&self, time: Option<Duration>) {
+        let Some(time) = time else { return };
+        let interrupt = self.clone();
+        thread::spawn(move || {
+            thread::sleep(time);
+            log::info!("the time limit is reached");
+            interrupt.stop();
         });
     }
 
@@ -157,6 +173,16 @@ mod tests {
         assert!(!interrupt.takes_checkpoint() && !interrupt.wants_stop());
         drop(writer);
         assert!(eventually(|| interrupt.wants_stop()));
+    }
+
+    #[test]
+    fn a_time_limit_asks_to_stop_once_it_is_over() {
+        let interrupt = Interrupt::default();
+        interrupt.stop_after(None);
+        let start = Instant::now();
+        interrupt.stop_after(Some(Duration::from_millis(50)));
+        assert!(eventually(|| interrupt.wants_stop()));
+        assert!(start.elapsed() >= Duration::from_millis(50));
     }
 
     #[test]

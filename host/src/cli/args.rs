@@ -20,12 +20,14 @@ use crate::strategy::guard::Limits;
 mod compare;
 mod export;
 mod inventory;
+mod submit;
 
 pub use compare::{
     BarrierArgs, BestArgs, Between, CompareArgs, OverlapArgs, ReportArgs, TensorboardArgs,
 };
 pub use export::{BenchExportArgs, ExportArgs, Format, ModelArgs};
 pub use inventory::{CleanArgs, InitArgs, LsArgs, Order};
+pub use submit::{CancelArgs, Engine, SubmitArgs, parse_time, time_text};
 
 /// Trains networks and prunes them level by level with strategies that are plugins.
 #[derive(Parser, Debug)]
@@ -111,6 +113,13 @@ pub enum Command {
     ///
     /// Nothing that something else needs is removed, and nothing at all without --yes.
     Clean(CleanArgs),
+    /// Hand a sweep over: a job array of Slurm, processes here, or a list of commands.
+    ///
+    /// The job script stays in the sweep's folder. Nothing watches over the tasks: they share the runs out by
+    /// themselves.
+    Submit(SubmitArgs),
+    /// Stop what was submitted of a sweep; submitting it again goes on from there.
+    Cancel(CancelArgs),
     /// Check runs from their files: every byte, masks, zeros, records, test metrics.
     ///
     /// Also sweeps, with all their runs. Nothing is written. Ends with 5 if something is wrong.
@@ -278,6 +287,10 @@ pub struct RunArgs {
     /// Stop in order when stdin ends, as programs want it that start this one; a byte asks for a checkpoint.
     #[arg(long)]
     pub until_stdin_closes: bool,
+    /// Stop in order after this time, as if asked to, with 4: minutes, `H:MM:SS` or `D-HH:MM`. For jobs
+    /// with a time limit.
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub time_limit: Option<Duration>,
     /// Leave out what has no effect: a sweep that starts its runs has told it already.
     #[arg(long, hide = true)]
     pub told: bool,
@@ -344,6 +357,14 @@ pub struct SweepArgs {
     /// processes may do so at once, on all machines that share the folder of runs.
     #[arg(long, help_heading = "Sweeps")]
     pub claim: bool,
+    /// With `--claim` or `--task`: also take runs that failed three times, which they leave alone otherwise.
+    #[arg(long, help_heading = "Sweeps")]
+    pub retry_failed: bool,
+    /// What `submit` made for the tasks of a sweep: stop once it says that they are cancelled.
+    #[arg(
+        long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "Sweeps",
+    )]
+    pub submission: Option<PathBuf>,
 }
 
 /// One of several shares of a sweep.

@@ -5,6 +5,7 @@ mod barrier;
 mod bars;
 mod bench_export;
 mod best;
+mod cancel;
 mod compare;
 mod data;
 mod disk;
@@ -32,6 +33,8 @@ pub mod spin;
 mod standing;
 mod status;
 mod stdout;
+mod submission;
+mod submit;
 mod sweep;
 mod tensorboard;
 mod usage;
@@ -95,6 +98,8 @@ fn obey(args: &Args, bars: &MultiProgress) -> Result<Exit, Failure> {
         Command::Status(args) => status::status(args, output),
         Command::Ls(args) => inventory::ls(args, output),
         Command::Clean(args) => inventory::clean(args, output),
+        Command::Submit(args) => submit::submit(args, output),
+        Command::Cancel(args) => cancel::cancel(args, output),
         Command::Verify(args) => verify::verify(args, output),
         Command::Report(report) => report::report(report, output),
         Command::Compare(compare) => compare::compare(compare, output),

@@ -38,14 +38,15 @@ pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit
         FileKind::Sweep => return sweep::run(args, output, bars),
         FileKind::Experiment => {}
     }
-    if args.sweep.claim || args.sweep.task.is_some() {
+    if args.sweep.claim || args.sweep.task.is_some() || args.sweep.submission.is_some() {
         return Err(Failure::bad_input(format!(
-            "{} is one experiment: --task and --claim share out the runs of a sweep",
+            "{} is one experiment: --task, --claim and --submission share out the runs of a sweep",
             args.experiment.file.display()
         )));
     }
     spin::sleep_soon(args.place.threads());
     let interrupt = listen()?;
+    interrupt.stop_after(args.time_limit);
     if args.until_stdin_closes {
         be_led();
         interrupt.follow(std::io::stdin());

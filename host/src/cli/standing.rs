@@ -9,6 +9,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::plan::duration;
+use super::sweep;
+use crate::counted::counted;
 use crate::experiment::read_stored;
 use crate::neuron;
 use crate::records::{SweepCell, SweepRecord, name_in_sweep};
@@ -76,6 +78,8 @@ pub struct Standing {
     pub seconds_silent: Option<f64>,
     /// Why it failed or stopped.
     pub reason: Option<String>,
+    /// How often it failed where it stands; after three times, who takes what is left leaves it alone.
+    pub failures: u64,
 }
 
 impl Standing {
@@ -208,6 +212,7 @@ impl Look {
             seconds_left: None,
             owner,
             reason,
+            failures: 0,
         }
     }
 
@@ -244,8 +249,16 @@ impl Standing {
         if !matches!(self.state, State::Stopped | State::Waiting) {
             return;
         }
-        let log = format!("{}.log", self.name.replace(['/', ' '], "-"));
-        if let Some(said) = last_error(&folder.join("logs").join(log)) {
+        let log = self.name.replace(['/', ' '], "-");
+        if let Some(failed) = sweep::failed(folder, &log) {
+            let alone = match failed.times >= sweep::MOST_FAILURES {
+                true => " and is left alone",
+                false => "",
+            };
+            let times = counted(failed.times, "time");
+            self.reason = Some(format!("failed {times}{alone}: {}", failed.reason));
+            (self.state, self.failures) = (State::Failed, failed.times);
+        } else if let Some(said) = last_error(&folder.join("logs").join(format!("{log}.log"))) {
             self.reason = Some(said);
             self.state = State::Failed;
         }

@@ -185,13 +185,17 @@ pub enum DataError {
     },
     /// Another process is fetching the same file.
     #[error(
-        "{} is being written by another `{} data fetch`; wait for it to end",
+        "{} is being written by another `{} data fetch`, process {pid} on {host}; wait for it to end",
         path.display(),
         program::name()
     )]
     Busy {
         /// The unfinished file.
         path: PathBuf,
+        /// The other process.
+        pid: u32,
+        /// Its machine.
+        host: String,
     },
 }
 

@@ -8,7 +8,9 @@ use super::course::{checkpoint, encode};
 use super::error::RunError;
 use super::shared::whole_level;
 use super::{Course, Levels, Seed};
-use crate::store::{Done, LevelDir, Lock, PointDir, PointDone, SeedDir, step_files, step_of};
+use crate::store::{
+    Done, LevelDir, Lock, PointDir, PointDone, SeedDir, refresh, step_files, step_of,
+};
 
 /// What of level 0 is trained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -202,10 +204,16 @@ impl Levels<'_> {
         // In ascending order, so that two processes never wait for each other.
         let mut numbers: Vec<u64> = group.iter().map(|&index| seeds[index].seed).collect();
         numbers.sort_unstable();
-        let locks = numbers
-            .iter()
-            .map(|&seed| self.course.dense.seed(seed).wait(&stop));
-        Ok(locks.collect::<Result<_, _>>()?)
+        let locks = numbers.iter().map(|&seed| {
+            let home = self.course.dense.seed(seed);
+            let lock = home.wait(&stop)?;
+            // Whoever had it may have trained it just now.
+            if lock.as_ref().is_some_and(|lock| !lock.is_first()) {
+                refresh(home.path());
+            }
+            Ok(lock)
+        });
+        locks.collect()
     }
 }
 

@@ -133,10 +133,13 @@ impl Run {
                 .stored_steps(seed)
                 .map_err(OpenError::Points)?;
         }
-        let _lock = match conduct.patience {
+        let lock = match conduct.patience {
             Some(patience) => run.lock_within(patience),
             None => run.lock(),
         }?;
+        if !lock.is_first() {
+            store::refresh(run.path());
+        }
         run.tidy();
         let now = identity::identify(
             &self.folders,

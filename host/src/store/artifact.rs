@@ -173,6 +173,28 @@ pub fn tidy(folder: &Path) {
     }
 }
 
+/// Lets this machine see what others did in a folder and in those below it, locks left out. A network file system may
+/// show for some seconds what it had seen before; a change of one's own brings the news. What killed processes left of
+/// their files goes.
+pub fn refresh(folder: &Path) {
+    refresh_folder(folder);
+    tidy(folder);
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let is_folder = entry.file_type().is_ok_and(|it| it.is_dir());
+        if is_folder && entry.file_name() != lock::NAME {
+            refresh(&entry.path());
+        }
+    }
+}
+
+/// As [`refresh`], of a folder alone.
+pub fn refresh_folder(folder: &Path) {
+    let news = folder.join(format!("news.{}.tmp", lock::mark()));
+    // Where there is no such folder, or it is not to be written, there is no news. Who is killed before it is removed
+    // leaves it to `tidy`.
+    let _ = File::create(&news).and_then(|_| fs::remove_file(&news));
+}
+
 /// Whether a name is that of a temporary sibling with the mark of its process.
 fn is_left_over(name: &str) -> bool {
     let mark = name
@@ -398,6 +420,35 @@ mod tests {
         assert!(!other.exists());
         drop(lock);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 5);
+    }
+
+    #[test]
+    fn a_refreshed_folder_has_what_it_had() {
+        let folder = tempfile::tempdir().unwrap();
+        for file in ["lock/000001/owner.json", "seed-0/level-00/done.json"] {
+            write(&folder.path().join(file), b"{}").unwrap();
+        }
+        let changed = |name: &str| {
+            let folder = folder.path().join(name);
+            (
+                folder.metadata().unwrap().modified().unwrap(),
+                fs::read_dir(folder).unwrap().count(),
+            )
+        };
+        let names = ["", "lock", "lock/000001", "seed-0", "seed-0/level-00"];
+        let before = names.map(changed);
+        refresh(folder.path());
+        refresh(&folder.path().join("none"));
+        let after = names.map(changed);
+        for (at, (before, after)) in before.iter().zip(after).enumerate() {
+            assert_eq!(before.1, after.1);
+            assert_eq!(
+                before.0 == after.0,
+                names[at].starts_with("lock"),
+                "{}",
+                names[at]
+            );
+        }
     }
 
     #[test]

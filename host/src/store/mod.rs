@@ -20,11 +20,12 @@ mod run;
 mod sealed;
 
 pub use artifact::{
-    StoreError, ask, digest, expect_digest, read, read_tensors, remove, tidy, write, write_tensors,
+    StoreError, ask, digest, expect_digest, read, read_tensors, refresh, refresh_folder, remove,
+    tidy, write, write_tensors,
 };
 pub use identity::{PluginFile, RunIdentity};
 pub use level::{Done, LevelDir, link};
-pub use lock::{Lock, LockError, Owner, Presence, Standing, Watch, be_led, mark};
+pub use lock::{Lock, LockError, Owner, Presence, Standing, Watch, be_led, claim_limit, mark};
 pub use manifest::{
     ARCHIVE, BARRIERS_MANIFEST, COPIES, MANIFEST, Manifest, REPORT_MANIFEST, RUN_FILES, WEIGHTS,
 };

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::level::LevelDir;
-use super::lock::{Lock, LockError};
+use super::lock::{Lock, LockError, NAME};
 use super::point::{POINTS, PointDir};
 
 /// The folder of one run.
@@ -80,7 +80,7 @@ impl RunDir {
     /// # Errors
     /// If another process has it.
     pub fn lock(&self) -> Result<Lock, LockError> {
-        Lock::take(&self.file("lock"))
+        Lock::take(&self.file(NAME))
     }
 
     /// As [`lock`](Self::lock), but gives a process that has it, and was led by one that is gone, this long to
@@ -89,7 +89,7 @@ impl RunDir {
     /// # Errors
     /// If another process has it still.
     pub fn lock_within(&self, patience: Duration) -> Result<Lock, LockError> {
-        Lock::take_within(&self.file("lock"), patience)
+        Lock::take_within(&self.file(NAME), patience)
     }
 }
 
@@ -158,6 +158,6 @@ impl SeedDir {
     /// # Errors
     /// If the file system refuses.
     pub fn wait(&self, stop: &dyn Fn() -> bool) -> Result<Option<Lock>, LockError> {
-        Lock::wait(&self.path.join("lock"), stop)
+        Lock::wait(&self.path.join(NAME), stop)
     }
 }

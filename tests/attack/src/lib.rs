@@ -4,6 +4,7 @@
 
 #[cfg(target_os = "linux")]
 pub mod campaign;
+pub mod capacity;
 #[cfg(target_os = "linux")]
 pub mod experiments;
 #[cfg(target_os = "linux")]
@@ -15,5 +16,7 @@ pub mod process;
 #[cfg(target_os = "linux")]
 pub mod program;
 pub mod shared;
+#[cfg(target_os = "linux")]
+pub mod stale;
 #[cfg(target_os = "linux")]
 pub mod tree;

@@ -18,6 +18,7 @@ use super::stdout;
 use crate::counted::counted;
 use crate::records::SweepRecord;
 use crate::report::{Subject, columns};
+use crate::store::Owner;
 
 /// Time between two looks.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -64,6 +65,17 @@ pub fn status(args: &StatusArgs, output: &Output) -> Result<Exit, Failure> {
         }
         thread::sleep(PAUSE);
     }
+}
+
+/// Who is at work on cells of a sweep, by their names.
+///
+/// # Errors
+/// If the sweep cannot be read.
+pub fn at_work(sweep: &Path) -> Result<Vec<(String, Owner)>, Failure> {
+    let record = SweepRecord::read(sweep).map_err(|error| Failure::new(Exit::Failed, error))?;
+    let cells = Look::default().cells(sweep, &record).into_iter();
+    let owned = cells.filter_map(|cell| Some((cell.name, cell.owner?)));
+    Ok(owned.collect())
 }
 
 /// All cells together.

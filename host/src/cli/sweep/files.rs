@@ -19,6 +19,7 @@ type Files = BTreeMap<String, Vec<u8>>;
 pub fn write(
     (sweep, file): (&SweepFile, &Path),
     (jobs, wanted): (&[Job], &[Vec<u64>]),
+    is_shared: bool,
     folder: &Path,
     interrupt: &Interrupt,
 ) -> Result<bool, Failure> {
@@ -26,13 +27,14 @@ pub fn write(
     let record = record(sweep, file, folder);
     let record = record.bytes().map_err(|error| failed(&error))?;
     let mut files: Files = [(SWEEP_FILE.to_owned(), record)].into();
-    // Of those that nobody asked for, the manifest is believed: a thousand tasks may start at once.
+    // Of those that nobody asked for, and of all where many share them, the manifest is believed: a thousand tasks may
+    // start at once. Each file is looked at before its run.
     let mut own: Vec<String> = vec![SWEEP_FILE.to_owned()];
     for (job, seeds) in jobs.iter().zip(wanted) {
         if let Task::Run { file, text } = &job.task {
             let name = file.file_name().unwrap_or_default().to_string_lossy();
             let name = format!("cells/{name}");
-            if !seeds.is_empty() {
+            if !seeds.is_empty() && !is_shared {
                 own.push(name.clone());
             }
             files.insert(name, text.clone().into_bytes());

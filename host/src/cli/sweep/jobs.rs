@@ -36,6 +36,8 @@ pub struct Job {
     pub points: Vec<Step>,
     /// Number of its levels, the dense one included.
     pub levels: u64,
+    /// Digests of the plugins that it uses.
+    pub plugins: Vec<String>,
 }
 
 /// A cell of a job.
@@ -183,6 +185,7 @@ impl<'a> List<'a> {
                 dense: dense.hash,
                 points: rewound_to(cell, catalog)?,
                 levels: experiment.last_level() + 1,
+                plugins: plugins_of(cell, catalog)?,
                 name,
             },
             Some(cell),
@@ -220,6 +223,7 @@ impl<'a> List<'a> {
                 sources: Vec::new(),
                 points: Vec::new(),
                 levels: 1,
+                plugins: Vec::new(),
             },
             None,
         );
@@ -253,6 +257,13 @@ impl<'a> List<'a> {
         }
         jobs
     }
+}
+
+/// Digests of the plugins that a cell uses.
+fn plugins_of(cell: &CellFile, catalog: &HostCatalog) -> Result<Vec<String>, Failure> {
+    let plugins = catalog.plugins_of(&cell.loaded.experiment);
+    let plugins = plugins.map_err(|error| Failure::new(Exit::Plugin, error))?;
+    Ok(plugins.values().map(|it| it.digest.clone()).collect())
 }
 
 /// The times of level 0 that a cell's strategy rewinds to.
@@ -318,6 +329,7 @@ fn add_barriers(
                     .collect(),
                 points: Vec::new(),
                 levels: 1,
+                plugins: Vec::new(),
             });
         }
     }

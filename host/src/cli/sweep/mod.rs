@@ -4,15 +4,18 @@
 //! down, stops no other, and memory grows with the runs under way alone.
 
 mod child;
+mod failures;
 mod files;
 mod jobs;
 mod others;
 mod plan;
 mod progress;
 mod schedule;
+mod slots;
+mod state;
 mod wanted;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use indicatif::MultiProgress;
 use serde_json::json;
@@ -25,26 +28,41 @@ use super::review;
 use super::run::listen;
 use super::show::{overviews, parts};
 use super::stdout;
+use super::submission::attend;
 use crate::counted::counted;
 use crate::experiment;
+use crate::interrupt::Interrupt;
 use crate::report::{plain_table, warn_of_other_builds};
 use crate::run::HostCatalog;
 use crate::store::RunDir;
+use failures::Failures;
+pub use failures::{MOST as MOST_FAILURES, failed};
 use jobs::{Job, NOUNS, Task, count, jobs};
+use others::is_done;
 pub use plan::plan;
-use schedule::{Slots, State, run_all};
+use schedule::run_all;
+use slots::Slots;
+use state::State;
 use wanted::wanted;
 
-/// Runs a sweep, or goes on with it.
+/// A sweep whose folder says what it consists of.
+pub struct Prepared {
+    folder: PathBuf,
+    jobs: Vec<Job>,
+    wanted: Vec<Vec<u64>>,
+}
+
+/// Reads a sweep, finds what cannot work in it, and writes what it consists of; none if the user asked to stop
+/// meanwhile.
 ///
 /// # Errors
-/// What is wrong with the input, or what stopped the sweep as a whole.
-pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit, Failure> {
+/// What is wrong with the input.
+pub fn prepare(
+    args: &RunArgs,
+    output: &Output,
+    interrupt: &Interrupt,
+) -> Result<Option<Prepared>, Failure> {
     let runs = &args.place.runs;
-    let interrupt = listen()?;
-    if args.until_stdin_closes {
-        interrupt.follow(std::io::stdin());
-    }
     let setting = args.experiment.setting_at(&args.place);
     let catalog = HostCatalog::new(&setting);
     let sweep = experiment::load_sweep(
@@ -60,10 +78,71 @@ pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit
     let jobs = jobs(&sweep, runs, &args.store_points, &catalog)?;
     let wanted = wanted(&jobs, &args.sweep)?;
     let file = args.experiment.file.as_path();
-    if !files::write((&sweep, file), (&jobs, &wanted), &folder, &interrupt)? {
+    let is_shared = args.sweep.claim;
+    if !files::write(
+        (&sweep, file),
+        (&jobs, &wanted),
+        is_shared,
+        &folder,
+        interrupt,
+    )? {
         log::info!("stopped; the same command goes on from here");
-        return Ok(Exit::Interrupted);
+        return Ok(None);
     }
+    Ok(Some(Prepared {
+        folder,
+        jobs,
+        wanted,
+    }))
+}
+
+impl Prepared {
+    /// The sweep's folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Number of runs that are asked for and not done.
+    pub fn left(&self) -> usize {
+        let asked = self.jobs.iter().zip(&self.wanted);
+        let is_left = |(job, seeds): &(&Job, &Vec<u64>)| {
+            !seeds.is_empty() && matches!(job.task, Task::Run { .. }) && !is_done(job, seeds)
+        };
+        asked.filter(is_left).count()
+    }
+
+    /// Lets runs be tried again that failed too often.
+    pub fn forget_failures(&self) {
+        let failures = Failures::of(&self.folder);
+        for job in &self.jobs {
+            if let Err(error) = failures.forget(job) {
+                log::warn!("{error}");
+            }
+        }
+    }
+}
+
+/// Runs a sweep, or goes on with it.
+///
+/// # Errors
+/// What is wrong with the input, or what stopped the sweep as a whole.
+pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit, Failure> {
+    let interrupt = listen()?;
+    interrupt.stop_after(args.time_limit);
+    if args.until_stdin_closes {
+        interrupt.follow(std::io::stdin());
+    }
+    let submission = args.sweep.submission.as_deref();
+    let attendance = submission.map(|folder| attend(folder, &interrupt));
+    let attendance = attendance.transpose()?;
+    let Some(Prepared {
+        folder,
+        jobs,
+        wanted,
+    }) = prepare(args, output, &interrupt)?
+    else {
+        return Ok(Exit::Interrupted);
+    };
     let slots = Slots::new(args);
     if !output.quiet && !output.json {
         let asked = (jobs.iter().zip(&wanted)).filter(|(_, seeds)| !seeds.is_empty());
@@ -81,7 +160,7 @@ pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit
             .collect();
         stdout::line(json!({ "event": "sweep-started", "sweep": folder, "cells": cells }))?;
     }
-    let states = run_all(
+    let (states, started) = run_all(
         (&jobs, &wanted),
         &folder,
         args,
@@ -90,7 +169,17 @@ pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit
         bars,
         &interrupt,
     );
-    finish(&folder, &jobs, &states, output, interrupt.wants_stop())
+    // Of thousands that others did, those tell.
+    let own = (jobs.iter().zip(started)).filter(|(_, started)| *started || !args.sweep.claim);
+    for (job, _) in own.filter(|(job, _)| matches!(job.task, Task::Run { .. })) {
+        warn_of_other_builds(&RunDir::new(&job.run));
+    }
+    let is_stopped = interrupt.wants_stop();
+    let exit = finish(&folder, &jobs, &states, output, is_stopped)?;
+    if is_stopped && let Some(attendance) = attendance {
+        attendance.expect_wanted()?;
+    }
+    Ok(exit)
 }
 
 /// Says what came of it.
@@ -102,10 +191,6 @@ fn finish(
     interrupted: bool,
 ) -> Result<Exit, Failure> {
     let unfinished = unfinished(jobs, states);
-    let is_run = |job: &&Job| matches!(job.task, Task::Run { .. });
-    for job in jobs.iter().filter(is_run) {
-        warn_of_other_builds(&RunDir::new(&job.run));
-    }
     if output.json {
         let cells: Vec<_> = (jobs.iter().zip(states))
             .map(|(job, state)| {

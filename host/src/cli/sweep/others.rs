@@ -1,6 +1,6 @@
 //! What other processes do that are at work on the same sweep, on this machine or on others.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -10,18 +10,36 @@ use super::jobs::{BARRIER, Job, RUN};
 use crate::neuron;
 use crate::run::dense_name;
 use crate::statistics;
-use crate::store::{Lock, MANIFEST, Manifest, Owner, Presence, RUN_FILES, RunDir, Standing, Watch};
+use crate::store::{
+    Lock, LockError, MANIFEST, Manifest, Owner, Presence, RUN_FILES, RunDir, Standing, Watch,
+};
 
 /// A lock that another process has is looked at again after this time: all who do so ask one file server.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Whoever was seen to be at work so recently is not waited for. It is longer than the time between two beats.
-const RECENT: Duration = Duration::from_secs(15);
+/// So many jobs that others have are looked at again and again: a thousand processes may run out of work at once, while
+/// a thousand others have the rest.
+pub const NEAR: usize = 16;
+
+/// So many jobs are looked at for the first time in a second.
+const FIRST: usize = 64;
+
+/// Who has a job.
+pub enum Looked {
+    /// Nobody, or one that is about to leave.
+    Free,
+    /// A process.
+    Held(Box<Owner>),
+    /// That was not looked at: too many were a moment ago.
+    Later,
+}
 
 /// What was seen of other processes' locks.
 #[derive(Default)]
 pub struct Others {
     locks: BTreeMap<PathBuf, Seen>,
+    /// When the last jobs were looked at for the first time.
+    first: VecDeque<Instant>,
     /// Seeds of dense levels that are done, which they stay.
     dense: BTreeSet<PathBuf>,
 }
@@ -32,11 +50,38 @@ struct Seen {
     last: Option<(Instant, Owner)>,
 }
 
+impl Seen {
+    fn new(lock: &Path) -> Self {
+        Self {
+            watch: Watch::new(lock),
+            last: None,
+        }
+    }
+}
+
 impl Others {
-    /// The process that has a job, unless it is about to leave. One that is dead has it no longer, and finds that
-    /// out if it comes back.
-    pub fn owner(&mut self, job: &Job) -> Option<Owner> {
-        self.owner_of(&lock_of(job))
+    /// Who has a job. One that is dead has it no longer, and finds that out if it comes back. What was seen of a job that
+    /// is not near is kept.
+    pub fn owner(&mut self, job: &Job, is_near: bool) -> Looked {
+        let lock = lock_of(job);
+        let seen = self.locks.get(&lock).and_then(|seen| seen.last.as_ref());
+        if let Some((_, by)) = seen
+            && !is_near
+        {
+            return Looked::Held(Box::new(by.clone()));
+        }
+        if seen.is_none() {
+            let is_recent = |at: &Instant| at.elapsed() < Duration::from_secs(1);
+            if self.first.len() == FIRST && self.first.front().is_some_and(is_recent) {
+                return Looked::Later;
+            }
+            self.first.push_back(Instant::now());
+            if self.first.len() > FIRST {
+                self.first.pop_front();
+            }
+        }
+        let owner = self.owner_of(&lock).map(Box::new);
+        owner.map_or(Looked::Free, Looked::Held)
     }
 
     /// Forgets when a job was looked at last: something happened to it.
@@ -79,15 +124,26 @@ impl Others {
     /// Whether the process that has a job was seen to be at work a moment ago.
     pub fn is_at_work(&self, job: &Job) -> bool {
         let seen = self.locks.get(&lock_of(job));
-        let since = seen.and_then(|seen| seen.watch.since());
-        since.is_some_and(|since| since < RECENT)
+        seen.is_some_and(|seen| seen.watch.is_at_work())
+    }
+
+    /// Takes a job for a process that is about to start, so that no other one is started for it meanwhile.
+    ///
+    /// # Errors
+    /// If another process has it, or the file system refuses.
+    pub fn take(&mut self, job: &Job) -> Result<Option<Lock>, LockError> {
+        if job.noun != RUN {
+            return Ok(None);
+        }
+        let lock = lock_of(job);
+        let seen = (self.locks.entry(lock.clone())).or_insert_with(|| Seen::new(&lock));
+        let taken = Lock::attempt(&lock, &mut seen.watch)?;
+        taken.lend();
+        Ok(Some(taken))
     }
 
     fn owner_of(&mut self, lock: &Path) -> Option<Owner> {
-        let seen = self.locks.entry(lock.to_owned()).or_insert_with(|| Seen {
-            watch: Watch::new(lock),
-            last: None,
-        });
+        let seen = (self.locks.entry(lock.to_owned())).or_insert_with(|| Seen::new(lock));
         if let Some((at, by)) = &seen.last
             && at.elapsed() < PAUSE
         {
@@ -155,6 +211,7 @@ mod tests {
             dense: "0123456789".to_owned(),
             points: Vec::new(),
             levels: 3,
+            plugins: Vec::new(),
         }
     }
 

@@ -7,7 +7,7 @@ use indicatif::{MultiProgress, ProgressBar};
 use serde_json::Value;
 
 use super::jobs::{Job, count};
-use super::schedule::State;
+use super::state::State;
 use crate::cli::args::Output;
 use crate::cli::bars::{self, CELL, RUN};
 use crate::cli::stdout;

@@ -10,100 +10,18 @@ use indicatif::MultiProgress;
 use tch::Device;
 
 use super::child::{Running, Said};
+use super::failures::{Failures, MOST};
 use super::jobs::{Job, Task};
-use super::others::{Others, is_done};
+use super::others::{Looked, NEAR, Others, is_done};
 use super::progress::Progress;
+use super::slots::Slots;
+use super::state::State;
 use crate::cli::args::{Output, RunArgs};
 use crate::cli::exit::Exit;
+use crate::counted::counted;
 use crate::interrupt::Interrupt;
-use crate::store::{self, Owner};
-
-/// How a job stands.
-#[derive(Clone, Debug, PartialEq)]
-pub enum State {
-    /// It was not asked for.
-    Left,
-    /// It has not started.
-    Waiting,
-    /// It runs.
-    Running,
-    /// Another process does it, or took it over.
-    Elsewhere {
-        /// Which.
-        reason: String,
-    },
-    /// It was stopped and can go on.
-    Stopped,
-    /// It is finished.
-    Done,
-    /// It failed.
-    Failed {
-        /// Why.
-        reason: String,
-    },
-    /// A run that it takes from is not finished.
-    Skipped {
-        /// Which.
-        reason: String,
-    },
-}
-
-impl State {
-    /// The word for it in tables.
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::Left => "not asked for",
-            Self::Waiting | Self::Stopped => "stopped",
-            Self::Running => "running",
-            Self::Elsewhere { .. } => "elsewhere",
-            Self::Done => "done",
-            Self::Failed { .. } => "failed",
-            Self::Skipped { .. } => "skipped",
-        }
-    }
-
-    /// Whether it was asked for and is not going to be done.
-    pub fn is_lost(&self) -> bool {
-        matches!(self, Self::Failed { .. } | Self::Skipped { .. })
-    }
-
-    /// Why it is not done, if that is known.
-    pub fn reason(&self) -> Option<&str> {
-        match self {
-            Self::Failed { reason } | Self::Skipped { reason } | Self::Elsewhere { reason } => {
-                Some(reason)
-            }
-            _ => None,
-        }
-    }
-}
-
-/// Places where a run can go on: one a device, or several on the CPU.
-pub struct Slots(Vec<Device>);
-
-impl Slots {
-    /// As the command line says: `--jobs` of them, by default as many as the cores allow or one a
-    /// device.
-    pub fn new(args: &RunArgs) -> Self {
-        let devices = match args.sweep.devices.as_slice() {
-            [] => vec![args.place.device],
-            devices => devices.to_vec(),
-        };
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = args.place.threads.map_or(1, |it| usize::from(it.get()));
-        let default = match devices.as_slice() {
-            [Device::Cpu] => (cores / threads).max(1),
-            devices => devices.len(),
-        };
-        let count = args.sweep.jobs.map_or(default, |it| usize::from(it.get()));
-        Self(devices.into_iter().cycle().take(count).collect())
-    }
-
-    /// Number of runs side by side.
-    pub fn count(&self) -> usize {
-        self.0.len()
-    }
-}
+use crate::program;
+use crate::store::{self, Lock, LockError, Owner};
 
 /// The jobs of a sweep, and how they stand.
 struct Schedule<'a> {
@@ -113,6 +31,9 @@ struct Schedule<'a> {
     states: Vec<State>,
     progress: Progress,
     others: Others,
+    failures: Failures,
+    /// Whether this process started a job.
+    started: Vec<bool>,
     /// When it was asked who has a job that waits for its dense level.
     asked: Vec<Option<Instant>>,
 }
@@ -121,7 +42,8 @@ struct Schedule<'a> {
 const SELDOM: Duration = Duration::from_secs(60);
 
 /// Runs the wanted jobs, sources first, as many at a time as there are slots. What each has to say
-/// goes into `logs` below the sweep's folder. Jobs that other processes have are left to them.
+/// goes into `logs` below the sweep's folder. Jobs that other processes have are left to them. How the jobs stand then,
+/// and which this process started.
 pub fn run_all(
     (jobs, wanted): (&[Job], &[Vec<u64>]),
     folder: &Path,
@@ -130,7 +52,7 @@ pub fn run_all(
     output: &Output,
     bars: &MultiProgress,
     interrupt: &Interrupt,
-) -> Vec<State> {
+) -> (Vec<State>, Vec<bool>) {
     let states = wanted.iter().map(|seeds| match seeds.is_empty() {
         true => State::Left,
         false => State::Waiting,
@@ -142,32 +64,42 @@ pub fn run_all(
         states: states.collect(),
         progress: Progress::new(jobs, wanted, output, bars),
         others: Others::default(),
+        failures: Failures::of(folder),
+        started: vec![false; jobs.len()],
         asked: vec![None; jobs.len()],
     };
     let (said, heard) = mpsc::channel();
     // The running jobs, by their slot.
-    let mut running: BTreeMap<usize, (usize, Running)> = BTreeMap::new();
+    let mut running: BTreeMap<usize, (usize, Running, Option<Lock>)> = BTreeMap::new();
     let (mut stopping, mut told) = (false, false);
     // The runs save their work; they are waited for.
     let _saving = interrupt.save();
     loop {
         if interrupt.wants_stop() && !std::mem::replace(&mut stopping, true) {
-            for (_, child) in running.values_mut() {
+            for (_, child, _) in running.values_mut() {
                 child.stop();
             }
         }
         if interrupt.takes_checkpoint() {
-            for (_, child) in running.values_mut() {
+            for (_, child, _) in running.values_mut() {
                 child.checkpoint();
             }
         }
         skip_orphans(jobs, &mut schedule.states);
-        for (slot, &device) in slots.0.iter().enumerate() {
+        for (slot, &device) in slots.devices().iter().enumerate() {
             if stopping || running.contains_key(&slot) {
                 continue;
             }
             let Some(index) = schedule.next(device) else {
                 break;
+            };
+            let lock = match schedule.others.take(&jobs[index]) {
+                Ok(Some(lock)) if schedule.was_done(index, &lock) => continue,
+                Ok(lock) => lock,
+                Err(error) => {
+                    schedule.states[index] = refused(&error);
+                    continue;
+                }
             };
             let log = folder.join("logs").join(format!("{}.log", jobs[index].log));
             let job = (index, &jobs[index], wanted[index].as_slice());
@@ -176,8 +108,9 @@ pub fn run_all(
             {
                 Ok(child) => {
                     schedule.states[index] = State::Running;
+                    schedule.started[index] = true;
                     schedule.progress.started(index);
-                    running.insert(slot, (index, child));
+                    running.insert(slot, (index, child, lock));
                 }
                 Err(error) => {
                     let reason = format!("failed to start: {error}");
@@ -195,16 +128,17 @@ pub fn run_all(
         }
         match heard.recv_timeout(Duration::from_millis(100)) {
             Ok((index, Said::Event(event))) => {
-                if let Some((_, child)) = running.values_mut().find(|(it, _)| *it == index) {
+                if let Some((_, child, _)) = running.values_mut().find(|(it, ..)| *it == index) {
                     child.hear(&event);
                 }
                 schedule.progress.event(index, event);
             }
             Ok((index, Said::End)) => {
-                let slot = running.iter().find(|(_, (it, _))| *it == index);
+                let slot = running.iter().find(|(_, (it, ..))| *it == index);
                 let slot = slot.map(|(slot, _)| *slot);
-                if let Some((_, mut child)) = slot.and_then(|slot| running.remove(&slot)) {
+                if let Some((_, mut child, _lock)) = slot.and_then(|slot| running.remove(&slot)) {
                     schedule.states[index] = ended(&mut child, stopping);
+                    schedule.note(index);
                     schedule.others.look_again(&jobs[index]);
                     schedule.progress.ended(index, &schedule.states[index]);
                 }
@@ -213,7 +147,7 @@ pub fn run_all(
         }
     }
     schedule.progress.finish();
-    schedule.states
+    (schedule.states, schedule.started)
 }
 
 fn ended(child: &mut Running, stopping: bool) -> State {
@@ -226,8 +160,19 @@ fn ended(child: &mut Running, stopping: bool) -> State {
                 reason: child.reason(),
             },
         },
+        None if stopping => State::Stopped,
         None => State::Failed {
             reason: format!("its process was killed; {}", child.reason()),
+        },
+    }
+}
+
+/// What becomes of a job whose lock could not be taken.
+fn refused(error: &LockError) -> State {
+    match error {
+        LockError::Held { by, .. } => elsewhere(by),
+        LockError::Io { .. } => State::Failed {
+            reason: error.to_string(),
         },
     }
 }
@@ -264,19 +209,15 @@ impl Schedule<'_> {
     /// The next job to start: its sources are done, no other process has it, and nobody does at the moment what
     /// it would only wait for, such as training its dense level.
     fn next(&mut self, device: Device) -> Option<usize> {
-        let count = self.jobs.len();
-        let first = match self.args.sweep.claim {
-            // Processes that begin at one place would all try the same job, again and again.
-            true => usize::from_str_radix(store::mark(), 16).unwrap_or(0) % count.max(1),
-            false => 0,
-        };
-        let order = (0..count).map(|place| (first + place) % count);
-        order
-            .into_iter()
-            .find(|&index| self.may_start(index, device))
+        let mut elsewhere = 0;
+        self.order().find(|&index| {
+            let may_start = self.may_start(index, device, elsewhere < NEAR);
+            elsewhere += usize::from(matches!(self.states[index], State::Elsewhere { .. }));
+            may_start
+        })
     }
 
-    fn may_start(&mut self, index: usize, device: Device) -> bool {
+    fn may_start(&mut self, index: usize, device: Device, is_near: bool) -> bool {
         let (job, seeds) = (&self.jobs[index], &self.wanted[index]);
         let may = matches!(self.states[index], State::Waiting | State::Elsewhere { .. });
         if !may || !self.is_ready(index) {
@@ -298,11 +239,57 @@ impl Schedule<'_> {
             self.states[index] = State::Done;
             return false;
         }
-        self.states[index] = match self.others.owner(job) {
-            Some(by) => elsewhere(&by),
-            None => State::Waiting,
+        self.states[index] = match self.others.owner(job, is_near) {
+            Looked::Held(by) => elsewhere(&by),
+            Looked::Free => self.left_alone(job).unwrap_or(State::Waiting),
+            Looked::Later => return false,
         };
         self.states[index] == State::Waiting && !is_made
+    }
+
+    /// Whether a job turns out to be done, now that it is this process's and what others did to it is seen.
+    fn was_done(&mut self, index: usize, lock: &Lock) -> bool {
+        let (job, seeds) = (&self.jobs[index], &self.wanted[index]);
+        if !self.args.sweep.claim || self.args.fresh || lock.is_first() {
+            return false;
+        }
+        store::refresh_folder(&job.run);
+        let is_done = is_done(job, seeds);
+        if is_done {
+            self.states[index] = State::Done;
+        }
+        is_done
+    }
+
+    /// How a job stands that failed too often for somebody who takes what is left.
+    fn left_alone(&self, job: &Job) -> Option<State> {
+        let args = &self.args.sweep;
+        if args.retry_failed || (!args.claim && args.task.is_none()) {
+            return None;
+        }
+        let failed = self.failures.get(job).filter(|it| it.times >= MOST)?;
+        Some(State::Failed {
+            reason: format!(
+                "it failed {} and is left alone, unless asked for by --retry-failed or by `{} run` without --claim \
+                 and --task; the last time: {}",
+                counted(failed.times, "time"),
+                program::name(),
+                failed.reason
+            ),
+        })
+    }
+
+    /// Notes what came of a job, for all who share the sweep.
+    fn note(&self, index: usize) {
+        let job = &self.jobs[index];
+        let noted = match &self.states[index] {
+            State::Failed { reason } => self.failures.add(job, &self.wanted[index], reason),
+            State::Done => self.failures.forget(job),
+            _ => Ok(()),
+        };
+        if let Err(error) = noted {
+            log::warn!("{error}");
+        }
     }
 
     /// Whether to look who has a job that waits for its dense level.
@@ -330,13 +317,25 @@ impl Schedule<'_> {
     }
 
     /// Whether there is something to wait for: a job of which another one is the source, or that waits for its
-    /// dense level, and one whose process was not seen to be at work. The others are left to who has them.
+    /// dense level, and one whose process was not seen to be at work. The others are left to who has them. Of many
+    /// such, the first are looked at: whoever leaves last finds few.
     fn waits(&self) -> bool {
-        (self.states.iter().zip(self.jobs)).any(|(state, job)| match state {
-            State::Waiting => true,
-            State::Elsewhere { .. } => !self.others.is_at_work(job),
-            _ => false,
-        })
+        let order: Vec<usize> = self.order().collect();
+        let is_elsewhere = |it: &&usize| matches!(self.states[**it], State::Elsewhere { .. });
+        let mut elsewhere = order.iter().filter(is_elsewhere).take(NEAR);
+        self.states.contains(&State::Waiting)
+            || elsewhere.any(|&it| !self.others.is_at_work(&self.jobs[it]))
+    }
+
+    /// The jobs in the order in which they are tried.
+    fn order(&self) -> impl Iterator<Item = usize> + use<> {
+        let count = self.jobs.len();
+        let first = match self.args.sweep.claim {
+            // Processes that begin at one place would all try the same job, again and again.
+            true => usize::from_str_radix(store::mark(), 16).unwrap_or(0) % count.max(1),
+            false => 0,
+        };
+        (0..count).map(move |place| (first + place) % count)
     }
 }
 

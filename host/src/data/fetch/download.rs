@@ -1,9 +1,10 @@
 //! Downloads one file: resumes, retries, checks the digest, and only then gives it its name.
 
 use crate::data::DataError;
+use crate::store::{self, Lock, LockError};
 use sha2::{Digest, Sha256};
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
@@ -39,39 +40,58 @@ impl Download {
     /// Downloads the file, if it is not there, and returns its size.
     pub(super) fn run(&self, progress: &mut dyn FnMut(u64, Option<u64>)) -> Result<u64, DataError> {
         let part = PathBuf::from(format!("{}.part", self.path.display()));
-        let mut file = self.open(&part)?;
+        let lock = self.lock(&part)?;
+        let size = self.run_locked(&part, progress);
+        // What is left of it is in nobody's way.
+        let _ = lock.remove();
+        size
+    }
+
+    fn run_locked(
+        &self,
+        part: &Path,
+        progress: &mut dyn FnMut(u64, Option<u64>),
+    ) -> Result<u64, DataError> {
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(part)
+            .map_err(DataError::io("open", part))?;
         // Looked at under the lock: another process may just have finished.
         if size(&self.path).is_ok_and(|size| size > 0) {
-            let _ = fs::remove_file(&part);
+            let _ = fs::remove_file(part);
             self.check_what_is_there()?;
             return size(&self.path);
         }
         // What earlier attempts left may be of another version of the file: if the digest is
         // wrong after a resumption, all of it is fetched once more.
-        let transferred = self.transfer(&part, &mut file, progress);
-        if transferred.is_err() && size(&part).is_ok_and(|size| size == 0) {
-            let _ = fs::remove_file(&part);
+        let transferred = self.transfer(part, &mut file, progress);
+        if transferred.is_err() && size(part).is_ok_and(|size| size == 0) {
+            let _ = fs::remove_file(part);
         }
         let mut resumed = transferred?;
         loop {
-            let got = self.digest(&part, &mut file)?;
+            let got = self.digest(part, &mut file)?;
             if got == self.sha256 {
                 break;
             }
             if !resumed {
-                fs::remove_file(&part).map_err(DataError::io("remove", &part))?;
+                fs::remove_file(part).map_err(DataError::io("remove", part))?;
                 return Err(DataError::Checksum {
                     url: self.url.clone(),
                     expected: self.sha256.to_owned(),
                     got,
                 });
             }
-            file.set_len(0).map_err(DataError::io("truncate", &part))?;
+            file.set_len(0).map_err(DataError::io("truncate", part))?;
             resumed = false;
-            self.transfer(&part, &mut file, progress)?;
+            self.transfer(part, &mut file, progress)?;
         }
-        file.sync_all().map_err(DataError::io("write", &part))?;
-        fs::rename(&part, &self.path).map_err(DataError::io("rename", &part))?;
+        file.sync_all().map_err(DataError::io("write", part))?;
+        ask(part)?;
+        fs::rename(part, &self.path).map_err(DataError::io("rename", part))?;
         size(&self.path)
     }
 
@@ -90,20 +110,17 @@ impl Download {
         })
     }
 
-    /// The unfinished file, locked for this process.
-    fn open(&self, part: &Path) -> Result<File, DataError> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(part)
-            .map_err(DataError::io("open", part))?;
-        match file.try_lock() {
-            Ok(()) => Ok(file),
-            Err(TryLockError::WouldBlock) => Err(DataError::Busy { path: part.into() }),
-            Err(TryLockError::Error(error)) => Err(DataError::io("lock", part)(error)),
-        }
+    /// Keeps other processes from the unfinished file.
+    fn lock(&self, part: &Path) -> Result<Lock, DataError> {
+        let path = PathBuf::from(format!("{}.lock", self.path.display()));
+        Lock::take(&path).map_err(|error| match error {
+            LockError::Held { by, .. } => DataError::Busy {
+                path: part.into(),
+                pid: by.pid,
+                host: by.host,
+            },
+            LockError::Io { path, source, .. } => DataError::io("lock", path)(source),
+        })
     }
 
     /// Attempts until the server has sent all; returns whether some bytes are of earlier attempts.
@@ -209,6 +226,7 @@ impl Download {
                 file.set_len(0).map_err(local("truncate"))?;
                 return Err(Stop::Never(format!("it is over {} bytes", self.limit)));
             }
+            ask(part).map_err(Stop::Local)?;
             file.write_all(&buffer[..read]).map_err(local("write"))?;
         }
         match total {
@@ -222,7 +240,7 @@ impl Download {
     fn digest(&self, part: &Path, file: &mut File) -> Result<String, DataError> {
         let mut hasher = Sha256::new();
         file.rewind().map_err(DataError::io("seek in", part))?;
-        std::io::copy(file, &mut hasher).map_err(DataError::io("read", part))?;
+        io::copy(file, &mut hasher).map_err(DataError::io("read", part))?;
         Ok(format!("{:x}", hasher.finalize()))
     }
 
@@ -233,6 +251,12 @@ impl Download {
             by_hand: self.by_hand.clone(),
         }
     }
+}
+
+/// Fails if another process took the file over, because this one stood still for too long.
+fn ask(part: &Path) -> Result<(), DataError> {
+    let lost = |error: store::StoreError| DataError::io("write", part)(io::Error::other(error));
+    store::ask(part).map(drop).map_err(lost)
 }
 
 fn size(path: &Path) -> Result<u64, DataError> {
@@ -451,7 +475,12 @@ mod tests {
     #[test]
     fn two_processes_do_not_write_the_same_file() {
         let case = Case::new(server());
-        let _other = case.download().open(&case.part()).unwrap();
-        assert!(matches!(case.run(), Err(DataError::Busy { .. })));
+        let other = case.download().lock(&case.part()).unwrap();
+        let busy = |result| matches!(result, Err(DataError::Busy { pid, .. }) if pid == std::process::id());
+        assert!(busy(case.run()));
+        other.remove().unwrap();
+        case.run().unwrap();
+        // Nothing of the lock is left.
+        assert_eq!(fs::read_dir(case.folder.path()).unwrap().count(), 1);
     }
 }

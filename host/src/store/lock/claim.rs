@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::claim_limit;
 use super::generation::{self, Refused};
-use super::limit;
 use super::owner::Owner;
 
 /// So many beats are due within the time after which an owner counts as dead.
@@ -33,6 +33,8 @@ struct State {
     last: Duration,
     /// Who has it now, if that is another one.
     lost_to: Option<Owner>,
+    /// Whether another one may take it.
+    is_lent: bool,
 }
 
 /// Why nothing may be written.
@@ -57,6 +59,7 @@ impl Claim {
                 count: 0,
                 last: since,
                 lost_to: None,
+                is_lent: false,
             }),
         });
         start_beating()?;
@@ -64,6 +67,11 @@ impl Claim {
         all.retain(|it| it.strong_count() > 0);
         all.push(Arc::downgrade(&claim));
         Ok(claim)
+    }
+
+    /// The lock's folder.
+    pub fn lock(&self) -> &Path {
+        &self.lock
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -135,7 +143,7 @@ impl Claim {
         }
         let began = clock();
         let next = state.number + 1;
-        if generation::make(&self.lock, next, &Owner::this(limit().as_secs_f64()))? {
+        if generation::make(&self.lock, next, &Owner::here())? {
             log::debug!("{}: renewed as {next}", self.lock.display());
             generation::tidy(&self.lock, next);
             (state.number, state.last) = (next, began);
@@ -143,7 +151,12 @@ impl Claim {
         }
         let last = generation::last(&self.lock).ok().flatten();
         let by = last.map_or_else(Owner::unknown, |it| it.owner);
-        log::warn!(
+        let told = match state.is_lent {
+            true => log::Level::Trace,
+            false => log::Level::Warn,
+        };
+        log::log!(
+            told,
             "process {} on {} took {} over from this process, which stood still for {:.0} s",
             by.pid,
             by.host,
@@ -152,6 +165,16 @@ impl Claim {
         );
         state.lost_to = Some(by);
         Ok(())
+    }
+
+    /// Lets another process take the lock, which is then no news.
+    pub fn lend(&self) {
+        self.state().is_lent = true;
+    }
+
+    /// Neither beats nor releases any more.
+    pub fn forget(&self) {
+        self.state().lost_to = Some(Owner::here());
     }
 
     /// Gives the lock back.
@@ -166,7 +189,7 @@ impl Claim {
 
 impl State {
     fn is_late(&self) -> bool {
-        clock().saturating_sub(self.last) > limit() / 2
+        clock().saturating_sub(self.last) > claim_limit() / 2
     }
 }
 
@@ -218,7 +241,7 @@ fn start_beating() -> io::Result<()> {
     let mut started = STARTED.lock().unwrap_or_else(PoisonError::into_inner);
     if !*started {
         let beats = || loop {
-            thread::sleep(limit() / BEATS);
+            thread::sleep(claim_limit() / BEATS);
             let all: Vec<Arc<Claim>> = claims().iter().filter_map(Weak::upgrade).collect();
             all.iter().for_each(|claim| claim.beat());
         };
@@ -246,6 +269,7 @@ mod tests {
                 count: 0,
                 last: clock().saturating_sub(age),
                 lost_to: None,
+                is_lent: false,
             }),
         }
     }
@@ -258,10 +282,10 @@ mod tests {
     fn who_stood_still_has_to_make_the_next_generation_before_it_writes() {
         let folder = tempfile::tempdir().unwrap();
         let lock = folder.path().join("lock");
-        let claim = made(&lock, 1, limit() / 4);
+        let claim = made(&lock, 1, claim_limit() / 4);
         assert!(claim.ask().is_ok());
         assert_eq!(last(&lock), 1);
-        claim.state().last = clock().saturating_sub(limit());
+        claim.state().last = clock().saturating_sub(claim_limit());
         assert!(claim.ask().is_ok());
         assert_eq!((last(&lock), claim.state().number), (2, 2));
         assert!(claim.ask().is_ok());
@@ -274,7 +298,7 @@ mod tests {
         let lock = folder.path().join("lock");
         for by_beat in [false, true] {
             let first = if by_beat { 11 } else { 1 };
-            let claim = made(&lock, first, limit());
+            let claim = made(&lock, first, claim_limit());
             // Twice, so that the number that the first one would make is free again.
             for number in [first + 1, first + 2] {
                 made(&lock, number, Duration::ZERO);

@@ -19,6 +19,8 @@ use std::{env, io};
 use claim::Claim;
 use generation::Refused;
 
+use super::StoreError;
+
 pub use claim::mark;
 pub(super) use claim::{Denied, MARK_LETTERS, ask};
 pub use owner::{Owner, Presence, be_led};
@@ -34,9 +36,9 @@ const SELDOM: Duration = Duration::from_secs(1);
 /// So often somebody may be faster, before it is the file system that is to blame.
 const TRIES: usize = 1000;
 
-/// The time without a beat after which an owner counts as dead: a minute, or the seconds in `HOST_CLAIM_LIMIT`,
-/// which have to be the same for all who share a folder. Longer than any pause that a healthy machine makes.
-fn limit() -> Duration {
+/// The time without a beat after which this process counts as dead: a minute, or the seconds in `HOST_CLAIM_LIMIT`.
+/// Longer than any pause that a healthy machine makes. It stands in each claim, so that who waits knows the owner's.
+pub fn claim_limit() -> Duration {
     static LIMIT: OnceLock<Duration> = OnceLock::new();
     *LIMIT.get_or_init(|| {
         let seconds = env::var("HOST_CLAIM_LIMIT").ok();
@@ -103,7 +105,12 @@ impl From<Refused> for LockError {
 #[derive(Debug)]
 pub struct Lock {
     claim: Arc<Claim>,
+    /// Whether nobody had it before, but who lent it.
+    is_first: bool,
 }
+
+/// Name of a lock in the folder that it is of.
+pub(super) const NAME: &str = "lock";
 
 impl Lock {
     /// Takes the lock or fails with who holds it. That is known at once if the owner is another process of
@@ -128,7 +135,7 @@ impl Lock {
                             by.pid,
                             by.host,
                             folder_of(path).display(),
-                            by.limit.unwrap_or_else(|| limit().as_secs_f64())
+                            by.limit.unwrap_or_else(|| claim_limit().as_secs_f64())
                         );
                     }
                     thread::sleep(PATROL);
@@ -190,6 +197,35 @@ impl Lock {
         }
     }
 
+    /// Whether nobody had the folder before, so that this machine has seen nothing of it that is old.
+    pub fn is_first(&self) -> bool {
+        self.is_first
+    }
+
+    /// Lets a process that this one leads take the lock over, whenever it comes to it. Until then it is this one's,
+    /// and nobody else's.
+    pub fn lend(&self) {
+        self.claim.lend();
+    }
+
+    /// Gives the lock back and leaves nothing of it.
+    ///
+    /// # Errors
+    /// If the file system refuses, or another process took it over.
+    pub fn remove(self) -> Result<(), StoreError> {
+        let lock = self.claim.lock();
+        super::ask(lock)?;
+        // No beat brings it back. Whoever finds nothing there begins anew.
+        self.claim.forget();
+        match fs::remove_dir_all(lock) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(StoreError::Remove {
+                path: lock.to_owned(),
+                source,
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// Who holds the lock at the moment, as far as can be told without waiting: one of another machine that died
     /// without a word still does. Nothing is written.
     pub fn holder(path: &Path) -> Option<Owner> {
@@ -214,13 +250,16 @@ impl Lock {
         for _ in 0..TRIES {
             let look = watch.look_closely();
             let (standing, number) = look.map_err(|error| LockError::io(path, error))?;
-            if let Standing::Held(by) = standing {
+            if let Standing::Held(by) = &standing
+                && !by.lends_to_this_process()
+            {
                 return Err(LockError::Held {
                     path: path.to_owned(),
-                    by: Box::new(by),
+                    by: Box::new(by.clone()),
                 });
             }
-            let (since, own) = (claim::clock(), Owner::this(limit().as_secs_f64()));
+            let is_lent = matches!(standing, Standing::Held(_));
+            let (since, own) = (claim::clock(), Owner::here());
             if !generation::make(path, number + 1, &own)? {
                 continue;
             }
@@ -235,6 +274,7 @@ impl Lock {
             let claim = Claim::keep(path, number + 1, since);
             return Ok(Self {
                 claim: claim.map_err(|error| LockError::io(path, error))?,
+                is_first: number == u64::from(is_lent),
             });
         }
         let reason = "the file system shows one state of it and keeps another";

@@ -3,8 +3,11 @@
 use std::fs;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use super::claim_limit;
 
 /// The process that has a lock.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,6 +26,9 @@ pub struct Owner {
     /// The namespace in which the process has that id: containers have their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
+    /// Tells the machine from others of its name: a digest of its id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<String>,
     /// The user whose process it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<u32>,
@@ -78,6 +84,11 @@ pub fn be_led() {
 }
 
 impl Owner {
+    /// This process.
+    pub fn here() -> Self {
+        Self::this(claim_limit().as_secs_f64())
+    }
+
     /// This process, with a new claim.
     pub(super) fn this(limit: f64) -> Self {
         static CLAIMS: AtomicU64 = AtomicU64::new(0);
@@ -88,6 +99,7 @@ impl Owner {
             started: started(pid),
             boot: boot(),
             namespace: namespace(),
+            machine: machine_id(),
             user: user(),
             job: job(),
             restarts: number("SLURM_RESTART_COUNT"),
@@ -105,6 +117,7 @@ impl Owner {
             started: None,
             boot: None,
             namespace: None,
+            machine: None,
             user: None,
             job: None,
             restarts: None,
@@ -118,8 +131,36 @@ impl Owner {
     pub fn presence(&self) -> Presence {
         match self.started {
             Some(started) if self.is_near() => at(self.pid, started),
+            _ if self.is_of_an_earlier_start() => Presence::Gone,
             _ => Presence::Unseen,
         }
+    }
+
+    /// Whether this machine was started anew since. What runs in a container does not say: another one of that name
+    /// may run elsewhere.
+    fn is_of_an_earlier_start(&self) -> bool {
+        let is_known = |it: &Option<String>| it.is_some();
+        self.namespace.as_deref() == Some(FIRST_NAMESPACE)
+            && self.host == machine()
+            && is_known(&self.machine)
+            && self.machine == machine_id()
+            && is_known(&self.boot)
+            && is_known(&boot())
+            && self.boot != boot()
+    }
+
+    /// Time without a beat after which it counts as dead.
+    pub(super) fn limit(&self) -> Duration {
+        let own = self.limit.map(Duration::try_from_secs_f64);
+        own.and_then(Result::ok).unwrap_or_else(claim_limit)
+    }
+
+    /// Whether it leads this process, to which it lends what it has.
+    pub(super) fn lends_to_this_process(&self) -> bool {
+        let own = |leader: &Leader| {
+            self.is_near() && (leader.pid, Some(leader.started)) == (self.pid, self.started)
+        };
+        LEADER.get().is_some_and(own)
     }
 
     /// Whether the process that leads it is gone, so that it is about to leave.
@@ -137,6 +178,9 @@ impl Owner {
             && (&self.host, self.user) == (&machine(), user())
     }
 }
+
+/// The namespace of processes in which a machine's first one is: in no container.
+const FIRST_NAMESPACE: &str = "pid:[4026531836]";
 
 /// Whether the process of this id is still the one that started then.
 fn at(pid: u32, then: u64) -> Presence {
@@ -169,6 +213,14 @@ fn boot() -> Option<String> {
     Some(id.trim().to_owned())
 }
 
+/// A digest of the machine's id, which is not for everybody to know.
+fn machine_id() -> Option<String> {
+    let id = fs::read_to_string("/etc/machine-id").ok()?;
+    let id = id.trim();
+    let digest = || blake3::hash(format!("rewind {id}").as_bytes()).to_hex()[..16].to_owned();
+    (!id.is_empty()).then(digest)
+}
+
 fn namespace() -> Option<String> {
     let link = fs::read_link("/proc/self/ns/pid").ok()?;
     Some(link.to_string_lossy().into_owned())
@@ -196,7 +248,9 @@ fn job() -> Option<String> {
         .map(|(job, task)| format!("{job}_{task}"))
         .or_else(|| text("SLURM_JOB_ID"))
         .or_else(|| text("PBS_JOBID"))
-        .or_else(|| text("LSB_JOBID"))
+        .or_else(|| Some(format!("{}_{}", text("LSB_JOBID")?, text("LSB_JOBINDEX")?)))
+        .or_else(|| Some(format!("{}_{}", text("JOB_ID")?, text("SGE_TASK_ID")?)))
+        .or_else(|| text("AWS_BATCH_JOB_ID"))
 }
 
 #[cfg(test)]
@@ -243,7 +297,7 @@ mod tests {
         let here = Owner::this(60.0);
         assert_eq!(here.presence(), Presence::There);
         let elsewhere: [fn(&mut Owner); 5] = [
-            |it| it.boot = Some("another".to_owned()),
+            |it| (it.boot, it.machine) = (Some("another".to_owned()), None),
             |it| it.namespace = Some("pid:[1]".to_owned()),
             |it| it.host = "elsewhere".to_owned(),
             |it| it.user = Some(u32::MAX),
@@ -255,6 +309,33 @@ mod tests {
             assert_eq!(owner.presence(), Presence::Unseen, "{owner:?}");
         }
         assert_eq!(Owner::unknown().presence(), Presence::Unseen);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_process_of_an_earlier_start_of_this_machine_is_gone_and_one_of_another_machine_is_not() {
+        let before = Owner {
+            boot: Some("an earlier one".to_owned()),
+            namespace: Some(FIRST_NAMESPACE.to_owned()),
+            ..Owner::here()
+        };
+        // A machine without an id is like any other of its name.
+        let expected = match machine_id() {
+            Some(_) => Presence::Gone,
+            None => Presence::Unseen,
+        };
+        assert_eq!(before.presence(), expected);
+        let others: [fn(&mut Owner); 4] = [
+            |it| it.host = "elsewhere".to_owned(),
+            |it| it.machine = Some("0badcafe".to_owned()),
+            |it| it.namespace = Some("pid:[4026532229]".to_owned()),
+            |it| it.boot = None,
+        ];
+        for change in others {
+            let mut other = before.clone();
+            change(&mut other);
+            assert_eq!(other.presence(), Presence::Unseen, "{other:?}");
+        }
     }
 
     #[test]

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::generation::{self, Generation};
-use super::limit;
 use super::owner::{Owner, Presence};
 
 /// How a lock stands.
@@ -32,6 +31,8 @@ struct Seen {
     number: u64,
     beat: Option<Vec<u8>>,
     since: Instant,
+    /// Time without a change after which its owner counts as dead, as that one said.
+    limit: Duration,
     /// Whether it changed since it was first looked at.
     has_changed: bool,
 }
@@ -64,6 +65,14 @@ impl Watch {
         Some(seen.since.elapsed())
     }
 
+    /// Whether its owner's beat was seen to change a moment ago: it beats three times within that, or who looks once
+    /// a second looks five times.
+    pub fn is_at_work(&self) -> bool {
+        let Some(seen) = &self.seen else { return false };
+        let recent = (seen.limit / 4).max(Duration::from_secs(5));
+        self.since().is_some_and(|since| since < recent)
+    }
+
     /// How the lock stands, and the number of its last generation, 0 if there is none.
     pub(super) fn look_closely(&mut self) -> io::Result<(Standing, u64)> {
         let Some(last) = generation::last(&self.lock)? else {
@@ -84,15 +93,14 @@ impl Watch {
     fn is_silent(&mut self, last: &Generation) -> bool {
         match &mut self.seen {
             Some(seen) if seen.number == last.number && seen.beat == last.beat => {
-                let most = last.owner.limit.map(Duration::try_from_secs_f64);
-                let most = most.and_then(Result::ok).unwrap_or_else(limit);
-                return seen.since.elapsed() > most;
+                return seen.since.elapsed() > seen.limit;
             }
             seen => {
                 *seen = Some(Seen {
                     number: last.number,
                     beat: last.beat.clone(),
                     since: Instant::now(),
+                    limit: last.owner.limit(),
                     // A lock that changed hands is at work, too.
                     has_changed: seen.is_some(),
                 });

@@ -2,8 +2,8 @@
 //! and no byte differs.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::fs::{self, File};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,94 +16,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 use serde_json::Value;
 
-/// A number of the long form, from the environment, or that of the short one.
-fn asked(variable: &str, short: usize) -> usize {
-    let asked = std::env::var(variable).ok();
-    asked.and_then(|text| text.parse().ok()).unwrap_or(short)
-}
-
-/// A sweep of small networks with so many seeds on a grid of learning rates.
-struct Desk {
-    folder: tempfile::TempDir,
-    file: PathBuf,
-    /// Seconds without a beat after which a process counts as dead.
-    limit: &'static str,
-}
-
-impl Desk {
-    fn new(rates: usize, epochs: usize, methods: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("small.toml");
-        let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments/imp.toml");
-        let rates: Vec<String> = (1..=rates).map(|it| format!("0.{it:04}")).collect();
-        let text = format!(
-            "base = {base:?}\nname = \"small\"\nseeds = [0]\n\
-             [model]\nhidden = [8]\n[train]\nepochs = {epochs}\nbatch_size = 1000\n[prune]\nlevels = 2\n\
-             {methods}[sweep.grid]\ntrain.optimizer.lr = [{}]\n",
-            rates.join(", ")
-        );
-        fs::write(&file, text).unwrap();
-        Self {
-            folder,
-            file,
-            limit: "60",
-        }
-    }
-
-    fn runs(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn command(&self, runs: &str, more: &[&str]) -> Command {
-        let mut command = Command::new(host());
-        command.arg("run").arg(&self.file);
-        command.args(["--json", "--jobs", "1", "--runs"]);
-        command.arg(self.runs(runs)).args(more);
-        command.env("HOST_CLAIM_LIMIT", self.limit);
-        command
-    }
-
-    /// Fails unless two folders of runs have the same bytes but for what processes told people.
-    #[track_caller]
-    fn assert_same(&self, expected: &str, got: &str) {
-        let mut different = differences(&self.runs(expected), &self.runs(got));
-        different.retain(|it| !it.starts_with("small/logs/"));
-        assert!(different.is_empty(), "{different:#?}");
-        assert_eq!(leftovers(&self.runs(got)), Vec::<PathBuf>::new());
-    }
-}
-
-const TWO: &str =
-    "[sweep.methods.imp]\n[sweep.methods.lrr]\nstrategy.rewind = \"lrr/learning-rate\"\n";
-
-fn events(stdout: &str) -> Vec<Value> {
-    let lines = stdout.lines();
-    lines
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
-}
-
-/// How often each level of each cell was begun.
-fn begun(outputs: &[String]) -> BTreeMap<String, usize> {
-    let mut begun = BTreeMap::new();
-    for event in outputs.iter().flat_map(|it| events(it)) {
-        if event["event"] == "level-started" {
-            let name = format!("{} {} {}", event["cell"], event["seed"], event["level"]);
-            *begun.entry(name).or_insert(0) += 1;
-        }
-    }
-    begun
-}
-
-/// How the cells stand, as a process said at its end.
-fn states(stdout: &str) -> BTreeMap<String, String> {
-    let last = events(stdout).pop().unwrap();
-    let cells = last["cells"].as_array().unwrap().iter();
-    let text = |value: &Value| value.as_str().unwrap().to_owned();
-    cells
-        .map(|cell| (text(&cell["cell"]), text(&cell["state"])))
-        .collect()
-}
+use super::desk::{Desk, TWO, asked, begun, events, states};
 
 #[test]
 fn many_processes_that_claim_do_every_cell_once() {
@@ -212,7 +125,7 @@ fn a_cell_that_another_process_has_is_named_and_no_failure() {
             let name = run.file_name().unwrap().to_string_lossy().into_owned();
             name.starts_with("small-imp-")
         });
-        cells.next().map(|it| it.join("lock/000001/owner.json"))
+        cells.next().map(|it| it.join("lock/000002/owner.json"))
     };
     wait_until(&mut first, "its lock", || {
         lock().is_some_and(|it| it.exists())
@@ -252,7 +165,7 @@ fn a_cell_that_another_process_has_is_named_and_no_failure() {
 }
 
 /// The processes that a process started.
-fn children_of(process: u32) -> Vec<u32> {
+pub fn children_of(process: u32) -> Vec<u32> {
     let file = format!("/proc/{process}/task/{process}/children");
     let text = fs::read_to_string(file).unwrap_or_default();
     text.split_whitespace()
@@ -301,10 +214,12 @@ fn a_process_that_stood_still_writes_nothing_once_another_took_over() {
 /// Longer than the limit of whoever is stopped, and than a beat.
 const STILL: Duration = Duration::from_secs(6);
 
-/// Three processes that claim, and are killed and stopped until so many times were reached or all is done.
+/// Processes that claim, and are killed and stopped until so many times were reached or all is done.
 struct Siege<'a> {
     desk: &'a Desk,
     runs: String,
+    /// Number of processes at a time.
+    count: usize,
     stream: ChaCha8Rng,
     claimers: Vec<Child>,
     still: Vec<(u32, Instant)>,
@@ -317,8 +232,25 @@ impl Siege<'_> {
         let mut command = self
             .desk
             .command(&self.runs, &["--claim", "--checkpoint-every", "0"]);
-        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let said = self.desk.runs(&format!("{}-said", self.runs));
+        let said = File::options().append(true).create(true).open(said);
+        command.stdout(said.unwrap()).stderr(Stdio::null());
         command.spawn().unwrap()
+    }
+
+    /// How often each level was finished, as the processes said.
+    fn finished(&self) -> BTreeMap<String, usize> {
+        let said = fs::read_to_string(self.desk.runs(&format!("{}-said", self.runs))).unwrap();
+        let mut finished = BTreeMap::new();
+        // One that was killed may have left half a line.
+        let events = said
+            .lines()
+            .filter_map(|it| serde_json::from_str::<Value>(it).ok());
+        for event in events.filter(|it| it["event"] == "level-done") {
+            let name = format!("{} {}", event["cell"], event["summary"]["level"]);
+            *finished.entry(name).or_insert(0) += 1;
+        }
+        finished
     }
 
     fn pick(&mut self) -> u32 {
@@ -329,7 +261,7 @@ impl Siege<'_> {
 
     /// Goes on until all is done, with at most so many kills and stops.
     fn hold(&mut self, kills: usize, stops: usize) {
-        self.claimers = (0..3).map(|_| self.claimer()).collect();
+        self.claimers = (0..self.count).map(|_| self.claimer()).collect();
         loop {
             // Any moment will do.
             thread::sleep(Duration::from_millis(
@@ -382,6 +314,7 @@ fn kills_and_stops_at_any_moment_cost_no_cell_and_change_no_byte() {
     let mut siege = Siege {
         desk: &desk,
         runs: String::new(),
+        count: 3,
         stream: ChaCha8Rng::seed_from_u64(7),
         claimers: Vec::new(),
         still: Vec::new(),
@@ -401,6 +334,56 @@ fn kills_and_stops_at_any_moment_cost_no_cell_and_change_no_byte() {
         "{} kills and {} stops in {sweeps} sweeps",
         siege.kills, siege.stops
     );
+}
+
+#[test]
+fn a_crowd_that_is_killed_and_stopped_does_every_cell_and_finishes_no_level_twice() {
+    let cells = asked("ATTACK_CROWD", 12);
+    let (kills, stops) = (cells / 10, cells.div_ceil(50));
+    let desk = Desk {
+        limit: "3",
+        ..Desk::new(cells, 1, "")
+    };
+    let mut siege = Siege {
+        desk: &desk,
+        runs: "crowd".to_owned(),
+        count: if cells > 100 { 8 } else { 3 },
+        stream: ChaCha8Rng::seed_from_u64(11),
+        claimers: Vec::new(),
+        still: Vec::new(),
+        kills: 0,
+        stops: 0,
+    };
+    let began = Instant::now();
+    siege.hold(kills, stops);
+    let took = began.elapsed().as_secs_f64();
+    let left = run(&mut desk.command("crowd", &["--claim"])).expect(0);
+    let states = states(&left.stdout);
+    assert_eq!(states.len(), cells);
+    assert!(states.values().all(|it| it == "done"), "{states:#?}");
+    let finished = siege.finished();
+    let twice = finished.values().filter(|times| **times > 1).count();
+    println!(
+        "{cells} cells by {} processes in {took:.0} s, {:.1} a second, with {} kills and {} stops: {} levels were said \
+         to be done, {twice} of them twice",
+        siege.count,
+        cells as f64 / took,
+        siege.kills,
+        siege.stops,
+        finished.len(),
+    );
+    assert_eq!(twice, 0, "{finished:#?}");
+    // Some of them alone in one process; of a thousand, all would take another quarter of an hour.
+    let some: Vec<String> = states.keys().step_by(cells.div_ceil(50)).cloned().collect();
+    run(&mut desk.command("one", &["--only", &some.join(",")])).expect(0);
+    for entry in fs::read_dir(desk.runs("one")).unwrap().flatten() {
+        let name = entry.file_name();
+        let [one, other] = ["one", "crowd"].map(|it| desk.runs(it).join(&name));
+        if name != "small" {
+            assert_eq!(differences(&one, &other), Vec::<String>::new(), "{name:?}");
+        }
+    }
+    assert_eq!(leftovers(&desk.runs("crowd")), Vec::<PathBuf>::new());
 }
 
 /// Sends a signal to a process that may have ended; whether it was there.

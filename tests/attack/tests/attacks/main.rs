@@ -3,10 +3,14 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
+mod capacity;
 mod claims;
+mod cluster;
+mod desk;
 mod disk;
 mod kills;
 mod locks;
 mod memory;
 mod signals;
+mod stale;
 mod sweeps;

@@ -1,0 +1,177 @@
+//! Runs that failed by their own fault: many who share a sweep must not try them for ever.
+//!
+//! A run whose process failed, or was killed, is noted with what it ran and how far it was. Whoever comes to it
+//! tries it again, up to three times at one place; then `--claim` and `--task` leave it alone until the user asks
+//! for it, or what it runs is another: an edited file, a mended plugin, another build of the program.
+
+use std::cell::OnceCell;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::jobs::{Job, RUN, Task};
+use crate::store::{self, RunDir, StoreError};
+
+/// In a sweep's folder.
+const FOLDER: &str = "failures";
+
+/// So often a run is tried at one place.
+pub const MOST: u64 = 3;
+
+/// How a run failed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Failed {
+    /// How often, at this place.
+    pub times: u64,
+    /// What it ran: a digest of its experiment, its plugins and the program.
+    pub ran: String,
+    /// Levels of all its seeds that were finished.
+    pub levels_done: u64,
+    /// What was said the last time.
+    pub reason: String,
+}
+
+/// The failures of a sweep's runs.
+pub struct Failures {
+    folder: PathBuf,
+    program: OnceCell<String>,
+}
+
+impl Failures {
+    /// Those of a sweep in this folder.
+    pub fn of(sweep: &Path) -> Self {
+        Self {
+            folder: sweep.join(FOLDER),
+            program: OnceCell::new(),
+        }
+    }
+
+    /// How a job failed, if it did and would run the same again.
+    pub fn get(&self, job: &Job) -> Option<Failed> {
+        let failed = read(&self.file(job))?;
+        (failed.ran == self.ran(job)).then_some(failed)
+    }
+
+    /// Notes that a job failed.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn add(&self, job: &Job, seeds: &[u64], reason: &str) -> Result<(), StoreError> {
+        let levels_done = levels_done(job, seeds);
+        // One that got further was not stopped by what stopped it before.
+        let before = self.get(job).filter(|it| it.levels_done == levels_done);
+        let failed = Failed {
+            times: before.map_or(0, |it| it.times) + 1,
+            ran: self.ran(job),
+            levels_done,
+            reason: reason.to_owned(),
+        };
+        let text = serde_json::to_string_pretty(&failed).unwrap_or_default();
+        store::write(&self.file(job), format!("{text}\n").as_bytes())
+    }
+
+    /// Forgets that a job failed.
+    ///
+    /// # Errors
+    /// If that cannot be removed.
+    pub fn forget(&self, job: &Job) -> Result<(), StoreError> {
+        store::remove(&self.file(job))
+    }
+
+    fn file(&self, job: &Job) -> PathBuf {
+        self.folder.join(format!("{}.json", job.log))
+    }
+
+    /// A digest of what a job runs.
+    fn ran(&self, job: &Job) -> String {
+        let program = self.program.get_or_init(|| {
+            let own = std::env::current_exe().ok();
+            own.and_then(|it| store::digest(&it).ok())
+                .unwrap_or_default()
+        });
+        let what = match &job.task {
+            Task::Run { text, .. } => text.clone(),
+            Task::Barrier(other) => format!("{:?} {other:?}", job.run),
+        };
+        let all = [program.clone(), what]
+            .into_iter()
+            .chain(job.plugins.iter().cloned());
+        blake3::hash(all.collect::<Vec<_>>().join("\n").as_bytes())
+            .to_hex()
+            .to_string()
+    }
+}
+
+/// How the run with this log failed, whatever it would run now.
+pub fn failed(sweep: &Path, log: &str) -> Option<Failed> {
+    read(&sweep.join(FOLDER).join(format!("{log}.json")))
+}
+
+fn read(path: &Path) -> Option<Failed> {
+    serde_json::from_slice(&store::read(path).ok()?).ok()
+}
+
+fn levels_done(job: &Job, seeds: &[u64]) -> u64 {
+    let run = RunDir::new(&job.run);
+    match job.noun {
+        RUN => seeds
+            .iter()
+            .map(|&seed| run.seed(seed).finished_levels())
+            .sum(),
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(run: &Path, text: &str) -> Job {
+        Job {
+            name: "a".to_owned(),
+            cells: Vec::new(),
+            noun: RUN,
+            log: "a".to_owned(),
+            task: Task::Run {
+                file: PathBuf::new(),
+                text: text.to_owned(),
+            },
+            run: run.to_owned(),
+            sources: Vec::new(),
+            dense: String::new(),
+            points: Vec::new(),
+            levels: 3,
+            plugins: vec!["0badcafe".to_owned()],
+        }
+    }
+
+    #[test]
+    fn failures_at_one_place_are_counted_until_something_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (sweep, run) = (folder.path().join("sweep"), folder.path().join("run"));
+        let failures = Failures::of(&sweep);
+        let own = job(&run, "epochs = 1");
+        let times = |job: &Job| failures.get(job).map_or(0, |it| it.times);
+        assert_eq!(times(&own), 0);
+        for time in 1..=MOST {
+            failures.add(&own, &[0, 1], "broken").unwrap();
+            assert_eq!(times(&own), time);
+        }
+        // An edited experiment and a mended plugin are tried again.
+        let mended = Job {
+            plugins: vec!["1badcafe".to_owned()],
+            ..job(&run, "epochs = 1")
+        };
+        assert_eq!((times(&mended), times(&job(&run, "epochs = 2"))), (0, 0));
+        // So is what got further.
+        let level = RunDir::new(&run).seed(1).level(0);
+        store::write(&level.file("done.json"), b"").unwrap();
+        failures.add(&own, &[0, 1], "killed").unwrap();
+        assert_eq!(times(&own), 1);
+        let said = failed(&sweep, "a").unwrap();
+        assert_eq!((said.reason.as_str(), said.levels_done), ("killed", 1));
+        failures.forget(&own).unwrap();
+        failures.forget(&own).unwrap();
+        assert_eq!(times(&own), 0);
+    }
+}

@@ -1,0 +1,61 @@
+//! How a job of a sweep stands.
+
+/// How a job stands.
+#[derive(Clone, Debug, PartialEq)]
+pub enum State {
+    /// It was not asked for.
+    Left,
+    /// It has not started.
+    Waiting,
+    /// It runs.
+    Running,
+    /// Another process does it, or took it over.
+    Elsewhere {
+        /// Which.
+        reason: String,
+    },
+    /// It was stopped and can go on.
+    Stopped,
+    /// It is finished.
+    Done,
+    /// It failed.
+    Failed {
+        /// Why.
+        reason: String,
+    },
+    /// A run that it takes from is not finished.
+    Skipped {
+        /// Which.
+        reason: String,
+    },
+}
+
+impl State {
+    /// The word for it in tables.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Left => "not asked for",
+            Self::Waiting | Self::Stopped => "stopped",
+            Self::Running => "running",
+            Self::Elsewhere { .. } => "elsewhere",
+            Self::Done => "done",
+            Self::Failed { .. } => "failed",
+            Self::Skipped { .. } => "skipped",
+        }
+    }
+
+    /// Whether it was asked for and is not going to be done.
+    pub fn is_lost(&self) -> bool {
+        matches!(self, Self::Failed { .. } | Self::Skipped { .. })
+    }
+
+    /// Why it is not done, if that is known.
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Failed { reason } | Self::Skipped { reason } | Self::Elsewhere { reason } => {
+                Some(reason)
+            }
+            _ => None,
+        }
+    }
+}
