@@ -18,6 +18,7 @@ pub mod still;
 pub mod tensor;
 pub mod trial;
 mod trust;
+pub mod units;
 
 use std::rc::Rc;
 
