@@ -199,11 +199,12 @@ macro_rules! lifecycle {
 
         fn call(&mut self, code: u32, payload: RSlice<'_, u8>) -> AbiResult<RVec<u8>> {
             let rule: Option<fn(&Self) -> Option<UnitRule>> = $rule;
-            let rule = rule.map(|rule| || rule(&*self));
+            let own: &Self = self;
+            let rule = rule.map(|rule| move || rule(own));
             call(
                 code,
                 payload.as_slice(),
-                |experiment| self.0.review(experiment),
+                |experiment| own.0.review(experiment),
                 rule,
             )
         }
