@@ -155,7 +155,11 @@ impl Units {
             .collect();
         for (set, kept) in self.sets.iter().zip(kept) {
             for slice in &set.slices {
-                let lost = slice.units.iter().flatten().filter(|it| !kept[**it as usize]);
+                let lost = slice
+                    .units
+                    .iter()
+                    .flatten()
+                    .filter(|it| !kept[**it as usize]);
                 let lost = lost.count() as u64;
                 if let Some(count) = (counts.get_mut(slice.layer as usize))
                     .and_then(|it| it.get_mut(slice.axis as usize))

@@ -8,8 +8,8 @@ mod units;
 
 pub use classes::ClassRecord;
 pub use summaries::{read_summary, summaries, summary_csv, summary_table};
-pub use units::{KeptOfSet, KeptUnits};
 pub use sweep::{FILE as SWEEP_FILE, SweepCell, SweepPart, SweepRecord, name_in_sweep};
+pub use units::{KeptOfSet, KeptUnits};
 
 use std::path::Path;
 

@@ -23,7 +23,9 @@ pub fn review(read: &Read, course: &Course<'_>) -> Result<Diagnostics, OpenError
     let mut strategy = read.strategy()?;
     if strategy.unit_rule().is_some() {
         let levels = 0..=experiment.last_level();
-        facts.targets = levels.map(|level| course.target(level, &strategy)).collect();
+        facts.targets = levels
+            .map(|level| course.target(level, &strategy))
+            .collect();
         facts.units = Some(trainer.units().clone());
     }
     for (place, point) in strategy.points_by_place().map_err(failed)? {

@@ -278,10 +278,12 @@ impl PlacedMask {
         };
         let says = |reason: &str| Err(self.error(Violation::Failed(reason.to_owned())));
         match rule {
-            Some(rule) if rule.multiple == 0 => says("it keeps a multiple of 0 units, expected 1 or more"),
-            Some(_) if self.cadence()?.within_level.is_some() => {
-                says("it keeps whole units and is called within a level, expected between levels or before training")
+            Some(rule) if rule.multiple == 0 => {
+                says("it keeps a multiple of 0 units, expected 1 or more")
             }
+            Some(_) if self.cadence()?.within_level.is_some() => says(
+                "it keeps whole units and is called within a level, expected between levels or before training",
+            ),
             rule => Ok(rule),
         }
     }

@@ -44,9 +44,9 @@ mod statistics;
 mod taps;
 mod targets;
 mod teacher;
-mod units;
 #[cfg(test)]
 pub(crate) mod testing;
+mod units;
 
 pub use error::TrainError;
 pub use evaluate::{Evaluation, On};

@@ -38,9 +38,12 @@ impl Trainer {
             for slice in self.scales(set) {
                 let scale = point.get(&slice.tensor);
                 let scale = scale.ok_or_else(|| format!("`{}` is missing", slice.tensor))?;
-                let numbers = scale.abs().to_kind(Kind::Double).to_device(tch::Device::Cpu);
+                let numbers = scale
+                    .abs()
+                    .to_kind(Kind::Double)
+                    .to_device(tch::Device::Cpu);
                 let numbers: Vec<f64> =
-                    Vec::try_from(&numbers).map_err(|error| error.to_string())?;
+                    Vec::try_from(&numbers).map_err(|error: tch::TchError| error.to_string())?;
                 for (number, unit) in numbers.into_iter().zip(&slice.units) {
                     if let Some(unit) = unit {
                         sums[*unit] = (sums[*unit].0 + number, sums[*unit].1 + 1);
@@ -97,7 +100,12 @@ impl Trainer {
                     let units = it.units.iter().map(|unit| unit.map(|it| it as u64));
                     let makes = it.side == Side::Makes;
                     let layer = place(&it.tensor)? as u64;
-                    Some(UnitSlice::new(layer, it.axis as u64, makes, units.collect()))
+                    Some(UnitSlice::new(
+                        layer,
+                        it.axis as u64,
+                        makes,
+                        units.collect(),
+                    ))
                 });
                 let scaled = self.scales(&set).next().is_some();
                 let own = UnitSet::new(set.name.clone(), set.units as u64, slices.collect());

@@ -5,8 +5,8 @@ use tch::{Kind, Tensor};
 
 use super::levels::Level;
 use super::{Means, Verdict};
-use crate::levels::invariants::{Broken, binary, counted, dead, finite, nested, tensors_of};
 use crate::experiment::Experiment;
+use crate::levels::invariants::{Broken, binary, counted, dead, finite, nested, tensors_of};
 use crate::records::{KeptUnits, read_summary};
 use crate::store::read_tensors;
 use crate::strategy::units;
@@ -146,7 +146,9 @@ fn whole_units(level: &Level<'_>, means: &Means<'_>) -> Result<Option<KeptUnits>
     let summary = read_summary(&level.dir).map_err(|error| misfit(error.to_string()))?;
     if let Ok((_, seeds)) = &means.strategy {
         let rule = seeds.first().and_then(|it| it.strategy.unit_rule());
-        let rule = rule.map(|it| (it.measure, it.multiple)).filter(|_| level.level > 0);
+        let rule = rule
+            .map(|it| (it.measure, it.multiple))
+            .filter(|_| level.level > 0);
         let said = summary.units.as_ref().map(|it| (it.measure, it.multiple));
         if level.level > 0 && rule != said {
             return Err(misfit(format!(

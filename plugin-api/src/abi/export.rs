@@ -16,14 +16,16 @@ use abi_stable::type_level::downcasting::TD_Opaque;
 
 use super::wire::{ComponentKind, ComponentManifest, Plan, PlanWeights};
 use super::{
-    AbiError, AbiResult, ErrorCode, HostRef, REVIEW, RewindReply, TAKE_DROP_PANIC, TensorBox, UNIT_RULE,
+    AbiError, AbiResult, ErrorCode, HostRef, REVIEW, RewindReply, TAKE_DROP_PANIC, TensorBox,
+    UNIT_RULE,
 };
 use super::{MaskUpdateObject, RewindObject, ScorerObject};
 use crate::context::{MaskContext, RewindContext, ScoreContext};
 use crate::error::{Error, Result};
 use crate::tensor::Refused;
 use crate::{
-    Experiment, Finding, MaskUpdate, Options, Rewind, RewindPlan, Scorer, Source, Tensor, UnitRule, Weights,
+    Experiment, Finding, MaskUpdate, Options, Rewind, RewindPlan, Scorer, Source, Tensor, UnitRule,
+    Weights,
 };
 
 thread_local! {

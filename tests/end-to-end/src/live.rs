@@ -185,7 +185,9 @@ impl Scene for Live {
     }
 
     fn unit_scales(&self) -> Result<Vec<Tensor>, ServiceError> {
-        self.trainer.unit_scales(&self.at()).map_err(ServiceError::Other)
+        self.trainer
+            .unit_scales(&self.at())
+            .map_err(ServiceError::Other)
     }
 
     fn gradients(

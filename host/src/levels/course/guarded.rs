@@ -84,7 +84,12 @@ impl Course<'_> {
         let counted = units::counted(known, &rule, layers, masks, target);
         let (sets, kept) = counted.map_err(|fault| Broken::units(what, &fault))?;
         let total = known.total(rule.measure, layers);
-        Ok(Some(KeptUnits::new(known, &rule, (total, target, kept), &sets)))
+        Ok(Some(KeptUnits::new(
+            known,
+            &rule,
+            (total, target, kept),
+            &sets,
+        )))
     }
 
     /// Masks keep what they may.
@@ -295,8 +300,7 @@ mod tests {
         let exact = Bounds::Weights(target, target);
         let mut session = trainer.session(vec![start(&trainer, 1)]).unwrap();
         session.step().unwrap();
-        let check =
-            |session: &Session<'_>| course.check_lane(&running, exact, session, 0);
+        let check = |session: &Session<'_>| course.check_lane(&running, exact, session, 0);
         check(&session).unwrap();
         session.set_mask(0, &random_mask(&trainer, 2)).unwrap();
         let error = check(&session).unwrap_err().to_string();

@@ -38,7 +38,9 @@ impl Walk<'_> {
                 let value = self.values.get(&first)?.shallow_clone();
                 let features = self.trace.along(&value, 1, &node.name);
                 for part in ["weight", "bias", "running_mean", "running_var"] {
-                    if let Some(tensor) = views::tensor(node, part).and_then(|it| self.names.get(&it)) {
+                    if let Some(tensor) =
+                        views::tensor(node, part).and_then(|it| self.names.get(&it))
+                    {
                         self.trace.follow(tensor, 0, &features);
                     }
                 }
@@ -47,7 +49,8 @@ impl Walk<'_> {
             "layer_norm" | "rms_norm" => {
                 let value = self.values.get(&first)?.shallow_clone();
                 let last = ints(node, "normalized_shape")?.len();
-                self.trace.normalise(&value, last, &self.named(node, "weight"));
+                self.trace
+                    .normalise(&value, last, &self.named(node, "weight"));
                 Some(value)
             }
             "group_norm" => {
@@ -221,7 +224,8 @@ impl Walk<'_> {
     fn with_constant(&mut self, value: Tensor, constant: ValueId, made: ValueId) -> Option<Tensor> {
         let shape = self.shape(made)?;
         let value = value.expand(&shape[..], false);
-        if let (Some(name), Some(own)) = (self.names.get(&constant).cloned(), self.shape(constant)) {
+        if let (Some(name), Some(own)) = (self.names.get(&constant).cloned(), self.shape(constant))
+        {
             for (axis, &size) in own.iter().enumerate() {
                 let place = axis as i64 - own.len() as i64;
                 if size > 1 && shape[(place + shape.len() as i64) as usize] == size {

@@ -27,7 +27,6 @@ struct Translation<'a> {
     mode: Mode,
     state: &'a State,
     sources: HashMap<ValueId, Source>,
-    origins: HashMap<ValueId, ValueId>,
     /// How often each value is read.
     reads: HashMap<ValueId, usize>,
     /// Images of one pixel that are read as the channels alone.
@@ -44,7 +43,6 @@ impl<'a> Translation<'a> {
             mode,
             state,
             sources: views::sources(from),
-            origins: views::origins(from),
             reads: views::reads(from),
             pooled: HashSet::new(),
             graph,

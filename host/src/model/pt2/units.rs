@@ -73,7 +73,9 @@ impl<'a> Walk<'a> {
     /// # Errors
     /// Why nothing can be said of the network.
     fn run(&mut self) -> Result<(), String> {
-        let shape = self.shape(self.graph.input).ok_or("its input is no tensor")?;
+        let shape = self
+            .shape(self.graph.input)
+            .ok_or("its input is no tensor")?;
         let input = (self.trace).staying(&shape, "they are the network's inputs");
         self.put(self.graph.input, input)?;
         for (at, node) in self.graph.nodes.iter().enumerate() {
@@ -215,9 +217,9 @@ impl<'a> Walk<'a> {
             if self.graph.shape(made).is_none() {
                 continue;
             }
-            let shape = self.shape(made).ok_or_else(|| {
-                format!("the size of what `{}` makes is not known", node.target)
-            })?;
+            let shape = self
+                .shape(made)
+                .ok_or_else(|| format!("the size of what `{}` makes is not known", node.target))?;
             let units = self.trace.staying(&shape, &reason);
             self.put(made, units)?;
         }

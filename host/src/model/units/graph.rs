@@ -13,12 +13,7 @@ use crate::model::{Buffer, Graph, Operation, Parameter, Value};
 ///
 /// # Shapes
 /// `input`: one sample.
-pub fn units(
-    graph: &Graph,
-    parameters: &[Parameter],
-    buffers: &[Buffer],
-    input: &[i64],
-) -> Units {
+pub fn units(graph: &Graph, parameters: &[Parameter], buffers: &[Buffer], input: &[i64]) -> Units {
     let sizes = |name: &str| {
         let found = parameters.iter().find(|it| it.name == name);
         found.map_or(&[][..], |it| &it.shape)
@@ -94,7 +89,9 @@ pub fn units(
             } => {
                 let qkv = &values[from];
                 let tokens = qkv.size()[1];
-                let parts = qkv.reshape([tokens, 3, *heads, *of_head]).permute([2, 0, 1, 3]);
+                let parts = qkv
+                    .reshape([tokens, 3, *heads, *of_head])
+                    .permute([2, 0, 1, 3]);
                 let read = trace.attend(&[&parts], 1, &[*heads, tokens, *of_head]);
                 read.permute([1, 0, 2]).reshape([1, tokens, -1])
             }
@@ -113,9 +110,6 @@ pub fn units(
         };
         values.insert(value, made);
     }
-    trace.keep(
-        &values[&graph.output()],
-        "they are the network's outputs",
-    );
+    trace.keep(&values[&graph.output()], "they are the network's outputs");
     trace.sets(parameters, buffers)
 }

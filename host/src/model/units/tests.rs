@@ -23,9 +23,17 @@ const NETWORKS: [(&str, &str, &[i64]); 16] = [
     ("resnet-32", r#"{"width": 2}"#, &[3, 8, 8]),
     ("resnet-44", r#"{"width": 2}"#, &[3, 8, 8]),
     ("resnet-56", r#"{"width": 2}"#, &[3, 8, 8]),
-    ("resnet-18", r#"{"width": 3, "stem": "imagenet"}"#, &[3, 64, 64]),
+    (
+        "resnet-18",
+        r#"{"width": 3, "stem": "imagenet"}"#,
+        &[3, 64, 64],
+    ),
     ("resnet-34", r#"{"width": 2}"#, &[3, 16, 16]),
-    ("resnet-50", r#"{"width": 2, "stem": "cifar"}"#, &[3, 16, 16]),
+    (
+        "resnet-50",
+        r#"{"width": 2, "stem": "cifar"}"#,
+        &[3, 16, 16],
+    ),
     ("vgg-16", r#"{"width": 3}"#, &[3, 32, 32]),
     (
         "vit",
@@ -89,7 +97,9 @@ impl Subject {
         let place = |places: Option<&BTreeSet<i64>>, value: Tensor| {
             let places: Vec<i64> = places.into_iter().flatten().copied().collect();
             let shape = value.size();
-            let flat = value.view([-1]).index_fill(0, &Tensor::from_slice(&places), 0.0);
+            let flat = value
+                .view([-1])
+                .index_fill(0, &Tensor::from_slice(&places), 0.0);
             lane(flat.view(&shape[..]))
         };
         let values = self.values().into_iter().enumerate();
@@ -106,8 +116,14 @@ impl Subject {
         let buffers: Vec<Tensor> = buffers.collect();
         let samples = [&[6], &self.shape[..]].concat();
         let input = lane(numbers("input", &samples, self.curved));
-        let output = self.network.forward(&parameters, &buffers, &input, Mode::Eval);
-        let slopes = lane(numbers("slopes", &[6, output.size()[output.dim() - 1]], self.curved));
+        let output = self
+            .network
+            .forward(&parameters, &buffers, &input, Mode::Eval);
+        let slopes = lane(numbers(
+            "slopes",
+            &[6, output.size()[output.dim() - 1]],
+            self.curved,
+        ));
         let loss = (output * slopes).sum(Kind::Double);
         let gradients = Tensor::run_backward(&[loss], &parameters, false, false);
         let mut dead = Places::new();
@@ -122,7 +138,12 @@ impl Subject {
     }
 
     /// The numbers of the parameters that a unit has on these sides, and of which statistics.
-    fn places(&self, set: &UnitSet, unit: usize, sides: &[Side]) -> (Places, BTreeMap<String, BTreeSet<i64>>) {
+    fn places(
+        &self,
+        set: &UnitSet,
+        unit: usize,
+        sides: &[Side],
+    ) -> (Places, BTreeMap<String, BTreeSet<i64>>) {
         let (mut places, mut statistics) = (Places::new(), BTreeMap::new());
         for slice in set.slices.iter().filter(|it| sides.contains(&it.side)) {
             let own = (0..).zip(&slice.units).filter(|(_, it)| **it == Some(unit));
@@ -133,8 +154,13 @@ impl Subject {
                 continue;
             };
             let shape = &parameters[at].shape;
-            let all = Tensor::arange(shape.iter().product::<i64>(), (Kind::Int64, tch::Device::Cpu));
-            let all = all.view(&shape[..]).index_select(slice.axis as i64, &Tensor::from_slice(&own));
+            let all = Tensor::arange(
+                shape.iter().product::<i64>(),
+                (Kind::Int64, tch::Device::Cpu),
+            );
+            let all = all
+                .view(&shape[..])
+                .index_select(slice.axis as i64, &Tensor::from_slice(&own));
             let all: Vec<i64> = Vec::try_from(&all.reshape([-1])).unwrap();
             places.entry(at).or_default().extend(all);
         }
@@ -159,8 +185,16 @@ impl Subject {
         let none = BTreeMap::new();
         let before = self.dead(&Places::new(), &none);
         let share: usize = before.values().map(BTreeSet::len).sum();
-        let all: i64 = self.network.parameters().iter().map(|it| it.shape.iter().product::<i64>()).sum();
-        assert!((share as f64) < 0.02 * all as f64, "{what}: {share} of {all} are dead at the start");
+        let all: i64 = self
+            .network
+            .parameters()
+            .iter()
+            .map(|it| it.shape.iter().product::<i64>())
+            .sum();
+        assert!(
+            (share as f64) < 0.02 * all as f64,
+            "{what}: {share} of {all} are dead at the start"
+        );
         let mut count = 0;
         for set in &units.sets {
             for unit in 0..set.units {
@@ -170,11 +204,19 @@ impl Subject {
                 // Without what makes it nothing that reads it is alive, and all else is.
                 let dead = self.without(&self.dead(&makes, &statistics), &before);
                 let others = self.without(&dead, &makes);
-                assert_eq!(others, self.without(&self.without(&reads, &makes), &before), "{at}: what reads it");
+                assert_eq!(
+                    others,
+                    self.without(&self.without(&reads, &makes), &before),
+                    "{at}: what reads it"
+                );
                 // Without what reads it nothing that makes it is alive, and all else is.
                 let dead = self.without(&self.dead(&reads, &none), &before);
                 let others = self.without(&dead, &reads);
-                assert_eq!(others, self.without(&self.without(&makes, &reads), &before), "{at}: what makes it");
+                assert_eq!(
+                    others,
+                    self.without(&self.without(&makes, &reads), &before),
+                    "{at}: what makes it"
+                );
                 self.check_ties(set, unit, &at);
                 count += 1;
             }
@@ -188,9 +230,9 @@ impl Subject {
         let (makes, statistics) = self.places(set, unit, &[Side::Makes]);
         let (follows, means) = self.places(set, unit, &[Side::Follows]);
         let (reads, _) = self.places(set, unit, &[Side::Reads]);
-        let shifts = follows.iter().filter(|(at, _)| {
-            matches!(parameters[**at].role, Role::Bias | Role::NormBias)
-        });
+        let shifts = follows
+            .iter()
+            .filter(|(at, _)| matches!(parameters[**at].role, Role::Bias | Role::NormBias));
         let shifts: Places = shifts.map(|(at, own)| (*at, own.clone())).collect();
         let statistics: BTreeMap<_, _> = statistics.into_iter().chain(means).collect();
         // Groups of what makes it, with what reads any of them.
@@ -204,7 +246,10 @@ impl Subject {
                 let own = &reads[*it];
                 dead.get(*it).is_none_or(|dead| !own.is_subset(dead))
             };
-            let mut own = (BTreeSet::from([*maker]), reads.keys().filter(alive).copied().collect());
+            let mut own = (
+                BTreeSet::from([*maker]),
+                reads.keys().filter(alive).copied().collect(),
+            );
             let (same, others) = tied.into_iter().partition(|it| !it.1.is_disjoint(&own.1));
             tied = others;
             for (makers, readers) in same as Vec<(BTreeSet<usize>, BTreeSet<usize>)> {
@@ -221,7 +266,11 @@ impl Subject {
 fn what_goes_with_a_unit_is_what_is_dead_without_it() {
     // Imported networks are files, compared in their own tests.
     for model in MODELS.iter().filter(|it| it.name != "pt2") {
-        assert!(NETWORKS.iter().any(|it| it.0 == model.name), "{}", model.name);
+        assert!(
+            NETWORKS.iter().any(|it| it.0 == model.name),
+            "{}",
+            model.name
+        );
     }
     for (name, options, shape) in NETWORKS {
         let network = build(name, options, shape);
@@ -240,18 +289,26 @@ fn what_goes_with_a_unit_is_what_is_dead_without_it() {
 /// Name, number of units and slices of each set.
 fn outline(units: &Units) -> Vec<(String, usize, String)> {
     let slices = |set: &UnitSet| {
-        let all = set.slices.iter().map(|it| format!("{} {}", it.tensor, it.axis));
+        let all = set
+            .slices
+            .iter()
+            .map(|it| format!("{} {}", it.tensor, it.axis));
         all.collect::<Vec<_>>().join(", ")
     };
     let sets = units.sets.iter();
-    sets.map(|set| (set.name.clone(), set.units, slices(set))).collect()
+    sets.map(|set| (set.name.clone(), set.units, slices(set)))
+        .collect()
 }
 
 #[test]
 fn channels_that_shortcuts_add_up_are_one_set_and_the_inner_ones_have_their_own() {
     let network = build("resnet-20", r#"{"width": 4}"#, &[3, 8, 8]);
     let units = network.units(&[3, 8, 8]);
-    let sizes: Vec<(&str, usize)> = units.sets.iter().map(|it| (it.name.as_str(), it.units)).collect();
+    let sizes: Vec<(&str, usize)> = units
+        .sets
+        .iter()
+        .map(|it| (it.name.as_str(), it.units))
+        .collect();
     let inner = |stage: usize, block: usize| format!("layer{stage}.{block}.conv1");
     let mut expected = vec![("conv1".to_owned(), 4)];
     for stage in 1..=3 {
@@ -274,17 +331,28 @@ fn channels_that_shortcuts_add_up_are_one_set_and_the_inner_ones_have_their_own(
 
 #[test]
 fn heads_take_their_queries_keys_and_values_and_features_that_a_norm_adds_up_stay() {
-    let network = build("vit", r#"{"patch": 4, "width": 6, "depth": 1, "heads": 3, "mlp_ratio": 2}"#, &[3, 8, 8]);
+    let network = build(
+        "vit",
+        r#"{"patch": 4, "width": 6, "depth": 1, "heads": 3, "mlp_ratio": 2}"#,
+        &[3, 8, 8],
+    );
     let units = network.units(&[3, 8, 8]);
     let sets = outline(&units);
     assert_eq!(sets.len(), 2, "{sets:?}");
     assert_eq!((sets[0].1, sets[1].1), (3, 12), "{sets:?}");
-    let qkv = units.sets[0].slices.iter().find(|it| it.tensor.ends_with("qkv.weight")).unwrap();
+    let qkv = units.sets[0]
+        .slices
+        .iter()
+        .find(|it| it.tensor.ends_with("qkv.weight"))
+        .unwrap();
     // Two features a head, queries, keys and values one after the other.
     let third: Vec<Option<usize>> = [0, 0, 1, 1, 2, 2].map(Some).to_vec();
     assert_eq!(qkv.units, [&third[..], &third, &third].concat());
     assert!(
-        units.left_out.iter().any(|it| it.reason.contains("adds them up")),
+        units
+            .left_out
+            .iter()
+            .any(|it| it.reason.contains("adds them up")),
         "{:?}",
         units.left_out
     );

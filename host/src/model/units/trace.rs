@@ -120,7 +120,10 @@ impl Trace {
         let each = (ids.len() / rows.size()[0].max(1) as usize).max(1);
         let mut units = Vec::new();
         for own in ids.chunks(each) {
-            let roots: Vec<Id> = different_of(own).iter().map(|id| self.ties.root(*id)).collect();
+            let roots: Vec<Id> = different_of(own)
+                .iter()
+                .map(|id| self.ties.root(*id))
+                .collect();
             match roots.split_first() {
                 Some((first, others)) if others.iter().all(|it| it == first) => units.push(*first),
                 _ => return None,
@@ -274,7 +277,10 @@ impl Trace {
         let mut units = vec![NOBODY; places as usize];
         for value in values {
             let ids = numbers(&value.reshape([places, -1]));
-            for (unit, own) in units.iter_mut().zip(ids.chunks(ids.len() / places as usize)) {
+            for (unit, own) in units
+                .iter_mut()
+                .zip(ids.chunks(ids.len() / places as usize))
+            {
                 for id in different_of(own) {
                     self.ties.tie(*unit, id);
                     *unit = if *unit == NOBODY { id } else { *unit };

@@ -46,7 +46,9 @@ pub enum Fault {
         kept: bool,
     },
     /// A number of units that is no multiple.
-    #[error("of `{set}` the masks keep {got} of {units} units, expected all or a multiple of {multiple}")]
+    #[error(
+        "of `{set}` the masks keep {got} of {units} units, expected all or a multiple of {multiple}"
+    )]
     Multiple {
         /// The set.
         set: String,
@@ -67,11 +69,7 @@ fn other(got: u8) -> u8 {
 ///
 /// # Errors
 /// The first weight that is kept without its unit, or the other way round.
-pub fn whole(
-    units: &Units,
-    layers: &[Layer],
-    masks: &[Vec<f32>],
-) -> Result<Vec<Vec<bool>>, Fault> {
+pub fn whole(units: &Units, layers: &[Layer], masks: &[Vec<f32>]) -> Result<Vec<Vec<bool>>, Fault> {
     let alive = alive(units, masks, layers);
     let expected = masks_of(units, &alive, layers);
     for ((layer, mask), expected) in layers.iter().zip(masks).zip(&expected) {

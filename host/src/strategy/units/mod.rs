@@ -16,7 +16,7 @@ pub enum UnitError {
     /// No whole units come to so little.
     #[error(
         "{target} {} are to be kept at most, and whole units come to {least} at least{}: expected a higher density, \
-         or a smaller `multiple`", measured(*.measure), next(*.next)
+         or a smaller `multiple`", measured(*.measure), and_next(*.next)
     )]
     Unreachable {
         /// What the units count.
@@ -35,7 +35,9 @@ pub enum UnitError {
     #[error("{0}")]
     Fault(#[from] Fault),
     /// Lists of another length, or tensors of another shape.
-    #[error("{got} scores were given, expected {expected}: one for each prunable layer, of its shape")]
+    #[error(
+        "{got} scores were given, expected {expected}: one for each prunable layer, of its shape"
+    )]
     Form {
         /// How many fit.
         got: usize,
@@ -53,7 +55,7 @@ pub fn measured(measure: Measure) -> &'static str {
     }
 }
 
-fn next(next: Option<u64>) -> String {
+fn and_next(next: Option<u64>) -> String {
     next.map_or_else(String::new, |next| format!(", to {next} next"))
 }
 
@@ -80,7 +82,10 @@ fn alive(units: &Units, masks: &[Vec<f32>], layers: &[Layer]) -> Vec<Vec<bool>> 
 
 /// The masks that keep these units and nothing else of any set.
 fn masks_of(units: &Units, kept: &[Vec<bool>], layers: &[Layer]) -> Vec<Vec<f32>> {
-    let mut masks: Vec<Vec<f32>> = layers.iter().map(|it| vec![1.0; it.len() as usize]).collect();
+    let mut masks: Vec<Vec<f32>> = layers
+        .iter()
+        .map(|it| vec![1.0; it.len() as usize])
+        .collect();
     for (set, kept) in units.sets.iter().zip(kept) {
         if kept.iter().all(|it| *it) {
             continue;

@@ -47,14 +47,17 @@ pub fn order(
     // Stable: the earlier set stands first among equals.
     let by = |one: &Block, other: &Block| {
         let first = |it: &Block| it.place.0 != 0;
-        first(one).cmp(&first(other)).then_with(|| match rule.scope {
-            _ if !first(one) => Ordering::Equal,
-            Scope::Global => other.score.total_cmp(&one.score),
-            Scope::Layer => {
-                let share = |a: &Block, b: &Block| u128::from(a.place.0) * u128::from(b.place.1);
-                share(one, other).cmp(&share(other, one))
-            }
-        })
+        first(one)
+            .cmp(&first(other))
+            .then_with(|| match rule.scope {
+                _ if !first(one) => Ordering::Equal,
+                Scope::Global => other.score.total_cmp(&one.score),
+                Scope::Layer => {
+                    let share =
+                        |a: &Block, b: &Block| u128::from(a.place.0) * u128::from(b.place.1);
+                    share(one, other).cmp(&share(other, one))
+                }
+            })
     };
     blocks.sort_by(by);
     let sure = blocks.iter().take_while(|it| it.place.0 == 0).count();

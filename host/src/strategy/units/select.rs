@@ -82,7 +82,11 @@ impl Count {
         };
         for (set, alive) in units.sets.iter().zip(alive) {
             for slice in &set.slices {
-                let gone = slice.units.iter().flatten().filter(|it| !alive[**it as usize]);
+                let gone = slice
+                    .units
+                    .iter()
+                    .flatten()
+                    .filter(|it| !alive[**it as usize]);
                 count.places[slice.layer as usize][slice.axis as usize] -= gone.count() as u64;
             }
         }
@@ -105,7 +109,10 @@ impl Count {
             // Units of a set are alike.
             let all = slice.units.iter().flatten().count() as u64;
             let own = all / set.units * block.units.len() as u64;
-            by(&mut self.places[slice.layer as usize][slice.axis as usize], own);
+            by(
+                &mut self.places[slice.layer as usize][slice.axis as usize],
+                own,
+            );
         }
     }
 
@@ -114,7 +121,10 @@ impl Count {
         match measure {
             Measure::Units => self.units,
             Measure::Weights => survivors.sum(),
-            Measure::Macs => survivors.zip(&units.multiply_adds).map(|(a, b)| a * b).sum(),
+            Measure::Macs => survivors
+                .zip(&units.multiply_adds)
+                .map(|(a, b)| a * b)
+                .sum(),
         }
     }
 }

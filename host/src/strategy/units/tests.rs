@@ -50,7 +50,15 @@ const SECOND: [f32; 4] = [1.5, 2.5, 7.0, 0.5];
 fn units_of_lowest_score_go_until_the_target_is_kept() {
     let (layers, units) = (layers(), Units::of_chain(&layers()));
     let rule = rule(Measure::Units, Scope::Global, 1);
-    let masks = select(&units, &rule, &layers, &scores(FIRST, SECOND), &ones(&layers), 6).unwrap();
+    let masks = select(
+        &units,
+        &rule,
+        &layers,
+        &scores(FIRST, SECOND),
+        &ones(&layers),
+        6,
+    )
+    .unwrap();
     // Without 0.5, 1, 1.5 and 2.
     let expected = vec![
         vec![true, false, true, false, true, true],
@@ -58,7 +66,10 @@ fn units_of_lowest_score_go_until_the_target_is_kept() {
     ];
     assert_eq!(kept(&masks), expected);
     // 4 x 9; 2 x 4; 3 x 2 x 4: rows of one set are columns of the next.
-    let counts: Vec<f64> = masks.iter().map(|it| it.sum(Kind::Double).double_value(&[])).collect();
+    let counts: Vec<f64> = masks
+        .iter()
+        .map(|it| it.sum(Kind::Double).double_value(&[]))
+        .collect();
     assert_eq!(counts, [36.0, 8.0, 24.0]);
 }
 
@@ -66,14 +77,25 @@ fn units_of_lowest_score_go_until_the_target_is_kept() {
 fn each_set_keeps_one_unit_and_less_names_the_nearest_two_counts() {
     let (layers, units) = (layers(), Units::of_chain(&layers()));
     let rule = rule(Measure::Weights, Scope::Global, 1);
-    let choose = |target| select(&units, &rule, &layers, &scores(FIRST, SECOND), &ones(&layers), target);
+    let choose = |target| {
+        select(
+            &units,
+            &rule,
+            &layers,
+            &scores(FIRST, SECOND),
+            &ones(&layers),
+            target,
+        )
+    };
     // 9 + 1 + 12, and with one more of the first set 18 + 2 + 12.
     let masks = choose(22).unwrap();
     let count = |own: &Vec<bool>| own.iter().filter(|it| **it).count();
     assert_eq!(kept(&masks).iter().map(count).collect::<Vec<_>>(), [1, 1]);
     let error = choose(21).unwrap_err().to_string();
     assert!(
-        error.starts_with("21 weights are to be kept at most, and whole units come to 22 at least, to 32 next"),
+        error.starts_with(
+            "21 weights are to be kept at most, and whole units come to 22 at least, to 32 next"
+        ),
         "{error}"
     );
 }
@@ -117,13 +139,23 @@ fn masks_that_are_no_whole_units_or_other_ones_are_named() {
         check(&units, &rule, &layers, (&all, &before), masks, target).map_err(|it| it.to_string())
     };
     checked(&masks, 6).unwrap();
-    assert!(checked(&masks, 5).unwrap_err().contains("keep 6 units, expected 5 at most"));
+    assert!(
+        checked(&masks, 5)
+            .unwrap_err()
+            .contains("keep 6 units, expected 5 at most")
+    );
     let error = checked(&masks, 7).unwrap_err();
-    assert!(error.contains("of `conv1` the masks prune unit 3, which the rule keeps"), "{error}");
-    let mut part: Vec<Tensor> = masks.iter().map(Tensor::copy).collect();
+    assert!(
+        error.contains("of `conv1` the masks prune unit 3, which the rule keeps"),
+        "{error}"
+    );
+    let part: Vec<Tensor> = masks.iter().map(Tensor::copy).collect();
     let _ = part[2].narrow(0, 0, 1).fill_(0.0);
     let error = checked(&part, 6).unwrap_err();
-    assert!(error.contains("the mask of `fc.weight` is 0 at index 4, expected 1"), "{error}");
+    assert!(
+        error.contains("the mask of `fc.weight` is 0 at index 4, expected 1"),
+        "{error}"
+    );
 }
 
 proptest! {
