@@ -41,6 +41,7 @@ mod report;
 mod rewinds;
 mod statistics;
 mod stored;
+mod structured;
 mod sweeps;
 mod transfer;
 mod transformers;

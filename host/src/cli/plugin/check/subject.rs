@@ -127,6 +127,13 @@ impl Component for Instance {
         }
     }
 
+    fn unit_rule(&mut self) -> Result<Option<UnitRule>, Fault> {
+        match &mut self.held {
+            Held::Mask(mask, _) => mask.unit_rule().map_err(fault),
+            _ => Ok(None),
+        }
+    }
+
     fn points(&self) -> Result<Vec<Point>, Fault> {
         each!(&self.held, it => it.points()).map_err(fault)
     }
