@@ -70,7 +70,11 @@ impl Course<'_> {
         write_tensors(&running.dir.file("optimizer.safetensors"), &optimizer)?;
         let layers = self.compare_layers(running, &end, &masks)?;
         let Evaluated { test, validation } = evaluated;
-        let kept = self.kept_units("the level's end", &masks, bounds);
+        // Level 0 is everybody's.
+        let counted = if level == 0 { None } else { Some(bounds) };
+        let kept = counted.map_or(Ok(None), |bounds| {
+            self.kept_units("the level's end", &masks, bounds)
+        });
         let summary = Summary {
             units: kept.map_err(|broken| RunError::broken(seed.seed, level, broken))?,
             ..self.summarise(running, &layers, *validation)

@@ -32,6 +32,21 @@ pub struct KeptOfSet {
 }
 
 impl KeptUnits {
+    /// What of it stands in tables: names of columns, and their values.
+    pub fn columns(&self) -> [(&'static str, String); 4] {
+        let measure = match self.measure {
+            Measure::Weights => "weights",
+            Measure::Units => "units",
+            Measure::Macs => "macs",
+        };
+        [
+            ("units_measure", measure.to_owned()),
+            ("units_total", self.total.to_string()),
+            ("units_target", self.target.to_string()),
+            ("units_kept", self.kept.to_string()),
+        ]
+    }
+
     /// What masks keep by a rule: so many of each set, `kept` in all of what is counted.
     pub fn new(
         units: &Units,

@@ -318,7 +318,7 @@ fn what_no_whole_units_can_keep_is_refused_before_anything_trains() {
         "--set",
         "strategy.score.score=\"norm-scale\"",
     ]);
-    assert!(said.contains("no norm scales the units of `fc0`"), "{said}");
+    assert!(said.contains("no norm scales the units of `fc1`"), "{said}");
 }
 
 #[test]
@@ -398,7 +398,7 @@ fn groups_are_listed_of_experiments_and_of_imported_networks() {
     let text = expect(command().arg("groups").arg(top.join("structured.toml")), 0);
     let text = String::from_utf8_lossy(&text.stdout).into_owned();
     assert!(
-        text.starts_with("96 units in 3 sets can be removed"),
+        text.starts_with("48 units in 3 sets can be removed"),
         "{text}"
     );
     assert!(
@@ -406,7 +406,7 @@ fn groups_are_listed_of_experiments_and_of_imported_networks() {
         "{text}"
     );
     let built_in = groups(&top.join("structured.toml"));
-    assert_eq!(built_in["units"], 96);
+    assert_eq!(built_in["units"], 48);
     let names = |value: &Value| -> Vec<(String, u64)> {
         let sets = value["sets"].as_array().unwrap().iter();
         sets.map(|it| {
