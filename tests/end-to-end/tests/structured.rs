@@ -387,6 +387,41 @@ fn scores_are_sums_over_rows_and_columns_and_masks_keep_their_order() {
     }
 }
 
+#[test]
+fn a_compact_export_has_the_channels_that_are_left() {
+    let (runs, own) = finished(&[]);
+    let file = runs.path().join("small.safetensors");
+    let output = expect(
+        command()
+            .args([
+                "export",
+                "--compact",
+                "--level",
+                "3",
+                "--seed",
+                "0",
+                "--format",
+                "safetensors",
+                "--json",
+                "--out",
+            ])
+            .arg(&file)
+            .arg(&own),
+        0,
+    );
+    let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let kept = channels(&own.join("seed-0/level-03"));
+    let counts: Vec<i64> = kept
+        .iter()
+        .map(|own| own.iter().filter(|it| **it).count() as i64)
+        .collect();
+    let small = tensors(&file);
+    assert_eq!(small["conv1.weight"].size()[..2], [counts[0], 1]);
+    assert_eq!(small["conv2.weight"].size()[..2], [counts[1], counts[0]]);
+    assert_eq!(small["conv3.weight"].size()[..2], [counts[2], counts[1]]);
+    assert_eq!(said["compact"].as_array().unwrap().len(), 3);
+}
+
 fn groups(file: &Path) -> Value {
     let output = expect(command().arg("groups").arg(file).arg("--json"), 0);
     serde_json::from_slice(&output.stdout).unwrap()

@@ -15,8 +15,11 @@ mod sets;
 mod tie;
 mod trace;
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
+use super::{Graph, Init, Parameter, Role};
 pub(super) use graph::units;
 pub(super) use trace::{Channels, Trace};
 
@@ -72,6 +75,21 @@ pub struct LeftOut {
     pub weight: String,
     /// Why, completing "they stay because".
     pub reason: String,
+}
+
+/// The units of a network with this graph and tensors of these shapes.
+///
+/// # Shapes
+/// `input`: one sample.
+pub fn units_of(graph: &Graph, tensors: &BTreeMap<String, Vec<i64>>, input: &[i64]) -> Units {
+    let parameter = |(name, shape): (&String, &Vec<i64>)| Parameter {
+        name: name.clone(),
+        shape: shape.clone(),
+        role: Role::FixedWeight,
+        init: Init::Constant(0.0),
+    };
+    let parameters: Vec<Parameter> = tensors.iter().map(parameter).collect();
+    units(graph, &parameters, &[], input)
 }
 
 #[cfg(test)]
