@@ -36,15 +36,18 @@ fn finished(more: &[&str]) -> (tempfile::TempDir, PathBuf) {
 
 fn verified(run: &Path) {
     let output = expect(command().arg("verify").arg(run).arg("--json"), 0);
-    let verdict: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let levels = verdict["levels"].as_array().unwrap();
-    for level in levels.iter().filter(|it| it["level"] != 0) {
-        let checked: Vec<&str> = level["checked"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|it| it.as_str().unwrap())
-            .collect();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let lines = said
+        .lines()
+        .map(|it| serde_json::from_str::<Value>(it).unwrap());
+    let levels: Vec<Value> = lines
+        .flat_map(|it| it["levels"].as_array().cloned().unwrap_or_default())
+        .filter(|it| it["level"] != 0)
+        .collect();
+    assert_eq!(levels.len(), 6);
+    for level in levels {
+        let checked = level["checked"].as_array().unwrap().iter();
+        let checked: Vec<&str> = checked.map(|it| it.as_str().unwrap()).collect();
         for what in ["counts", "zeros", "optimizer", "start"] {
             assert!(checked.contains(&what), "{what}: {level}");
         }
