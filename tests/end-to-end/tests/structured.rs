@@ -177,6 +177,22 @@ fn every_score_chooses_channels_and_random_ones_differ_from_seed_to_seed() {
 }
 
 #[test]
+fn norms_that_are_included_go_with_their_channels() {
+    let (_runs, own) = finished(&["--set", "prune.include=[\"bn*\"]"]);
+    verified(&own);
+    let folder = own.join("seed-0/level-03");
+    let kept = channels(&folder);
+    let masks = tensors(&folder.join("mask.safetensors"));
+    for (layer, own) in (1..).zip(&kept) {
+        for part in ["weight", "bias"] {
+            let mask = elements(&masks[&format!("bn{layer}.{part}")]);
+            let mask: Vec<bool> = mask.into_iter().map(|it| it != 0.0).collect();
+            assert_eq!(mask, *own, "bn{layer}.{part}");
+        }
+    }
+}
+
+#[test]
 fn multiply_adds_and_multiples_are_kept_to_the_last_one() {
     let mask = r#"strategy.mask={ use = "structured/mask", target = "macs", multiple = 4, scope = "layer" }"#;
     let (_runs, own) = finished(&["--set", mask]);
