@@ -13,7 +13,7 @@ use plugin_api::{
 };
 use serde::{Deserialize, Serialize};
 
-use importance::{Normalise, distances, normalise, spread};
+use importance::{Normalise, distances, normalise, spread, uniform};
 use sums::of_units;
 
 /// Scores whole units: every weight that makes a unit has the unit's score.
@@ -117,10 +117,11 @@ impl Score {
         Ok(match self.score {
             Kind::Random => {
                 let mut random = ctx.random()?;
-                let mut one = || importance::uniform(&mut random);
-                let of = |units: u64| (0..units).map(|_| one()).collect();
-                let mut of = of;
-                units.sets.iter().map(|set| of(set.units)).collect()
+                let mut all = Vec::new();
+                for set in &units.sets {
+                    all.push((0..set.units).map(|_| uniform(&mut random)).collect());
+                }
+                all
             }
             Kind::NormScale => {
                 let scales = ctx.unit_scales()?;

@@ -1,6 +1,6 @@
 //! Units that are alike, once all operations were followed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::tie::{Id, NOBODY};
 use super::{LeftOut, Side, Slice, Trace, UnitSet, Units};
@@ -33,7 +33,7 @@ impl Trace {
         // Units are alike if they have as much of the same dimensions.
         let mut alike: BTreeMap<Vec<(usize, usize, usize)>, Vec<Vec<(Place, Side)>>> =
             BTreeMap::new();
-        let mut is_listed: BTreeMap<Id, bool> = BTreeMap::new();
+        let mut listed: BTreeSet<Id> = BTreeSet::new();
         for (root, mut group) in groups {
             group.sort_unstable();
             let has = |side| group.iter().any(|it| it.1 == side);
@@ -51,7 +51,7 @@ impl Trace {
                     _ => kind.push((*tensor, *axis, 1)),
                 }
             }
-            is_listed.insert(root, true);
+            listed.insert(root);
             alike.entry(kind).or_default().push(group);
         }
         let mut sets: Vec<(Place, UnitSet)> = Vec::new();
@@ -60,7 +60,7 @@ impl Trace {
                 let ((tensor, axis, place), _) = only[0];
                 let id = axes[&(tensors[tensor].to_owned(), axis)].ids[place];
                 self.ties.keep(id, "they are a single unit");
-                is_listed.remove(&self.ties.root(id));
+                listed.remove(&self.ties.root(id));
                 continue;
             }
             sets.push(set_of(groups, tensors, &|tensor, axis| {
@@ -93,7 +93,7 @@ impl Trace {
             };
             let mut stays = makers.is_none();
             for &id in ids {
-                if !is_listed.contains_key(&self.ties.root(id)) {
+                if !listed.contains(&self.ties.root(id)) {
                     stays = true;
                     let own = self.ties.reason(id).map(str::to_owned);
                     reason = reason.or(own);
