@@ -7,6 +7,7 @@
 mod fused;
 mod head;
 mod lower;
+mod names;
 mod products;
 mod program;
 mod quiet;

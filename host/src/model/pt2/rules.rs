@@ -3,6 +3,7 @@
 use ::pt2::{Argument, Node, ValueId};
 use tch::Tensor;
 
+use super::names::{BOTH, EACH, POOLS};
 use super::topology::{ints, same};
 use super::units::Walk;
 use super::views;
@@ -239,74 +240,3 @@ impl Walk<'_> {
         Some(value)
     }
 }
-
-/// Pools, whose windows see one channel each.
-const POOLS: [&str; 14] = [
-    "max_pool1d",
-    "max_pool2d",
-    "max_pool3d",
-    "avg_pool1d",
-    "avg_pool2d",
-    "avg_pool3d",
-    "adaptive_avg_pool1d",
-    "adaptive_avg_pool2d",
-    "adaptive_avg_pool3d",
-    "upsample_nearest1d",
-    "upsample_nearest2d",
-    "upsample_bilinear2d",
-    "upsample_bicubic2d",
-    "avg_pool",
-];
-
-/// Operations on each number alone.
-const EACH: [&str; 44] = [
-    "relu",
-    "relu6",
-    "hardtanh",
-    "hardswish",
-    "hardsigmoid",
-    "silu",
-    "gelu",
-    "sigmoid",
-    "tanh",
-    "elu",
-    "selu",
-    "celu",
-    "leaky_relu",
-    "mish",
-    "softplus",
-    "softsign",
-    "log_sigmoid",
-    "exp",
-    "neg",
-    "abs",
-    "sqrt",
-    "square",
-    "erf",
-    "sin",
-    "cos",
-    "clamp",
-    "clamp_min",
-    "clamp_max",
-    "dropout",
-    "feature_dropout",
-    "alpha_dropout",
-    "contiguous",
-    "clone",
-    "alias",
-    "detach",
-    "detach_copy",
-    "to",
-    "_to_copy",
-    "type_as",
-    "float",
-    "lift_fresh_copy",
-    "zero",
-    "native_dropout",
-    "rrelu",
-];
-
-/// Operations on two numbers at a time.
-const BOTH: [&str; 8] = [
-    "add", "sub", "rsub", "mul", "div", "maximum", "minimum", "prelu",
-];

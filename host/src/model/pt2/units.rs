@@ -9,6 +9,7 @@ use kernels::dispatch::Frame;
 use tch::{Device, Kind, Tensor};
 
 use super::lower::{mover, slot};
+use super::names::MOVES;
 use super::products::sizes;
 use super::program::Setting;
 use super::state::{Given, State};
@@ -226,43 +227,3 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 }
-
-/// Operations that give each number of what they read once, somewhere, or zeros.
-const MOVES: [&str; 36] = [
-    "view",
-    "reshape",
-    "_unsafe_view",
-    "flatten",
-    "unflatten",
-    "permute",
-    "transpose",
-    "t",
-    "numpy_T",
-    "swapaxes",
-    "movedim",
-    "unsqueeze",
-    "squeeze",
-    "expand",
-    "expand_as",
-    "repeat",
-    "chunk",
-    "split",
-    "split_with_sizes",
-    "unbind",
-    "select",
-    "slice",
-    "narrow",
-    "roll",
-    "stack",
-    "cat",
-    "concat",
-    "concatenate",
-    "flip",
-    "pixel_shuffle",
-    "pixel_unshuffle",
-    "channel_shuffle",
-    "constant_pad_nd",
-    "pad",
-    "repeat_interleave",
-    "sym_size",
-];

@@ -14,6 +14,7 @@ mod graph;
 mod sets;
 mod tie;
 mod trace;
+mod value;
 
 use std::collections::BTreeMap;
 

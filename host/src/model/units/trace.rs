@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use tch::{Device, Kind, Tensor};
+use tch::Tensor;
 
 use super::Side;
 use super::tie::{Id, NOBODY, Ties};
+use super::value::{different, different_of, numbers, once, whole};
 
 /// The units of a network while its operations are followed.
 ///
@@ -291,43 +292,4 @@ impl Trace {
         own[..leading].copy_from_slice(&size[..leading]);
         whole(&units, &own, shape)
     }
-}
-
-/// These units, row-major in a shape of their own, in all of a value.
-pub(super) fn whole(units: &[Id], own: &[i64], shape: &[i64]) -> Tensor {
-    Tensor::from_slice(units).view(own).expand(shape, false)
-}
-
-/// Values of one shape without the dimensions along which they all repeat, which become 1.
-pub(super) fn once(values: &[&Tensor]) -> Vec<Tensor> {
-    let strides: Vec<Vec<i64>> = values.iter().map(|it| it.stride()).collect();
-    let mut few: Vec<Tensor> = values.iter().map(|it| it.shallow_clone()).collect();
-    for (axis, size) in values[0].size().into_iter().enumerate() {
-        if size > 1 && strides.iter().all(|own| own[axis] == 0) {
-            few = few.iter().map(|it| it.narrow(axis as i64, 0, 1)).collect();
-        }
-    }
-    few
-}
-
-pub(super) fn numbers(value: &Tensor) -> Vec<Id> {
-    let flat = value.to_device(Device::Cpu).to_kind(Kind::Int64);
-    let flat = flat.contiguous().view([-1]);
-    let mut ids = vec![NOBODY; flat.numel()];
-    let count = ids.len();
-    flat.copy_data(&mut ids, count);
-    ids
-}
-
-fn different(value: &Tensor) -> Vec<Id> {
-    different_of(&numbers(value))
-}
-
-/// The units among these, each once.
-fn different_of(ids: &[Id]) -> Vec<Id> {
-    let mut different: Vec<Id> = ids.iter().copied().filter(|id| *id != NOBODY).collect();
-    different.dedup();
-    different.sort_unstable();
-    different.dedup();
-    different
 }
