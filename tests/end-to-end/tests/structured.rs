@@ -214,9 +214,9 @@ fn multiply_adds_and_multiples_are_kept_to_the_last_one() {
             (ones * places, masks[name].numel() as u64 * places)
         };
         let parts = [
-            of("conv1.weight", 20),
-            of("conv2.weight", 10),
-            of("conv3.weight", 5),
+            of("conv1.weight", 40),
+            of("conv2.weight", 20),
+            of("conv3.weight", 10),
             of("fc.weight", 1),
         ];
         let (got, all) = parts
