@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     Cadence, Experiment, Finding, MaskContext, Point, Result, RewindContext, RewindPlan,
-    ScoreContext, Tensor,
+    ScoreContext, Tensor, UnitRule,
 };
 
 /// A component's struct is its options: the fields that serde reads are what the experiment file
@@ -85,6 +85,15 @@ component_trait! {
         /// When it is called.
         fn cadence(&self) -> Cadence {
             Cadence::between_levels()
+        }
+
+        /// The rule by which its masks keep whole units; none, if they keep single weights. Asked once, by hosts
+        /// from plugin-api 1.1 on.
+        ///
+        /// With a rule the masks are those that [`select_units`](crate::Context::select_units) gives for the
+        /// round's scores, between levels and before training; within a level there is no such call.
+        fn unit_rule(&self) -> Option<UnitRule> {
+            None
         }
 
         /// One tensor for each prunable layer, with the layer's shape, f32: 1 is kept, 0 is pruned.

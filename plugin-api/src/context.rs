@@ -13,7 +13,9 @@ use serde::de::DeserializeOwned;
 use crate::abi::wire::{CountsRequest, Facts, MasksRequest, SelectRequest};
 use crate::abi::{HostRef, Service, TensorBox};
 use crate::error::{Error, Result};
-use crate::{Among, Counts, Distribution, GradientRequest, Layer, Phase, Point, Tensor};
+use crate::{
+    Among, Counts, Distribution, GradientRequest, Layer, Phase, Point, Tensor, UnitRule, Units,
+};
 
 /// What every component can ask of the host. Every list of tensors has one for each prunable layer,
 /// in the order of [`layers`](Context::layers).
@@ -108,7 +110,8 @@ impl<'a> Context<'a> {
         self.facts.phase
     }
 
-    /// Number of weights to keep, in all layers together.
+    /// Number of weights to keep, in all layers together; of a strategy whose mask has a
+    /// [`unit_rule`](crate::MaskUpdate::unit_rule), what it keeps at most, in the rule's measure.
     pub fn target(&self) -> u64 {
         self.facts.target
     }
@@ -233,6 +236,33 @@ impl<'a> Context<'a> {
         counts: Counts,
     ) -> Result<Vec<Tensor>> {
         self.tensors(Service::SELECT, &SelectRequest { among, counts }, scores)
+    }
+
+    /// The units that can be removed whole.
+    ///
+    /// # Errors
+    /// What the host says, such as that it is older than plugin-api 1.1.
+    pub fn units(&mut self) -> Result<Units> {
+        self.try_query(Service::UNITS, &())
+    }
+
+    /// Masks of whole units by scores of weights: those that the [`UnitRule`] says, with no more than the
+    /// [`target`](Context::target).
+    ///
+    /// # Errors
+    /// If the shapes are not the layers', the masks before are not of whole units, or no whole units come to so little: the
+    /// message names the nearest two counts.
+    pub fn select_units(&mut self, scores: &[Tensor], rule: &UnitRule) -> Result<Vec<Tensor>> {
+        self.tensors(Service::SELECT_UNITS, rule, scores)
+    }
+
+    /// For each set of [`units`](Context::units) one tensor `[units]`: the mean magnitude of the norms' scales of each
+    /// unit.
+    ///
+    /// # Errors
+    /// If no norm scales the units of a set.
+    pub fn unit_scales(&mut self) -> Result<Vec<Tensor>> {
+        self.tensors(Service::UNIT_SCALES, &(), &[])
     }
 
     /// Uniform numbers on [0, 1), one tensor for each layer, from the component's own random stream.

@@ -125,6 +125,7 @@
 //! | prune by gradients (SNIP, GraSP, SynFlow) | [`Context::gradients`], [`GradientRequest`], [`Context::hessian_vector`] |
 //! | fix how many weights each layer keeps | [`Context::counts`], [`Distribution`], [`Counts::PerLayer`] |
 //! | prune before or during training | [`Cadence`], [`Interval`] |
+//! | keep whole units: channels, hidden units, heads | [`Context::units`], [`MaskUpdate::unit_rule`], [`Context::select_units`] |
 //! | drop and grow | [`Cadence::and_every`], [`MaskContext::drop_and_grow`], [`MaskContext::cosine`] |
 //! | rewind weights, signs, batch norm, optimizer or schedule | [`RewindPlan`], [`Point`], [`Rewind`] |
 //! | take masks from another run | [`Context::stored_masks`] |
@@ -169,6 +170,7 @@ mod rewind_plan;
 mod run_ref;
 mod step;
 mod tensor;
+mod units;
 
 pub mod abi;
 
@@ -185,6 +187,7 @@ pub use rewind_plan::{BatchNorm, DataOrder, OptimizerState, RewindPlan, Schedule
 pub use run_ref::RunRef;
 pub use step::{ParseStepError, Step};
 pub use tensor::Tensor;
+pub use units::{Measure, Scope, UnitRule, UnitSet, UnitSlice, Units};
 
 #[cfg(test)]
 mod tests {

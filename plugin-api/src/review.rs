@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Layer, Point, Step};
+use crate::{Layer, Point, Step, UnitRule, Units};
 
 /// An experiment as far as it is known before anything trains.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,8 +21,11 @@ pub struct Experiment {
     pub epochs: u64,
     /// Density of each level, as the experiment asks; level 0 is dense.
     pub densities: Vec<f64>,
-    /// Weights that each level keeps.
+    /// Weights that each level keeps; of a mask that keeps whole units, what each keeps at most in its measure.
     pub targets: Vec<u64>,
+    /// The units that can be removed whole, where the strategy's mask keeps whole units.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub units: Option<Units>,
 }
 
 fn is_zero(count: &u64) -> bool {
@@ -49,7 +52,18 @@ impl Experiment {
             targets: densities.iter().map(keep).collect(),
             densities,
             layers,
+            units: None,
         }
+    }
+
+    /// The same experiment on a network with these units, whose levels keep whole ones by a rule: for tests.
+    #[must_use]
+    pub fn with_units(mut self, units: Units, rule: &UnitRule) -> Self {
+        let total = units.total(rule.measure, &self.layers);
+        let keep = |density: &f64| (density * total as f64).round() as u64;
+        self.targets = self.densities.iter().map(keep).collect();
+        self.units = Some(units);
+        self
     }
 
     /// Number of the last level; 0 if there is only the dense one.

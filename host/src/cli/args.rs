@@ -144,6 +144,11 @@ pub enum Command {
     Export(ExportArgs),
     /// Time a level's forward pass in full, without dead units, and in sparse rows.
     BenchExport(BenchExportArgs),
+    /// List the units of a network that can be removed whole: channels, hidden units, heads of attention.
+    ///
+    /// With what goes with each: the rows that make it and the columns that read it, as weights and multiply-adds. With
+    /// --json, which places of which tensors they are. Also which layers' units stay, and why.
+    Groups(ModelShowArgs),
     /// Look at networks.
     #[command(subcommand)]
     Model(ModelCommand),

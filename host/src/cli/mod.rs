@@ -13,6 +13,7 @@ pub mod early;
 mod estimate;
 mod exit;
 mod export;
+mod groups;
 mod init;
 mod inventory;
 mod locate;
@@ -110,6 +111,7 @@ fn obey(args: &Args, bars: &MultiProgress) -> Result<Exit, Failure> {
         Command::Tensorboard(args) => tensorboard::tensorboard(args, output),
         Command::Export(args) => export::export(args, output),
         Command::BenchExport(args) => bench_export::bench(args, output),
+        Command::Groups(args) => groups::groups(args, output),
         Command::Model(command) => model::model(command, output),
         Command::Plugin(command) => plugin::plugin(command, output),
         Command::Data(command) => data::data(command, output, bars),

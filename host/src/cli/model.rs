@@ -13,7 +13,7 @@ use super::plan::grouped;
 use super::stdout;
 use crate::counted::counted;
 use crate::experiment::{self, FileKind};
-use crate::model::{self, MODELS, Network, Operation, Parameter, Role, spec_of};
+use crate::model::{self, InputSpec, MODELS, Network, Operation, Parameter, Role, spec_of};
 use crate::registry::{Options, find};
 use crate::report::columns;
 use crate::run::{HostCatalog, Read, Setting, stand_in};
@@ -87,19 +87,25 @@ struct BufferShown {
     start: String,
 }
 
-fn of_archive(path: &Path) -> Result<Shown, Failure> {
+/// The network of an archive, and the samples that it was exported for.
+pub(super) fn archived(path: &Path) -> Result<(Box<dyn Network>, InputSpec), Failure> {
     let spec = spec_of(path).map_err(Failure::bad_input)?;
     let name = "pt2";
     let entry = find(MODELS, name)
         .ok_or_else(|| Failure::bad_input(format!("this program has no model `{name}`")))?;
     let options = Options::from_iter([("file".to_owned(), json!(path))]);
     let network = model::network(entry, &options, &spec).map_err(Failure::bad_input)?;
+    Ok((network, spec))
+}
+
+fn of_archive(path: &Path) -> Result<Shown, Failure> {
+    let (network, spec) = archived(path)?;
     let prunable = |it: &Parameter| matches!(it.role, Role::Weight(_));
     let parameters: Vec<(&Parameter, bool)> = (network.parameters().iter())
         .map(|it| (it, prunable(it)))
         .collect();
     Ok(shown(
-        name,
+        "pt2",
         &*network,
         &parameters,
         network.buffers(),

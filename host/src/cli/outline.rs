@@ -1,6 +1,6 @@
 //! What a run would do, as data.
 
-use plugin_api::{Cadence, Distribution, Layer};
+use plugin_api::{Cadence, Distribution, Layer, Measure};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -12,8 +12,8 @@ use crate::experiment::Part;
 use crate::levels::{Course, Length, Seed};
 use crate::run::{OpenError, Read};
 use crate::samples::{InputType, Task};
-use crate::strategy::Plugin;
 use crate::strategy::distribution::spread;
+use crate::strategy::{Plugin, Strategy};
 
 /// What a run would do.
 #[derive(Clone, Debug, Serialize)]
@@ -126,10 +126,22 @@ pub struct LevelOutline {
     pub steps: u64,
     /// Share of the prunable weights that it keeps.
     pub density: f64,
-    /// Number of weights that it keeps.
+    /// Number of weights that it keeps; of masks of whole units, what it keeps at most of what these count.
     pub keep: u64,
+    /// What is counted, where that is not weights to the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub whole_units: Option<WholeUnits>,
     /// The same for each layer, where that does not depend on scores.
     pub keep_per_layer: Option<Vec<u64>>,
+}
+
+/// What masks of whole units count.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct WholeUnits {
+    /// Weights, units or multiply-adds.
+    pub measure: Measure,
+    /// All of them.
+    pub total: u64,
 }
 
 /// Whether inputs are numbers, as they usually are.
@@ -274,11 +286,17 @@ fn counts(
         .filter(|_| cadence.between_levels)
         .filter(|_| cadence.rounds_before_training == 0 && cadence.within_level.is_none())
         .and_then(|plugin| distribution(plugin, part));
+    let strategy = read.seeds.first().map(|it| &it.strategy);
+    let rule = strategy.and_then(Strategy::unit_rule);
+    let whole_units = rule.map(|rule| WholeUnits {
+        measure: rule.measure,
+        total: course.trainer.units().total(rule.measure, layers),
+    });
     let mut survivors: Vec<u64> = layers.iter().map(Layer::len).collect();
     (0..)
         .zip(lengths)
         .map(|(level, length)| {
-            let keep = course.keep(level);
+            let keep = strategy.map_or_else(|| course.keep(level), |it| course.target(level, it));
             let keep_per_layer = distribution.and_then(|distribution| {
                 let counts = spread(distribution, layers, &survivors, keep).ok()?;
                 survivors.clone_from(&counts);
@@ -289,6 +307,7 @@ fn counts(
                 steps: length.steps,
                 density: experiment.density(level),
                 keep,
+                whole_units,
                 keep_per_layer,
             }
         })

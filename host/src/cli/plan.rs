@@ -16,6 +16,7 @@ use crate::experiment::{self, FileKind};
 use crate::report::{columns, plain_table};
 use crate::run::{self, Folders, HostCatalog, Read, Setting, stand_in};
 use crate::samples::{InputType, Task};
+use crate::strategy::units::measured;
 use crate::trainer::Trainer;
 
 /// Shows what a run would do.
@@ -271,7 +272,15 @@ fn levels(outline: &Outline) -> String {
         vec![
             level.level.to_string(),
             format!("{:.6}", level.density),
-            format!("{} of {}", grouped(level.keep), grouped(outline.prunable)),
+            match level.whole_units {
+                None => format!("{} of {}", grouped(level.keep), grouped(outline.prunable)),
+                Some(whole) => format!(
+                    "at most {} of {} {}",
+                    grouped(level.keep),
+                    grouped(whole.total),
+                    measured(whole.measure)
+                ),
+            },
         ]
     });
     let header = ["level", "density", "keeps"].map(str::to_owned);

@@ -7,9 +7,10 @@
 //! c at the border, so there it goes only if c is 0. A convolution has no bias: its batch norm's running
 //! mean takes the sum, with the other sign.
 //!
-//! Only units between two layers of which the second alone reads the first are looked at: in a residual
-//! network the channels within blocks, not those that shortcuts add up; in a transformer the hidden units of each
-//! block's perceptron.
+//! Before that, units go that were pruned with all that makes and reads them, whatever ties them: channels that
+//! shortcuts add up, heads of attention. Of others only units between two layers are looked at of which the second alone
+//! reads the first: in a residual network the channels within blocks; in a transformer the hidden units of each block's
+//! perceptron.
 
 use std::collections::BTreeMap;
 
@@ -35,20 +36,31 @@ type Tensors = BTreeMap<String, Tensor>;
 /// Removes dead units until there is none; what is left of each layer that could lose some.
 pub fn compact(model: &mut Model) -> Vec<Compacted> {
     let links = links(&model.graph);
+    let count = |tensors: &Tensors, layer: &str| tensors[&format!("{layer}.weight")].size()[0];
+    let all: BTreeMap<String, i64> = (model.graph.operations())
+        .filter_map(|(_, operation)| match operation {
+            Operation::Linear { layer, .. } | Operation::Convolution { layer, .. } => {
+                Some((layer.clone(), count(&model.tensors, layer)))
+            }
+            _ => None,
+        })
+        .collect();
+    let lost = groups::remove(model);
     let tensors = &mut model.tensors;
-    let units = |tensors: &Tensors| -> Vec<i64> {
-        let count = |link: &Link| tensors[&link.weight()].size()[0];
-        links.iter().map(count).collect()
-    };
-    let before = units(tensors);
     // A unit that goes may be the last one that another read, or was read by.
     while links.iter().any(|link| link.shrink(tensors)) {}
-    let counts = before.into_iter().zip(units(tensors));
-    let compacted: Vec<Compacted> = (links.iter().zip(counts))
-        .map(|(link, (units, kept))| Compacted {
-            layer: link.layer.clone(),
-            units,
-            kept,
+    // In the order in which the graph has them, those that could not lose any left out.
+    let graph = &model.graph;
+    let compacted: Vec<Compacted> = (graph.operations())
+        .filter_map(|(_, operation)| match operation {
+            Operation::Linear { layer, .. } | Operation::Convolution { layer, .. } => Some(layer),
+            _ => None,
+        })
+        .filter(|layer| lost.contains(*layer) || links.iter().any(|it| it.layer == **layer))
+        .map(|layer| Compacted {
+            layer: layer.clone(),
+            units: all[layer],
+            kept: count(tensors, layer),
         })
         .collect();
     let text = serde_json::json!(compacted).to_string();
@@ -260,5 +272,6 @@ impl Step {
     }
 }
 
+mod groups;
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@
 use tch::{Kind, Tensor};
 
 use crate::strategy::select::survivors;
+use crate::strategy::units::Fault;
 
 /// Something that does not hold.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -31,6 +32,14 @@ pub enum Broken {
         expected: String,
         /// Ones in each mask.
         per_layer: String,
+    },
+    /// Masks of something else than whole units, or of too many.
+    #[error("{what}: {reason}")]
+    Units {
+        /// Where it was found.
+        what: String,
+        /// What is kept, and what was expected.
+        reason: String,
     },
     /// A pruned weight that came back where it must not.
     #[error(
@@ -98,6 +107,16 @@ pub enum Broken {
         /// The level of the folder.
         level: u64,
     },
+}
+
+impl Broken {
+    /// Masks that are not of whole units.
+    pub fn units(what: &str, fault: &Fault) -> Self {
+        Self::Units {
+            what: what.to_owned(),
+            reason: fault.to_string(),
+        }
+    }
 }
 
 /// Index and value of the first element for which `wrong` holds.

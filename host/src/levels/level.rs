@@ -176,8 +176,8 @@ impl Levels<'_> {
     ) -> Result<(), RunError> {
         for lane in session.lanes() {
             let running = &running[lane];
-            let cadence = seeds[running.index].strategy.cadence();
-            let bounds = self.course.bounds(running.level, cadence);
+            let strategy = &seeds[running.index].strategy;
+            let bounds = self.course.bounds(running.level, strategy);
             self.course.check_lane(running, bounds, session, lane)?;
         }
         Ok(())

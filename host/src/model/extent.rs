@@ -40,7 +40,11 @@ pub(super) fn multiply_adds(
 }
 
 /// The shapes of a sample's values.
-fn shapes(graph: &Graph, parameters: &[Parameter], input: &[i64]) -> BTreeMap<Value, Vec<i64>> {
+pub(super) fn shapes(
+    graph: &Graph,
+    parameters: &[Parameter],
+    input: &[i64],
+) -> BTreeMap<Value, Vec<i64>> {
     let weight = |layer: &str| {
         let name = format!("{layer}.weight");
         let found = parameters.iter().find(|it| it.name == name);

@@ -26,6 +26,7 @@ mod parts;
 mod pt2;
 mod residual;
 mod resnet;
+mod units;
 mod vgg;
 mod vit;
 mod weights;
@@ -39,6 +40,7 @@ pub use mlp::MlpOptions;
 pub use parts::{Initialisation, LAYER_NORM_EPSILON, NORM_EPSILON, NORM_MOMENTUM};
 pub use pt2::{Pt2Options, Start, spec_of};
 pub use resnet::{CifarResnetOptions, Resnet50Options, ResnetOptions, Stem};
+pub use units::{LeftOut, Side, Slice, UnitSet, Units, units_of};
 pub use vgg::VggOptions;
 pub use vit::{Pool, VitOptions};
 pub(crate) use weights::numbers_of_state_dict;
@@ -382,6 +384,14 @@ pub trait Network: Send + Sync {
             true => None,
             false => extent::values_per_feature(&self.graph(), self.parameters(), input),
         }
+    }
+
+    /// The units that can be removed, with all that goes with each of them.
+    ///
+    /// # Shapes
+    /// `input`: one sample.
+    fn units(&self, input: &[i64]) -> Units {
+        units::units(&self.graph(), self.parameters(), self.buffers(), input)
     }
 
     /// Whether [`forward`](Network::forward) takes parameters of layers that lost some of their units.

@@ -4,10 +4,12 @@
 mod classes;
 mod summaries;
 mod sweep;
+mod units;
 
 pub use classes::ClassRecord;
 pub use summaries::{read_summary, summaries, summary_csv, summary_table};
 pub use sweep::{FILE as SWEEP_FILE, SweepCell, SweepPart, SweepRecord, name_in_sweep};
+pub use units::{KeptOfSet, KeptUnits};
 
 use std::path::Path;
 
@@ -183,6 +185,9 @@ pub struct Summary {
         skip_serializing_if = "Option::is_none"
     )]
     pub test_r2: Option<f64>,
+    /// What the masks keep of whole units, where the strategy's masks count them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub units: Option<KeptUnits>,
 }
 
 /// A further number of a summary: the end of its name after `test_`, and where it is.
@@ -237,6 +242,7 @@ impl Summary {
             test_ece: None,
             test_rmse: None,
             test_r2: None,
+            units: None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Summary;
+use super::{KeptUnits, Summary};
 use crate::store::{LevelDir, RunDir, StoreError, read};
 
 /// The summary of a finished level.
@@ -62,12 +62,20 @@ pub fn summary_table<'a>(
         Default::default();
     for summary in summaries {
         let mut writer = csv::Writer::from_writer(Vec::new());
-        writer.serialize(summary)?;
+        // A table has no room for lists.
+        writer.serialize(Summary {
+            units: None,
+            ..summary.clone()
+        })?;
         let text = writer.into_inner().map_err(|error| error.into_error())?;
         let mut reader = csv::Reader::from_reader(text.as_slice());
-        let names: Vec<String> = reader.headers()?.iter().map(str::to_owned).collect();
+        let mut names: Vec<String> = reader.headers()?.iter().map(str::to_owned).collect();
         let values = reader.records().next().transpose()?.unwrap_or_default();
-        let values = values.iter().map(str::to_owned);
+        let mut values: Vec<String> = values.iter().map(str::to_owned).collect();
+        for (name, value) in summary.units.iter().flat_map(KeptUnits::columns) {
+            names.push(name.to_owned());
+            values.push(value);
+        }
         merge(&mut header, &names);
         records.push(names.into_iter().zip(values).collect());
     }

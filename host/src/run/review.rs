@@ -17,10 +17,17 @@ use crate::strategy::StrategyError;
 pub fn review(read: &Read, course: &Course<'_>) -> Result<Diagnostics, OpenError> {
     let failed = |error: StrategyError| OpenError::Make(error.into());
     let (experiment, trainer) = (course.experiment, course.trainer);
-    let facts = trainer.facts(experiment);
+    let mut facts = trainer.facts(experiment);
     let mut remarks = experiment::review(experiment, &facts, trainer.computes_at_survivors());
     // Of an instance of its own: what it notes meanwhile must not reach the run.
     let mut strategy = read.strategy()?;
+    if strategy.unit_rule().is_some() {
+        let levels = 0..=experiment.last_level();
+        facts.targets = levels
+            .map(|level| course.target(level, &strategy))
+            .collect();
+        facts.units = Some(trainer.units().clone());
+    }
     for (place, point) in strategy.points_by_place().map_err(failed)? {
         if let Err((message, advice)) = course.check_point(strategy.cadence(), &point) {
             let component = component(experiment, &place);

@@ -8,16 +8,17 @@ use abi_stable::type_level::downcasting::TD_Opaque;
 use plugin_api::abi::wire::{Facts, Plan, PlanWeights};
 use plugin_api::abi::{
     AbiError, AbiResult, ErrorCode, HostObject_TO, HostRef, MaskUpdateBox, REVIEW, RewindBox,
-    ScorerBox, TAKE_DROP_PANIC,
+    ScorerBox, TAKE_DROP_PANIC, UNIT_RULE,
 };
 use plugin_api::{
     BatchNorm, Cadence, DataOrder, Experiment, Finding, OptimizerState, Phase, Point, Schedule,
+    UnitRule,
 };
 use tch::Tensor;
 
 use super::guard::{Call, Watched};
 use super::loan::{Changed, Owner};
-use super::{MaskRule, Plugin, Scene, Services, StrategyError, Violation, check};
+use super::{MaskRule, Plugin, Scene, Services, StrategyError, Violation, check, units};
 use crate::experiment::Part;
 use crate::rng::{Moment, Purpose, Stream};
 
@@ -260,7 +261,34 @@ impl PlacedMask {
         self.parse(&self.unwrap(self.object.cadence())?)
     }
 
-    /// Masks that keep the rule.
+    /// The rule by which its masks keep whole units; none if they keep single weights.
+    ///
+    /// # Errors
+    /// If it fails, or says what no masks can keep.
+    pub fn unit_rule(&mut self) -> Result<Option<UnitRule>, StrategyError> {
+        let answer = {
+            let _call = self.at_work();
+            self.object.call(UNIT_RULE, RSlice::EMPTY)
+        };
+        let rule: Option<UnitRule> = match answer.into_result() {
+            // Plugins from before 1.1 count weights.
+            Err(error) if error.code == ErrorCode::UNSUPPORTED => return Ok(None),
+            Err(error) => return Err(self.error(violation(error))),
+            Ok(text) => self.parse(&String::from_utf8_lossy(&text))?,
+        };
+        let says = |reason: &str| Err(self.error(Violation::Failed(reason.to_owned())));
+        match rule {
+            Some(rule) if rule.multiple == 0 => {
+                says("it keeps a multiple of 0 units, expected 1 or more")
+            }
+            Some(_) if self.cadence()?.within_level.is_some() => says(
+                "it keeps whole units and is called within a level, expected between levels or before training",
+            ),
+            rule => Ok(rule),
+        }
+    }
+
+    /// Masks that keep the rule; `whole` is that of whole units, whose measure the other one then counts in.
     ///
     /// # Errors
     /// What the mask update did wrong.
@@ -269,6 +297,7 @@ impl PlacedMask {
         scene: &dyn Scene,
         scores: &[Tensor],
         rule: MaskRule,
+        whole: Option<&UnitRule>,
     ) -> Result<Vec<Tensor>, StrategyError> {
         let mut services = Services {
             scene,
@@ -284,9 +313,25 @@ impl PlacedMask {
         self.settle(scene)?;
         let handles = self.unwrap(result)?;
         let layers = scene.facts().layers;
-        check::receive("mask", &handles, &layers, scene.device(), &self.owner)
-            .and_then(|masks| check::masks(&masks, &scene.masks(), &layers, rule).map(|()| masks))
-            .map_err(|violation| self.error(violation))
+        let received = check::receive("mask", &handles, &layers, scene.device(), &self.owner);
+        let checked = received.and_then(|masks| {
+            let before = scene.masks();
+            let Some(whole) = whole else {
+                return check::masks(&masks, &before, &layers, rule).map(|()| masks);
+            };
+            let any = MaskRule {
+                least: 0,
+                most: u64::MAX,
+                ..rule
+            };
+            check::masks(&masks, &before, &layers, any)?;
+            let known = scene.units();
+            let known = known.map_err(|error| Violation::Failed(error.to_string()))?;
+            units::check(known, whole, &layers, (scores, &before), &masks, rule.most)
+                .map(|()| masks)
+                .map_err(Violation::Units)
+        });
+        checked.map_err(|violation| self.error(violation))
     }
 }
 

@@ -251,6 +251,9 @@ pub enum Violation {
         /// Row-major index of the first.
         index: i64,
     },
+    /// Masks of other units than its rule says.
+    #[error("gave masks that do not keep its rule of whole units: {0}")]
+    Units(super::units::Fault),
     /// The wrong number of survivors.
     #[error("gave masks that keep {got} weights, expected {expected} (per layer: {per_layer})")]
     Density {

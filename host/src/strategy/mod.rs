@@ -18,10 +18,11 @@ pub mod still;
 pub mod tensor;
 pub mod trial;
 mod trust;
+pub mod units;
 
 use std::rc::Rc;
 
-use plugin_api::{Cadence, Experiment, Finding, Point};
+use plugin_api::{Cadence, Experiment, Finding, Point, UnitRule};
 use tch::Tensor;
 
 pub use check::MaskRule;
@@ -42,6 +43,7 @@ pub struct Strategy {
     mask: PlacedMask,
     rewind: Vec<PlacedRewind>,
     cadence: Cadence,
+    unit_rule: Option<UnitRule>,
     made_of: MadeOf,
 }
 
@@ -61,13 +63,15 @@ impl Strategy {
             mask: part(&config.mask)?,
             rewind: config.rewind.iter().map(part).collect::<Result<_, _>>()?,
         };
-        let (score, mask, rewind) = made_of.make()?;
+        let (score, mut mask, rewind) = made_of.make()?;
         let cadence = mask.cadence()?;
+        let unit_rule = mask.unit_rule()?;
         Ok(Self {
             score,
             mask,
             rewind,
             cadence,
+            unit_rule,
             made_of,
         })
     }
@@ -84,6 +88,11 @@ impl Strategy {
     /// When the masks change.
     pub fn cadence(&self) -> &Cadence {
         &self.cadence
+    }
+
+    /// The rule by which masks keep whole units; none if they keep single weights.
+    pub fn unit_rule(&self) -> Option<&UnitRule> {
+        self.unit_rule.as_ref()
     }
 
     /// Number of rewind policies.
@@ -163,7 +172,7 @@ impl Strategy {
         scores: &[Tensor],
         rule: MaskRule,
     ) -> Result<Vec<Tensor>, StrategyError> {
-        self.mask.update(scene, scores, rule)
+        (self.mask).update(scene, scores, rule, self.unit_rule.as_ref())
     }
 
     /// What the policy at this place wants reset.

@@ -9,7 +9,7 @@ use abi_stable::std_types::{RResult, RSlice, RStr, RString, RVec};
 use kernels::shim;
 use plugin_api::abi::wire::{CountsRequest, Facts, MasksRequest, SelectRequest};
 use plugin_api::abi::{AbiError, AbiResult, ErrorCode, HostObject, Service, TensorBox};
-use plugin_api::{GradientRequest, Point};
+use plugin_api::{GradientRequest, Phase, Point, UnitRule, Units};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tch::{Device, Kind, Tensor};
@@ -17,7 +17,7 @@ use tch::{Device, Kind, Tensor};
 use super::error::ServiceError;
 use super::loan::Owner;
 use super::tensor::{failed, lend, message, take};
-use super::{distribution, select};
+use super::{distribution, select, units};
 use crate::memory::{shortage, text_of};
 use crate::rng::Stream;
 
@@ -50,6 +50,18 @@ pub trait Scene {
     /// # Errors
     /// If there are none, or they are for other layers.
     fn stored_masks(&self, run: Option<&str>, level: u64) -> Result<Vec<Tensor>, ServiceError>;
+
+    /// The units that can be removed whole.
+    ///
+    /// # Errors
+    /// What went wrong.
+    fn units(&self) -> Result<&Units, ServiceError>;
+
+    /// For each set of units how large the norms' scales of each are: `[units]`.
+    ///
+    /// # Errors
+    /// If no norm scales the units of a set.
+    fn unit_scales(&self) -> Result<Vec<Tensor>, ServiceError>;
 
     /// Gradients with respect to every weight, at the masked network.
     ///
@@ -137,6 +149,7 @@ impl Services<'_> {
             Service::POINTS => write(&self.scene.points()),
             Service::RANDOM_KEY => write(&self.stream.next_key()),
             Service::SURVIVORS => write(&select::survivors(&self.scene.masks())),
+            Service::UNITS => write(self.scene.units().map_err(refuse)?),
             Service::COUNTS => {
                 let CountsRequest {
                     distribution,
@@ -202,6 +215,19 @@ impl Services<'_> {
                 )
                 .map_err(refuse)
             }
+            Service::SELECT_UNITS => {
+                let (rule, facts): (UnitRule, Facts) = (read(request)?, scene.facts());
+                if facts.phase == Phase::WithinLevel {
+                    return Err(failed(
+                        "whole units are chosen between levels and before training, not within a level",
+                    ));
+                }
+                let (layers, scores) = (&facts.layers, own(inputs, self.owner)?);
+                let known = scene.units().map_err(refuse)?;
+                units::select(known, &rule, layers, &scores, &scene.masks(), facts.target)
+                    .map_err(refuse)
+            }
+            Service::UNIT_SCALES => scene.unit_scales().map_err(refuse),
             Service::UNIFORM => self.draw(read(request)?, Stream::uniform),
             Service::NORMAL => self.draw(read(request)?, Stream::normal),
             Service::PERMUTATION => {

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use plugin_api::abi::wire::Facts;
-use plugin_api::{GradientRequest, Layer, LayerKind, Phase, Point};
+use plugin_api::{GradientRequest, Layer, LayerKind, Phase, Point, Units};
 use tch::{Device, Kind, Tensor};
 
 use super::{MaskRule, Scene, ServiceError, Strategy, StrategyError};
@@ -23,6 +23,8 @@ pub struct Still {
     pub other_masks: Vec<(String, u64, Vec<Tensor>)>,
     /// The answer to every request for gradients.
     pub gradients: Vec<Tensor>,
+    /// The units that can be removed whole.
+    pub units: Units,
     /// The requests for gradients so far.
     pub requests: RefCell<Vec<GradientRequest>>,
 }
@@ -57,6 +59,7 @@ impl Still {
             gradients: normal(&layers, seed, "gradients"),
             points: vec![(Point::Init, init)],
             other_masks: Vec::new(),
+            units: Units::of_chain(&layers),
             requests: RefCell::default(),
             facts: Facts {
                 target: layers.iter().map(Layer::len).sum(),
@@ -174,6 +177,15 @@ impl Scene for Still {
         stored
             .map(|(_, _, masks)| copies(masks))
             .ok_or_else(|| ServiceError::Missing(format!("no masks of level {level}")))
+    }
+
+    fn units(&self) -> Result<&Units, ServiceError> {
+        Ok(&self.units)
+    }
+
+    fn unit_scales(&self) -> Result<Vec<Tensor>, ServiceError> {
+        let of = |units: u64| Tensor::arange(units as i64, (Kind::Float, Device::Cpu)) + 1.0;
+        Ok(self.units.sets.iter().map(|set| of(set.units)).collect())
     }
 
     fn gradients(

@@ -115,13 +115,14 @@ fn one(plugin: &Rc<Plugin>, component: &ComponentManifest) -> Result<(), Strateg
             mask.points()?;
             mask.review(&experiment)?;
             mask.cadence()?;
+            let whole = mask.unit_rule()?;
             for level in 0..2 {
                 scene.facts.level = level;
                 scene.facts.target = scene.len() / (2 << level);
                 scene.facts.density = 0.5 / (1 << level) as f64;
                 let scores: Vec<_> = scene.weights.iter().map(tch::Tensor::abs).collect();
                 let rule = MaskRule::nested(scene.facts.target);
-                scene.masks = mask.update(&scene, &scores, rule)?;
+                scene.masks = mask.update(&scene, &scores, rule, whole.as_ref())?;
                 let state = mask.save_state()?;
                 mask = PlacedMask::new("mask", &part, plugin)?;
                 mask.load_state(&state)?;

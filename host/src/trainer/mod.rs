@@ -7,6 +7,8 @@
 //! The bytes of a lane are a function of its own start: they do not depend on how many lanes there
 //! are, nor on what the others compute, nor on where training was interrupted.
 
+use std::sync::OnceLock;
+
 use kernels::Taps;
 use kernels::shim::{Autocast, ShimError};
 use plugin_api::{Experiment as Facts, Layer};
@@ -44,6 +46,7 @@ mod targets;
 mod teacher;
 #[cfg(test)]
 pub(crate) mod testing;
+mod units;
 
 pub use error::TrainError;
 pub use evaluate::{Evaluation, On};
@@ -85,6 +88,8 @@ pub struct Trainer {
     precision: Precision,
     channels_last: bool,
     sparse_below: f64,
+    /// Found when they are first asked for.
+    units: OnceLock<units::Known>,
 }
 
 impl Trainer {
@@ -158,6 +163,7 @@ impl Trainer {
             precision: train.precision,
             channels_last,
             sparse_below: train.sparse_below,
+            units: OnceLock::new(),
         })
     }
 

@@ -1,11 +1,15 @@
 //! Masks, weights and optimizer state of a level: counts, nesting, exact zeros.
 
+use plugin_api::{Scope, UnitRule};
 use tch::{Kind, Tensor};
 
 use super::levels::Level;
 use super::{Means, Verdict};
+use crate::experiment::Experiment;
 use crate::levels::invariants::{Broken, binary, counted, dead, finite, nested, tensors_of};
+use crate::records::{KeptUnits, read_summary};
 use crate::store::read_tensors;
+use crate::strategy::units;
 
 /// The tensors of a level.
 pub(super) struct Stored {
@@ -78,6 +82,9 @@ pub(super) fn check(
     let counts = || match &means.experiment {
         Err(_) => Ok(false),
         Ok(experiment) => {
+            if let Some(whole) = whole_units(level, means)? {
+                return check_units(level, &masks, &names, experiment, &whole, means);
+            }
             let target = experiment.keep(level.level, stored.weights());
             counted("mask.safetensors", &names, &masks, (target, target))?;
             if let Some(at_start) = &stored.masks_at_start {
@@ -125,6 +132,75 @@ pub(super) fn check(
         Ok(true)
     };
     tell(file, "optimizer", state());
+}
+
+/// What the level's summary says of whole units, if its masks keep such.
+///
+/// # Errors
+/// If the summary cannot be read, or says something else than the strategy, where that is here.
+fn whole_units(level: &Level<'_>, means: &Means<'_>) -> Result<Option<KeptUnits>, Broken> {
+    let misfit = |reason: String| Broken::Misfit {
+        what: "summary.json".to_owned(),
+        reason,
+    };
+    let summary = read_summary(&level.dir).map_err(|error| misfit(error.to_string()))?;
+    if let Ok((_, seeds)) = &means.strategy {
+        let rule = seeds.first().and_then(|it| it.strategy.unit_rule());
+        let rule = rule
+            .map(|it| (it.measure, it.multiple))
+            .filter(|_| level.level > 0);
+        let said = summary.units.as_ref().map(|it| (it.measure, it.multiple));
+        if level.level > 0 && rule != said {
+            return Err(misfit(format!(
+                "its masks count by {said:?}, the strategy's by {rule:?}"
+            )));
+        }
+    }
+    Ok(summary.units)
+}
+
+/// Masks are of whole units, and what is recorded of them is so; whether that could be checked.
+fn check_units(
+    level: &Level<'_>,
+    masks: &[Tensor],
+    names: &[String],
+    experiment: &Experiment,
+    said: &KeptUnits,
+    means: &Means<'_>,
+) -> Result<bool, Broken> {
+    let what = "mask.safetensors";
+    let Ok(trainer) = &means.trainer else {
+        return Ok(false);
+    };
+    let (known, layers) = (trainer.units(), trainer.layers());
+    let place = |layer: &plugin_api::Layer| names.iter().position(|it| *it == layer.name);
+    let masks: Vec<Tensor> = (layers.iter().filter_map(place))
+        .map(|at| masks[at].shallow_clone())
+        .collect();
+    if masks.len() != layers.len() {
+        return Err(Broken::Misfit {
+            what: what.to_owned(),
+            reason: "it is of other layers than the network's".to_owned(),
+        });
+    }
+    let rule = UnitRule {
+        measure: said.measure,
+        // Which units compete is for the strategy to say.
+        scope: Scope::default(),
+        multiple: said.multiple,
+    };
+    let total = known.total(rule.measure, layers);
+    let target = experiment.keep(level.level, total);
+    let counted = units::counted(known, &rule, layers, &masks, target);
+    let (sets, kept) = counted.map_err(|fault| Broken::units(what, &fault))?;
+    let expected = KeptUnits::new(known, &rule, (total, target, kept), &sets);
+    if *said != expected {
+        return Err(Broken::Misfit {
+            what: "summary.json".to_owned(),
+            reason: format!("it says {said:?}, the masks give {expected:?}"),
+        });
+    }
+    Ok(true)
 }
 
 /// Masks are of 0 and 1, and keep what the level before kept.

@@ -154,6 +154,8 @@ fn check_summary(
         validation_loss: written.validation_loss,
         validation_correct: written.validation_correct,
         validation_samples: written.validation_samples,
+        // Compared with the masks.
+        units: written.units.clone(),
         ..Summary::of_layers(level.seed, level.level, stored.weights(), layers)
     };
     // As text: a loss may be no number, which equals nothing.

@@ -29,6 +29,10 @@ pub const TAKE_DROP_PANIC: u32 = 1;
 /// component that does not know the code has nothing against it.
 pub const REVIEW: u32 = 2;
 
+/// Code of the `call` of a mask update, from 1.1 on: the [`UnitRule`](crate::UnitRule) by which its masks keep whole
+/// units, or null, in JSON. A component that does not know the code counts weights.
+pub const UNIT_RULE: u32 = 3;
+
 /// An operation on tensors: `operands`, `ints` and `floats` are its arguments.
 #[repr(transparent)]
 #[derive(StableAbi, Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,6 +169,8 @@ codes!(Service {
     POINTS = 3,
     /// Query: survivors per layer of the current masks.
     SURVIVORS = 4,
+    /// Query, from 1.1 on: [`Units`](crate::Units).
+    UNITS = 5,
     /// Tensors: the current weights.
     WEIGHTS = 100,
     /// Tensors: the current masks.
@@ -187,6 +193,11 @@ codes!(Service {
     PERMUTATION = 109,
     /// Tensors: the masks of a level of this or another run, for a [`MasksRequest`](super::wire::MasksRequest).
     STORED_MASKS = 110,
+    /// Tensors, from 1.1 on: masks of whole units chosen by the input scores, for a
+    /// [`UnitRule`](crate::UnitRule).
+    SELECT_UNITS = 111,
+    /// Tensors, from 1.1 on: for each set of units how large the norms' scales of each are.
+    UNIT_SCALES = 112,
 });
 
 #[cfg(test)]
@@ -208,9 +219,9 @@ mod tests {
         RESHAPE 90, PERMUTE 91, ARGSORT 92, GATHER 93, INDEX_SELECT 94, TOP_K_MASK 95";
 
     const SERVICES: &str = "\
-        FACTS 0, COUNTS 1, RANDOM_KEY 2, POINTS 3, SURVIVORS 4, \
+        FACTS 0, COUNTS 1, RANDOM_KEY 2, POINTS 3, SURVIVORS 4, UNITS 5, \
         WEIGHTS 100, MASKS 101, POINT_WEIGHTS 102, GRADIENTS 103, HESSIAN_VECTOR 104, SCORES 105, \
-        SELECT 106, UNIFORM 107, NORMAL 108, PERMUTATION 109, STORED_MASKS 110";
+        SELECT 106, UNIFORM 107, NORMAL 108, PERMUTATION 109, STORED_MASKS 110, SELECT_UNITS 111, UNIT_SCALES 112";
 
     #[test]
     fn codes_keep_their_numbers() {
@@ -235,7 +246,7 @@ mod tests {
             ErrorCode::MISSING,
         ];
         assert_eq!(errors.map(|code| code.0), [0, 1, 2, 3, 4]);
-        assert_eq!((TAKE_DROP_PANIC, REVIEW), (1, 2));
+        assert_eq!((TAKE_DROP_PANIC, REVIEW, UNIT_RULE), (1, 2, 3));
     }
 
     #[test]

@@ -17,13 +17,15 @@ use abi_stable::type_level::downcasting::TD_Opaque;
 use super::wire::{ComponentKind, ComponentManifest, Plan, PlanWeights};
 use super::{
     AbiError, AbiResult, ErrorCode, HostRef, REVIEW, RewindReply, TAKE_DROP_PANIC, TensorBox,
+    UNIT_RULE,
 };
 use super::{MaskUpdateObject, RewindObject, ScorerObject};
 use crate::context::{MaskContext, RewindContext, ScoreContext};
 use crate::error::{Error, Result};
 use crate::tensor::Refused;
 use crate::{
-    Experiment, Finding, MaskUpdate, Options, Rewind, RewindPlan, Scorer, Source, Tensor, Weights,
+    Experiment, Finding, MaskUpdate, Options, Rewind, RewindPlan, Scorer, Source, Tensor, UnitRule,
+    Weights,
 };
 
 thread_local! {
@@ -84,11 +86,12 @@ fn describe(payload: Box<dyn Any + Send>) -> AbiError {
     }
 }
 
-/// Answers a numbered call; `review` is the component's.
+/// Answers a numbered call; `review` is the component's, and so is its `rule` if it is a mask update.
 fn call(
     code: u32,
     payload: &[u8],
     review: impl FnOnce(&Experiment) -> Vec<Finding>,
+    rule: Option<impl FnOnce() -> Option<UnitRule>>,
 ) -> AbiResult<RVec<u8>> {
     if code == TAKE_DROP_PANIC {
         let mut last = DROP_PANIC.lock().unwrap_or_else(|lock| lock.into_inner());
@@ -99,6 +102,9 @@ fn call(
             let findings = review(&serde_json::from_slice(payload)?);
             Ok(serde_json::to_vec(&findings)?.into())
         });
+    }
+    if let (UNIT_RULE, Some(rule)) = (code, rule) {
+        return guard(|| Ok(serde_json::to_vec(&rule())?.into()));
     }
     RResult::RErr(AbiError {
         code: ErrorCode::UNSUPPORTED,
@@ -180,7 +186,7 @@ impl<T> Drop for Shell<T> {
 
 /// The methods that the three traits share.
 macro_rules! lifecycle {
-    () => {
+    ($rule:expr) => {
         fn points(&self) -> AbiResult<RString> {
             guard(|| Ok(serde_json::to_string(&self.0.points())?.into()))
         }
@@ -194,9 +200,15 @@ macro_rules! lifecycle {
         }
 
         fn call(&mut self, code: u32, payload: RSlice<'_, u8>) -> AbiResult<RVec<u8>> {
-            call(code, payload.as_slice(), |experiment| {
-                self.0.review(experiment)
-            })
+            let rule: Option<fn(&Self) -> Option<UnitRule>> = $rule;
+            let own: &Self = self;
+            let rule = rule.map(|rule| move || rule(own));
+            call(
+                code,
+                payload.as_slice(),
+                |experiment| own.0.review(experiment),
+                rule,
+            )
         }
     };
 }
@@ -206,7 +218,7 @@ impl<T: Scorer> ScorerObject for Shell<T> {
         guard(|| Ok(handles(self.0.score(&mut ScoreContext::new(host)?)?)))
     }
 
-    lifecycle!();
+    lifecycle!(None);
 }
 
 impl<T: MaskUpdate> MaskUpdateObject for Shell<T> {
@@ -218,7 +230,7 @@ impl<T: MaskUpdate> MaskUpdateObject for Shell<T> {
         guard(|| Ok(handles(self.0.update(&mut MaskContext::new(host)?)?)))
     }
 
-    lifecycle!();
+    lifecycle!(Some(|shell| shell.0.unit_rule()));
 }
 
 impl<T: Rewind> RewindObject for Shell<T> {
@@ -226,7 +238,7 @@ impl<T: Rewind> RewindObject for Shell<T> {
         guard(|| reply(self.0.rewind(&mut RewindContext::new(host)?)?))
     }
 
-    lifecycle!();
+    lifecycle!(None);
 }
 
 /// Takes the tensors out of a plan and puts them beside it.

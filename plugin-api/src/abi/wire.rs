@@ -179,7 +179,10 @@ pub enum PlanWeights {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Among, Batches, Counts, GradientRequest, LayerKind, Loss, Source, Step};
+    use crate::{
+        Among, Batches, Counts, GradientRequest, LayerKind, Loss, Measure, Scope, Source, Step,
+        UnitRule, UnitSet, UnitSlice, Units,
+    };
     use serde::de::DeserializeOwned;
     use serde_json::json;
 
@@ -243,6 +246,35 @@ mod tests {
                 ],
             ),
             json!(["cross-entropy", [{"random": 4}, "next", "all", "same"]]),
+        );
+    }
+
+    #[test]
+    fn units_are_frozen() {
+        let rule = UnitRule {
+            measure: Measure::Macs,
+            scope: Scope::Layer,
+            multiple: 16,
+        };
+        is_frozen(
+            &rule,
+            json!({"measure": "macs", "scope": "layer", "multiple": 16}),
+        );
+        is_frozen(
+            &(Measure::Weights, Measure::Units, Scope::Global),
+            json!(["weights", "units", "global"]),
+        );
+        let slice = UnitSlice::new(1, 0, true, vec![Some(0), None, Some(1)]);
+        let set = UnitSet::new("conv1", 2, vec![slice]).scaled(true);
+        is_frozen(
+            &Units::new(vec![set], vec![784, 1]),
+            json!({
+                "sets": [{
+                    "name": "conv1", "units": 2, "scaled": true,
+                    "slices": [{"layer": 1, "axis": 0, "makes": true, "units": [0, null, 1]}],
+                }],
+                "multiply_adds": [784, 1],
+            }),
         );
     }
 

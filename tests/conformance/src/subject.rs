@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use plugin_api::abi::wire::Facts;
-use plugin_api::{Cadence, Experiment, Finding, Point};
+use plugin_api::{Cadence, Experiment, Finding, Point, UnitRule};
 use serde_json::{Map, Value};
 
 /// One component of a loaded plugin.
@@ -32,6 +32,15 @@ pub trait Component {
     /// # Errors
     /// If it fails.
     fn cadence(&self) -> Result<Option<Cadence>, Fault>;
+
+    /// The rule by which its masks keep whole units; none for components that keep single weights, or are no mask
+    /// update.
+    ///
+    /// # Errors
+    /// If it fails.
+    fn unit_rule(&mut self) -> Result<Option<UnitRule>, Fault> {
+        Ok(None)
+    }
 
     /// The stored points that it will ask for.
     ///

@@ -138,6 +138,11 @@ impl Walk {
         )
     }
 
+    /// What the last call was to keep.
+    pub fn target(&self) -> u64 {
+        self.scene.facts.target
+    }
+
     /// The next call; none at the end.
     pub fn next(&mut self, component: &mut dyn Component) -> Option<Result<Answer, Fault>> {
         let call = self.calls.next()?;

@@ -12,7 +12,7 @@ use host::strategy::{Loader, MakeError, Strategy, Trust};
 use serde_json::Value;
 
 /// Packages of the shipped plugins and the fixtures.
-pub const PACKAGES: [&str; 17] = [
+pub const PACKAGES: [&str; 18] = [
     "axes",
     "cyclic",
     "gmp",
@@ -26,6 +26,7 @@ pub const PACKAGES: [&str; 17] = [
     "set",
     "sign-perturbation",
     "snip",
+    "structured",
     "synflow",
     "transplant",
     "drop-and-grow",

@@ -180,6 +180,16 @@ impl Scene for Live {
         self.still.stored_masks(run, level)
     }
 
+    fn units(&self) -> Result<&plugin_api::Units, ServiceError> {
+        Ok(self.trainer.units())
+    }
+
+    fn unit_scales(&self) -> Result<Vec<Tensor>, ServiceError> {
+        self.trainer
+            .unit_scales(&self.at())
+            .map_err(ServiceError::Other)
+    }
+
     fn gradients(
         &self,
         request: &plugin_api::GradientRequest,

@@ -42,6 +42,7 @@ mod report;
 mod rewinds;
 mod statistics;
 mod stored;
+mod structured;
 mod submit;
 mod sweeps;
 mod trackers;

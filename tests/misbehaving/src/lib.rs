@@ -49,6 +49,7 @@ export_plugin! {
         "grows" => masks::Grows,
         "one-too-many" => masks::OneTooMany,
         "one-too-few" => masks::OneTooFew,
+        "parts-of-units" => masks::PartsOfUnits,
         "wrong-shape" => masks::WrongShape,
         "wrong-count" => masks::WrongCount,
         "selects-by-nan" => masks::SelectsByNan,

@@ -1,7 +1,9 @@
 //! Mask updates that break a rule.
 
 use plugin_api::schemars::{self, JsonSchema};
-use plugin_api::{Among, Cadence, Counts, MaskContext, MaskUpdate, Result, Tensor};
+use plugin_api::{
+    Among, Cadence, Counts, MaskContext, MaskUpdate, Measure, Result, Scope, Tensor, UnitRule,
+};
 use serde::Deserialize;
 
 use crate::{with_element, with_first};
@@ -85,6 +87,26 @@ pub struct PanicsInCadence {}
 impl MaskUpdate for PanicsInCadence {
     fn cadence(&self) -> Cadence {
         panic!("no time today")
+    }
+
+    fn update(&mut self, ctx: &mut MaskContext<'_>) -> Result<Vec<Tensor>> {
+        let target = ctx.target();
+        kept(ctx, target)
+    }
+}
+
+/// Says that it keeps whole units, and keeps single weights.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PartsOfUnits {}
+
+impl MaskUpdate for PartsOfUnits {
+    fn unit_rule(&self) -> Option<UnitRule> {
+        Some(UnitRule {
+            measure: Measure::Weights,
+            scope: Scope::Global,
+            multiple: 1,
+        })
     }
 
     fn update(&mut self, ctx: &mut MaskContext<'_>) -> Result<Vec<Tensor>> {

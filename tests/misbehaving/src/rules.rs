@@ -87,6 +87,7 @@ pub const RULES: &[Rule] = &[
     rule("mask", "grows", When::CalledOnceSomeArePruned, "that grows 1 pruned weights"),
     rule("mask", "one-too-many", When::Called, "expected exactly "),
     rule("mask", "one-too-few", When::Called, "expected exactly "),
+    rule("mask", "parts-of-units", When::Called, "that do not keep its rule of whole units"),
     rule("mask", "wrong-shape", When::Called, "gave a wrong mask for layer"),
     rule("mask", "wrong-count", When::Called, "one for each prunable layer"),
     rule("mask", "selects-by-nan", When::Called, "is NaN; expected a number for every weight"),

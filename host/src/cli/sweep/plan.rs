@@ -20,6 +20,7 @@ use crate::records::name_in_sweep;
 use crate::report::columns;
 use crate::run::{Folders, HostCatalog, Read, stand_in};
 use crate::store::RunDir;
+use crate::strategy::units::measured;
 
 /// A cell with what its run would do.
 struct Row<'a> {
@@ -224,7 +225,10 @@ fn as_text(
             levels.to_string(),
             seeds.to_string(),
             grouped(outline.prunable),
-            last.map_or_else(String::new, |level| grouped(level.keep)),
+            last.map_or_else(String::new, |level| match level.whole_units {
+                None => grouped(level.keep),
+                Some(whole) => format!("{} {}", grouped(level.keep), measured(whole.measure)),
+            }),
             format!("{}/{}", row.done, levels * seeds),
             run,
         ]

@@ -6,7 +6,7 @@ use super::*;
 use crate::export::testing::{
     MODELS_OF_ALL_KINDS, forward, inputs, model_of, network_of, prune, whole_numbers,
 };
-use crate::model::Connections;
+use crate::model::{Connections, Side, UnitSet};
 
 fn effective(model: &Model, network: &dyn crate::model::Network) -> i64 {
     let parameters = network.parameters();
@@ -65,6 +65,50 @@ fn every_model_computes_the_same_without_its_dead_units() {
         let has_none = name == "hidden-neuron" || links(&network.graph()).is_empty();
         assert!(removed > 0 || has_none, "{name}");
         assert!(varies, "{name}: no path is left");
+    }
+}
+
+#[test]
+fn units_that_were_pruned_whole_go_with_all_that_ties_them() {
+    for (name, options, shape, classes) in MODELS_OF_ALL_KINDS {
+        let options: serde_json::Value = serde_json::from_str(options).unwrap();
+        let network = network_of(name, &options, shape, classes);
+        let units = network.units(shape);
+        let mut model = model_of(name, options, shape, classes, 1);
+        // Every third unit of each set, and of two the first.
+        let goes = |set: &UnitSet, unit: usize| unit % 3 == usize::from(set.units > 2);
+        let mut expected = BTreeMap::new();
+        for set in &units.sets {
+            let gone = (0..set.units).filter(|unit| goes(set, *unit)).count();
+            for slice in set.slices.iter().filter(|it| it.side != Side::Follows) {
+                let places = (0i64..).zip(&slice.units);
+                let places = places.filter(|(_, unit)| unit.is_some_and(|it| goes(set, it)));
+                let places: Vec<i64> = places.map(|(place, _)| place).collect();
+                let tensor = &model.tensors[&slice.tensor];
+                let index = Tensor::from_slice(&places);
+                let tensor = tensor.index_fill(slice.axis as i64, &index, 0.0);
+                model.tensors.insert(slice.tensor.clone(), tensor);
+                if slice.side == Side::Makes {
+                    let each = slice.units.iter().filter(|it| **it == Some(0)).count();
+                    let left = slice.units.len() - gone * each;
+                    expected.insert(slice.tensor.clone(), left as i64);
+                }
+            }
+        }
+        let input = inputs(shape, 8, 1);
+        let before = forward(&*network, &model, &input);
+        compact(&mut model);
+        for (tensor, left) in expected {
+            assert_eq!(model.tensors[&tensor].size()[0], left, "{name}: {tensor}");
+        }
+        for after in [
+            forward(&*network, &model, &input),
+            crate::export::testing_forward(&model, &input),
+        ] {
+            let scale = before.abs().max().double_value(&[]);
+            let error = (&after - &before).abs().max().double_value(&[]);
+            assert!(error <= 1e-5 * scale, "{name}: {error} of {scale}");
+        }
     }
 }
 

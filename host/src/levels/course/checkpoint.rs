@@ -101,7 +101,7 @@ impl Course<'_> {
         session: &Session<'_>,
         lane: usize,
     ) -> Result<(), RunError> {
-        let bounds = self.bounds(running.level, seed.strategy.cadence());
+        let bounds = self.bounds(running.level, &seed.strategy);
         self.check_lane(running, bounds, session, lane)?;
         let progress = session.progress(lane)?;
         let mut tensors = Vec::new();
@@ -244,7 +244,7 @@ impl Course<'_> {
         };
         let cadence = seed.strategy.cadence();
         let place = (running.seed, running.level);
-        self.check_state(place, &state, self.bounds(running.level, cadence))?;
+        self.check_state(place, &state, self.bounds(running.level, &seed.strategy))?;
         if running.level == 0 || cadence.within_level.is_some() {
             return Ok(());
         }

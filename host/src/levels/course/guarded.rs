@@ -1,16 +1,27 @@
 //! The invariants of a seed, checked where the level loop takes over state: what a level before
 //! left on disk, what a checkpoint holds, what a level starts from, and what it is at each epoch.
 
-use plugin_api::Cadence;
+use plugin_api::{Cadence, UnitRule};
 use tch::Tensor;
 
 use super::{Course, Seed};
 use crate::levels::RunError;
 use crate::levels::invariants::{Broken, binary, counted, dead, finite, nested, tensors_of};
 use crate::levels::running::Running;
-use crate::records::read_summary;
+use crate::records::{KeptUnits, read_summary};
 use crate::store::LevelDir;
+use crate::strategy::select::survivors;
+use crate::strategy::{Strategy, units};
 use crate::trainer::{OptimizerState, Session, Snapshot, TrainError};
+
+/// What masks may keep.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::levels) enum Bounds {
+    /// From so many to so many weights.
+    Weights(u64, u64),
+    /// Whole units by a rule, at most so many of what it counts.
+    Units(UnitRule, u64),
+}
 
 /// State of one seed with its masks.
 pub(in crate::levels) struct State<'a> {
@@ -22,13 +33,78 @@ pub(in crate::levels) struct State<'a> {
 }
 
 impl Course<'_> {
-    /// How many weights a level's masks may keep while it is trained: exactly its target, or more
-    /// where masks shrink within the level.
-    pub(in crate::levels) fn bounds(&self, level: u64, cadence: &Cadence) -> (u64, u64) {
-        let least = self.keep(level);
-        match is_gradual(cadence) {
-            true => (least, self.keep(level.saturating_sub(1))),
-            false => (least, least),
+    /// What a level's masks may keep while it is trained: exactly its target, or more where masks shrink within the
+    /// level.
+    pub(in crate::levels) fn bounds(&self, level: u64, strategy: &Strategy) -> Bounds {
+        let last = self.final_bounds(level, strategy);
+        match last {
+            Bounds::Weights(least, _) if is_gradual(strategy.cadence()) => {
+                Bounds::Weights(least, self.keep(level.saturating_sub(1)))
+            }
+            bounds => bounds,
+        }
+    }
+
+    /// What a level's masks keep at its end.
+    pub(in crate::levels) fn final_bounds(&self, level: u64, strategy: &Strategy) -> Bounds {
+        let target = self.target(level, strategy);
+        match strategy.unit_rule() {
+            None => Bounds::Weights(target, target),
+            Some(rule) => Bounds::Units(*rule, target),
+        }
+    }
+
+    /// What masks keep, in what the strategy's masks count.
+    pub(in crate::levels) fn counted(&self, masks: &[Tensor], strategy: &Strategy) -> u64 {
+        let trainer = self.trainer;
+        let (units, layers) = (trainer.units(), trainer.layers());
+        let counts = strategy
+            .unit_rule()
+            .map(|rule| units::counted(units, rule, layers, masks, u64::MAX));
+        match counts {
+            Some(Ok((_, count))) => count,
+            _ => survivors(masks).iter().sum(),
+        }
+    }
+
+    /// What is recorded of a level's masks, where they are of whole units.
+    ///
+    /// # Errors
+    /// If they are not.
+    pub(in crate::levels) fn kept_units(
+        &self,
+        what: &str,
+        masks: &[Tensor],
+        bounds: Bounds,
+    ) -> Result<Option<KeptUnits>, Broken> {
+        let Bounds::Units(rule, target) = bounds else {
+            return Ok(None);
+        };
+        let (known, layers) = (self.trainer.units(), self.trainer.layers());
+        let counted = units::counted(known, &rule, layers, masks, target);
+        let (sets, kept) = counted.map_err(|fault| Broken::units(what, &fault))?;
+        let total = known.total(rule.measure, layers);
+        Ok(Some(KeptUnits::new(
+            known,
+            &rule,
+            (total, target, kept),
+            &sets,
+        )))
+    }
+
+    /// Masks keep what they may.
+    fn check_counts(&self, what: &str, masks: &[Tensor], bounds: Bounds) -> Result<(), Broken> {
+        let layers = self.trainer.layers();
+        match bounds {
+            Bounds::Weights(least, most) => {
+                let names: Vec<&str> = layers.iter().map(|layer| layer.name.as_str()).collect();
+                counted(what, &names, masks, (least, most))
+            }
+            Bounds::Units(rule, target) => {
+                units::counted(self.trainer.units(), &rule, layers, masks, target)
+                    .map(|_| ())
+                    .map_err(|fault| Broken::units(what, &fault))
+            }
         }
     }
 
@@ -37,7 +113,7 @@ impl Course<'_> {
         &self,
         (seed, level): (u64, u64),
         state: &State<'_>,
-        bounds: (u64, u64),
+        bounds: Bounds,
     ) -> Result<(), RunError> {
         let layers = self.trainer.layers();
         let names: Vec<&str> = layers.iter().map(|layer| layer.name.as_str()).collect();
@@ -50,7 +126,7 @@ impl Course<'_> {
         } = state;
         let check = || {
             binary(what, &names, masks)?;
-            counted(what, &names, masks, bounds)?;
+            self.check_counts(what, masks, bounds)?;
             finite(what, &point.tensors)?;
             let weights = tensors_of(what, &names, &shapes, "", &point.tensors)?;
             dead(what, "weight", &names, &weights, masks)?;
@@ -115,7 +191,7 @@ impl Course<'_> {
     pub(in crate::levels) fn check_lane(
         &self,
         running: &Running,
-        bounds: (u64, u64),
+        bounds: Bounds,
         session: &Session<'_>,
         lane: usize,
     ) -> Result<(), RunError> {
@@ -140,7 +216,7 @@ impl Course<'_> {
         let names: Vec<&str> = layers.iter().map(|layer| layer.name.as_str()).collect();
         let masks = session.mask(lane)?;
         binary(&what, &names, &masks).map_err(broken)?;
-        counted(&what, &names, &masks, bounds).map_err(broken)
+        self.check_counts(&what, &masks, bounds).map_err(broken)
     }
 }
 
@@ -221,10 +297,10 @@ mod tests {
         let course = course(&experiment, &trainer);
         let running = running(&course);
         let target = course.keep(1);
+        let exact = Bounds::Weights(target, target);
         let mut session = trainer.session(vec![start(&trainer, 1)]).unwrap();
         session.step().unwrap();
-        let check =
-            |session: &Session<'_>| course.check_lane(&running, (target, target), session, 0);
+        let check = |session: &Session<'_>| course.check_lane(&running, exact, session, 0);
         check(&session).unwrap();
         session.set_mask(0, &random_mask(&trainer, 2)).unwrap();
         let error = check(&session).unwrap_err().to_string();
@@ -251,6 +327,7 @@ mod tests {
         let experiment = experiment(&trainer);
         let course = course(&experiment, &trainer);
         let target = course.keep(1);
+        let exact = Bounds::Weights(target, target);
         let mut session = trainer.session(vec![start(&trainer, 1)]).unwrap();
         session.step().unwrap();
         let masks = session.mask(0).unwrap();
@@ -261,7 +338,7 @@ mod tests {
                 optimizer,
                 masks,
             };
-            let checked = course.check_state((1, 1), &state, (target, target));
+            let checked = course.check_state((1, 1), &state, exact);
             checked.map_err(|error| error.to_string())
         };
         let (point, optimizer) = (

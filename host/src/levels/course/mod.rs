@@ -91,6 +91,19 @@ impl Course<'_> {
             .sum()
     }
 
+    /// What a level of a strategy keeps: so many weights, or by the rule of its mask at most so many of what that
+    /// counts.
+    pub fn target(&self, level: u64, strategy: &Strategy) -> u64 {
+        match strategy.unit_rule() {
+            None => self.keep(level),
+            Some(rule) => {
+                let trainer = self.trainer;
+                let total = trainer.units().total(rule.measure, trainer.layers());
+                self.experiment.keep(level, total)
+            }
+        }
+    }
+
     /// Number of weights that a level keeps.
     pub fn keep(&self, level: u64) -> u64 {
         self.experiment.keep(level, self.weights())

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use plugin_api::abi::wire::Facts;
-use plugin_api::{Batches, GradientRequest, Phase, Point};
+use plugin_api::{Batches, GradientRequest, Phase, Point, Units};
 use tch::{Device, Tensor};
 
 use super::Course;
@@ -38,6 +38,7 @@ impl Course<'_> {
         leads_to: u64,
         phase: Phase,
         (step, steps): (u64, u64),
+        target: u64,
     ) -> Facts {
         Facts {
             layers: self.trainer.layers().to_vec(),
@@ -48,7 +49,7 @@ impl Course<'_> {
             steps_per_epoch: self.trainer.steps_per_epoch(),
             steps_per_level: steps,
             phase,
-            target: self.keep(leads_to),
+            target,
             density: self.experiment.density(leads_to),
         }
     }
@@ -65,8 +66,7 @@ impl Course<'_> {
     ) -> LevelScene<'s> {
         let level = next_level - 1;
         let steps = start.steps_before;
-        let mut facts = self.facts((seed, level), next_level, phase, (steps, steps));
-        facts.target = target;
+        let facts = self.facts((seed, level), next_level, phase, (steps, steps), target);
         LevelScene {
             course: self,
             facts,
@@ -92,7 +92,14 @@ impl Course<'_> {
         let place = (running.seed, running.level);
         Ok(LevelScene {
             course: self,
-            facts: self.facts(place, running.level, Phase::WithinLevel, time),
+            facts: self.facts(
+                place,
+                running.level,
+                Phase::WithinLevel,
+                time,
+                // Whole units are not chosen within a level.
+                self.keep(running.level),
+            ),
             leads_to: running.level,
             point: session.snapshot(lane)?,
             masks,
@@ -188,6 +195,14 @@ impl Scene for LevelScene<'_> {
         self.course
             .masks_of(run, self.facts.seed, level)
             .map_err(ServiceError::Missing)
+    }
+
+    fn units(&self) -> Result<&Units, ServiceError> {
+        Ok(self.course.trainer.units())
+    }
+
+    fn unit_scales(&self) -> Result<Vec<Tensor>, ServiceError> {
+        self.course.trainer.unit_scales(&self.point).map_err(other)
     }
 
     fn gradients(

@@ -75,7 +75,7 @@ impl Course<'_> {
             optimizer: &OptimizerState::default(),
             masks: &start.masks,
         };
-        let bounds = self.bounds(level, seed.strategy.cadence());
+        let bounds = self.bounds(level, &seed.strategy);
         self.check_state((seed.seed, level), &state, bounds)?;
         self.write_start(&mut running, &start, seed)?;
         let lane = LaneStart {
@@ -125,13 +125,13 @@ impl Course<'_> {
                 level,
                 seed,
                 Phase::BetweenLevels,
-                self.keep(level),
+                self.target(level, &seed.strategy),
                 &mut start,
                 &points,
             )?;
         }
         for policy in 0..seed.strategy.policies() {
-            let target = self.keep(level);
+            let target = self.target(level, &seed.strategy);
             let scene = self.scene_between(
                 seed.seed,
                 level,
@@ -153,10 +153,11 @@ impl Course<'_> {
                 other => other?,
             }
         }
-        let before: u64 = survivors(&start.masks).iter().sum();
+        let before = self.counted(&start.masks, &seed.strategy);
         let rounds = cadence.rounds_before_training;
         for round in 0..rounds {
-            let target = geometric(before, self.keep(level), round + 1, rounds);
+            let last = self.target(level, &seed.strategy);
+            let target = geometric(before, last, round + 1, rounds);
             let phase = Phase::BeforeTraining { round, rounds };
             self.prune(level, seed, phase, target, &mut start, &points)?;
         }
@@ -258,8 +259,8 @@ impl Course<'_> {
             optimizer: &optimizer,
             masks: &masks,
         };
-        let target = self.keep(level);
-        self.check_state((number, level), &state, (target, target))?;
+        let bounds = self.final_bounds(level, &seed.strategy);
+        self.check_state((number, level), &state, bounds)?;
         self.check_place(seed, level, &masks)?;
         Ok(Start {
             point,

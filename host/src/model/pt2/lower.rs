@@ -121,6 +121,14 @@ pub fn calls(
     Ok(calls)
 }
 
+/// A node that moves numbers, to be called on whatever lies in its slots.
+///
+/// # Errors
+/// As [`calls`].
+pub fn mover(node: &Node, setting: Setting) -> Result<dispatch::Node, String> {
+    call(&reshaped(node.clone()), setting, &mut HashMap::new())
+}
+
 /// The same with `reshape` for `view`.
 fn reshaped(mut node: Node) -> Node {
     if let Target::Aten { name, overload } = &mut node.target

@@ -7,12 +7,15 @@
 mod fused;
 mod head;
 mod lower;
+mod names;
 mod products;
 mod program;
 mod quiet;
 mod roles;
+mod rules;
 mod state;
 mod topology;
+mod units;
 mod views;
 
 use std::path::{Path, PathBuf};
@@ -27,7 +30,7 @@ use self::head::Renewed;
 use self::program::{Program, Setting};
 use self::state::{Given, State};
 use super::{
-    Buffer, Build, Graph, Held, InputSpec, Mode, ModelError, Network, Parameter, ReplaceHead,
+    Buffer, Build, Graph, Held, InputSpec, Mode, ModelError, Network, Parameter, ReplaceHead, Units,
 };
 use crate::registry::{self, Entry, Options};
 use crate::rng::{Purpose, Stream};
@@ -276,6 +279,10 @@ impl Network for Imported {
 
     fn values_per_feature(&self, _input: &[i64]) -> Option<i64> {
         views::values_per_feature(self.archive.graph(::pt2::Mode::Train))
+    }
+
+    fn units(&self, _input: &[i64]) -> Units {
+        units::units(&self.archive, &self.state)
     }
 
     fn takes_fewer_units(&self) -> bool {

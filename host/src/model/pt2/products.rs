@@ -131,7 +131,7 @@ fn einsum(graph: &Graph, node: &Node) -> Option<(Vec<ValueId>, u64)> {
 }
 
 /// The sizes of a tensor for a batch of one sample; none if one of them is another expression of the batch's.
-fn sizes(graph: &Graph, value: ValueId) -> Option<Vec<u64>> {
+pub(super) fn sizes(graph: &Graph, value: ValueId) -> Option<Vec<u64>> {
     let size = |dim: &Dim| match dim {
         Dim::Fixed(size) => Some(*size as u64),
         Dim::Batch => Some(1),

@@ -27,7 +27,6 @@ struct Translation<'a> {
     mode: Mode,
     state: &'a State,
     sources: HashMap<ValueId, Source>,
-    origins: HashMap<ValueId, ValueId>,
     /// How often each value is read.
     reads: HashMap<ValueId, usize>,
     /// Images of one pixel that are read as the channels alone.
@@ -44,7 +43,6 @@ impl<'a> Translation<'a> {
             mode,
             state,
             sources: views::sources(from),
-            origins: views::origins(from),
             reads: views::reads(from),
             pooled: HashSet::new(),
             graph,
@@ -71,7 +69,7 @@ impl<'a> Translation<'a> {
             });
             self.known.extend(node.makes().map(|it| (it, made)));
             if let Some(changed) = node.changes_in_place() {
-                if self.is_seen_elsewhere(changed, node, at) {
+                if views::is_seen_elsewhere(self.from, changed, node, at) {
                     return None;
                 }
                 self.known.insert(changed, made);
@@ -99,20 +97,6 @@ impl<'a> Translation<'a> {
             }
         }
         reads
-    }
-
-    /// Whether a value that a node changes is read after it as part of another one.
-    fn is_seen_elsewhere(&self, changed: ValueId, node: &Node, at: usize) -> bool {
-        let origin = |value: ValueId| self.origins.get(&value).copied().unwrap_or(value);
-        let of_this: Vec<ValueId> = node.makes().chain([changed]).collect();
-        let later = self.from.nodes[at + 1..].iter().flat_map(Node::reads);
-        // What is viewed of the result later is another value of the same origin, but made of it.
-        let made: HashSet<ValueId> = (self.from.nodes[at + 1..].iter())
-            .flat_map(Node::makes)
-            .collect();
-        later
-            .filter(|it| !made.contains(it) && !of_this.contains(it))
-            .any(|it| origin(it) == origin(changed))
     }
 
     /// The node as an operation of the host's; none if it is none.
@@ -322,7 +306,7 @@ fn max_pool(node: &Node, from: Value) -> Option<Operation> {
 }
 
 /// Whole numbers of an argument; none if they are none, or depend on the batch.
-fn ints(node: &Node, name: &str) -> Option<Vec<i64>> {
+pub fn ints(node: &Node, name: &str) -> Option<Vec<i64>> {
     match node.argument(name)? {
         Argument::Int(number) | Argument::SymInt(Scalar::Fixed(number)) => Some(vec![*number]),
         Argument::Ints(numbers) => Some(numbers.clone()),

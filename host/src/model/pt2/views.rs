@@ -48,6 +48,19 @@ pub fn origins(graph: &Graph) -> HashMap<ValueId, ValueId> {
     origins
 }
 
+/// Whether a value that the node at this place changes is read after it as part of another one.
+pub fn is_seen_elsewhere(graph: &Graph, changed: ValueId, node: &Node, at: usize) -> bool {
+    let origins = origins(graph);
+    let origin = |value: ValueId| origins.get(&value).copied().unwrap_or(value);
+    let of_this: Vec<ValueId> = node.makes().chain([changed]).collect();
+    let later = &graph.nodes[at + 1..];
+    // What is viewed of the result later is another value of the same origin, but made of it.
+    let made: HashSet<ValueId> = later.iter().flat_map(Node::makes).collect();
+    (later.iter().flat_map(Node::reads))
+        .filter(|it| !made.contains(it) && !of_this.contains(it))
+        .any(|it| origin(it) == origin(changed))
+}
+
 /// Values that some node changes in place.
 pub fn changed(graph: &Graph) -> HashSet<ValueId> {
     graph

@@ -103,7 +103,9 @@ impl Block {
         let [after_attention, after_hidden, after_last] = &self.dropouts;
         let [path1, path2] = &self.paths;
         let qkv = self.qkv.forward(pass, &norm1.forward(pass, &input));
-        let read = self.projection.forward(pass, &attend(&qkv, self.heads));
+        // Heads may have been removed.
+        let heads = qkv.size().last().copied().unwrap_or(0) / (3 * self.of_head);
+        let read = self.projection.forward(pass, &attend(&qkv, heads));
         let input = input + path1.forward(pass, after_attention.forward(pass, read));
         let hidden = self.hidden.forward(pass, &norm2.forward(pass, &input));
         let hidden = after_hidden.forward(pass, hidden.gelu("none"));

@@ -7,6 +7,7 @@ mod review;
 mod state;
 #[cfg(test)]
 mod tests;
+mod units;
 
 use plugin_api::abi::wire::{ComponentKind, ComponentManifest, Manifest};
 use plugin_api::{Cadence, Point};
@@ -52,6 +53,8 @@ rules! {
         => review::review;
     "answers", quick, "every call gives one tensor for each layer, of its shape, f32, finite; masks of 0 and 1, nested and exact; plans that can be carried out; nothing that was lent is changed; it panics nowhere"
         => calls::answers;
+    "units", quick, "a mask that keeps whole units has one rule, keeps at least one unit of each set, and as many as do not pass the target"
+        => units::units;
     "repeats", quick, "the same seed gives the same bits, in every instance"
         => calls::repeats;
     "streams", quick, "what is random differs from seed to seed"

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use plugin_api::abi::wire::{ComponentKind, ComponentManifest, Manifest};
-use plugin_api::{Cadence, Experiment, Finding, Point, Step};
+use plugin_api::{Cadence, Experiment, Finding, Measure, Point, Scope, Step, UnitRule};
 use serde_json::{Map, Value, json};
 
 use super::{RULES, Rule, Trial};
@@ -59,6 +59,10 @@ enum Whim {
     OnlySmall,
     /// Keeps a little of every call.
     Leaks,
+    /// Says that it keeps whole units, and keeps single weights.
+    PartsOfUnits,
+    /// Has another rule of whole units in every instance.
+    OtherUnits,
 }
 
 struct Fake {
@@ -141,6 +145,19 @@ impl Component for Instance<'_> {
             ComponentKind::Mask => Some(Cadence::between_levels()),
             _ => None,
         })
+    }
+
+    fn unit_rule(&mut self) -> Result<Option<UnitRule>, Fault> {
+        let multiple = match self.fake.whim {
+            Whim::PartsOfUnits => 1,
+            Whim::OtherUnits => self.number + 1,
+            _ => return Ok(None),
+        };
+        Ok(Some(UnitRule {
+            measure: Measure::Weights,
+            scope: Scope::Global,
+            multiple,
+        }))
     }
 
     fn points(&self) -> Result<Vec<Point>, Fault> {
@@ -445,6 +462,20 @@ const BREAKERS: &[(ComponentKind, Whim, &str, &str, &str)] = &[
         "devices",
         "device 1 gives other masks than device 0",
         "one linear layer",
+    ),
+    (
+        ComponentKind::Mask,
+        Whim::PartsOfUnits,
+        "units",
+        "whole units have",
+        "an MLP, normal weights",
+    ),
+    (
+        ComponentKind::Mask,
+        Whim::OtherUnits,
+        "units",
+        "multiple: 2",
+        "another instance",
     ),
     (
         ComponentKind::Score,

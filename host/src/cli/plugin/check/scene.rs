@@ -2,7 +2,7 @@
 
 use conformance::Scene as Told;
 use plugin_api::abi::wire::Facts;
-use plugin_api::{Batches, GradientRequest, Layer, Phase, Point};
+use plugin_api::{Batches, GradientRequest, Layer, Phase, Point, Units};
 use tch::{Device, Kind, Tensor};
 
 use crate::rng::{Moment, Purpose, Stream};
@@ -17,6 +17,7 @@ pub struct Laid {
     pub(super) weights: Vec<Tensor>,
     pub(super) masks: Vec<Tensor>,
     points: Vec<Point>,
+    units: Units,
 }
 
 impl Laid {
@@ -29,6 +30,7 @@ impl Laid {
             facts: told.facts.clone(),
             device,
             points,
+            units: Units::of_chain(layers),
         }
     }
 
@@ -106,6 +108,25 @@ impl Scene for Laid {
             }
             _ => Err(self.missing(format!("the mask of level {level}"))),
         }
+    }
+
+    fn units(&self) -> Result<&Units, ServiceError> {
+        Ok(&self.units)
+    }
+
+    fn unit_scales(&self) -> Result<Vec<Tensor>, ServiceError> {
+        let mut all = Vec::new();
+        for set in &self.units.sets {
+            let moment = Moment {
+                level: self.facts.level,
+                epoch: 0,
+                step: self.facts.step,
+            };
+            let mut stream = Stream::new(self.facts.seed, Purpose::Init(&set.name), moment);
+            let scales: Vec<f32> = (0..set.units).map(|_| stream.uniform()).collect();
+            all.push(Tensor::from_slice(&scales).to_device(self.device));
+        }
+        Ok(all)
     }
 
     fn gradients(

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use conformance::{Answer, Component, Fault, Scene as Told, Subject};
 use plugin_api::abi::wire::{ComponentKind, ComponentManifest};
-use plugin_api::{Cadence, Experiment, Finding, OptimizerState, Point, Source};
+use plugin_api::{Cadence, Experiment, Finding, OptimizerState, Point, Source, UnitRule};
 use serde_json::{Map, Value};
 use tch::{Device, Tensor};
 
@@ -53,7 +53,12 @@ impl Subject for Loaded {
         };
         let held = match self.kind {
             ComponentKind::Score => PlacedScore::new("score", &part, &self.plugin).map(Held::Score),
-            ComponentKind::Mask => PlacedMask::new("mask", &part, &self.plugin).map(Held::Mask),
+            ComponentKind::Mask => {
+                PlacedMask::new("mask", &part, &self.plugin).and_then(|mut mask| {
+                    let whole = mask.unit_rule()?;
+                    Ok(Held::Mask(mask, whole))
+                })
+            }
             ComponentKind::Rewind => {
                 PlacedRewind::new("rewind[0]", &part, &self.plugin).map(Held::Rewind)
             }
@@ -79,7 +84,7 @@ impl Subject for Loaded {
 
 enum Held {
     Score(PlacedScore),
-    Mask(PlacedMask),
+    Mask(PlacedMask, Option<UnitRule>),
     Rewind(PlacedRewind),
 }
 
@@ -108,7 +113,7 @@ macro_rules! each {
     ($held:expr, $object:ident => $call:expr) => {
         match $held {
             Held::Score($object) => $call,
-            Held::Mask($object) => $call,
+            Held::Mask($object, _) => $call,
             Held::Rewind($object) => $call,
         }
     };
@@ -117,7 +122,14 @@ macro_rules! each {
 impl Component for Instance {
     fn cadence(&self) -> Result<Option<Cadence>, Fault> {
         match &self.held {
-            Held::Mask(mask) => mask.cadence().map(Some).map_err(fault),
+            Held::Mask(mask, _) => mask.cadence().map(Some).map_err(fault),
+            _ => Ok(None),
+        }
+    }
+
+    fn unit_rule(&mut self) -> Result<Option<UnitRule>, Fault> {
+        match &mut self.held {
+            Held::Mask(mask, _) => mask.unit_rule().map_err(fault),
             _ => Ok(None),
         }
     }
@@ -136,13 +148,14 @@ impl Component for Instance {
         let start = Instant::now();
         let given = match &mut self.held {
             Held::Score(score) => score.score(&scene).map(Given::Tensors),
-            Held::Mask(mask) => {
+            Held::Mask(mask, whole) => {
                 let rule = MaskRule {
                     may_grow: told.rule.may_grow,
                     least: told.rule.least,
                     most: told.rule.most,
                 };
-                mask.update(&scene, &scores, rule).map(Given::Tensors)
+                mask.update(&scene, &scores, rule, whole.as_ref())
+                    .map(Given::Tensors)
             }
             Held::Rewind(policy) => policy.plan(&scene).map(Given::Plan),
         };
