@@ -42,6 +42,7 @@ unsafe extern "C" {
     fn rewind_autocast_set(cuda: bool, on: bool, before: *mut [i32; 2]) -> Text;
     fn rewind_autocast_restore(cuda: bool, before: *const [i32; 2]) -> Text;
     fn rewind_emulates_bf16() -> bool;
+    fn rewind_cast_cache(on: bool) -> bool;
     fn rewind_to_dlpack(tensor: *const C_tensor, out: *mut *mut c_void) -> Text;
     fn rewind_from_dlpack(managed: *mut c_void, out: *mut *mut C_tensor) -> Text;
     fn rewind_cross_entropy(
@@ -202,6 +203,34 @@ impl Drop for Autocast {
         if let Err(error) = check(unsafe { rewind_autocast_restore(self.cuda, &self.before) }) {
             log::error!("failed to leave autocast: {error}");
         }
+    }
+}
+
+/// While it lives, autocast on this thread rounds a weight wherever it is read. Otherwise it keeps it for
+/// the next place, until a pass on any thread ends: where the sum of two places' gradients is rounded would be
+/// chance where several threads compute.
+#[derive(Debug)]
+pub struct EveryCast {
+    before: bool,
+    /// Autocast is a state of the thread.
+    this_thread: PhantomData<*const ()>,
+}
+
+impl EveryCast {
+    /// Starts it.
+    pub fn enter() -> Self {
+        Self {
+            // SAFETY: no pointer is passed.
+            before: unsafe { rewind_cast_cache(false) },
+            this_thread: PhantomData,
+        }
+    }
+}
+
+impl Drop for EveryCast {
+    fn drop(&mut self) {
+        // SAFETY: no pointer is passed.
+        unsafe { rewind_cast_cache(self.before) };
     }
 }
 

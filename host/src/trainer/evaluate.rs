@@ -171,7 +171,8 @@ impl Trainer {
                 true => logits,
                 false => logits.unsqueeze(0),
             };
-            self.compare(&logits, &labels, loss, right)?;
+            self.objective()
+                .compare(&logits, &labels, loss, right)?;
             self.count(tallies, &logits, &labels)?;
         }
         let (losses, correct) = (

@@ -36,6 +36,7 @@ mod metrics;
 mod objective;
 mod perceptron;
 mod session;
+mod shards;
 mod snapshot;
 mod state;
 mod statistics;
@@ -53,6 +54,7 @@ pub use layout::Layout;
 pub use metrics::{ClassCounts, Metrics, Tested};
 pub use session::{EpochRecord, Session};
 pub use snapshot::{OptimizerState, Position, Progress, Snapshot};
+use shards::Shards;
 use targets::Targets;
 pub use teacher::Teacher;
 
@@ -85,6 +87,8 @@ pub struct Trainer {
     precision: Precision,
     channels_last: bool,
     sparse_below: f64,
+    /// How batches are cut.
+    shards: Shards,
 }
 
 impl Trainer {
@@ -121,6 +125,11 @@ impl Trainer {
         objective::check(&train.loss, targets, &data)?;
         metrics::check(&train.metrics, targets, &data)?;
         let needs_two = network.values_per_feature(&data.input_shape) == Some(1);
+        let shards = Shards::of(train);
+        shards.check(&data, train.batch_size, needs_two)?;
+        if shards.synchronised && !network.synchronises() {
+            return Err(TrainError::NotSynchronised);
+        }
         if needs_two {
             check_last_batch(train.batch_size, data.train.len())?;
         }
@@ -134,7 +143,12 @@ impl Trainer {
         let schedule = component("schedule", SCHEDULES, &train.schedule)?;
         let layout = Layout::new(&*network, channels_last);
         let plan = perceptron::Plan::of(&*network, &layout, &data, device, train.precision)
-            .and_then(|plan| plan.for_loss(&train.loss, targets));
+            .and_then(|plan| plan.for_loss(&train.loss, targets))
+            .map(|mut plan| {
+                // Its kernels know the batch norm of a shard alone.
+                plan.trains &= !shards.synchronised || layout.buffers().is_empty();
+                plan
+            });
         Ok(Self {
             layout,
             perceptron: plan,
@@ -158,6 +172,7 @@ impl Trainer {
             precision: train.precision,
             channels_last,
             sparse_below: train.sparse_below,
+            shards,
         })
     }
 
@@ -198,6 +213,18 @@ impl Trainer {
             true => Err(TrainError::NothingToPrune { layers }),
             false => Ok(self),
         }
+    }
+
+    /// The same trainer that computes so many shards of a batch side by side, each on as many threads as
+    /// libtorch was told.
+    pub fn side_by_side(mut self, shards: usize) -> Self {
+        self.shards.abreast = shards;
+        self
+    }
+
+    /// Shards of a batch.
+    pub fn shards(&self) -> u64 {
+        self.shards.count
     }
 
     /// The same trainer of a network that is taught.
@@ -256,6 +283,9 @@ impl Trainer {
         }
         // Longer than any timing, and no sum of steps overflows.
         self.epochs = u64::from(u32::MAX);
+        // As much is computed in one piece.
+        self.shards.count = 1;
+        self.shards.synchronised = false;
         self
     }
 

@@ -7,6 +7,7 @@ use tch::{Kind, Tensor};
 use super::feed::Feed;
 use super::lanes::{Lane, common_length, common_position, epoch_log};
 use super::perceptron::{Batch, Hand};
+use super::shards::Workshop;
 use super::{Evaluation, LaneStart, On, Position, Tested, TrainError, Trainer, batches};
 use crate::data::Inputs;
 use crate::model::{Mode, StepKey};
@@ -51,8 +52,10 @@ pub struct Session<'t> {
     pub(super) kept_known: bool,
     /// Order of the samples in the epoch under way, `[lanes, samples]`.
     order: Option<Tensor>,
+    /// What is kept from step to step where batches are cut into shards.
+    pub(super) workshop: Option<Workshop>,
     /// The epoch's further batches, where the training samples are image files.
-    feed: Option<Feed>,
+    pub(super) feed: Option<Feed>,
     /// `[steps of an epoch, lanes]`: sums over a step's samples.
     pub(super) losses: Tensor,
     pub(super) correct: Tensor,
@@ -83,6 +86,7 @@ impl Trainer {
             taps: None,
             kept_known: false,
             hand: None,
+            workshop: None,
             order: None,
             feed: None,
             losses,
@@ -166,8 +170,9 @@ impl Session<'_> {
         let trainer = self.trainer;
         if !std::mem::replace(&mut self.kept_known, true) {
             self.buffers.find_kept();
+            self.workshop = None;
             self.taps = match self.lanes.len() {
-                1 => trainer.taps(&self.buffers.mask.select(0, 0))?,
+                1 if trainer.shards.is_one() => trainer.taps(&self.buffers.mask.select(0, 0))?,
                 _ => None,
             };
         }
@@ -175,6 +180,7 @@ impl Session<'_> {
         let row = self.position.step_in_epoch as i64;
         let results = [self.losses.select(0, row), self.correct.select(0, row)];
         match &trainer.perceptron {
+            _ if !trainer.shards.is_one() => self.step_in_shards(&index, &results)?,
             Some(plan) if plan.trains => {
                 let batch = self.batch_by_hand(&index)?;
                 let (hand, buffers) = (&mut self.hand, &mut self.buffers);
@@ -235,7 +241,8 @@ impl Session<'_> {
         } else {
             logits.detach().unsqueeze(0)
         };
-        let slope = trainer.differentiate(&scores, &labels, taught.as_ref(), losses, correct)?;
+        let objective = trainer.objective();
+        let slope = objective.differentiate(&scores, &labels, taught.as_ref(), losses, correct)?;
         shim::backward(
             &logits,
             &slope.view_as(&logits),
@@ -413,7 +420,7 @@ impl Session<'_> {
 
     /// What the random numbers of the next step are keyed by. Like the order of the samples and
     /// their augmentation, dropout is that of the level whose order is used.
-    fn step_keys(&self) -> Vec<StepKey> {
+    pub(super) fn step_keys(&self) -> Vec<StepKey> {
         let key = |lane: &Lane| StepKey {
             seed: lane.seed,
             moment: Moment {
@@ -421,6 +428,7 @@ impl Session<'_> {
                 epoch: self.position.epoch,
                 step: self.position.step,
             },
+            shard: None,
         };
         self.lanes.iter().map(key).collect()
     }

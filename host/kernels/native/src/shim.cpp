@@ -358,6 +358,13 @@ bool rewind_emulates_bf16() {
   return rewind_autocasts() && rewind_autocast_kind() == at::kBFloat16 && has_vectors_of_eight();
 }
 
+// Whether autocast on this thread keeps what it rounded until a pass ends; the answer is whether it did.
+bool rewind_cast_cache(bool on) {
+  const bool before = at::autocast::is_autocast_cache_enabled();
+  at::autocast::set_autocast_cache_enabled(on);
+  return before;
+}
+
 // The tensor as a DLManagedTensor, whose deleter the receiver calls.
 char *rewind_to_dlpack(const at::Tensor *tensor, void **out) {
   return guarded([&] { *out = at::toDLPack(*tensor); });

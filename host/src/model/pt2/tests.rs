@@ -74,6 +74,7 @@ fn key(step: u64) -> StepKey {
             epoch: 0,
             step,
         },
+        shard: None,
     }
 }
 

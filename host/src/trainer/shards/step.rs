@@ -1,0 +1,316 @@
+//! A step up to the gradients, shard by shard.
+
+use std::panic::resume_unwind;
+use std::thread;
+
+use kernels::{Meeting, Perceptron};
+use tch::Tensor;
+
+use super::bundle::Bundle;
+use super::slot::{Common, Job, Slot, Work};
+use super::tree::{self, Node};
+use crate::data::Inputs;
+use crate::model::StepKey;
+use crate::trainer::{Session, TrainError};
+
+/// What a session keeps from step to step where batches are cut into shards.
+pub(in crate::trainer) struct Workshop {
+    slots: Vec<Slot>,
+    /// Bundles that nobody uses.
+    free: Vec<Bundle>,
+    /// That of the last step, whose gradients are the session's.
+    last: Option<Bundle>,
+}
+
+/// What a shard's samples came to, for each lane.
+type Results = Vec<(f64, i64)>;
+
+impl Workshop {
+    fn new(session: &Session<'_>) -> Result<Self, TrainError> {
+        let (trainer, lanes) = (session.trainer, session.lanes.len());
+        let shards = &trainer.shards;
+        let own = shards.share().shards;
+        let own = (own.end - own.start) as usize;
+        let by_hand = session.hand.is_some();
+        let slot = || -> Result<Slot, TrainError> {
+            let leaf = |view: Tensor| view.detach().set_requires_grad(true);
+            let views = trainer.layout.views(&session.buffers.weights);
+            let [losses, right] = Slot::results(lanes as i64, trainer.device);
+            let plan = trainer.perceptron.as_ref().filter(|_| by_hand);
+            Ok(Slot {
+                leaves: views.into_iter().map(leaf).collect(),
+                weights: session.buffers.weights.shallow_clone(),
+                before: (session.statistics.iter())
+                    .map(Tensor::shallow_clone)
+                    .collect(),
+                statistics: session.statistics.iter().map(Tensor::copy).collect(),
+                taps: match lanes {
+                    1 => trainer.taps(&session.buffers.mask.select(0, 0))?,
+                    _ => None,
+                },
+                perceptron: plan.map(|plan| Perceptron::new(plan.layers().to_vec())),
+                losses,
+                right,
+            })
+        };
+        // Batch norms that see the whole batch need all shards under way at once.
+        let slots = match shards.synchronised {
+            true => own,
+            false => shards.abreast.clamp(1, own),
+        };
+        Ok(Self {
+            slots: (0..slots).map(|_| slot()).collect::<Result<_, _>>()?,
+            free: Vec::new(),
+            last: None,
+        })
+    }
+
+    fn take(&mut self, session: &Session<'_>) -> Bundle {
+        let trainer = session.trainer;
+        self.free.pop().unwrap_or_else(|| {
+            let lanes = session.lanes.len() as i64;
+            Bundle::new(&trainer.layout, lanes, &session.statistics, trainer.device)
+        })
+    }
+}
+
+impl Session<'_> {
+    /// The gradients of a batch, and its running statistics, from its shards.
+    ///
+    /// # Shapes
+    /// `index`: `[lanes, batch]`; results: `[lanes]`, f64 losses and i64 right answers.
+    pub(in crate::trainer) fn step_in_shards(
+        &mut self,
+        index: &Tensor,
+        [losses, right]: &[Tensor; 2],
+    ) -> Result<(), TrainError> {
+        let trainer = self.trainer;
+        let (share, batch) = (trainer.shards.share(), index.size()[1]);
+        self.update_hand();
+        let mut workshop = match self.workshop.take() {
+            Some(workshop) => workshop,
+            None => Workshop::new(self)?,
+        };
+        if let Some(last) = workshop.last.take() {
+            workshop.free.push(last);
+        }
+        let works = self.works(index)?;
+        let mut sums: Vec<(Node, Bundle)> = Vec::new();
+        let mut results: Vec<Results> = Vec::new();
+        let mut works = works.into_iter();
+        let mut shard = share.shards.start;
+        while shard < share.shards.end {
+            let end = (shard + workshop.slots.len() as u64).min(share.shards.end);
+            let mut round = Vec::new();
+            for (shard, work) in (shard..end).zip(&mut works) {
+                let samples = share.samples_of(shard, batch);
+                let keys = self.keys_of(shard);
+                let share = (samples.end - samples.start) as f64 / batch as f64;
+                round.push((workshop.take(self), work, keys, share));
+            }
+            let jobs = workshop.slots.iter_mut().zip(round);
+            let jobs = jobs.map(|(slot, (bundle, work, keys, share))| Job {
+                slot,
+                bundle,
+                work,
+                keys,
+                share,
+            });
+            let made = self.side_by_side(jobs.collect())?;
+            for (at, bundle) in made.into_iter().enumerate() {
+                let node = shard + at as u64..shard + at as u64 + 1;
+                add_up(share.count, &mut sums, &mut workshop.free, (node, bundle));
+                results.push(workshop.slots[at].results_of_lanes()?);
+            }
+            shard = end;
+        }
+        let (sum, results) = self.over_ranks(sums, results, &mut workshop)?;
+        write(&results, losses, right)?;
+        for (running, moves) in self.statistics.iter().zip(&sum.moves) {
+            let _ = running.shallow_clone().g_add_(moves);
+        }
+        self.buffers.gradients = sum.gradients.shallow_clone();
+        workshop.last = Some(sum);
+        self.workshop = Some(workshop);
+        Ok(())
+    }
+
+    /// The survivors of a perceptron that is trained without autograd.
+    fn update_hand(&mut self) {
+        let Some(plan) = self.trainer.perceptron.as_ref().filter(|plan| plan.trains) else {
+            return;
+        };
+        let lanes = self.lanes.len();
+        let hand = (self.hand).get_or_insert_with(|| super::super::perceptron::Hand::new(plan, lanes));
+        hand.update(plan, &self.buffers.mask, &mut self.buffers.gradients);
+    }
+
+    /// The samples of this process's shards, in their order.
+    fn works(&mut self, index: &Tensor) -> Result<Vec<Work>, TrainError> {
+        let trainer = self.trainer;
+        let (share, batch) = (trainer.shards.share(), index.size()[1]);
+        let own = share.samples(batch);
+        let data = &trainer.data;
+        let shards = share.shards.clone();
+        // A shard's place among the samples that this process has of the batch.
+        let place = |shard: u64| {
+            let samples = share.samples_of(shard, batch);
+            (samples.start - own.start, samples.end - samples.start)
+        };
+        if self.hand.is_some()
+            && data.augment.is_none()
+            && let Inputs::Memory(inputs) = &data.train.inputs
+        {
+            let table = trainer.perceptron.as_ref().and_then(|plan| plan.table());
+            let rows = |shard: u64| Work::Rows {
+                inputs: inputs.shallow_clone(),
+                table: table.map(Tensor::shallow_clone),
+                targets: data.train.labels.shallow_clone(),
+                index: {
+                    let (start, len) = place(shard);
+                    index.narrow(1, own.start + start, len)
+                },
+            };
+            return Ok(shards.map(rows).collect());
+        }
+        let (inputs, targets) =
+            trainer.training_batch(index, &self.lanes, self.position, &mut self.feed)?;
+        let along = i64::from(trainer.lanes());
+        let mut works = Vec::new();
+        for shard in shards {
+            let (start, len) = place(shard);
+            // Copies, which are aligned alike wherever a shard lies in the batch.
+            let input = inputs.narrow(along, start, len).copy();
+            let targets = targets.narrow(1, start, len).contiguous();
+            works.push(match self.hand.is_some() {
+                true => Work::Made {
+                    inputs: match trainer.lanes() {
+                        true => input.flatten(0, 1).contiguous(),
+                        false => input.contiguous(),
+                    },
+                    targets: targets.reshape([-1]),
+                    count: len,
+                },
+                false => Work::Graph {
+                    taught: trainer.taught(&input, &self.lanes)?,
+                    input,
+                    targets,
+                },
+            });
+        }
+        Ok(works)
+    }
+
+    /// What the random numbers of a shard are keyed by.
+    fn keys_of(&self, shard: u64) -> Vec<StepKey> {
+        let of_shard = |key: StepKey| StepKey {
+            shard: Some(shard),
+            ..key
+        };
+        self.step_keys().into_iter().map(of_shard).collect()
+    }
+
+    /// Computes shards, each on a thread of its own.
+    fn side_by_side(&self, jobs: Vec<Job<'_>>) -> Result<Vec<Bundle>, TrainError> {
+        let trainer = self.trainer;
+        let common = Common {
+            network: &*trainer.network,
+            objective: trainer.objective(),
+            precision: trainer.precision,
+            device: trainer.device,
+            with_lanes: trainer.lanes(),
+            survivors: self.hand.as_ref().map_or(&[], |hand| hand.survivors()),
+        };
+        let shards = &trainer.shards;
+        let meeting = shards.synchronised.then(|| {
+            let across = shards.ranks.clone().map(|ranks| {
+                let gather = move |own: &[f64]| ranks.gather_numbers(own).map_err(|error| error.to_string());
+                Box::new(gather) as kernels::Across
+            });
+            let count = shards.count as usize;
+            Meeting::new(jobs.len(), count, shards.abreast.max(1), across)
+        });
+        let meeting = meeting.as_ref();
+        let threads = tch::get_num_threads();
+        let compute = |place: usize, job: Job<'_>| match meeting {
+            Some(meeting) => meeting.attend(place, || job.run(common)),
+            None => job.run(common),
+        };
+        let made = thread::scope(|scope| {
+            let mut jobs = jobs.into_iter().enumerate();
+            let first = jobs.next();
+            let compute = &compute;
+            let mut others = Vec::new();
+            for (place, job) in jobs {
+                let work = move || {
+                    // A thread starts with as many as the machine has cores.
+                    tch::set_num_threads(threads);
+                    compute(place, job)
+                };
+                let builder = thread::Builder::new().name(format!("shard-{place}"));
+                let started = builder.spawn_scoped(scope, work);
+                others.push(started.map_err(|error| TrainError::Thread(error.to_string()))?);
+            }
+            let mut made: Vec<_> = first
+                .into_iter()
+                .map(|(place, job)| compute(place, job))
+                .collect();
+            for other in others {
+                made.push(other.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            }
+            Ok::<_, TrainError>(made)
+        })?;
+        made.into_iter().collect()
+    }
+
+    /// The sum over the shards of all processes, and what each shard's samples came to.
+    fn over_ranks(
+        &self,
+        mut sums: Vec<(Node, Bundle)>,
+        results: Vec<Results>,
+        workshop: &mut Workshop,
+    ) -> Result<(Bundle, Vec<Results>), TrainError> {
+        let _ = workshop;
+        let last = sums.pop();
+        last.map(|(_, bundle)| (bundle, results))
+            .ok_or_else(|| TrainError::Thread("no shard was computed".to_owned()))
+    }
+}
+
+/// Adds a sum of shards to those that are there, as far as they are neighbours in the tree.
+fn add_up(
+    count: u64,
+    sums: &mut Vec<(Node, Bundle)>,
+    free: &mut Vec<Bundle>,
+    (mut node, mut bundle): (Node, Bundle),
+) {
+    while let Some((before, mut sum)) = sums.pop_if(|(before, _)| {
+        before.end == node.start && tree::has(count, &(before.start..node.end))
+    }) {
+        sum.add(&bundle);
+        free.push(std::mem::replace(&mut bundle, sum));
+        node = before.start..node.end;
+    }
+    sums.push((node, bundle));
+}
+
+impl Slot {
+    fn results_of_lanes(&self) -> Result<Results, TrainError> {
+        let read = |error: tch::TchError| TrainError::ReadBack(error.to_string());
+        let losses = Vec::<f64>::try_from(&self.losses).map_err(read)?;
+        let right = Vec::<i64>::try_from(&self.right).map_err(read)?;
+        Ok(losses.into_iter().zip(right).collect())
+    }
+}
+
+/// Writes the sums of the shards' results, in the shards' order.
+fn write(results: &[Results], losses: &Tensor, right: &Tensor) -> Result<(), TrainError> {
+    let lanes = losses.size()[0] as usize;
+    let sum = |lane: usize| results.iter().map(|shard| shard[lane].0).sum::<f64>();
+    let count = |lane: usize| results.iter().map(|shard| shard[lane].1).sum::<i64>();
+    let all: Vec<f64> = (0..lanes).map(sum).collect();
+    losses.shallow_clone().copy_(&Tensor::from_slice(&all));
+    let all: Vec<i64> = (0..lanes).map(count).collect();
+    right.shallow_clone().copy_(&Tensor::from_slice(&all));
+    Ok(())
+}
