@@ -107,7 +107,9 @@ impl Door {
             _ => "0.0.0.0",
         };
         let listener = TcpListener::bind((address, 0)).map_err(|error| failed(&error))?;
-        listener.set_nonblocking(true).map_err(|error| failed(&error))?;
+        listener
+            .set_nonblocking(true)
+            .map_err(|error| failed(&error))?;
         let port = listener.local_addr().map_err(|error| failed(&error))?;
         let port = port.port().to_string();
         let (links, attempt) = (self.links.clone(), self.place.attempt.clone());
@@ -136,7 +138,10 @@ impl Door {
                 "rank {rank} cannot reach rank 0 on {address}: {error}"
             ))
         };
-        let port = self.store.get(&self.key()).map_err(|error| failed(&error))?;
+        let port = self
+            .store
+            .get(&self.key())
+            .map_err(|error| failed(&error))?;
         let port: u16 = port.parse().map_err(|error| failed(&error))?;
         let stream = TcpStream::connect((address.as_str(), port));
         let mut stream = stream.map_err(|error| failed(&error))?;
@@ -211,8 +216,9 @@ impl Door {
             }
             self.links.trouble().check()?;
             if since.elapsed() > PATIENCE {
-                let missing: Vec<String> =
-                    (self.links.missing().iter()).map(usize::to_string).collect();
+                let missing: Vec<String> = (self.links.missing().iter())
+                    .map(usize::to_string)
+                    .collect();
                 return Err(RanksError::Join(format!(
                     "of {} ranks these did not come within {} s: {}",
                     self.place.count,

@@ -38,8 +38,19 @@ mod tests {
         let own = facts(&[("program", "a"), ("data", "x"), ("plugin `imp`", "1")]);
         let others = [
             ("rank 1".to_owned(), own.clone()),
-            ("rank 2".to_owned(), facts(&[("program", "b"), ("data", "x")])),
-            ("rank 3".to_owned(), facts(&[("program", "a"), ("data", "y"), ("plugin `imp`", "1"), ("more", "z")])),
+            (
+                "rank 2".to_owned(),
+                facts(&[("program", "b"), ("data", "x")]),
+            ),
+            (
+                "rank 3".to_owned(),
+                facts(&[
+                    ("program", "a"),
+                    ("data", "y"),
+                    ("plugin `imp`", "1"),
+                    ("more", "z"),
+                ]),
+            ),
         ];
         assert_eq!(
             differences(("rank 0", &own), &others),

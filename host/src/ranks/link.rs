@@ -182,7 +182,9 @@ impl Link {
     /// The address of this machine at which the other end reaches it.
     pub fn own_address(&self) -> String {
         let stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
-        stream.local_addr().map_or_else(|_| String::new(), |it| it.ip().to_string())
+        stream
+            .local_addr()
+            .map_or_else(|_| String::new(), |it| it.ip().to_string())
     }
 
     /// Loses the other end if it has said nothing for longer than `limit`.
@@ -195,7 +197,8 @@ impl Link {
     }
 
     fn lose(&self, error: &io::Error) {
-        self.trouble.lose(format!("{} cannot be reached: {error}", self.who));
+        self.trouble
+            .lose(format!("{} cannot be reached: {error}", self.who));
     }
 
     fn send(&self, tag: Tag, bytes: &[u8]) -> io::Result<()> {
@@ -206,14 +209,19 @@ impl Link {
         match bytes.len() {
             // One packet.
             0..4096 => stream.write_all(&[&head, bytes].concat()),
-            _ => stream.write_all(&head).and_then(|()| stream.write_all(bytes)),
+            _ => stream
+                .write_all(&head)
+                .and_then(|()| stream.write_all(bytes)),
         }
     }
 }
 
 impl Drop for Link {
     fn drop(&mut self) {
-        let stream = self.stream.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let stream = self
+            .stream
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
         // Its listener ends; what was sent arrives.
         let _ = stream.shutdown(Shutdown::Both);
     }
@@ -253,7 +261,9 @@ impl Listener {
                     return self.trouble.lose(format!("{} ended: {reason}", self.who));
                 }
                 Tag::Lost => {
-                    return self.trouble.lose(String::from_utf8_lossy(&bytes).into_owned());
+                    return self
+                        .trouble
+                        .lose(String::from_utf8_lossy(&bytes).into_owned());
                 }
                 Tag::Leave => {
                     self.trouble.end();

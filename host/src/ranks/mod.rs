@@ -17,13 +17,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kernels::group::{Group, Store};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 pub use door::{Door, LOCAL};
 pub use facts::Facts;
 use facts::differences;
-pub use link::Told;
 use link::Link;
+pub use link::Told;
 use links::Links;
 pub use place::{Place, PlaceError};
 pub use trouble::Trouble;
@@ -36,7 +36,9 @@ pub const LIMIT: Duration = Duration::from_secs(30);
 #[derive(Debug, thiserror::Error)]
 pub enum RanksError {
     /// A rank is gone, says nothing, or failed.
-    #[error("{0}; every rank ends with it. The same command goes on from the last checkpoint, also on another number of ranks")]
+    #[error(
+        "{0}; every rank ends with it. The same command goes on from the last checkpoint, also on another number of ranks"
+    )]
     Lost(String),
     /// Not all came.
     #[error("{0}")]
@@ -95,6 +97,14 @@ impl Ranks {
         self.links.iter().try_for_each(|link| link.say(bytes))
     }
 
+    /// Says something to rank 0, of the others.
+    ///
+    /// # Errors
+    /// If it is lost.
+    pub fn answer(&self, bytes: &[u8]) -> Result<(), RanksError> {
+        self.links[0].say(bytes)
+    }
+
     /// What a rank says to rank 0, of rank 0.
     ///
     /// # Errors
@@ -127,35 +137,30 @@ impl Ranks {
         self.all.part(reason);
     }
 
-    /// Sends part i of `from` to rank i, and receives its part for this one as part i of the result.
+    /// Sends part i of `from` to rank i, and receives its part for this one as part i of `to`.
     ///
     /// # Shapes
-    /// `from`: `[ranks, ...]`, contiguous on the CPU; result: the same.
+    /// Both: `[ranks, ...]`, contiguous on the CPU.
     ///
     /// # Errors
     /// If one is lost.
-    pub fn exchange(&self, from: &Tensor) -> Result<Tensor, RanksError> {
-        let to = from.empty_like();
+    pub fn exchange(&self, from: &Tensor, to: &Tensor) -> Result<(), RanksError> {
         let _one = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        let done = self.group.exchange(from, &to, self.all.trouble().given_up());
-        done.map_err(|error| self.all.trouble().explain(&error))?;
-        Ok(to)
+        let done = self.group.exchange(from, to, self.all.trouble().given_up());
+        done.map_err(|error| self.all.trouble().explain(&error))
     }
 
-    /// What every rank has, one after the other.
+    /// Receives what every rank has, one after the other.
     ///
     /// # Shapes
-    /// `from`: contiguous on the CPU; result: `[ranks, ...]`.
+    /// `to`: `[ranks, ...]`, each like `from`, contiguous on the CPU.
     ///
     /// # Errors
     /// If one is lost.
-    pub fn gather(&self, from: &Tensor) -> Result<Tensor, RanksError> {
-        let shape = [&[self.count as i64], &from.size()[..]].concat();
-        let to = Tensor::empty(&shape[..], (from.kind(), from.device()));
+    pub fn gather(&self, from: &Tensor, to: &Tensor) -> Result<(), RanksError> {
         let _one = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        let done = self.group.gather(from, &to, self.all.trouble().given_up());
-        done.map_err(|error| self.all.trouble().explain(&error))?;
-        Ok(to)
+        let done = self.group.gather(from, to, self.all.trouble().given_up());
+        done.map_err(|error| self.all.trouble().explain(&error))
     }
 
     /// The same of numbers.
@@ -163,8 +168,12 @@ impl Ranks {
     /// # Errors
     /// If one is lost.
     pub fn gather_numbers(&self, own: &[f64]) -> Result<Vec<f64>, RanksError> {
-        let all = self.gather(&Tensor::from_slice(own).to_kind(Kind::Double))?;
-        Vec::try_from(all.reshape([-1])).map_err(|error: tch::TchError| RanksError::Lost(error.to_string()))
+        let from = Tensor::from_slice(own);
+        let shape = [self.count as i64, own.len() as i64];
+        let all = Tensor::empty(shape, (Kind::Double, Device::Cpu));
+        self.gather(&from, &all)?;
+        Vec::try_from(all.reshape([-1]))
+            .map_err(|error: tch::TchError| RanksError::Lost(error.to_string()))
     }
 }
 

@@ -47,8 +47,12 @@ impl Trouble {
     }
 
     /// Fails if a rank is lost.
-    pub(super) fn check(&self) -> Result<(), RanksError> {
-        self.reason().map_or(Ok(()), |reason| Err(RanksError::Lost(reason)))
+    ///
+    /// # Errors
+    /// If one is.
+    pub fn check(&self) -> Result<(), RanksError> {
+        self.reason()
+            .map_or(Ok(()), |reason| Err(RanksError::Lost(reason)))
     }
 
     pub(super) fn given_up(&self) -> &AtomicBool {

@@ -82,7 +82,13 @@ impl Trainer {
             Some(feed) => feed,
             None => {
                 let share = self.shards.share();
-                Feed::start(files, lanes, position, (train.len(), self.batch_size), share)?
+                Feed::start(
+                    files,
+                    lanes,
+                    position,
+                    (train.len(), self.batch_size),
+                    share,
+                )?
             }
         };
         let pixels = files.tensor(&at_hand.next()?, self.device);

@@ -5,6 +5,7 @@ use kernels::shim::ShimError;
 use crate::data::DataError;
 use crate::model::ModelError;
 use crate::model::names::Unmatched;
+use crate::ranks::RanksError;
 
 /// A failure of the trainer.
 #[derive(Debug, thiserror::Error)]
@@ -225,6 +226,12 @@ pub enum TrainError {
     /// Images cannot be read ahead.
     #[error("the thread that reads images ahead failed: {0}")]
     Feed(String),
+    /// Another process that trains with this one.
+    #[error(transparent)]
+    Ranks(#[from] RanksError),
+    /// What ranks say to each other.
+    #[error("a rank did not understand what another one said; this is a bug of the host")]
+    Letter,
     /// A thread cannot be started.
     #[error("a thread for a shard of the batch cannot be started: {0}")]
     Thread(String),

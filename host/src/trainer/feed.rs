@@ -63,14 +63,16 @@ impl Feed {
                 let picks = lanes.iter().zip(&orders).flat_map(|(lane, order)| {
                     let batch = &order[start..order.len().min(start + size)];
                     let own = share.samples(batch.len() as i64);
-                    batch[own.start as usize..own.end as usize].iter().map(|&sample| Pick {
-                        sample: sample as usize,
-                        drawn: Some(Draw {
-                            seed: lane.seed,
-                            level: lane.order_level,
-                            epoch,
-                        }),
-                    })
+                    batch[own.start as usize..own.end as usize]
+                        .iter()
+                        .map(|&sample| Pick {
+                            sample: sample as usize,
+                            drawn: Some(Draw {
+                                seed: lane.seed,
+                                level: lane.order_level,
+                                epoch,
+                            }),
+                        })
                 });
                 let batch = files.read(&picks.collect::<Vec<_>>());
                 // Nobody waits any more: the session ended or is elsewhere.

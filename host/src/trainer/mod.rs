@@ -21,12 +21,14 @@ use crate::rng::{Moment, Purpose, Stream};
 use crate::schedule::{SCHEDULES, Schedule, Span};
 
 mod batches;
+mod command;
 mod error;
 
 mod evaluate;
 #[cfg(test)]
 mod exactness;
 mod feed;
+mod follow;
 mod gradients;
 mod lanes;
 mod layout;
@@ -53,8 +55,8 @@ pub use lanes::LaneStart;
 pub use layout::Layout;
 pub use metrics::{ClassCounts, Metrics, Tested};
 pub use session::{EpochRecord, Session};
-pub use snapshot::{OptimizerState, Position, Progress, Snapshot};
 use shards::Shards;
+pub use snapshot::{OptimizerState, Position, Progress, Snapshot};
 use targets::Targets;
 pub use teacher::Teacher;
 

@@ -1,7 +1,7 @@
 //! The loss that is trained, over every lane.
 
-use kernels::{Loss, losses};
 use kernels::shim::{self, ShimError};
+use kernels::{Loss, losses};
 use tch::Tensor;
 
 use super::targets::Targets;

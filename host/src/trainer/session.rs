@@ -4,7 +4,9 @@ use kernels::Taps;
 use kernels::shim;
 use tch::{Kind, Tensor};
 
+use super::command::Command;
 use super::feed::Feed;
+use super::follow::Led;
 use super::lanes::{Lane, common_length, common_position, epoch_log};
 use super::perceptron::{Batch, Hand};
 use super::shards::Workshop;
@@ -62,6 +64,8 @@ pub struct Session<'t> {
     pub(super) position: Position,
     /// Steps of the level.
     steps: u64,
+    /// The other ranks, of rank 0, once the session is as it starts.
+    led: Option<Led>,
 }
 
 impl Trainer {
@@ -93,6 +97,7 @@ impl Trainer {
             correct,
             position,
             steps,
+            led: None,
         };
         for (id, start) in starts.iter().enumerate() {
             session.lanes.push(Lane::new(id, start));
@@ -101,11 +106,17 @@ impl Trainer {
             session.set_optimizer_state(id, &start.optimizer)?;
         }
         session.make_views();
+        session.led = Led::begin(self, &starts)?;
         Ok(session)
     }
 }
 
 impl Session<'_> {
+    /// Whether the other ranks have begun it, too.
+    pub(super) fn has_begun(&self) -> bool {
+        self.led.is_some()
+    }
+
     /// Numbers of the lanes that are still trained.
     pub fn lanes(&self) -> Vec<usize> {
         self.lanes.iter().map(|lane| lane.id).collect()
@@ -168,6 +179,7 @@ impl Session<'_> {
             return refuse("the epoch is complete, its record has to be read first");
         }
         let trainer = self.trainer;
+        trainer.tell(Command::Step)?;
         if !std::mem::replace(&mut self.kept_known, true) {
             self.buffers.find_kept();
             self.workshop = None;
@@ -264,6 +276,7 @@ impl Session<'_> {
                 reason: "the epoch is not complete",
             });
         }
+        self.trainer.tell(Command::FinishEpoch)?;
         let steps = self.position.step_in_epoch;
         let seen = steps.saturating_mul(self.trainer.batch_size);
         let samples = seen.min(self.trainer.data.train.len() as u64);
@@ -306,6 +319,7 @@ impl Session<'_> {
     /// If there is no such lane.
     pub fn drop_lane(&mut self, lane: usize) -> Result<(), TrainError> {
         let slot = self.slot(lane)?;
+        self.trainer.tell(Command::DropLane(lane))?;
         self.lanes.remove(slot);
         self.kept_known = false;
         if let Some(hand) = &mut self.hand {
@@ -356,8 +370,11 @@ impl Session<'_> {
         if self.lanes.is_empty() {
             return Ok(Some(Vec::new()));
         }
-        self.trainer
-            .evaluate_lanes(&self.buffers.weights, &self.statistics, on, &mut [], stop)
+        let (flat, statistics) = (&self.buffers.weights, &self.statistics);
+        match self.trainer.ranks() {
+            Some(ranks) => (self.trainer).evaluate_together(flat, statistics, on, ranks, stop),
+            None => (self.trainer).evaluate_lanes(flat, statistics, on, &mut [], stop),
+        }
     }
 
     /// Loss, accuracy and the experiment's metrics on the test samples of every lane that is still
@@ -369,6 +386,15 @@ impl Session<'_> {
         if self.lanes.is_empty() {
             return Ok(Some(Vec::new()));
         }
+        if self.trainer.metrics.is_empty() && self.trainer.ranks().is_some() {
+            let evaluated = self.evaluate_unless(On::Test, stop)?;
+            let tested = |evaluation| Tested {
+                evaluation,
+                metrics: Default::default(),
+            };
+            return Ok(evaluated.map(|all| all.into_iter().map(tested).collect()));
+        }
+        // Metrics are added up in the order of the samples: rank 0 does it alone.
         self.trainer
             .test_lanes(&self.buffers.weights, &self.statistics, stop)
     }

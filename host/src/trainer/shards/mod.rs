@@ -4,9 +4,12 @@
 //! whichever process computed them and however many did so side by side: the sum has the same bits.
 
 mod bundle;
+mod exchange;
 mod share;
 mod slot;
 mod step;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 use std::sync::Arc;
@@ -57,7 +60,12 @@ impl Shards {
     }
 
     /// Fails if a batch has fewer samples than shards, or leaves a lone one to a batch norm that `needs_two`.
-    pub fn check(&self, data: &Dataset, batch_size: u64, needs_two: bool) -> Result<(), TrainError> {
+    pub fn check(
+        &self,
+        data: &Dataset,
+        batch_size: u64,
+        needs_two: bool,
+    ) -> Result<(), TrainError> {
         if self.is_one() {
             return Ok(());
         }

@@ -60,7 +60,10 @@ mod tests {
                     let shares: Vec<_> = (0..of)
                         .map(|rank| Share::new(count, rank, of).samples(batch as i64))
                         .collect();
-                    assert_eq!((shares[0].start, shares[of as usize - 1].end), (0, batch as i64));
+                    assert_eq!(
+                        (shares[0].start, shares[of as usize - 1].end),
+                        (0, batch as i64)
+                    );
                     assert!(shares.windows(2).all(|pair| pair[0].end == pair[1].start));
                 }
             }

@@ -1,16 +1,18 @@
 //! A step up to the gradients, shard by shard.
 
-use std::panic::resume_unwind;
-use std::thread;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::thread::{self, ScopedJoinHandle};
 
 use kernels::{Meeting, Perceptron};
 use tch::Tensor;
 
 use super::bundle::Bundle;
+use super::exchange::Exchange;
 use super::slot::{Common, Job, Slot, Work};
 use super::tree::{self, Node};
 use crate::data::Inputs;
 use crate::model::StepKey;
+use crate::trainer::perceptron::Hand;
 use crate::trainer::{Session, TrainError};
 
 /// What a session keeps from step to step where batches are cut into shards.
@@ -20,6 +22,8 @@ pub(in crate::trainer) struct Workshop {
     free: Vec<Bundle>,
     /// That of the last step, whose gradients are the session's.
     last: Option<Bundle>,
+    /// Of several processes.
+    exchange: Option<Exchange>,
 }
 
 /// What a shard's samples came to, for each lane.
@@ -62,6 +66,7 @@ impl Workshop {
             slots: (0..slots).map(|_| slot()).collect::<Result<_, _>>()?,
             free: Vec::new(),
             last: None,
+            exchange: None,
         })
     }
 
@@ -141,7 +146,7 @@ impl Session<'_> {
             return;
         };
         let lanes = self.lanes.len();
-        let hand = (self.hand).get_or_insert_with(|| super::super::perceptron::Hand::new(plan, lanes));
+        let hand = self.hand.get_or_insert_with(|| Hand::new(plan, lanes));
         hand.update(plan, &self.buffers.mask, &mut self.buffers.gradients);
     }
 
@@ -224,7 +229,8 @@ impl Session<'_> {
         let shards = &trainer.shards;
         let meeting = shards.synchronised.then(|| {
             let across = shards.ranks.clone().map(|ranks| {
-                let gather = move |own: &[f64]| ranks.gather_numbers(own).map_err(|error| error.to_string());
+                let gather =
+                    move |own: &[f64]| ranks.gather_numbers(own).map_err(|error| error.to_string());
                 Box::new(gather) as kernels::Across
             });
             let count = shards.count as usize;
@@ -248,33 +254,72 @@ impl Session<'_> {
                     compute(place, job)
                 };
                 let builder = thread::Builder::new().name(format!("shard-{place}"));
-                let started = builder.spawn_scoped(scope, work);
+                let started = builder.spawn_scoped(scope, work).inspect_err(|_| {
+                    // The others would wait for it in their batch norms.
+                    let _ = meeting.inspect(|meeting| meeting.fail("a thread is missing"));
+                });
                 others.push(started.map_err(|error| TrainError::Thread(error.to_string()))?);
             }
-            let mut made: Vec<_> = first
-                .into_iter()
-                .map(|(place, job)| compute(place, job))
-                .collect();
-            for other in others {
-                made.push(other.join().unwrap_or_else(|panic| resume_unwind(panic)));
-            }
+            let of_first = |(place, job)| catch_unwind(AssertUnwindSafe(|| compute(place, job)));
+            let mut made: Vec<thread::Result<_>> = first.into_iter().map(of_first).collect();
+            made.extend(others.into_iter().map(ScopedJoinHandle::join));
             Ok::<_, TrainError>(made)
-        })?;
-        made.into_iter().collect()
+        });
+        // A shard whose meeting failed knows no more than that.
+        if let Some(ranks) = &shards.ranks
+            && let Some(reason) = meeting.and_then(Meeting::failure)
+        {
+            ranks.trouble().check()?;
+            log::debug!("the shards of a batch did not meet: {reason}");
+        }
+        let each = made?.into_iter();
+        each.map(|made| made.unwrap_or_else(|panic| resume_unwind(panic)))
+            .collect()
     }
 
-    /// The sum over the shards of all processes, and what each shard's samples came to.
+    /// The sum over the shards of all processes, and what each shard's samples came to: of rank 0 all of them.
     fn over_ranks(
         &self,
-        mut sums: Vec<(Node, Bundle)>,
-        results: Vec<Results>,
+        sums: Vec<(Node, Bundle)>,
+        mut results: Vec<Results>,
         workshop: &mut Workshop,
     ) -> Result<(Bundle, Vec<Results>), TrainError> {
-        let _ = workshop;
-        let last = sums.pop();
-        last.map(|(_, bundle)| (bundle, results))
+        let mut sums: Vec<Bundle> = sums.into_iter().map(|(_, bundle)| bundle).collect();
+        if let (Some(ranks), Some(first)) = (&self.trainer.shards.ranks, sums.first()) {
+            let share = self.trainer.shards.share();
+            if !ranks.leads() {
+                ranks.answer(&serde_json::to_vec(&bits_of(&results)).unwrap_or_default())?;
+            }
+            let numbers = first.flat.numel() as i64;
+            (workshop.exchange)
+                .get_or_insert_with(|| Exchange::new(ranks, &share, numbers))
+                .add_up(ranks, share.count, &sums)?;
+            for rank in 1..ranks.count() {
+                if ranks.leads() {
+                    let words = ranks.answer_of(rank)?;
+                    let bits: Vec<Vec<(u64, i64)>> =
+                        serde_json::from_slice(&words).map_err(|_| TrainError::Letter)?;
+                    let of_shard = |shard: Vec<(u64, i64)>| -> Results {
+                        let each = shard.into_iter();
+                        each.map(|(loss, right)| (f64::from_bits(loss), right))
+                            .collect()
+                    };
+                    results.extend(bits.into_iter().map(of_shard));
+                }
+            }
+        }
+        workshop.free.extend(sums.drain(1..));
+        let sum = sums.pop();
+        sum.map(|sum| (sum, results))
             .ok_or_else(|| TrainError::Thread("no shard was computed".to_owned()))
     }
+}
+
+/// Results in a form that JSON keeps to the last bit, also where they are no finite numbers.
+fn bits_of(results: &[Results]) -> Vec<Vec<(u64, i64)>> {
+    let of_lane = |(loss, right): &(f64, i64)| (loss.to_bits(), *right);
+    let of_shard = |shard: &Results| shard.iter().map(of_lane).collect();
+    results.iter().map(of_shard).collect()
 }
 
 /// Adds a sum of shards to those that are there, as far as they are neighbours in the tree.

@@ -105,7 +105,11 @@ mod tests {
         for count in 1..=24u64 {
             let alone = expression(count, 1);
             for processes in (1..=count).filter(|it| count % it == 0) {
-                assert_eq!(expression(count, processes), alone, "{count} on {processes}");
+                assert_eq!(
+                    expression(count, processes),
+                    alone,
+                    "{count} on {processes}"
+                );
             }
         }
     }
