@@ -32,6 +32,10 @@ impl Course<'_> {
         failed: &mut Vec<(u64, String)>,
         observer: &mut dyn Observer,
     ) -> Result<(), RunError> {
+        // The other ranks are in the middle of it.
+        if self.trainer.ranks().is_some() {
+            return Err(error);
+        }
         let text = error.to_string();
         let (RunError::Memory(_) | RunError::Train(_) | RunError::Strategy { .. }) = &error else {
             return Err(error);

@@ -111,7 +111,8 @@ impl Door {
             .set_nonblocking(true)
             .map_err(|error| failed(&error))?;
         let port = listener.local_addr().map_err(|error| failed(&error))?;
-        let port = port.port().to_string();
+        let sign = serde_json::to_string(&(port.port(), Who::this(0)));
+        let sign = sign.map_err(|error| failed(&error))?;
         let (links, attempt) = (self.links.clone(), self.place.attempt.clone());
         let accept = move || {
             while !links.are_complete() && !links.trouble().is_over() {
@@ -127,7 +128,7 @@ impl Door {
         };
         let builder = thread::Builder::new().name("ranks".to_owned());
         builder.spawn(accept).map_err(|error| failed(&error))?;
-        (self.store.set(&self.key(), &port)).map_err(|error| failed(&error))
+        (self.store.set(&self.key(), &sign)).map_err(|error| failed(&error))
     }
 
     /// Goes to rank 0.
@@ -138,11 +139,12 @@ impl Door {
                 "rank {rank} cannot reach rank 0 on {address}: {error}"
             ))
         };
-        let port = self
+        let sign = self
             .store
             .get(&self.key())
             .map_err(|error| failed(&error))?;
-        let port: u16 = port.parse().map_err(|error| failed(&error))?;
+        let sign = serde_json::from_str(&sign);
+        let (port, leader): (u16, Who) = sign.map_err(|error| failed(&error))?;
         let stream = TcpStream::connect((address.as_str(), port));
         let mut stream = stream.map_err(|error| failed(&error))?;
         let greeting = Greeting {
@@ -152,12 +154,7 @@ impl Door {
         let words = serde_json::to_vec(&greeting).map_err(|error| failed(&error))?;
         let len = (words.len() as u32).to_le_bytes();
         (stream.write_all(&[&len, &words[..]].concat())).map_err(|error| failed(&error))?;
-        let who = Who {
-            rank: 0,
-            host: address.clone(),
-            pid: 0,
-        };
-        match self.links.add(stream, who, limit) {
+        match self.links.add(stream, leader, limit) {
             true => Ok(()),
             false => Err(failed(&"the connection cannot be used")),
         }
