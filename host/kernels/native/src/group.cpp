@@ -104,7 +104,8 @@ char *rewind_group_gather(Group *group, const at::Tensor *from, const at::Tensor
                           const std::atomic<bool> *given_up) {
   return guarded([&] {
     at::NoGradGuard no_grad;
-    at::Tensor input = *from, output = *to;
+    // Gloo wants a row of the output.
+    at::Tensor input = from->unsqueeze(0), output = *to;
     finish(group->group->_allgather_base(output, input), given_up);
   });
 }
