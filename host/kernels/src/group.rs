@@ -76,7 +76,13 @@ impl Store {
         let (address, mut port, mut out) = (text(address)?, i32::from(port), null_mut());
         // SAFETY: the text outlives the call; on success `out` is a store that is ours.
         check(unsafe {
-            rewind_store_open(address.as_ptr(), &mut port, serves, millis(patience), &mut out)
+            rewind_store_open(
+                address.as_ptr(),
+                &mut port,
+                serves,
+                millis(patience),
+                &mut out,
+            )
         })?;
         let store = NonNull::new(out).ok_or_else(|| ShimError::new("no store".to_owned()))?;
         Ok((Self(store), port as u16))
@@ -204,9 +210,7 @@ impl Group {
         given_up: &AtomicBool,
     ) -> Result<(), ShimError> {
         // SAFETY: all outlive the call.
-        check(unsafe {
-            rewind_group_gather(self.0.as_ptr(), from.as_ptr(), to.as_ptr(), given_up)
-        })
+        check(unsafe { rewind_group_gather(self.0.as_ptr(), from.as_ptr(), to.as_ptr(), given_up) })
     }
 
     /// Gives all processes what process 0 has, in place.

@@ -143,7 +143,11 @@ impl Meeting {
         if state.arrived == self.places && state.failed.is_none() {
             let here = state.said.concat();
             // All others wait for it.
-            match self.across.as_ref().map_or(Ok(here.clone()), |across| across(&here)) {
+            match self
+                .across
+                .as_ref()
+                .map_or(Ok(here.clone()), |across| across(&here))
+            {
                 Ok(heard) if heard.len() == all.len() => state.heard = heard,
                 Ok(heard) => {
                     let (got, expected) = (heard.len(), all.len());

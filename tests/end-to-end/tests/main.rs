@@ -35,6 +35,7 @@ mod plugins;
 mod profiles;
 mod pruning_at_init;
 mod python;
+mod ranks;
 mod recipes;
 mod records;
 mod report;
