@@ -4,8 +4,10 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 
+use attack::process::{children, end, send, start, wait_for_ends};
+use attack::process::{children, end, send, start, wait_for_ends};
 use end_to_end::program::{digests, expect, run, wait_until};
 
 /// A small experiment in four shards, of two levels.
@@ -53,48 +55,20 @@ fn has_checkpoint(runs: &Path) -> bool {
     names.any(|name| name.contains("progress/"))
 }
 
-/// Processes that this one started and that still run.
-fn children(pid: u32) -> Vec<u32> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir("/proc").unwrap().flatten() {
-        let Ok(child) = entry.file_name().to_string_lossy().parse() else {
-            continue;
-        };
-        let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-        let fields = stat.rsplit_once(')').map(|(_, rest)| rest.to_owned());
-        let fields = fields.unwrap_or_default();
-        let mut fields = fields.split_whitespace();
-        let (state, parent) = (fields.next().unwrap_or("Z"), fields.next());
-        if state != "Z" && parent == Some(&pid.to_string()) {
-            found.push(child);
-        }
-    }
-    found
-}
-
-fn signal(pid: u32, name: &str) {
-    let sent = Command::new("kill").args([name, &pid.to_string()]).status();
-    assert!(sent.unwrap().success());
-}
-
 /// A run in the middle of a level, with the processes that it started.
 fn under_way(runs: &Path, mut command: Command) -> (Child, Vec<u32>) {
-    let leader = command.spawn().unwrap();
-    wait_until(|| has_checkpoint(runs));
+    let mut leader = start(&mut command);
+    wait_until(&mut leader, "a checkpoint", || has_checkpoint(runs));
     let others = children(leader.id());
     assert_eq!(others.len(), 3, "{others:?}");
     (leader, others)
 }
 
-/// Waits for the end of all.
-fn end(leader: Child, others: &[u32]) -> Output {
-    let output = leader.wait_with_output().unwrap();
-    wait_until(|| {
-        others
-            .iter()
-            .all(|pid| !Path::new(&format!("/proc/{pid}")).exists())
-    });
-    output
+/// Waits for the end of all, with this exit code: what was said.
+fn end_all(leader: Child, others: &[u32], code: i32) -> String {
+    let said = end(leader).expect(code).stderr;
+    wait_for_ends(others);
+    said
 }
 
 #[test]
@@ -164,10 +138,8 @@ fn a_rank_that_is_killed_ends_all_and_another_number_of_ranks_goes_on_with_the_s
     let (alone, runs) = (folder.path().join("alone"), folder.path().join("runs"));
     expect(&mut long(&alone, 1), 0);
     let (leader, others) = under_way(&runs, long(&runs, 4));
-    signal(others[1], "-KILL");
-    let output = end(leader, &others);
-    let said = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(5), "{said}");
+    send(others[1], "KILL");
+    let said = end_all(leader, &others, 5);
     assert!(
         said.contains(&format!("(process {}) is gone", others[1])),
         "{said}"
@@ -181,9 +153,10 @@ fn a_rank_that_is_killed_ends_all_and_another_number_of_ranks_goes_on_with_the_s
 #[test]
 fn rank_0_that_is_killed_leaves_no_rank_behind() {
     let folder = tempfile::tempdir().unwrap();
-    let (leader, others) = under_way(folder.path(), long(folder.path(), 4));
-    signal(leader.id(), "-KILL");
-    end(leader, &others);
+    let (mut leader, others) = under_way(folder.path(), long(folder.path(), 4));
+    leader.kill().unwrap();
+    leader.wait().unwrap();
+    wait_for_ends(&others);
 }
 
 #[test]
@@ -192,22 +165,11 @@ fn a_rank_that_stands_still_ends_all_within_the_limit() {
     let mut command = long(folder.path(), 4);
     command.args(["--rank-limit", "3"]);
     let (leader, others) = under_way(folder.path(), command);
-    signal(others[2], "-STOP");
-    let output = leader.wait_with_output().unwrap();
-    let said = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(5), "{said}");
+    send(others[2], "STOP");
+    // Its parent kills it in the end.
+    let said = end_all(leader, &others, 5);
     let expected = format!("(process {}) has said nothing for 3 s", others[2]);
     assert!(said.contains(&expected), "{said}");
-    // Its parent killed it.
-    end_of(&others);
-}
-
-fn end_of(others: &[u32]) {
-    wait_until(|| {
-        others
-            .iter()
-            .all(|pid| !Path::new(&format!("/proc/{pid}")).exists())
-    });
 }
 
 #[test]
@@ -215,9 +177,9 @@ fn a_signal_to_any_rank_has_all_stop_in_order() {
     for to_leader in [true, false] {
         let folder = tempfile::tempdir().unwrap();
         let (leader, others) = under_way(folder.path(), long(folder.path(), 4));
-        signal(if to_leader { leader.id() } else { others[0] }, "-TERM");
-        let output = end(leader, &others);
-        assert_eq!(output.status.code(), Some(4), "{}", text(&output.stderr));
+        let to = if to_leader { leader.id() } else { others[0] };
+        send(to, "TERM");
+        end_all(leader, &others, 4);
         assert!(has_checkpoint(folder.path()));
     }
 }

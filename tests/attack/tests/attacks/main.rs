@@ -8,5 +8,6 @@ mod disk;
 mod kills;
 mod locks;
 mod memory;
+mod ranks;
 mod signals;
 mod sweeps;
