@@ -75,7 +75,7 @@ impl Setting {
     }
 
     /// How a process computes with its threads. Of batches that are cut into shards each shard has the same number,
-    /// wherever it is computed: as many as there are for each if all ranks have as many as this one.
+    /// wherever it is computed: one, or as many as there are for each if all ranks were given as many as this one.
     pub fn threads_of(&self, trainer: &Trainer, seeds: usize) -> Threads {
         let threads = self.threads_for(trainer, seeds);
         let (shards, ranks) = (trainer.shards() as usize, self.ranks.max(1));
@@ -85,7 +85,10 @@ impl Setting {
                 abreast: 1,
             };
         }
-        let each = (threads * ranks / shards).max(1);
+        let each = match self.threads_by_default {
+            true => 1,
+            false => (threads * ranks / shards).max(1),
+        };
         let abreast = match self.device {
             Device::Cpu => (threads / each).clamp(1, shards.div_ceil(ranks)),
             _ => 1,

@@ -36,6 +36,7 @@ mod layout;
 mod level_end;
 mod metrics;
 mod objective;
+mod pass;
 mod perceptron;
 mod session;
 mod shards;

@@ -7,7 +7,6 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use attack::process::{children, end, send, start, wait_for_ends};
-use attack::process::{children, end, send, start, wait_for_ends};
 use end_to_end::program::{digests, expect, run, wait_until};
 
 /// A small experiment in four shards, of two levels.

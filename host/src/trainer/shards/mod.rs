@@ -11,6 +11,7 @@ mod step;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod works;
 
 use std::sync::Arc;
 
