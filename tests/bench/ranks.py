@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-SAMPLES, BATCH, WIDTH, ROUNDS = 2048, 128, 8, 3
+SAMPLES, BATCH, WIDTH, ROUNDS = 1024, 128, 8, 3
 
 
 def make(folder):
@@ -45,15 +45,18 @@ optimizer = {{ name = "sgd", lr = 0.1, momentum = 0.9 }}
     )
 
 
-def ends_of(command, is_end, environment=None):
-    """Times at which a process says that an epoch ended."""
-    environment = {**os.environ, **(environment or {})}
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
-    )
-    ends = [time.perf_counter() for line in process.stdout if is_end(line)]
-    if process.wait() != 0:
-        raise RuntimeError(f"{command} ended with {process.returncode}")
+def ends_of(command, is_end, epochs):
+    """Times at which a process says that an epoch ended; it is stopped after so many."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    ends = []
+    while len(ends) < epochs:
+        line = process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{command} ended with {process.wait()}")
+        if is_end(line):
+            ends.append(time.perf_counter())
+    process.terminate()
+    process.communicate()
     return ends
 
 
@@ -72,14 +75,14 @@ def ours(host, folder, epochs, more):
             event = json.loads(line)
             return event.get("event") == "epoch" and event["record"]["level"] == 0
 
-        return middle(ends_of(command, is_end))
+        return middle(ends_of(command, is_end, epochs))
 
 
 def theirs(folder, epochs, processes, threads):
     """The same of PyTorch's, in this script's other form."""
     command = [sys.executable, __file__, "--pytorch", str(folder), str(epochs)]
     command += [str(processes), str(threads)]
-    return middle(ends_of(command, lambda line: line.startswith("epoch")))
+    return middle(ends_of(command, lambda line: line.startswith("epoch"), epochs))
 
 
 def train(rank, folder, epochs, processes, threads):
