@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -61,6 +62,12 @@ fn under_way(runs: &Path, mut command: Command) -> (Child, Vec<u32>) {
     let others = children(leader.id());
     assert_eq!(others.len(), 3, "{others:?}");
     (leader, others)
+}
+
+/// A port that nobody listens at, for now.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    listener.local_addr().unwrap().port()
 }
 
 /// Waits for the end of all, with this exit code: what was said.
@@ -204,8 +211,7 @@ fn ranks_that_cannot_share_the_shards_out_are_refused_with_those_that_can() {
 #[test]
 fn ranks_that_are_not_the_same_are_refused_with_every_difference() {
     let folder = tempfile::tempdir().unwrap();
-    let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let port = port.local_addr().unwrap().port();
+    let port = free_port();
     let rank = |number: usize, set: &[&str]| {
         let mut command = run("lrr.toml", folder.path(), &[]);
         for set in [&["train.shards=2", "train.epochs=1"], set].concat() {
@@ -241,8 +247,7 @@ fn ranks_that_somebody_else_starts_find_each_other() {
     let folder = tempfile::tempdir().unwrap();
     let (alone, runs) = (folder.path().join("alone"), folder.path().join("runs"));
     expect(&mut command(&alone, 1, &[]), 0);
-    let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let port = port.local_addr().unwrap().port();
+    let port = free_port();
     let ranks: Vec<Child> = (0..2)
         .map(|rank| {
             let mut placed = command(&runs, 1, &[]);
