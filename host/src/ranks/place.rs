@@ -45,26 +45,26 @@ impl Place {
             let parsed = text.trim().parse().map(Some);
             parsed.map_err(|_| PlaceError(format!("{name} is \"{text}\", expected a number")))
         };
-        let needed = |name: &str| {
-            let missing = || {
-                PlaceError(format!(
-                    "{name} is not set, expected the machine and port of rank 0 in MASTER_ADDR and MASTER_PORT, as \
-                     torchrun sets them; unset RANK and WORLD_SIZE to train on this process alone"
-                ))
-            };
-            get(name).ok_or_else(missing)
+        let missing = |name: &str| {
+            PlaceError(format!(
+                "{name} is not set, expected the machine and port of rank 0 in MASTER_ADDR and MASTER_PORT, as \
+                 torchrun sets them; unset RANK and WORLD_SIZE to train on this process alone"
+            ))
         };
         let port = number("MASTER_PORT")?;
         let found = if let (Some(rank), Some(count)) = (number("RANK")?, number("WORLD_SIZE")?) {
             if count <= 1 {
                 return Ok(None);
             }
-            let port = port.ok_or_else(|| PlaceError(needed("MASTER_PORT").unwrap_err().0));
+            let port = match port {
+                Some(port) => port as u16,
+                None => return Err(missing("MASTER_PORT")),
+            };
             Self {
                 rank: rank as usize,
                 count: count as usize,
-                address: needed("MASTER_ADDR")?,
-                port: port? as u16,
+                address: get("MASTER_ADDR").ok_or_else(|| missing("MASTER_ADDR"))?,
+                port,
                 serves: get("TORCHELASTIC_USE_AGENT_STORE").as_deref() != Some("True"),
                 attempt: get("TORCHELASTIC_RESTART_COUNT").unwrap_or_default(),
             }

@@ -61,11 +61,11 @@ pub(super) fn facts(
 /// Why so many processes cannot train batches of so many shards together; none if they can.
 pub fn indivisible(shards: u64, ranks: usize) -> Option<String> {
     let ranks = ranks as u64;
-    if ranks > 0 && shards % ranks == 0 {
+    if shards.is_multiple_of(ranks) {
         return None;
     }
     let possible: Vec<String> = (1..=shards)
-        .filter(|count| shards % count == 0)
+        .filter(|count| shards.is_multiple_of(*count))
         .map(|count| count.to_string())
         .collect();
     let advice = match shards {
