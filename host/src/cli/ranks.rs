@@ -83,9 +83,10 @@ pub struct Joined {
 impl Joined {
     /// Tells the others that this process ends, and waits for those that it started.
     pub fn part(mut self, ended: Result<Exit, &Failure>) {
-        if let Some(ranks) = self.ranks.filter(|ranks| ranks.leads()) {
+        if let Some(ranks) = self.ranks {
             match ended {
-                Ok(exit) => ranks.dismiss(exit as u8),
+                Ok(exit) if ranks.leads() => ranks.dismiss(exit as u8),
+                Ok(_) => {}
                 Err(failure) => ranks.fail(&failure.to_string()),
             }
         }

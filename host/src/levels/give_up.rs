@@ -10,7 +10,7 @@ use crate::memory::{shortage, text_of};
 use crate::store::remove;
 
 /// Does something that may run out of memory, which `tch` panics of.
-pub(super) fn caught<T>(work: impl FnOnce() -> Result<T, RunError>) -> Result<T, RunError> {
+pub(crate) fn caught<T>(work: impl FnOnce() -> Result<T, RunError>) -> Result<T, RunError> {
     // What a panic leaves half done is the seeds' that were trained, and these are given up.
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(result) => result,

@@ -51,13 +51,20 @@ impl Place {
                  torchrun sets them; unset RANK and WORLD_SIZE to train on this process alone"
             ))
         };
-        let port = number("MASTER_PORT")?;
+        let port = match number("MASTER_PORT")?.map(u16::try_from) {
+            Some(Err(_)) => {
+                let error = "MASTER_PORT is no port, expected a number up to 65535";
+                return Err(PlaceError(error.to_owned()));
+            }
+            Some(Ok(port)) => Some(port),
+            None => None,
+        };
         let found = if let (Some(rank), Some(count)) = (number("RANK")?, number("WORLD_SIZE")?) {
             if count <= 1 {
                 return Ok(None);
             }
             let port = match port {
-                Some(port) => port as u16,
+                Some(port) => port,
                 None => return Err(missing("MASTER_PORT")),
             };
             Self {
@@ -90,7 +97,7 @@ impl Place {
                     PlaceError("SLURM_STEP_NODELIST is not set, expected the nodes of the step, or the machine of rank 0 in MASTER_ADDR".to_owned())
                 })?,
                 // Two steps on one node have ports of their own.
-                port: port.map_or(PORT + (job % 20_000) as u16, |port| port as u16),
+                port: port.unwrap_or(PORT + (job % 20_000) as u16),
                 serves: true,
                 attempt: format!("{job}.{step}.{restarts}"),
             }

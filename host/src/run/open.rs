@@ -12,7 +12,7 @@ use super::{
 };
 use crate::experiment::{self, Diagnostics};
 use crate::interrupt::Interrupt;
-use crate::levels::{Course, Levels, Observer, Outcome};
+use crate::levels::{Course, Levels, Observer, Outcome, RunError, caught};
 use crate::ranks::{Facts, Ranks};
 use crate::records::{Summary, summaries, summary_csv};
 use crate::store;
@@ -145,8 +145,8 @@ impl Run {
     /// If a rank is lost, or something fails here.
     pub fn follow(&self) -> Result<u8, OpenError> {
         tch::set_num_threads(self.threads.each as i32);
-        let followed = self.trainer.follow();
-        followed.map_err(|error| OpenError::Run(error.into()))
+        let follow = || self.trainer.follow().map_err(RunError::from);
+        caught(follow).map_err(OpenError::Run)
     }
 
     /// Trains what is not done yet, and writes what the run is and what it came to.
