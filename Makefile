@@ -51,7 +51,7 @@ TORCH_LIB := $(or $(LIBTORCH),.libtorch)/lib
 
 # Cargo runs in parallel by itself; with `make -j` the steps of a target keep their order.
 .NOTPARALLEL:
-.PHONY: help tools libtorch build run test attack cluster lint smoke python wheel check fuzz bench bench-scaling fmt clean install uninstall
+.PHONY: help tools libtorch build run test attack cluster lint smoke python wheel check fuzz bench bench-ranks bench-scaling fmt clean install uninstall
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -159,6 +159,10 @@ bench: build ## measure ROWS beside PyTorch and write BENCHMARKS.md; all rows ta
 	cargo build --release -p bench
 	python3 tests/bench/setup.py $(dir $(TARGET))bench/venv
 	$(TARGET)/bench $(foreach row,$(ROWS),'$(row)')
+
+bench-ranks: build ## measure one network on two processes beside PyTorch's DistributedDataParallel
+	python3 tests/bench/setup.py $(dir $(TARGET))bench/venv
+	$(dir $(TARGET))bench/venv/bin/python tests/bench/ranks.py $(TARGET)/host
 
 bench-scaling: build ## measure how costs grow with networks, seeds and levels
 	cargo build --release -p bench

@@ -24,6 +24,8 @@ pub mod optimizer;
 
 pub mod schedule;
 
+pub mod ranks;
+
 pub mod trainer;
 
 // What happens between levels: strategies, and the loop that calls them.

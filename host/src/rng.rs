@@ -63,6 +63,15 @@ pub struct Stream(ChaCha8Rng);
 impl Stream {
     /// The stream for `purpose` at `moment` of the run with this seed.
     pub fn new(seed: u64, purpose: Purpose<'_>, moment: Moment) -> Self {
+        Self::keyed(seed, purpose, moment, None)
+    }
+
+    /// The stream for `purpose` of one shard of a batch, where it is cut into shards.
+    pub fn of_shard(seed: u64, purpose: Purpose<'_>, moment: Moment, shard: u64) -> Self {
+        Self::keyed(seed, purpose, moment, Some(shard))
+    }
+
+    fn keyed(seed: u64, purpose: Purpose<'_>, moment: Moment, shard: Option<u64>) -> Self {
         let (tag, detail) = match purpose {
             Purpose::Init(name) => ("init", Cow::from(name)),
             Purpose::InitDraw { parameter, draw } => {
@@ -88,6 +97,9 @@ impl Stream {
             .update(tag.as_bytes())
             .update(b"\0")
             .update(detail.as_bytes());
+        if let Some(shard) = shard {
+            hasher.update(b"\0shard").update(&shard.to_le_bytes());
+        }
         Self(ChaCha8Rng::from_seed(*hasher.finalize().as_bytes()))
     }
 

@@ -7,12 +7,13 @@ use std::thread;
 use std::time::SystemTime;
 
 /// What works on libtorch's tensors; its headers take most of the time, so the longest come first.
-const ON_TENSORS: [&str; 7] = [
+const ON_TENSORS: [&str; 8] = [
     "convolution",
     "norm",
     "shim",
     "taps",
     "dispatch",
+    "shards",
     "losses",
     "perceptron",
 ];
@@ -29,11 +30,12 @@ fn main() {
         variants.push(("rewind_kernels_avx2", &["-mavx2", "-mfma"]));
     }
     let objects = thread::scope(|scope| {
+        let of_group = scope.spawn(|| of_group(&lib));
         let on_tensors = scope.spawn(|| on_tensors(&lib, linux));
         let variants: Vec<_> = (variants.iter())
             .map(|(name, flags)| scope.spawn(|| arithmetic(name, flags)))
             .collect();
-        let all = std::iter::once(on_tensors).chain(variants);
+        let all = [of_group, on_tensors].into_iter().chain(variants);
         all.flat_map(|it| it.join().expect("a compiler that fails ends the process"))
             .collect::<Vec<_>>()
     });
@@ -56,12 +58,9 @@ fn main() {
 
 /// Compiles what works on libtorch's tensors, and shares its threads.
 fn on_tensors(lib: &Path, linux: bool) -> Vec<PathBuf> {
-    let include = lib.with_file_name("include");
-    let mut build = cpp();
+    let mut build = with_libtorch(lib);
     build
-        .include(&include)
-        .include(include.join("torch/csrc/api/include"))
-        .define("_GLIBCXX_USE_CXX11_ABI", "1")
+        .std("c++17")
         // Headers of the operations that a file names, not of all.
         .define("AT_PER_OPERATOR_HEADERS", None)
         // Every machine must round alike, whether its processor has fused multiply-add or not.
@@ -73,10 +72,33 @@ fn on_tensors(lib: &Path, linux: bool) -> Vec<PathBuf> {
     compile(build, &out_dir().join("on_tensors"), &ON_TENSORS)
 }
 
+/// Compiles what exchanges tensors with other processes, where libtorch has Gloo compiled in.
+fn of_group(lib: &Path) -> Vec<PathBuf> {
+    let mut build = with_libtorch(lib);
+    build
+        // Libtorch's headers of it ask for it.
+        .std("c++20")
+        .include("src/gloo_names")
+        .define("USE_DISTRIBUTED", None)
+        .define("USE_C10D_GLOO", None);
+    compile(build, &out_dir().join("of_group"), &["group"])
+}
+
+fn with_libtorch(lib: &Path) -> cc::Build {
+    let include = lib.with_file_name("include");
+    let mut build = cpp();
+    build
+        .include(&include)
+        .include(include.join("torch/csrc/api/include"))
+        .define("_GLIBCXX_USE_CXX11_ABI", "1");
+    build
+}
+
 /// Compiles the arithmetic on one thread under this name, for processors with these extensions.
 fn arithmetic(name: &str, flags: &[&str]) -> Vec<PathBuf> {
     let mut build = cpp();
     build
+        .std("c++17")
         .define("KERNELS", name)
         // A product and the sum that it is added to are rounded once where the processor can.
         .flag("-ffp-contract=fast")
@@ -148,7 +170,6 @@ fn cpp() -> cc::Build {
         // The compiler would take as long again to describe libtorch's headers.
         .debug(false)
         .opt_level(3)
-        .std("c++17")
         .flag("-fno-math-errno")
         .flag("-fno-trapping-math");
     build

@@ -8,7 +8,9 @@
 
 mod convolution;
 pub mod dispatch;
+pub mod group;
 pub mod losses;
+mod meeting;
 mod norm;
 mod perceptron;
 mod rounded;
@@ -20,6 +22,7 @@ mod taps;
 use kernels_native as _;
 
 pub use convolution::{convolve, convolves};
+pub use meeting::{Across, Meeting, sees_all_shards};
 pub use norm::BatchNorm;
 pub use perceptron::{Lanes, Layer, Loss, Norm, Perceptron, Rows, Samples, break_even};
 pub use rounded::rounded;

@@ -42,6 +42,8 @@ unsafe extern "C" {
     fn rewind_autocast_set(cuda: bool, on: bool, before: *mut [i32; 2]) -> Text;
     fn rewind_autocast_restore(cuda: bool, before: *const [i32; 2]) -> Text;
     fn rewind_emulates_bf16() -> bool;
+    fn rewind_cast_cache(on: bool) -> bool;
+    fn rewind_describe_libtorch() -> Text;
     fn rewind_to_dlpack(tensor: *const C_tensor, out: *mut *mut c_void) -> Text;
     fn rewind_from_dlpack(managed: *mut c_void, out: *mut *mut C_tensor) -> Text;
     fn rewind_cross_entropy(
@@ -102,13 +104,18 @@ pub(crate) fn check(text: Text) -> Result<(), ShimError> {
     if text.is_null() {
         return Ok(());
     }
+    Err(ShimError(text_of(text)))
+}
+
+/// A text of the shim's, which is not null, and is freed.
+fn text_of(text: Text) -> String {
     // SAFETY: the shim returns a string of its own, valid until freed.
-    let message = unsafe { CStr::from_ptr(text) }
+    let owned = unsafe { CStr::from_ptr(text) }
         .to_string_lossy()
         .into_owned();
     // SAFETY: as above, and it is not used again.
     unsafe { rewind_free_text(text) };
-    Err(ShimError(message))
+    owned
 }
 
 /// A copy in `channels_last` memory order, or the same tensor if it is in that order.
@@ -202,6 +209,40 @@ impl Drop for Autocast {
         if let Err(error) = check(unsafe { rewind_autocast_restore(self.cuda, &self.before) }) {
             log::error!("failed to leave autocast: {error}");
         }
+    }
+}
+
+/// What libtorch was built of, and how it and the kernels compute on this processor.
+pub fn describe() -> String {
+    // SAFETY: the answer is a string of its own, which `text_of` frees.
+    text_of(unsafe { rewind_describe_libtorch() })
+}
+
+/// While it lives, autocast on this thread rounds a weight wherever it is read. Otherwise it keeps it for
+/// the next place, until a pass on any thread ends: where the sum of two places' gradients is rounded would be
+/// chance where several threads compute.
+#[derive(Debug)]
+pub struct EveryCast {
+    before: bool,
+    /// Autocast is a state of the thread.
+    this_thread: PhantomData<*const ()>,
+}
+
+impl EveryCast {
+    /// Starts it.
+    pub fn enter() -> Self {
+        Self {
+            // SAFETY: no pointer is passed.
+            before: unsafe { rewind_cast_cache(false) },
+            this_thread: PhantomData,
+        }
+    }
+}
+
+impl Drop for EveryCast {
+    fn drop(&mut self) {
+        // SAFETY: no pointer is passed.
+        unsafe { rewind_cast_cache(self.before) };
     }
 }
 

@@ -214,6 +214,7 @@ impl ExperimentArgs {
         Setting {
             device: place.device,
             threads: place.threads(),
+            ranks: 1,
             threads_by_default: place.threads.is_none(),
             ..self.setting(&place.runs)
         }
@@ -289,6 +290,17 @@ pub struct RunArgs {
     /// How a sweep is run.
     #[command(flatten)]
     pub sweep: SweepArgs,
+    /// Processes on this machine that train one experiment together: a number that divides its `train.shards`, by
+    /// which the result does not change. In a step of srun, and where torchrun's variables are set, the processes are
+    /// those that were started; 1 trains in this one alone all the same.
+    #[arg(long, value_name = "N", help_heading = "Ranks")]
+    pub ranks: Option<std::num::NonZeroU16>,
+    /// Seconds after which a rank that says nothing is lost, and all others end with it.
+    #[arg(
+        long, value_name = "SECONDS", default_value_t = crate::ranks::LIMIT.as_secs(),
+        value_parser = clap::value_parser!(u64).range(1..=86_400), help_heading = "Ranks",
+    )]
+    pub rank_limit: u64,
     /// Stop in order when stdin ends, as programs want it that start this one; a byte asks for a checkpoint.
     #[arg(long)]
     pub until_stdin_closes: bool,

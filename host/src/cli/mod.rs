@@ -26,6 +26,7 @@ mod overlap;
 mod plan;
 mod plugin;
 mod prose;
+mod ranks;
 mod report;
 mod review;
 mod run;

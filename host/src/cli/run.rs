@@ -9,6 +9,7 @@ use super::args::{Output, RunArgs};
 use super::early;
 use super::exit::{Exit, Failure};
 use super::neuron;
+use super::ranks::{self, Team};
 use super::review;
 use super::spin;
 use super::stdout;
@@ -33,7 +34,15 @@ const ORPHAN_ENDS: Duration = Duration::from_secs(30);
 /// # Errors
 /// What is wrong with the input, or what stopped the run.
 pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit, Failure> {
-    match experiment::kind_of(&args.experiment.file) {
+    let kind = experiment::kind_of(&args.experiment.file);
+    if kind != FileKind::Experiment && args.ranks.is_some_and(|ranks| ranks.get() > 1) {
+        return Err(Failure::bad_input(format!(
+            "{} is no experiment: --ranks has processes train one network together, and those of a sweep are shared \
+             out with --jobs, --task and --claim",
+            args.experiment.file.display()
+        )));
+    }
+    match kind {
         FileKind::Neuron => return neuron::run(&args.experiment, &args.place, output),
         FileKind::Sweep => return sweep::run(args, output, bars),
         FileKind::Experiment => {}
@@ -51,10 +60,38 @@ pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit
         be_led();
         interrupt.follow(std::io::stdin());
     }
-    let mut run = Run::open(
-        &args.experiment.file,
-        &args.experiment.setting_at(&args.place),
-    )?;
+    if ranks::is_led() {
+        interrupt.follow(std::io::stdin());
+        // Rank 0 says it.
+        log::set_max_level(log::LevelFilter::Warn);
+    }
+    let team = Team::of(args)?;
+    let mut setting = args.experiment.setting_at(&args.place);
+    ranks::share_threads(&mut setting, &team);
+    let mut joined = ranks::join((args, output), team, &setting, &interrupt)?;
+    let ended = match &joined.ranks {
+        Some(ranks) if !ranks.leads() => follow(&joined.run, &interrupt),
+        _ => train((args, output, bars), &mut joined.run, interrupt),
+    };
+    joined.part(ended.as_ref().copied());
+    ended
+}
+
+/// Does what rank 0 says.
+fn follow(run: &Run, interrupt: &Interrupt) -> Result<Exit, Failure> {
+    // Rank 0 is asked to stop in its place, and has it leave.
+    let _saving = interrupt.save();
+    let code = run.follow()?;
+    let exit = Exit::ALL.into_iter().find(|exit| *exit as u8 == code);
+    Ok(exit.unwrap_or(Exit::Failed))
+}
+
+/// Trains what is not done yet, and says what came of it.
+fn train(
+    (args, output, bars): (&RunArgs, &Output, &MultiProgress),
+    run: &mut Run,
+    interrupt: Interrupt,
+) -> Result<Exit, Failure> {
     if !args.told {
         review::warn(run.warnings(), output);
     }

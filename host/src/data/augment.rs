@@ -21,6 +21,23 @@ pub struct Augment {
 }
 
 impl Augment {
+    /// Draws what [`apply`](Augment::apply) draws for so many images that are changed elsewhere.
+    pub fn skip(&self, images: i64, stream: &mut Stream) {
+        for _ in 0..images {
+            let _ = self.draw(stream);
+        }
+    }
+
+    /// Vertical and horizontal offset of the next image, and whether it is flipped.
+    fn draw(&self, stream: &mut Stream) -> (i64, i64, bool) {
+        let mut offset = || match self.crop {
+            0 => 0,
+            crop => stream.below(2 * u64::from(crop) + 1) as i64,
+        };
+        let (down, across) = (offset(), offset());
+        (down, across, self.flip && stream.below(2) == 1)
+    }
+
     /// The changed images. Each sample draws from `stream`, in the batch's order and in this one:
     /// its vertical offset and its horizontal offset, each below `2 crop + 1` (not drawn if `crop`
     /// is 0), then its flip, below 2 (not drawn if `flip` is false).
@@ -49,12 +66,7 @@ impl Augment {
         let mut columns = Vec::with_capacity(n as usize);
         let mut steps = Vec::with_capacity(n as usize);
         for _ in 0..n {
-            let mut offset = || match self.crop {
-                0 => 0,
-                crop => stream.below(2 * u64::from(crop) + 1) as i64,
-            };
-            let (dy, dx) = (offset(), offset());
-            let flipped = self.flip && stream.below(2) == 1;
+            let (dy, dx, flipped) = self.draw(stream);
             rows.push(dy * padded_width);
             columns.push(if flipped { dx + width - 1 } else { dx });
             steps.push(if flipped { -1 } else { 1 });
@@ -222,5 +234,19 @@ mod tests {
                 .int64_value(&[]);
         // 4500 expected; five standard deviations are 237.
         assert!((4263..4737).contains(&flipped), "{flipped}");
+    }
+
+    #[test]
+    fn images_that_others_change_are_skipped_with_what_they_draw() {
+        for (crop, flip) in [(2, true), (0, true), (3, false), (0, false)] {
+            let augment = Augment { crop, flip };
+            let whole = apply(augment, &mut stream(1));
+            let mut rest = stream(1);
+            augment.skip(24, &mut rest);
+            let batch = Tensor::from_slice(&pixels()).view(SIZE.map(|size| size as i64));
+            let part = augment.apply(&batch.narrow(0, 24, 40), &mut rest);
+            let part: Vec<u8> = Vec::try_from(part.flatten(0, -1)).unwrap();
+            assert_eq!(part, whole[24 * 105..]);
+        }
     }
 }

@@ -82,6 +82,14 @@ pub struct Train {
     /// Memory layout of convolution nets.
     #[serde(default = "yes")]
     pub channels_last: bool,
+    /// Parts that every batch is cut into, each of which is computed by itself. As many processes as divide it
+    /// train together, and on any number of them the result is the same.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 1024))]
+    pub shards: u64,
+    /// Whether batch norms see the whole batch instead of their shard.
+    #[serde(default)]
+    pub sync_batch_norm: bool,
     /// Density of all prunable weights below which residual nets compute their convolutions at the
     /// surviving weights, on the CPU in fp32: faster where it is small, and rounded differently.
     #[serde(default)]
@@ -267,6 +275,10 @@ mod form {
 
 fn yes() -> bool {
     true
+}
+
+fn one() -> u64 {
+    1
 }
 
 fn fifth() -> f64 {

@@ -13,6 +13,7 @@ pub fn review(experiment: &Experiment, facts: &Facts, sparse: bool) -> Vec<Remar
     remarks.extend(schedule(experiment, facts));
     remarks.extend(evaluations(experiment, facts));
     remarks.extend(sparse_kernels(experiment, sparse));
+    remarks.extend(synchronised(experiment, facts));
     remarks.extend(empty_level(experiment, facts));
     remarks
 }
@@ -91,6 +92,18 @@ fn sparse_kernels(experiment: &Experiment, sparse: bool) -> Option<Remark> {
         );
     }
     None
+}
+
+/// Batch norms that would see the whole batch anyway, or that are not there.
+fn synchronised(experiment: &Experiment, facts: &Facts) -> Option<Remark> {
+    let train = &experiment.train;
+    let (message, advice) = match (train.shards, facts.batch_norms) {
+        _ if !train.sync_batch_norm => return None,
+        (1, _) => ("a batch is one piece", "it is for train.shards above 1"),
+        (_, 0) => ("the network has no batch norm", "leave it out"),
+        _ => return None,
+    };
+    Some(Remark::pointless("train.sync_batch_norm", message).advise(advice))
 }
 
 /// The first level that keeps no weight at all.

@@ -10,7 +10,7 @@ use crate::memory::{shortage, text_of};
 use crate::store::remove;
 
 /// Does something that may run out of memory, which `tch` panics of.
-pub(super) fn caught<T>(work: impl FnOnce() -> Result<T, RunError>) -> Result<T, RunError> {
+pub(crate) fn caught<T>(work: impl FnOnce() -> Result<T, RunError>) -> Result<T, RunError> {
     // What a panic leaves half done is the seeds' that were trained, and these are given up.
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(result) => result,
@@ -32,6 +32,10 @@ impl Course<'_> {
         failed: &mut Vec<(u64, String)>,
         observer: &mut dyn Observer,
     ) -> Result<(), RunError> {
+        // The other ranks are in the middle of it.
+        if self.trainer.ranks().is_some() {
+            return Err(error);
+        }
         let text = error.to_string();
         let (RunError::Memory(_) | RunError::Train(_) | RunError::Strategy { .. }) = &error else {
             return Err(error);

@@ -28,6 +28,7 @@ pub(crate) use course::guarded::is_gradual;
 pub use course::{Course, Length, Replayed, Seed};
 pub use error::RunError;
 pub use event::{Event, Observer};
+pub(crate) use give_up::caught;
 pub(crate) use running::{Carry, ScheduleStart};
 pub use shared::{FILES as DENSE_FILES, states as carried_states};
 pub use taught::{Untaught, teacher};

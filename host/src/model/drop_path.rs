@@ -57,7 +57,11 @@ mod tests {
             epoch: 2,
             step,
         };
-        StepKey { seed, moment }
+        StepKey {
+            seed,
+            moment,
+            shard: None,
+        }
     }
 
     fn drop(path: &DropPath, mode: Mode<'_>, input: &Tensor) -> Tensor {

@@ -13,6 +13,18 @@ pub struct StepKey {
     pub seed: u64,
     /// The step, and the level whose order the samples have.
     pub moment: Moment,
+    /// Which shard of the batch it is, where the batch is cut into shards.
+    pub shard: Option<u64>,
+}
+
+impl StepKey {
+    /// The stream for `purpose`.
+    pub(super) fn stream(&self, purpose: Purpose<'_>) -> Stream {
+        match self.shard {
+            Some(shard) => Stream::of_shard(self.seed, purpose, self.moment, shard),
+            None => Stream::new(self.seed, purpose, self.moment),
+        }
+    }
 }
 
 /// Dropout of what a layer reads: each value is 0 with a probability p, else divided by 1 - p.
@@ -88,7 +100,7 @@ fn noise(
     let mut kept = vec![0.0; shape.iter().product::<i64>() as usize];
     let count = (kept.len() / keys.len().max(1)).max(1);
     for (key, lane) in keys.iter().zip(kept.chunks_mut(count)) {
-        Stream::new(key.seed, purpose, key.moment).coins(keep, lane);
+        key.stream(purpose).coins(keep, lane);
     }
     // PyTorch's operations in its order, so that the scale rounds as there in every precision.
     let noise = Tensor::from_slice(&kept).view(shape);
@@ -105,7 +117,11 @@ mod tests {
 
     fn key(seed: u64, level: u64, epoch: u64, step: u64) -> StepKey {
         let moment = Moment { level, epoch, step };
-        StepKey { seed, moment }
+        StepKey {
+            seed,
+            moment,
+            shard: None,
+        }
     }
 
     fn drop(dropout: &Dropout, keys: &[StepKey], input: &Tensor) -> Tensor {

@@ -394,6 +394,11 @@ pub trait Network: Send + Sync {
         units::units(&self.graph(), self.parameters(), self.buffers(), input)
     }
 
+    /// Whether its batch norms can see the whole batch where it is cut into shards.
+    fn synchronises(&self) -> bool {
+        true
+    }
+
     /// Whether [`forward`](Network::forward) takes parameters of layers that lost some of their units.
     fn takes_fewer_units(&self) -> bool {
         true

@@ -378,6 +378,15 @@ impl Norm {
             epsilon: NORM_EPSILON,
             momentum: NORM_MOMENTUM,
         };
+        if trains && kernels::sees_all_shards() {
+            let mut output = whole
+                .of_all_shards(&input, dimension)
+                .unwrap_or_else(|error| panic!("{error}"));
+            if let Some(added) = added {
+                output += added;
+            }
+            return if relus { relu(output) } else { output };
+        }
         if whole.fits(&input, dimension, added) {
             return whole
                 .apply(&input, dimension, added, relus)
@@ -409,13 +418,27 @@ impl Norm {
         check_count(input, &running[0], trains);
         // cuDNN chooses among algorithms by the number of channels; libtorch's own kernels do not.
         let rows = input.view([1, channels, batch]);
+        if trains && kernels::sees_all_shards() {
+            let whole = BatchNorm {
+                scale: &affine[0],
+                shift: &affine[1],
+                running: [&running[0], &running[1]],
+                trains,
+                epsilon: NORM_EPSILON,
+                momentum: NORM_MOMENTUM,
+            };
+            return whole
+                .of_all_shards(&rows, 1)
+                .unwrap_or_else(|error| panic!("{error}"))
+                .view([lanes, features, batch]);
+        }
         normalise(&rows, affine, running, trains, false).view([lanes, features, batch])
     }
 }
 
 fn check_count(input: &Tensor, running: &Tensor, trains: bool) {
     assert!(
-        !trains || input.numel() > running.numel(),
+        !trains || input.numel() > running.numel() || kernels::sees_all_shards(),
         "batch norm cannot be trained on one value per feature, which has no variance: train on batches of two samples or more"
     );
 }

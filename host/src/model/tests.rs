@@ -441,6 +441,7 @@ fn every_classifier_drops_out_in_training_alone_and_not_unless_it_is_asked_to() 
     let key = StepKey {
         seed: 1,
         moment: Moment::default(),
+        shard: None,
     };
     for entry in classifiers() {
         let shape: &[i64] = match entry.name {
@@ -473,6 +474,7 @@ fn an_mlp_drops_the_activations_of_each_hidden_layer_before_the_next_reads_them(
             epoch: 2,
             step: 30,
         },
+        shard: None,
     };
     let draw = |parameter: &Parameter| {
         let mut stream = Stream::new(0, Purpose::Init(&parameter.name), Moment::default());

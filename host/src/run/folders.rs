@@ -23,9 +23,14 @@ impl Folders {
     /// The folders of the run of an experiment with this name.
     ///
     /// A dense level is shared only where it would have the same bytes: on the same kind of device and,
-    /// for networks whose products libtorch splits over threads, with the same number of them.
+    /// for networks whose products libtorch splits over threads, with the same number of them. A shard of a batch
+    /// has one, unless there are more threads than shards.
     pub fn of(name: &str, identities: &Identities, trainer: &Trainer, setting: &Setting) -> Self {
-        let threads = trainer.depends_on_threads().then_some(setting.threads);
+        let threads = match trainer.shards() {
+            1 => Some(setting.threads),
+            _ => Some(setting.threads_of(trainer, 1).each).filter(|each| *each > 1),
+        };
+        let threads = threads.filter(|_| trainer.depends_on_threads());
         let dense = dense_name(&identities.dense.hash, setting.device, threads);
         Self {
             run: run_folder(&setting.runs, name, &identities.own),

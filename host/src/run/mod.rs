@@ -11,6 +11,7 @@ mod fresh;
 mod identity;
 mod manifest;
 mod open;
+mod ranks;
 mod read;
 pub mod registered;
 mod review;
@@ -20,6 +21,7 @@ pub use error::OpenError;
 pub use folders::{Folders, dense_name, run_folder};
 pub use identity::Changed;
 pub use open::{Conduct, Ended, Run};
+pub use ranks::indivisible;
 pub use read::{Identities, Read, stand_in};
 pub use review::review;
 
@@ -50,6 +52,17 @@ pub struct Setting {
     pub threads: usize,
     /// Whether nobody asked for this number, so that a network that is too small for it may have one thread.
     pub threads_by_default: bool,
+    /// Processes that train the network together.
+    pub ranks: usize,
+}
+
+/// Threads of a process that trains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Threads {
+    /// That libtorch computes with. Bits may depend on it.
+    pub each: usize,
+    /// Shards of a batch that are computed side by side. No bit depends on it.
+    pub abreast: usize,
 }
 
 impl Setting {
@@ -59,6 +72,28 @@ impl Setting {
             true => 1,
             false => self.threads,
         }
+    }
+
+    /// How a process computes with its threads. Of batches that are cut into shards each shard has the same number,
+    /// wherever it is computed: one, or as many as there are for each if all ranks were given as many as this one.
+    pub fn threads_of(&self, trainer: &Trainer, seeds: usize) -> Threads {
+        let threads = self.threads_for(trainer, seeds);
+        let (shards, ranks) = (trainer.shards() as usize, self.ranks.max(1));
+        if shards == 1 {
+            return Threads {
+                each: threads,
+                abreast: 1,
+            };
+        }
+        let each = match self.threads_by_default {
+            true => 1,
+            false => (threads * ranks / shards).max(1),
+        };
+        let abreast = match self.device {
+            Device::Cpu => (threads / each).clamp(1, shards.div_ceil(ranks)),
+            _ => 1,
+        };
+        Threads { each, abreast }
     }
 }
 
@@ -74,6 +109,7 @@ impl Default for Setting {
             device: Device::Cpu,
             threads: 1,
             threads_by_default: false,
+            ranks: 1,
         }
     }
 }

@@ -7,16 +7,21 @@ use plugin_api::Step;
 
 use super::review::review;
 use super::{
-    Changed, Folders, HostCatalog, Identities, OpenError, Read, Setting, identity, manifest,
+    Changed, Folders, HostCatalog, Identities, OpenError, Read, Setting, Threads, identity,
+    manifest, ranks,
 };
 use crate::experiment::{self, Diagnostics};
 use crate::interrupt::Interrupt;
-use crate::levels::{Course, Levels, Observer, Outcome};
+use crate::levels::{Course, Levels, Observer, Outcome, RunError, caught};
+use crate::ranks::{Facts, Ranks};
 use crate::records::{Summary, summaries, summary_csv};
 use crate::store;
 use crate::trainer::Trainer;
 
 use std::path::Path;
+use std::sync::Arc;
+
+use tch::Device;
 
 /// A run that can be trained.
 pub struct Run {
@@ -24,8 +29,10 @@ pub struct Run {
     trainer: Trainer,
     identities: Identities,
     folders: Folders,
-    threads: usize,
+    threads: Threads,
     warnings: Diagnostics,
+    ranks: Option<Arc<Ranks>>,
+    device: Device,
 }
 
 /// How a run is trained. Nothing of it decides a result.
@@ -72,6 +79,12 @@ impl Run {
             .map_err(|error| read.diagnose_data(error))?;
         let identities = read.identities(&data);
         let trainer = read.taught(read.trainer(data, setting.device)?, true)?;
+        let threads = setting.threads_of(&trainer, read.seeds.len());
+        let trainer = trainer.side_by_side(threads.abreast);
+        if trainer.shards() > 1 {
+            // What strategies ask of the trainer does not depend on the threads of a process, either.
+            tch::set_num_threads(threads.each as i32);
+        }
         let name = &read.loaded.experiment.name;
         let folders = Folders::of(name, &identities, &trainer, setting);
         let course = folders.course(&read.loaded.experiment, &trainer);
@@ -83,7 +96,9 @@ impl Run {
         Ok(Self {
             folders,
             warnings,
-            threads: setting.threads_for(&trainer, read.seeds.len()),
+            threads,
+            ranks: None,
+            device: setting.device,
             read,
             trainer,
             identities,
@@ -105,6 +120,35 @@ impl Run {
         &self.folders
     }
 
+    /// Shards that every batch is cut into: as many processes as divide it can train together.
+    pub fn shards(&self) -> u64 {
+        self.trainer.shards()
+    }
+
+    /// What processes must have in common to train this run together.
+    ///
+    /// # Errors
+    /// If the program's own file cannot be read.
+    pub fn facts(&self) -> Result<Facts, OpenError> {
+        ranks::facts(&self.read, &self.identities, self.threads, self.device)
+    }
+
+    /// Has the run trained together with other processes.
+    pub fn join(&mut self, ranks: Arc<Ranks>) {
+        self.trainer.join(ranks.clone());
+        self.ranks = Some(ranks);
+    }
+
+    /// Does what rank 0 says, until it says to leave: with which exit code.
+    ///
+    /// # Errors
+    /// If a rank is lost, or something fails here.
+    pub fn follow(&self) -> Result<u8, OpenError> {
+        tch::set_num_threads(self.threads.each as i32);
+        let follow = || self.trainer.follow().map_err(RunError::from);
+        caught(follow).map_err(OpenError::Run)
+    }
+
     /// Trains what is not done yet, and writes what the run is and what it came to.
     ///
     /// # Errors
@@ -123,7 +167,7 @@ impl Run {
                     .folders
                     .course(&self.read.loaded.experiment, &self.trainer)
             },
-            threads: self.threads,
+            threads: self.threads.each,
             checkpoint_every: conduct.checkpoint_every.unwrap_or(CHECKPOINT_EVERY),
             interrupt: conduct.interrupt,
         };

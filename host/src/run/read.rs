@@ -104,7 +104,10 @@ impl Read {
                 }
                 TrainError::SingleNumber { .. } => "prune.include".to_owned(),
                 TrainError::NothingToPrune { .. } => "prune.exclude".to_owned(),
-                TrainError::LoneSample { .. } => "train.batch_size".to_owned(),
+                TrainError::LoneSample { .. } | TrainError::Shards { .. } => {
+                    "train.batch_size".to_owned()
+                }
+                TrainError::NotSynchronised => "train.sync_batch_norm".to_owned(),
                 TrainError::Targets { .. } => "train.loss".to_owned(),
                 TrainError::Metric { at, .. } => format!("train.metrics.{at}"),
                 TrainError::Options { area, .. } => format!("train.{area}"),

@@ -23,10 +23,11 @@ pub(super) fn order(seed: u64, level: u64, epoch: u64, samples: i64) -> Vec<i64>
 
 impl Trainer {
     /// Inputs and labels of the training samples with these indices, augmented as the experiment
-    /// says: what the step at `position` sees. `feed` is what has been read ahead for it.
+    /// says: what this process computes of the step at `position`. `feed` is what has been read ahead for it.
     ///
     /// # Shapes
-    /// `index`: `[lanes, batch]`; inputs: as the network takes them; labels: `[lanes, batch, ...target_shape]`.
+    /// `index`: `[lanes, samples]` of the whole batch; inputs: as the network takes them; labels:
+    /// `[lanes, batch, ...target_shape]`, both of this process's share, which is all if it is alone.
     pub(super) fn training_batch(
         &self,
         index: &Tensor,
@@ -34,6 +35,8 @@ impl Trainer {
         position: Position,
         feed: &mut Option<Feed>,
     ) -> Result<(Tensor, Tensor), TrainError> {
+        let own = self.shards.share().samples(index.size()[1]);
+        let index = &index.narrow(1, own.start, own.end - own.start);
         if let Inputs::Files(files) = &self.data.train.inputs {
             return self.fed_batch(files, index, lanes, position, feed);
         }
@@ -48,6 +51,8 @@ impl Trainer {
             };
             let mut stream = Stream::new(lane.seed, Purpose::Augment, moment);
             let index = index.select(0, slot);
+            // What is drawn follows from the batch, whoever changes which of its images.
+            augment.skip(own.start, &mut stream);
             self.data
                 .train
                 .gather_augmented(&index, augment, &mut stream)
@@ -75,7 +80,16 @@ impl Trainer {
         let train = &self.data.train;
         let mut at_hand = match feed.take().filter(|feed| feed.is_at(lanes, position)) {
             Some(feed) => feed,
-            None => Feed::start(files, lanes, position, train.len(), self.batch_size)?,
+            None => {
+                let share = self.shards.share();
+                Feed::start(
+                    files,
+                    lanes,
+                    position,
+                    (train.len(), self.batch_size),
+                    share,
+                )?
+            }
         };
         let pixels = files.tensor(&at_hand.next()?, self.device);
         *feed = Some(at_hand);

@@ -5,6 +5,7 @@ use kernels::shim::ShimError;
 use crate::data::DataError;
 use crate::model::ModelError;
 use crate::model::names::Unmatched;
+use crate::ranks::RanksError;
 
 /// A failure of the trainer.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +79,29 @@ pub enum TrainError {
         /// A batch size that leaves no sample alone.
         suggestion: u64,
     },
+    /// A batch is too small to be cut.
+    #[error(
+        "a batch of {samples} samples cannot be cut into {shards} shards: expected at least {least} samples in every \
+         batch, also in the last one of an epoch{}; choose another train.batch_size{}, or fewer train.shards",
+        if *least > *shards { ", so that a batch norm sees two in each shard" } else { "" },
+        suggestion.map_or_else(String::new, |size| format!(", such as {size}"))
+    )]
+    Shards {
+        /// Shards of a batch.
+        shards: u64,
+        /// Samples of the smallest batch.
+        samples: u64,
+        /// Samples that it has to have.
+        least: u64,
+        /// A batch size that leaves no batch too small, if there is one.
+        suggestion: Option<u64>,
+    },
+    /// Imported networks have batch norms of their own.
+    #[error(
+        "train.sync_batch_norm is not for networks of the model `pt2` with batch norms: leave it out, so that each \
+         shard has its own statistics"
+    )]
+    NotSynchronised,
     /// A split has no sample.
     #[error("dataset `{0}` has a split without samples: expected at least one sample each")]
     Empty(String),
@@ -202,6 +226,15 @@ pub enum TrainError {
     /// Images cannot be read ahead.
     #[error("the thread that reads images ahead failed: {0}")]
     Feed(String),
+    /// Another process that trains with this one.
+    #[error(transparent)]
+    Ranks(#[from] RanksError),
+    /// What ranks say to each other.
+    #[error("a rank did not understand what another one said; this is a bug of the host")]
+    Letter,
+    /// A thread cannot be started.
+    #[error("a thread for a shard of the batch cannot be started: {0}")]
+    Thread(String),
     /// Libtorch failed.
     #[error(transparent)]
     Libtorch(#[from] ShimError),

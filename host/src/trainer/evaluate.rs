@@ -4,15 +4,14 @@ use plugin_api::schemars::{self, JsonSchema};
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
+use super::command::{Command, Letter};
 use super::metrics::Tally;
-use super::targets::Targets;
+use super::pass::{Log, Pass};
 use super::{Snapshot, Tested, TrainError, Trainer};
-use crate::model::Mode;
+use crate::ranks::{Ranks, Told};
 
 /// Samples that are evaluated together.
 pub(super) const CHUNK: i64 = 1000;
-/// Values of an input up to which so many fit; of larger ones fewer are evaluated together.
-const VALUES: i64 = 3 * 64 * 64;
 
 /// A split of the data.
 #[derive(
@@ -121,79 +120,75 @@ impl Trainer {
         stop: &dyn Fn() -> bool,
     ) -> Result<Option<Vec<Evaluation>>, TrainError> {
         let _no_grad = tch::no_grad_guard();
-        let lanes = flat.size()[0];
-        let parameters = self.layout.views(flat);
-        let survivors = self.survivors_of(flat);
-        let taps = match lanes {
-            1 => self.taps(&flat.select(0, 0))?,
-            _ => None,
-        };
-        let split = self.split(on)?;
-        let samples = split.len();
-        let values: i64 = self.data.input_shape.iter().product();
-        // Outputs at positions outgrow inputs that are one number each.
-        let values = values.max(match self.targets {
-            Targets::Positions => self.data.classes * self.targets_a_sample() as i64,
-            _ => 0,
-        });
-        let most = (CHUNK * VALUES / values.max(1)).clamp(1, CHUNK);
-        let chunks = (samples + most - 1) / most;
-        let losses = Tensor::zeros([chunks, lanes], (Kind::Double, self.device));
-        let correct = Tensor::zeros([chunks, lanes], (Kind::Int64, self.device));
-        for chunk in 0..chunks {
+        let pass = Pass::new(self, (flat, statistics), on)?;
+        let log = Log::new(&pass);
+        for chunk in 0..pass.chunks {
             if stop() {
                 return Ok(None);
             }
-            let start = chunk * most;
-            let len = most.min(samples - start);
-            let results = [losses.select(0, chunk), correct.select(0, chunk)];
-            let [loss, right] = &results;
-            let part = (start, len);
-            let outputs = (!tallies.is_empty() && self.perceptron.is_some()).then(|| {
-                let shape = [lanes, len, self.data.classes];
-                Tensor::zeros(shape, (Kind::Float, self.device))
-            });
-            let room = ([loss, right], outputs.as_ref());
-            if self.evaluate_by_hand(&survivors, flat, statistics, on, part, room)? {
-                if let Some(outputs) = outputs {
-                    let labels = split.labels.narrow(0, start, len).unsqueeze(0);
-                    self.count(tallies, &outputs, &labels.expand([lanes, len], false))?;
-                }
-                continue;
-            }
-            let index =
-                Tensor::arange_start(start, start + len, (Kind::Int64, self.device)).unsqueeze(0);
-            let index = index.expand([lanes, len], false);
-            let (input, labels) = self.batch(split, &index)?;
-            let logits =
-                self.forward(&parameters, statistics, &input, Mode::Eval, taps.as_deref())?;
-            let logits = match self.lanes() {
-                true => logits,
-                false => logits.unsqueeze(0),
-            };
-            self.compare(&logits, &labels, loss, right)?;
-            self.count(tallies, &logits, &labels)?;
+            pass.chunk(chunk, &log, tallies)?;
         }
-        let (losses, correct) = (
-            losses.to_device(tch::Device::Cpu),
-            correct.to_device(tch::Device::Cpu),
-        );
-        let targets = samples as u64 * self.targets_a_sample();
-        let evaluate = |lane| {
-            let loss: f64 = (0..chunks).map(|c| losses.double_value(&[c, lane])).sum();
-            let correct: i64 = (0..chunks).map(|c| correct.int64_value(&[c, lane])).sum();
-            Evaluation {
-                loss: loss / targets as f64,
-                accuracy: correct as f64 / targets as f64,
-                correct: correct as u64,
-                samples: targets,
+        Ok(Some(pass.sum(&log)))
+    }
+
+    /// The same by all ranks, each of which computes chunks in turn; of all but rank 0 it is nothing.
+    pub(super) fn evaluate_together(
+        &self,
+        flat: &Tensor,
+        statistics: &[Tensor],
+        on: On,
+        ranks: &Ranks,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Option<Vec<Evaluation>>, TrainError> {
+        self.tell(Command::Evaluate(on))?;
+        let _no_grad = tch::no_grad_guard();
+        let pass = Pass::new(self, (flat, statistics), on)?;
+        let log = Log::new(&pass);
+        let count = ranks.count() as i64;
+        let mut first = 0;
+        while first < pass.chunks {
+            let goes_on = match ranks.leads() {
+                true => {
+                    let goes_on = !stop();
+                    self.tell(if goes_on {
+                        Command::Next
+                    } else {
+                        Command::Halt
+                    })?;
+                    goes_on
+                }
+                false => match ranks.hear()? {
+                    Told::Words(words) => {
+                        Letter::received(words).read::<Command>()? == Command::Next
+                    }
+                    Told::Leave(_) => false,
+                },
+            };
+            if !goes_on {
+                return Ok(None);
             }
-        };
-        Ok(Some((0..lanes).map(evaluate).collect()))
+            let own = first + ranks.rank() as i64;
+            if own < pass.chunks {
+                pass.chunk(own, &log, &mut [])?;
+                if !ranks.leads() {
+                    ranks.answer(log.of(own)?.bytes())?;
+                }
+            }
+            if ranks.leads() {
+                for rank in 1..ranks.count() {
+                    let chunk = first + rank as i64;
+                    if chunk < pass.chunks {
+                        log.take(chunk, Letter::received(ranks.answer_of(rank)?))?;
+                    }
+                }
+            }
+            first += count;
+        }
+        Ok(Some(pass.sum(&log)))
     }
 
     /// Adds outputs `[lanes, batch, ...]` and their targets to the lanes' tallies.
-    fn count(
+    pub(super) fn count(
         &self,
         tallies: &mut [Tally],
         outputs: &Tensor,
@@ -219,6 +214,7 @@ mod tests {
     use tch::Reduction;
 
     use super::*;
+    use crate::model::Mode;
     use crate::trainer::testing::{conv_trainer, start};
 
     #[test]

@@ -81,6 +81,14 @@ pub(super) fn trainers() -> Vec<(Trainer, &'static str)> {
         ),
         (conv_trainer(json!({"epochs": 12})), "conv, sgd"),
         (
+            dropout_trainer("mlp", 0.3, json!({"epochs": 8, "shards": 3})),
+            "mlp, dropout, shards",
+        ),
+        (
+            image_trainer(json!({"epochs": 12, "shards": 2})),
+            "conv, augmented images, shards",
+        ),
+        (
             dropout_trainer("cnn1d", 0.3, json!({"epochs": 8})),
             "cnn1d, dropout",
         ),

@@ -6,6 +6,7 @@ use std::thread;
 
 use super::batches::order;
 use super::lanes::Lane;
+use super::shards::Share;
 use super::{Position, TrainError};
 use crate::data::{DataError, Draw, ImageFiles, Pick};
 
@@ -38,13 +39,13 @@ fn readers(lanes: &[Lane]) -> Vec<Reader> {
 }
 
 impl Feed {
-    /// The batches of `batch_size` samples for these lanes, from `position` to its epoch's end.
+    /// This share of each batch of `batch_size` of the samples for these lanes, from `position` to its epoch's end.
     pub(super) fn start(
         files: &Arc<ImageFiles>,
         lanes: &[Lane],
         position: Position,
-        samples: i64,
-        batch_size: u64,
+        (samples, batch_size): (i64, u64),
+        share: Share,
     ) -> Result<Self, TrainError> {
         let (sender, batches) = sync_channel(AHEAD);
         let (files, lanes, epoch) = (files.clone(), readers(lanes), position.epoch);
@@ -60,15 +61,18 @@ impl Feed {
             let size = batch_size as usize;
             for start in (position.step_in_epoch as usize * size..samples as usize).step_by(size) {
                 let picks = lanes.iter().zip(&orders).flat_map(|(lane, order)| {
-                    let end = order.len().min(start + size);
-                    order[start..end].iter().map(|&sample| Pick {
-                        sample: sample as usize,
-                        drawn: Some(Draw {
-                            seed: lane.seed,
-                            level: lane.order_level,
-                            epoch,
-                        }),
-                    })
+                    let batch = &order[start..order.len().min(start + size)];
+                    let own = share.samples(batch.len() as i64);
+                    batch[own.start as usize..own.end as usize]
+                        .iter()
+                        .map(|&sample| Pick {
+                            sample: sample as usize,
+                            drawn: Some(Draw {
+                                seed: lane.seed,
+                                level: lane.order_level,
+                                epoch,
+                            }),
+                        })
                 });
                 let batch = files.read(&picks.collect::<Vec<_>>());
                 // Nobody waits any more: the session ended or is elsewhere.

@@ -23,12 +23,14 @@ use crate::rng::{Moment, Purpose, Stream};
 use crate::schedule::{SCHEDULES, Schedule, Span};
 
 mod batches;
+mod command;
 mod error;
 
 mod evaluate;
 #[cfg(test)]
 mod exactness;
 mod feed;
+mod follow;
 mod gradients;
 mod lanes;
 mod layout;
@@ -36,8 +38,10 @@ mod layout;
 mod level_end;
 mod metrics;
 mod objective;
+mod pass;
 mod perceptron;
 mod session;
+mod shards;
 mod snapshot;
 mod state;
 mod statistics;
@@ -55,6 +59,7 @@ pub use lanes::LaneStart;
 pub use layout::Layout;
 pub use metrics::{ClassCounts, Metrics, Tested};
 pub use session::{EpochRecord, Session};
+use shards::Shards;
 pub use snapshot::{OptimizerState, Position, Progress, Snapshot};
 use targets::Targets;
 pub use teacher::Teacher;
@@ -90,6 +95,8 @@ pub struct Trainer {
     sparse_below: f64,
     /// Found when they are first asked for.
     units: OnceLock<units::Known>,
+    /// How batches are cut.
+    shards: Shards,
 }
 
 impl Trainer {
@@ -126,6 +133,11 @@ impl Trainer {
         objective::check(&train.loss, targets, &data)?;
         metrics::check(&train.metrics, targets, &data)?;
         let needs_two = network.values_per_feature(&data.input_shape) == Some(1);
+        let shards = Shards::of(train);
+        shards.check(&data, train.batch_size, needs_two)?;
+        if shards.synchronised && !network.synchronises() {
+            return Err(TrainError::NotSynchronised);
+        }
         if needs_two {
             check_last_batch(train.batch_size, data.train.len())?;
         }
@@ -139,7 +151,12 @@ impl Trainer {
         let schedule = component("schedule", SCHEDULES, &train.schedule)?;
         let layout = Layout::new(&*network, channels_last);
         let plan = perceptron::Plan::of(&*network, &layout, &data, device, train.precision)
-            .and_then(|plan| plan.for_loss(&train.loss, targets));
+            .and_then(|plan| plan.for_loss(&train.loss, targets))
+            .map(|mut plan| {
+                // Its kernels know the batch norm of a shard alone.
+                plan.trains &= !shards.synchronised || layout.buffers().is_empty();
+                plan
+            });
         Ok(Self {
             layout,
             perceptron: plan,
@@ -164,6 +181,7 @@ impl Trainer {
             channels_last,
             sparse_below: train.sparse_below,
             units: OnceLock::new(),
+            shards,
         })
     }
 
@@ -204,6 +222,18 @@ impl Trainer {
             true => Err(TrainError::NothingToPrune { layers }),
             false => Ok(self),
         }
+    }
+
+    /// The same trainer that computes so many shards of a batch side by side, each on as many threads as
+    /// libtorch was told.
+    pub fn side_by_side(mut self, shards: usize) -> Self {
+        self.shards.abreast = shards;
+        self
+    }
+
+    /// Shards of a batch.
+    pub fn shards(&self) -> u64 {
+        self.shards.count
     }
 
     /// The same trainer of a network that is taught.
@@ -262,6 +292,9 @@ impl Trainer {
         }
         // Longer than any timing, and no sum of steps overflows.
         self.epochs = u64::from(u32::MAX);
+        // As much is computed in one piece.
+        self.shards.count = 1;
+        self.shards.synchronised = false;
         self
     }
 

@@ -1,7 +1,7 @@
 //! The loss that is trained, over every lane.
 
-use kernels::losses;
 use kernels::shim::{self, ShimError};
+use kernels::{Loss, losses};
 use tch::Tensor;
 
 use super::targets::Targets;
@@ -29,14 +29,25 @@ pub(super) fn check(loss: &TrainLoss, targets: Targets, data: &Dataset) -> Resul
     })
 }
 
-impl Trainer {
+/// What is made small, of outputs and targets. It holds no tensor: threads share it.
+#[derive(Clone, Copy)]
+pub(super) struct Objective<'a> {
+    /// What the targets are.
+    pub targets: Targets,
+    /// The loss.
+    pub loss: &'a TrainLoss,
+    /// Share of the target probability spread over all classes.
+    pub smoothing: f64,
+}
+
+impl Objective<'_> {
     /// Writes a batch's summed losses and right answers, and returns the gradient of the lanes' mean
     /// losses with respect to the outputs. With several targets a sample all of them count alike.
     ///
     /// # Shapes
     /// `outputs`: `[lanes, batch, ...]`, `targets`: `[lanes, batch, ...]`, as [`Targets`] says; `taught`, what a
     /// teacher says: like `outputs`; `losses` and `right`: `[lanes]`; result: like `outputs`.
-    pub(super) fn differentiate(
+    pub fn differentiate(
         &self,
         outputs: &Tensor,
         targets: &Tensor,
@@ -46,14 +57,14 @@ impl Trainer {
     ) -> Result<Tensor, ShimError> {
         let rows = self.targets.rows(outputs)?;
         let targets = self.targets.target_rows(targets);
-        let slope = match (&self.loss, taught) {
+        let slope = match (self.loss, taught) {
             (TrainLoss::Distillation(how), Some(taught)) => {
                 let taught = self.targets.rows(taught)?;
                 let how = self.taught_so(how);
                 losses::distillation(&rows, &taught, &targets, how, losses, right)
             }
             (TrainLoss::Plain(PlainLoss::CrossEntropy) | TrainLoss::Distillation(_), _) => {
-                shim::cross_entropy(&rows, &targets, self.label_smoothing, losses, right)
+                shim::cross_entropy(&rows, &targets, self.smoothing, losses, right)
             }
             (TrainLoss::Plain(PlainLoss::BinaryCrossEntropy), _) => {
                 losses::binary_cross_entropy(&rows, &targets, losses, right)
@@ -66,7 +77,7 @@ impl Trainer {
     }
 
     /// The same without a gradient, without label smoothing and without a teacher, for evaluation.
-    pub(super) fn compare(
+    pub fn compare(
         &self,
         outputs: &Tensor,
         targets: &Tensor,
@@ -92,6 +103,26 @@ impl Trainer {
         losses::Distillation {
             temperature: how.temperature,
             alpha: how.alpha,
+            smoothing: self.smoothing,
+        }
+    }
+
+    /// What the kernels of perceptrons take.
+    pub fn by_hand(&self, smoothing: f64) -> Loss {
+        Loss {
+            numbers: *self.loss == TrainLoss::Plain(PlainLoss::Mse),
+            smoothing,
+            tolerance: TOLERANCE,
+        }
+    }
+}
+
+impl Trainer {
+    /// What is made small.
+    pub(super) fn objective(&self) -> Objective<'_> {
+        Objective {
+            targets: self.targets,
+            loss: &self.loss,
             smoothing: self.label_smoothing,
         }
     }

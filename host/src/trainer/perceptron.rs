@@ -1,14 +1,13 @@
 //! Training and evaluating perceptrons without autograd, at the survivors where a layer is sparse.
 
 use kernels::shim::ShimError;
-use kernels::{Lanes, Layer, Loss, Norm, Perceptron, Rows, Samples, Survivors, break_even};
+use kernels::{Lanes, Layer, Norm, Perceptron, Rows, Samples, Survivors, break_even};
 use tch::{Device, Kind, Tensor};
 
-use super::objective::TOLERANCE;
 use super::targets::Targets;
 use super::{Layout, On, TrainError, Trainer};
 use crate::data::{Dataset, Inputs, Split};
-use crate::experiment::{PlainLoss, Precision, TrainLoss};
+use crate::experiment::{Precision, TrainLoss};
 use crate::model::{Network, Operation};
 
 /// Density from which on a layer is computed dense without measuring what is faster.
@@ -50,6 +49,16 @@ impl Plan {
             trains: !network.drops_out(),
             sparse: true,
         })
+    }
+
+    /// Its layers, from input to output.
+    pub fn layers(&self) -> &[Layer] {
+        &self.layers
+    }
+
+    /// What each byte of an input stands for, where inputs are bytes.
+    pub fn table(&self) -> Option<&Tensor> {
+        self.table.as_ref()
     }
 
     /// The same for a loss: none where the kernels do not know the targets, and for evaluation alone where
@@ -164,6 +173,11 @@ impl Hand {
         self.stale[slot] = true;
     }
 
+    /// The survivors for each layer, for each lane.
+    pub fn survivors(&self) -> &[Vec<Option<Survivors>>] {
+        &self.survivors
+    }
+
     /// Takes the lane at `slot` out.
     pub fn remove(&mut self, slot: usize) {
         self.stale.remove(slot);
@@ -173,7 +187,7 @@ impl Hand {
     }
 
     /// The survivors that are due, after which gradients of pruned weights are 0.
-    fn update(&mut self, plan: &Plan, mask: &Tensor, gradients: &mut Tensor) {
+    pub fn update(&mut self, plan: &Plan, mask: &Tensor, gradients: &mut Tensor) {
         for slot in 0..self.stale.len() {
             if !std::mem::take(&mut self.stale[slot]) {
                 continue;
@@ -246,7 +260,7 @@ impl Trainer {
         let Some(samples) = samples else {
             return Err(ShimError::new("samples in files reached the kernels".to_owned()).into());
         };
-        let loss = self.loss_by_hand(self.label_smoothing);
+        let loss = self.objective().by_hand(self.label_smoothing);
         let gradients = &mut buffers.gradients;
         Ok(hand
             .perceptron
@@ -295,7 +309,7 @@ impl Trainer {
             statistics: &self.lane_by_lane(statistics),
             survivors,
         };
-        let loss = self.loss_by_hand(0.0);
+        let loss = self.objective().by_hand(0.0);
         let perceptron = Perceptron::new(plan.layers.clone());
         perceptron.evaluate(lanes, samples, loss, results, outputs)?;
         Ok(true)
@@ -321,13 +335,5 @@ impl Trainer {
             false => it.unsqueeze(0),
         };
         statistics.iter().map(of_one).collect()
-    }
-
-    fn loss_by_hand(&self, smoothing: f64) -> Loss {
-        Loss {
-            numbers: self.loss == TrainLoss::Plain(PlainLoss::Mse),
-            smoothing,
-            tolerance: TOLERANCE,
-        }
     }
 }

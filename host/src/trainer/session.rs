@@ -4,9 +4,12 @@ use kernels::Taps;
 use kernels::shim;
 use tch::{Kind, Tensor};
 
+use super::command::Command;
 use super::feed::Feed;
+use super::follow::Led;
 use super::lanes::{Lane, common_length, common_position, epoch_log};
 use super::perceptron::{Batch, Hand};
+use super::shards::Workshop;
 use super::{Evaluation, LaneStart, On, Position, Tested, TrainError, Trainer, batches};
 use crate::data::Inputs;
 use crate::model::{Mode, StepKey};
@@ -51,14 +54,18 @@ pub struct Session<'t> {
     pub(super) kept_known: bool,
     /// Order of the samples in the epoch under way, `[lanes, samples]`.
     order: Option<Tensor>,
+    /// What is kept from step to step where batches are cut into shards.
+    pub(super) workshop: Option<Workshop>,
     /// The epoch's further batches, where the training samples are image files.
-    feed: Option<Feed>,
+    pub(super) feed: Option<Feed>,
     /// `[steps of an epoch, lanes]`: sums over a step's samples.
     pub(super) losses: Tensor,
     pub(super) correct: Tensor,
     pub(super) position: Position,
     /// Steps of the level.
     steps: u64,
+    /// The other ranks, of rank 0, once the session is as it starts.
+    led: Option<Led>,
 }
 
 impl Trainer {
@@ -83,12 +90,14 @@ impl Trainer {
             taps: None,
             kept_known: false,
             hand: None,
+            workshop: None,
             order: None,
             feed: None,
             losses,
             correct,
             position,
             steps,
+            led: None,
         };
         for (id, start) in starts.iter().enumerate() {
             session.lanes.push(Lane::new(id, start));
@@ -97,11 +106,17 @@ impl Trainer {
             session.set_optimizer_state(id, &start.optimizer)?;
         }
         session.make_views();
+        session.led = Led::begin(self, &starts)?;
         Ok(session)
     }
 }
 
 impl Session<'_> {
+    /// Whether the other ranks have begun it, too.
+    pub(super) fn has_begun(&self) -> bool {
+        self.led.is_some()
+    }
+
     /// Numbers of the lanes that are still trained.
     pub fn lanes(&self) -> Vec<usize> {
         self.lanes.iter().map(|lane| lane.id).collect()
@@ -164,10 +179,12 @@ impl Session<'_> {
             return refuse("the epoch is complete, its record has to be read first");
         }
         let trainer = self.trainer;
+        trainer.tell(Command::Step)?;
         if !std::mem::replace(&mut self.kept_known, true) {
             self.buffers.find_kept();
+            self.workshop = None;
             self.taps = match self.lanes.len() {
-                1 => trainer.taps(&self.buffers.mask.select(0, 0))?,
+                1 if trainer.shards.is_one() => trainer.taps(&self.buffers.mask.select(0, 0))?,
                 _ => None,
             };
         }
@@ -175,6 +192,7 @@ impl Session<'_> {
         let row = self.position.step_in_epoch as i64;
         let results = [self.losses.select(0, row), self.correct.select(0, row)];
         match &trainer.perceptron {
+            _ if !trainer.shards.is_one() => self.step_in_shards(&index, &results)?,
             Some(plan) if plan.trains => {
                 let batch = self.batch_by_hand(&index)?;
                 let (hand, buffers) = (&mut self.hand, &mut self.buffers);
@@ -235,7 +253,8 @@ impl Session<'_> {
         } else {
             logits.detach().unsqueeze(0)
         };
-        let slope = trainer.differentiate(&scores, &labels, taught.as_ref(), losses, correct)?;
+        let objective = trainer.objective();
+        let slope = objective.differentiate(&scores, &labels, taught.as_ref(), losses, correct)?;
         shim::backward(
             &logits,
             &slope.view_as(&logits),
@@ -257,6 +276,7 @@ impl Session<'_> {
                 reason: "the epoch is not complete",
             });
         }
+        self.trainer.tell(Command::FinishEpoch)?;
         let steps = self.position.step_in_epoch;
         let seen = steps.saturating_mul(self.trainer.batch_size);
         let samples = seen.min(self.trainer.data.train.len() as u64);
@@ -299,6 +319,7 @@ impl Session<'_> {
     /// If there is no such lane.
     pub fn drop_lane(&mut self, lane: usize) -> Result<(), TrainError> {
         let slot = self.slot(lane)?;
+        self.trainer.tell(Command::DropLane(lane))?;
         self.lanes.remove(slot);
         self.kept_known = false;
         if let Some(hand) = &mut self.hand {
@@ -349,8 +370,11 @@ impl Session<'_> {
         if self.lanes.is_empty() {
             return Ok(Some(Vec::new()));
         }
-        self.trainer
-            .evaluate_lanes(&self.buffers.weights, &self.statistics, on, &mut [], stop)
+        let (flat, statistics) = (&self.buffers.weights, &self.statistics);
+        match self.trainer.ranks() {
+            Some(ranks) => (self.trainer).evaluate_together(flat, statistics, on, ranks, stop),
+            None => (self.trainer).evaluate_lanes(flat, statistics, on, &mut [], stop),
+        }
     }
 
     /// Loss, accuracy and the experiment's metrics on the test samples of every lane that is still
@@ -362,6 +386,15 @@ impl Session<'_> {
         if self.lanes.is_empty() {
             return Ok(Some(Vec::new()));
         }
+        if self.trainer.metrics.is_empty() && self.trainer.ranks().is_some() {
+            let evaluated = self.evaluate_unless(On::Test, stop)?;
+            let tested = |evaluation| Tested {
+                evaluation,
+                metrics: Default::default(),
+            };
+            return Ok(evaluated.map(|all| all.into_iter().map(tested).collect()));
+        }
+        // Metrics are added up in the order of the samples: rank 0 does it alone.
         self.trainer
             .test_lanes(&self.buffers.weights, &self.statistics, stop)
     }
@@ -413,7 +446,7 @@ impl Session<'_> {
 
     /// What the random numbers of the next step are keyed by. Like the order of the samples and
     /// their augmentation, dropout is that of the level whose order is used.
-    fn step_keys(&self) -> Vec<StepKey> {
+    pub(super) fn step_keys(&self) -> Vec<StepKey> {
         let key = |lane: &Lane| StepKey {
             seed: lane.seed,
             moment: Moment {
@@ -421,6 +454,7 @@ impl Session<'_> {
                 epoch: self.position.epoch,
                 step: self.position.step,
             },
+            shard: None,
         };
         self.lanes.iter().map(key).collect()
     }

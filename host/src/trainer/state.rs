@@ -69,6 +69,7 @@ impl Session<'_> {
     /// If there is no such lane or the masks are not masks of its layers.
     pub fn set_mask(&mut self, lane: usize, masks: &[Tensor]) -> Result<(), TrainError> {
         let slot = self.slot(lane)? as i64;
+        self.lead_mask(lane, masks)?;
         let flat = self.buffers.mask.select(0, slot);
         // Pruned weights have no optimizer state by the invariant of every step, so that clearing
         // by the old mask and by the new one leaves nothing behind in grown weights.

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Read;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -108,6 +109,41 @@ pub fn send(process: u32, name: &str) {
         .status()
         .expect("`kill` starts");
     assert!(sent.success(), "no SIG{name} for {process}");
+}
+
+/// Processes that this one started and that still run.
+///
+/// # Panics
+/// Where there is no `/proc`.
+pub fn children(of: u32) -> Vec<u32> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").expect("Linux has it").flatten() {
+        let Ok(child) = entry.file_name().to_string_lossy().parse() else {
+            continue;
+        };
+        let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        // The name before may hold anything.
+        let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+        let mut fields = fields.split_whitespace();
+        let (state, parent) = (fields.next(), fields.next());
+        if state != Some("Z") && parent == Some(&of.to_string()) {
+            found.push(child);
+        }
+    }
+    found
+}
+
+/// Waits until none of these processes is there.
+///
+/// # Panics
+/// If one stays.
+pub fn wait_for_ends(processes: &[u32]) {
+    let is_there = |id: &u32| Path::new(&format!("/proc/{id}")).exists();
+    let since = Instant::now();
+    while processes.iter().any(is_there) {
+        assert!(since.elapsed() < PATIENCE, "{processes:?} are left");
+        thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// Whether a process was sent a signal, by its number, that none of its threads has taken yet.

@@ -6,6 +6,7 @@
 #include <ATen/Context.h>
 #include <ATen/DLConvertor.h>
 #include <ATen/Parallel.h>
+#include <ATen/Version.h>
 #include <ATen/autocast_mode.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -356,6 +357,20 @@ char *rewind_autocast_restore(bool cuda, const int32_t before[2]) {
 // Whether bf16 autocast is on for the CPU and libtorch would emulate its products.
 bool rewind_emulates_bf16() {
   return rewind_autocasts() && rewind_autocast_kind() == at::kBFloat16 && has_vectors_of_eight();
+}
+
+// What libtorch is, and how it computes on this processor; whoever asks frees it.
+char *rewind_describe_libtorch() {
+  std::string text = at::show_config() + "\nkernels: " + (kernels().see ? "wide" : "plain") +
+                     (has_vectors_of_eight() ? ", of eight" : "");
+  return strdup(text.c_str());
+}
+
+// Whether autocast on this thread keeps what it rounded until a pass ends; the answer is whether it did.
+bool rewind_cast_cache(bool on) {
+  const bool before = at::autocast::is_autocast_cache_enabled();
+  at::autocast::set_autocast_cache_enabled(on);
+  return before;
 }
 
 // The tensor as a DLManagedTensor, whose deleter the receiver calls.

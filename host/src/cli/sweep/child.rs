@@ -151,7 +151,8 @@ fn command((job, seeds): (&Job, &[u64]), args: &RunArgs, device: Device) -> io::
     match &job.task {
         Task::Run { file, .. } => {
             command
-                .args(["run", "--until-stdin-closes", "--told"])
+                // Whatever the environment says of ranks is said of the sweep.
+                .args(["run", "--until-stdin-closes", "--told", "--ranks", "1"])
                 .arg(file);
             command.args(["--checkpoint-every", &args.checkpoint_every.to_string()]);
             if job.noun == RUN && seeds != job.seeds() {

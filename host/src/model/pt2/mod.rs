@@ -33,7 +33,7 @@ use super::{
     Buffer, Build, Graph, Held, InputSpec, Mode, ModelError, Network, Parameter, ReplaceHead, Units,
 };
 use crate::registry::{self, Entry, Options};
-use crate::rng::{Purpose, Stream};
+use crate::rng::Purpose;
 use crate::samples::InputType;
 
 pub(super) const ENTRY: Entry<Build> = Entry {
@@ -293,6 +293,11 @@ impl Network for Imported {
         self.archive.graph(::pt2::Mode::Train).draws()
     }
 
+    fn synchronises(&self) -> bool {
+        // Random numbers are drawn under a lock that a batch norm must not wait in.
+        self.buffers().is_empty()
+    }
+
     fn channels_last(&self) -> bool {
         self.channels_last
     }
@@ -320,7 +325,7 @@ impl Network for Imported {
         };
         // A network draws all its numbers from one stream of the step.
         let seed = keys.first().map_or(0, |key| {
-            let key = Stream::new(key.seed, Purpose::Dropout(""), key.moment).next_key();
+            let key = key.stream(Purpose::Dropout("")).next_key();
             let (first, _) = key.split_first_chunk().unwrap_or((&[0; 8], &[]));
             u64::from_le_bytes(*first)
         });

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::*;
 use crate::model::{Connections, Init, Operation, Role, StepKey, layers};
 use crate::rng::Moment;
+use crate::rng::Stream;
 use crate::store::read_tensors;
 
 const NETWORKS: [&str; 4] = ["mlp", "narrow-resnet", "mobilenet", "vit"];
@@ -74,6 +75,7 @@ fn key(step: u64) -> StepKey {
             epoch: 0,
             step,
         },
+        shard: None,
     }
 }
 

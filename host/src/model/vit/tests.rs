@@ -202,6 +202,7 @@ fn a_sample_that_passes_by_both_branches_of_the_last_block_does_as_if_it_were_no
             epoch: 2,
             step: 30,
         },
+        shard: None,
     };
     let parameters = drawn(&*deep);
     let input = images(64);

@@ -11,6 +11,7 @@ mod disk;
 mod kills;
 mod locks;
 mod memory;
+mod ranks;
 mod signals;
 mod stale;
 mod sweeps;

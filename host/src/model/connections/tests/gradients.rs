@@ -145,6 +145,7 @@ fn gradients(
     let key = StepKey {
         seed: 3,
         moment: Moment::default(),
+        shard: None,
     };
     // In training a batch norm's output would depend on all of the batch, and not be positive.
     let mode = match network.drops_out() && buffers.is_empty() {

@@ -1,0 +1,2 @@
+// See ../README: names that libtorch's headers mention.
+#pragma once

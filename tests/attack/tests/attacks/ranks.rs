@@ -1,0 +1,96 @@
+//! Ranks that train one network are killed, one at a time, and others go on: the bytes are those of one process.
+
+use std::time::{Duration, Instant};
+
+use attack::campaign::kills;
+use attack::experiments::Experiment;
+use attack::process::{children, end, run, send, start, wait_for_ends};
+use attack::tree::{differences, leftovers};
+use rand_chacha::ChaCha8Rng;
+use rand_core::{RngCore, SeedableRng};
+
+/// Numbers of ranks among which four shards can be shared out.
+const RANKS: [usize; 3] = [1, 2, 4];
+
+fn stands_kills(what: &str, set: &[&str], seed: u64) {
+    let folder = tempfile::tempdir().unwrap();
+    let set = [&["train.shards=4"], set].concat();
+    let experiment = Experiment::new("convolution", 2).with(&set);
+    let command = |runs: &str, ranks: usize| {
+        let mut command = experiment.command(&folder.path().join(runs));
+        command.args(["--ranks", &ranks.to_string()]);
+        command
+    };
+    let since = Instant::now();
+    run(&mut command("whole", 1)).expect(0);
+    let total = since.elapsed();
+    for ranks in &RANKS[1..] {
+        let name = format!("on-{ranks}");
+        run(&mut command(&name, *ranks)).expect(0);
+        let wrong = differences(&folder.path().join("whole"), &folder.path().join(&name));
+        assert!(wrong.is_empty(), "{what} on {ranks} ranks: {wrong:#?}");
+    }
+    let mut draw = ChaCha8Rng::seed_from_u64(seed);
+    let mut below = |n: u64| draw.next_u64() % n;
+    let (mut killed, mut finished, mut run_number) = ([0; 2], 0, 0);
+    while killed[0] + killed[1] < kills() {
+        let name = format!("run-{run_number}");
+        let ranks = RANKS[1 + below(2) as usize];
+        let leader = start(&mut command(&name, ranks));
+        std::thread::sleep(Duration::from_millis(below(total.as_millis() as u64)));
+        let others = children(leader.id());
+        // Some are not started yet, and the leader alone stands for them.
+        let victim = match below(1 + others.len() as u64) as usize {
+            0 => leader.id(),
+            other => others[other - 1],
+        };
+        let of_others = usize::from(victim != leader.id());
+        send(victim, "KILL");
+        let ended = end(leader);
+        wait_for_ends(&others);
+        let code = ended.status.code();
+        match (code, of_others) {
+            // It was done before.
+            (Some(0), _) => {
+                finished += 1;
+                let own = folder.path().join(&name);
+                let wrong = differences(&folder.path().join("whole"), &own);
+                assert!(wrong.is_empty(), "{what}: {wrong:#?}");
+                run_number += 1;
+            }
+            (None, 0) | (Some(5), 1) => killed[of_others] += 1,
+            _ => {
+                ended.expect(5);
+            }
+        }
+    }
+    let name = format!("run-{run_number}");
+    run(&mut command(&name, RANKS[below(3) as usize])).expect(0);
+    let own = folder.path().join(&name);
+    let wrong = differences(&folder.path().join("whole"), &own);
+    assert!(wrong.is_empty(), "{what}: {wrong:#?}");
+    assert!(leftovers(&own).is_empty());
+    let [leaders, others] = killed;
+    println!("| {what} | {leaders} | {others} | {} | 0 |", finished + 1);
+}
+
+#[test]
+fn a_network_in_shards_stands_kills_of_any_rank() {
+    println!(
+        "| ranks | killed: rank 0 | others | runs | bytes that differ |\n|---|---|---|---|---|"
+    );
+    for (at, (what, set)) in [
+        ("fp32", &[][..]),
+        ("fp32, synchronised", &["train.sync_batch_norm=true"]),
+        ("bf16", &["train.precision=\"bf16\""]),
+        (
+            "bf16, synchronised",
+            &["train.precision=\"bf16\"", "train.sync_batch_norm=true"],
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        stands_kills(what, set, at as u64);
+    }
+}
