@@ -194,7 +194,12 @@ impl TensorObject for Numbered {
     }
 
     fn call(&self, code: u32, _payload: RSlice<'_, u8>) -> AbiResult<RVec<u8>> {
-        call(code, &[], |_| Vec::new())
+        call(
+            code,
+            &[],
+            |_| Vec::new(),
+            None::<fn() -> Option<crate::UnitRule>>,
+        )
     }
 }
 
