@@ -30,7 +30,7 @@ port=${SLURM_PORT:-26817}
 # Whether the process of a file with its number is there. A zombie is gone.
 is_up() {
     local pid
-    [ -s "$1" ] && pid=$(cat "$1") && [ -r "/proc/$pid/stat" ] && ! grep -q '^State:.Z' "/proc/$pid/status" &&
+    [ -s "$1" ] && pid=$(cat "$1" 2>/dev/null) && [ -r "/proc/$pid/stat" ] && ! grep -q '^State:.Z' "/proc/$pid/status" &&
         grep -qE '^(munged|slurmctld|slurmd)' "/proc/$pid/comm"
 }
 

@@ -199,6 +199,10 @@ impl Run {
             self.read.loaded.text.as_bytes(),
         )?;
         let outcome = levels.run(&mut self.read.seeds, observer);
+        // Who lost the run while it stood still may miss files that its successor has removed since: that is why.
+        if outcome.is_err() {
+            store::ask(run.path())?;
+        }
         // Whatever came of the run, its table says what is there; what stopped it is said first.
         let summaries = summarise(&run).and_then(|summaries| {
             let own = &self.read.loaded.experiment.seeds;

@@ -373,6 +373,15 @@ fn a_task_tells_when_the_others_do_not_see_what_it_sees() {
         !said.contains("task 77_1") && !said.contains("task 77_3"),
         "{said}"
     );
+    #[cfg(target_os = "linux")]
+    {
+        let own = desk.at("runs/small/submitted/1");
+        let own = format!("--submission={}", own.display());
+        let mut late = desk.run(&["--claim", &own]);
+        attack::faults::shift_clock(&mut late, 5 * 3600);
+        let said = text(&expect(&mut late, 0).stderr);
+        assert!(said.contains("are 5.0 h apart"), "{said}");
+    }
 }
 
 #[test]
