@@ -4,7 +4,8 @@
 
 Of each set of units some are taken out of the PyTorch module, in fp64: first what makes the unit, then what reads it.
 Gradients that become exactly 0 have to be those of the other half of the group, no more and no less. ReLU is
-replaced meanwhile by a curve through 0 whose slope is nowhere 0, so that nothing is dead by chance.
+replaced meanwhile by a curve through 0 whose slope is nowhere 0, so that nothing is dead by chance. What was measured is kept in
+groups.jsonl beside this file, a line a network.
 """
 
 import json

@@ -8,6 +8,10 @@ use crate::model::{Buffer, Parameter, Role};
 
 /// One place of a tensor along a dimension: the tensor's place among all, the dimension, the place.
 type Place = (usize, usize, usize);
+/// All that goes with a unit.
+type Group = Vec<(Place, Side)>;
+/// Of how many places of which dimensions of which tensors a unit is.
+type Kind = Vec<(usize, usize, usize)>;
 
 impl Trace {
     /// The sets of a network with these tensors.
@@ -18,7 +22,7 @@ impl Trace {
         let tensors = &tensors[..];
         let weights = (parameters.iter()).filter(|it| matches!(it.role, Role::Weight(_)));
         let weights = weights.map(|it| it.name.as_str());
-        let mut groups: BTreeMap<Id, Vec<(Place, Side)>> = BTreeMap::new();
+        let mut groups: BTreeMap<Id, Group> = BTreeMap::new();
         let axes = std::mem::take(&mut self.axes);
         for ((tensor, axis), own) in &axes {
             let Some(at) = tensors.iter().position(|it| it == tensor) else {
@@ -31,8 +35,7 @@ impl Trace {
         }
         groups.remove(&NOBODY);
         // Units are alike if they have as much of the same dimensions.
-        let mut alike: BTreeMap<Vec<(usize, usize, usize)>, Vec<Vec<(Place, Side)>>> =
-            BTreeMap::new();
+        let mut alike: BTreeMap<Kind, Vec<Group>> = BTreeMap::new();
         let mut listed: BTreeSet<Id> = BTreeSet::new();
         for (root, mut group) in groups {
             group.sort_unstable();
@@ -44,7 +47,7 @@ impl Trace {
                 self.ties.keep(root, "no layer reads them");
                 continue;
             }
-            let mut kind: Vec<(usize, usize, usize)> = Vec::new();
+            let mut kind = Kind::new();
             for ((tensor, axis, _), _) in &group {
                 match kind.last_mut() {
                     Some(last) if (last.0, last.1) == (*tensor, *axis) => last.2 += 1,
@@ -115,11 +118,11 @@ impl Trace {
 
 /// The set of these units, with the place of what makes its first one.
 fn set_of(
-    mut groups: Vec<Vec<(Place, Side)>>,
+    mut groups: Vec<Group>,
     tensors: &[&str],
     of: &dyn Fn(usize, usize) -> (Side, usize),
 ) -> (Place, UnitSet) {
-    let made = |group: &Vec<(Place, Side)>| {
+    let made = |group: &Group| {
         let makers = group.iter().filter(|it| it.1 == Side::Makes);
         makers.map(|it| it.0).min().unwrap_or_default()
     };

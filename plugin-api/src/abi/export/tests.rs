@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::*;
 use crate::abi::{DType, Op, RawSlice, TensorInfo, TensorObject};
-use crate::{BatchNorm, OptimizerState, Point, Step};
+use crate::{BatchNorm, Measure, OptimizerState, Point, Scope, Step};
 use schemars::JsonSchema;
 
 fn error<T>(result: AbiResult<T>) -> (ErrorCode, String) {
@@ -194,12 +194,7 @@ impl TensorObject for Numbered {
     }
 
     fn call(&self, code: u32, _payload: RSlice<'_, u8>) -> AbiResult<RVec<u8>> {
-        call(
-            code,
-            &[],
-            |_| Vec::new(),
-            None::<fn() -> Option<crate::UnitRule>>,
-        )
+        call(code, &[], |_| Vec::new(), None::<fn() -> Option<UnitRule>>)
     }
 }
 
@@ -356,5 +351,45 @@ fn a_panic_about_an_experiment_and_a_code_of_a_later_host_are_errors() {
     assert!(message.starts_with("panicked: no epoch"), "{message}");
     let mut component = rewind::<Agrees>("{}".into()).unwrap();
     let (code, _) = error(component.call(9_999, RSlice::EMPTY));
+    assert_eq!(code, ErrorCode::UNSUPPORTED);
+}
+
+#[derive(Default, Deserialize, JsonSchema)]
+struct Whole {}
+
+impl MaskUpdate for Whole {
+    fn unit_rule(&self) -> Option<UnitRule> {
+        Some(UnitRule {
+            measure: Measure::Macs,
+            scope: Scope::Layer,
+            multiple: 16,
+        })
+    }
+
+    fn update(&mut self, ctx: &mut MaskContext<'_>) -> Result<Vec<Tensor>> {
+        ctx.masks()
+    }
+}
+
+#[derive(Default, Deserialize, JsonSchema)]
+struct Single {}
+
+impl MaskUpdate for Single {
+    fn update(&mut self, ctx: &mut MaskContext<'_>) -> Result<Vec<Tensor>> {
+        ctx.masks()
+    }
+}
+
+#[test]
+fn a_mask_update_is_asked_by_which_rule_it_keeps_whole_units_and_no_other_component_is() {
+    fn asked<T: MaskUpdate>() -> Option<UnitRule> {
+        let mut component = mask_update::<T>("{}".into()).unwrap();
+        let answer = component.call(UNIT_RULE, RSlice::EMPTY);
+        serde_json::from_slice(&answer.unwrap()).unwrap()
+    }
+    assert_eq!(asked::<Whole>().unwrap().multiple, 16);
+    assert_eq!(asked::<Single>(), None);
+    let mut policy = rewind::<Agrees>("{}".into()).unwrap();
+    let (code, _) = error(policy.call(UNIT_RULE, RSlice::EMPTY));
     assert_eq!(code, ErrorCode::UNSUPPORTED);
 }

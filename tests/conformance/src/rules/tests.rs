@@ -467,8 +467,8 @@ const BREAKERS: &[(ComponentKind, Whim, &str, &str, &str)] = &[
         ComponentKind::Mask,
         Whim::PartsOfUnits,
         "units",
-        "whole units have",
-        "an MLP, normal weights",
+        "whole units have [24]",
+        "one linear layer, normal weights",
     ),
     (
         ComponentKind::Mask,
