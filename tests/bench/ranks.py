@@ -1,6 +1,6 @@
 """One network on two processes of one thread, beside one process of two threads and PyTorch's DDP with Gloo.
 
-    ranks.py HOST [EPOCHS]     with PyTorch; HOST is the program
+    ranks.py HOST [EPOCHS] [ROUNDS]     with PyTorch; HOST is the program
 
 The network is ResNet-20 of width 8 on generated images of 32x32, in batches of 128, fp32, SGD with momentum. Of each
 side the epochs after the first are timed, by when they end, and the middle one is shown; the sides take turns,
@@ -129,7 +129,9 @@ def main():
         import torch.multiprocessing as mp
 
         return mp.spawn(train, (folder, epochs, processes, threads), nprocs=processes)
-    host, epochs = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 5
+    host, *numbers = sys.argv[1:]
+    epochs = int(numbers[0]) if numbers else 5
+    rounds = int(numbers[1]) if len(numbers) > 1 else ROUNDS
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make(folder)
@@ -143,7 +145,7 @@ def main():
             "PyTorch, 1 process of 2 threads": lambda: theirs(folder, epochs, 1, 2),
         }
         seconds = {side: [] for side in sides}
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             for side, measure in sides.items():
                 seconds[side].append(measure())
         first = statistics.median(seconds["2 ranks of 1 thread"])
