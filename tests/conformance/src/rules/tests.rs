@@ -474,7 +474,7 @@ const BREAKERS: &[(ComponentKind, Whim, &str, &str, &str)] = &[
         ComponentKind::Mask,
         Whim::OtherUnits,
         "units",
-        "multiple: 2",
+        "multiple: ",
         "another instance",
     ),
     (
