@@ -96,6 +96,12 @@ fn methods(source: &Path) -> Vec<Method> {
             "{ use = \"synflow/exponential\", rounds = 3 }",
             IMP,
         ),
+        method(
+            "structured",
+            "\"structured/units\"",
+            "\"structured/mask\"",
+            LRR,
+        ),
         method("transplant", MAGNITUDE, transplant, IMP),
         method(
             "grow",
