@@ -4,18 +4,15 @@ use std::path::Path;
 
 use serde::Serialize;
 use serde_json::json;
-use tch::Device;
 
-use super::args::{ModelShowArgs, Output, trust};
+use super::args::{ModelShowArgs, Output};
 use super::exit::{Exit, Failure};
-use super::model::archived;
+use super::model::{Experimental, archived, experimental};
 use super::plan::grouped;
 use super::stdout;
 use crate::counted::counted;
-use crate::experiment::{self, FileKind};
 use crate::model::{LeftOut, Network, Role, Side, UnitSet, Units};
 use crate::report::columns;
-use crate::run::{HostCatalog, Read, Setting, stand_in};
 
 /// Lists the units of a network that can be removed whole.
 ///
@@ -72,25 +69,7 @@ fn of_archive(path: &Path) -> Result<Shown, Failure> {
 }
 
 fn of_experiment(args: &ModelShowArgs) -> Result<Shown, Failure> {
-    if experiment::kind_of(&args.file) != FileKind::Experiment {
-        return Err(Failure::bad_input(format!(
-            "{} is a sweep or a simulation, expected one experiment, or an archive (.pt2): name the file that it is \
-             based on",
-            args.file.display()
-        )));
-    }
-    let setting = Setting {
-        overrides: args.set.clone(),
-        trust: trust(args.allow_plugins),
-        data_dir: args.data.data_dir.clone(),
-        ..Setting::default()
-    };
-    let catalog = HostCatalog::new(&setting);
-    let loaded = experiment::load(&args.file, &setting.overrides, &catalog)?;
-    let read = Read::new(loaded, &catalog)?;
-    let data = stand_in(&read, &setting)?;
-    let input = data.input_shape.clone();
-    let trainer = read.trainer(data, Device::Cpu)?;
+    let Experimental { trainer, input, .. } = experimental(args)?;
     let layers = trainer.layers().iter();
     let layers = layers.map(|it| (it.name.clone(), it.shape.clone()));
     let layers = sized(trainer.network(), &input, layers);

@@ -17,6 +17,7 @@ use crate::model::{self, InputSpec, MODELS, Network, Operation, Parameter, Role,
 use crate::registry::{Options, find};
 use crate::report::columns;
 use crate::run::{HostCatalog, Read, Setting, stand_in};
+use crate::trainer::Trainer;
 
 /// Shows networks.
 ///
@@ -113,7 +114,23 @@ fn of_archive(path: &Path) -> Result<Shown, Failure> {
     ))
 }
 
-fn of_experiment(args: &ModelShowArgs) -> Result<Shown, Failure> {
+/// An experiment's network as it is trained, without its data.
+pub(super) struct Experimental {
+    /// Its name in the file.
+    pub name: String,
+    /// What trains it.
+    pub trainer: Trainer,
+    /// Shape of a sample.
+    pub input: Vec<i64>,
+    /// Number of outputs that the data ask for.
+    pub classes: i64,
+}
+
+/// Reads the experiment of which the network is meant.
+///
+/// # Errors
+/// If the file is none, or wrong.
+pub(super) fn experimental(args: &ModelShowArgs) -> Result<Experimental, Failure> {
     if experiment::kind_of(&args.file) != FileKind::Experiment {
         return Err(Failure::bad_input(format!(
             "{} is a sweep or a simulation, expected one experiment, or an archive (.pt2): name the file that it is \
@@ -132,15 +149,28 @@ fn of_experiment(args: &ModelShowArgs) -> Result<Shown, Failure> {
     let read = Read::new(loaded, &catalog)?;
     let data = stand_in(&read, &setting)?;
     let (input, classes) = (data.input_shape.clone(), data.classes);
-    let trainer = read.trainer(data, Device::Cpu)?;
+    Ok(Experimental {
+        trainer: read.trainer(data, Device::Cpu)?,
+        name: read.loaded.experiment.model.name,
+        input,
+        classes,
+    })
+}
+
+fn of_experiment(args: &ModelShowArgs) -> Result<Shown, Failure> {
+    let Experimental {
+        name,
+        trainer,
+        input,
+        classes,
+    } = experimental(args)?;
     let layers = trainer.layers();
     let parameters: Vec<(&Parameter, bool)> = (trainer.layout().parameters())
         .map(|it| (it, layers.iter().any(|layer| layer.name == it.name)))
         .collect();
-    let name = &read.loaded.experiment.model.name;
     let buffers = trainer.layout().buffers();
     Ok(shown(
-        name,
+        &name,
         trainer.network(),
         &parameters,
         buffers,
