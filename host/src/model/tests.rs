@@ -21,6 +21,17 @@ fn build(name: &str, options: Value, shape: &[i64]) -> Result<Box<dyn Network>, 
     (find(MODELS, name).unwrap().build)(&options, &spec)
 }
 
+/// A network that can be built, by its options as text.
+pub(super) fn built(name: &str, options: &str, shape: &[i64]) -> Box<dyn Network> {
+    let options: Value = serde_json::from_str(options).unwrap();
+    let spec = InputSpec {
+        shape: shape.to_vec(),
+        classes: if name == "hidden-neuron" { 1 } else { 10 },
+        ..InputSpec::default()
+    };
+    (find(MODELS, name).unwrap().build)(options.as_object().unwrap(), &spec).unwrap()
+}
+
 /// The models that classify images or signals; the hidden neuron, which does not, and imported networks, which
 /// are files, have their own tests.
 fn classifiers() -> impl Iterator<Item = &'static Entry<Build>> {

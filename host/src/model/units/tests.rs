@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
 use tch::{Kind, Tensor};
 
 use super::{Side, UnitSet, Units};
-use crate::model::{InputSpec, MODELS, Mode, Network, Parameter, Role};
-use crate::registry::find;
+use crate::model::tests::built;
+use crate::model::{MODELS, Mode, Network, Parameter, Role};
 use crate::rng::{Moment, Purpose, Stream};
 
 /// A network of each model, with every operation: images as small as still let every weight of a kernel see a
@@ -42,16 +41,6 @@ const NETWORKS: [(&str, &str, &[i64]); 16] = [
     ),
     ("hidden-neuron", "{}", &[7]),
 ];
-
-fn build(name: &str, options: &str, shape: &[i64]) -> Box<dyn Network> {
-    let options: Value = serde_json::from_str(options).unwrap();
-    let spec = InputSpec {
-        shape: shape.to_vec(),
-        classes: if name == "hidden-neuron" { 1 } else { 10 },
-        ..InputSpec::default()
-    };
-    (find(MODELS, name).unwrap().build)(options.as_object().unwrap(), &spec).unwrap()
-}
 
 /// Numbers in [1, 2), of their own for each name; of a network that is curved, normal ones.
 fn numbers(name: &str, shape: &[i64], curved: bool) -> Tensor {
@@ -280,7 +269,7 @@ fn what_goes_with_a_unit_is_what_is_dead_without_it() {
         );
     }
     for (name, options, shape) in NETWORKS {
-        let network = build(name, options, shape);
+        let network = built(name, options, shape);
         let units = network.units(shape);
         let subject = Subject {
             network,
@@ -309,7 +298,7 @@ fn outline(units: &Units) -> Vec<(String, usize, String)> {
 
 #[test]
 fn channels_that_shortcuts_add_up_are_one_set_and_the_inner_ones_have_their_own() {
-    let network = build("resnet-20", r#"{"width": 4}"#, &[3, 8, 8]);
+    let network = built("resnet-20", r#"{"width": 4}"#, &[3, 8, 8]);
     let units = network.units(&[3, 8, 8]);
     let sizes: Vec<(&str, usize)> = units
         .sets
@@ -338,7 +327,7 @@ fn channels_that_shortcuts_add_up_are_one_set_and_the_inner_ones_have_their_own(
 
 #[test]
 fn heads_take_their_queries_keys_and_values_and_features_that_a_norm_adds_up_stay() {
-    let network = build(
+    let network = built(
         "vit",
         r#"{"patch": 4, "width": 6, "depth": 1, "heads": 3, "mlp_ratio": 2}"#,
         &[3, 8, 8],

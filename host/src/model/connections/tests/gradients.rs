@@ -1,12 +1,9 @@
 //! Against gradients of every built-in network.
 
-use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
-use crate::model::{
-    Buffer, Connections, InputSpec, MODELS, Mode, Network, Parameter, Role, StepKey,
-};
-use crate::registry::find;
+use crate::model::tests::built;
+use crate::model::{Buffer, Connections, MODELS, Mode, Network, Parameter, Role, StepKey};
 use crate::rng::{Moment, Purpose, Stream};
 
 /// A network of each model, with every operation; images as small as still let every weight of a kernel
@@ -59,16 +56,6 @@ const SMALL_VIT: &str = r#"{"patch": 4, "width": 6, "depth": 2, "heads": 3, "mlp
 /// Networks whose gradients depend on the input wherever there are any.
 fn is_curved(network: &str) -> bool {
     network == "vit"
-}
-
-fn build(name: &str, options: &str, shape: &[i64]) -> Box<dyn Network> {
-    let options: Value = serde_json::from_str(options).unwrap();
-    let spec = InputSpec {
-        shape: shape.to_vec(),
-        classes: if name == "hidden-neuron" { 1 } else { 10 },
-        ..InputSpec::default()
-    };
-    (find(MODELS, name).unwrap().build)(options.as_object().unwrap(), &spec).unwrap()
 }
 
 /// Numbers in [1, 2), of their own for each name.
@@ -173,7 +160,7 @@ fn effective_weights_are_those_whose_gradient_moves_with_the_input() {
         );
     }
     for (name, options, shape, density) in NETWORKS {
-        let network = build(name, options, shape);
+        let network = built(name, options, shape);
         let connections = Connections::of(&network.graph(), network.parameters());
         let (mut survivors, mut effective, mut constant) = (0, 0, 0);
         for seed in 0..3 {
