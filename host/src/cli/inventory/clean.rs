@@ -1,5 +1,6 @@
 //! `host clean`.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::path::Path;
 
@@ -141,36 +142,33 @@ pub(super) fn choose(args: &CleanArgs, entries: &[Entry]) -> Choice {
         }
     }
     // What stays keeps what it needs, which then keeps what that needs.
-    while let Some((place, user)) = needed(entries, &is_gone) {
-        is_gone[place] = false;
-        choice.kept.push((place, format!("{user} needs it")));
+    let by_name = entries
+        .iter()
+        .enumerate()
+        .map(|(place, it)| (it.name.as_str(), place));
+    let places: BTreeMap<&str, usize> = by_name.collect();
+    let place_of = |name: &String| places.get(name.as_str()).copied();
+    let mut staying: VecDeque<usize> = (0..entries.len()).filter(|&it| !is_gone[it]).collect();
+    while let Some(user) = staying.pop_front() {
+        for place in entries[user].uses.iter().filter_map(place_of) {
+            if std::mem::replace(&mut is_gone[place], false) {
+                let reason = format!("{} needs it", entries[user].name);
+                choice.kept.push((place, reason));
+                staying.push_back(place);
+            }
+        }
     }
     if args.unused {
         for (place, entry) in entries.iter().enumerate() {
-            let stays = |name: &String| {
-                entries
-                    .iter()
-                    .zip(&is_gone)
-                    .any(|(it, gone)| it.name == *name && !gone)
-            };
+            let mut users = entry.used_by.iter().filter_map(place_of);
             is_gone[place] |= entry.kind == Kind::Dense
                 && entry.state != State::Running
                 && is_old(entry)
-                && !entry.used_by.iter().any(stays);
+                && users.all(|user| is_gone[user]);
         }
     }
     choice.gone = (0..entries.len()).filter(|&it| is_gone[it]).collect();
     choice
-}
-
-/// Something that would go although something needs it that stays.
-fn needed<'a>(entries: &'a [Entry], is_gone: &[bool]) -> Option<(usize, &'a str)> {
-    let staying = entries.iter().zip(is_gone).filter(|(_, gone)| !**gone);
-    let mut needs = staying.flat_map(|(entry, _)| entry.uses.iter().map(move |name| (name, entry)));
-    needs.find_map(|(name, user)| {
-        let place = entries.iter().position(|it| it.name == *name)?;
-        is_gone[place].then_some((place, user.name.as_str()))
-    })
 }
 
 /// Whether a later run of an experiment of the same name is done, with other settings, and no sweep has this one.

@@ -4,7 +4,7 @@ mod clean;
 mod ls;
 mod size;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -118,8 +118,12 @@ impl Inventory {
             let folder = runs.join(&name);
             if clean::is_remains(&name) {
                 inventory.remains.push(folder);
-            } else if let Some(entry) = entry(&mut look, runs, name) {
-                inventory.bytes += Size::of(&folder, &mut links).bytes;
+            } else if let Some(mut entry) = entry(&mut look, runs, name) {
+                let size = Size::of(&folder, &mut links);
+                let since = size.changed.map(|it| SystemTime::now().duration_since(it));
+                entry.seconds_since = since.map(|it| it.unwrap_or_default().as_secs_f64());
+                entry.bytes = size.bytes;
+                inventory.bytes += size.new;
                 inventory.entries.push(entry);
             }
         }
@@ -133,10 +137,11 @@ impl Inventory {
         let by_identity: BTreeMap<&str, &str> = known
             .filter_map(|it| Some((it.identity.as_deref()?, it.name.as_str())))
             .collect();
+        let names: BTreeSet<&str> = self.entries.iter().map(|it| it.name.as_str()).collect();
         let resolve = |entry: &Entry| -> Vec<String> {
             let named = entry.uses.iter().map(String::as_str);
             let named = named.map(|it| by_identity.get(it).copied().unwrap_or(it));
-            let is_here = |name: &&str| self.entries.iter().any(|it| it.name == *name);
+            let is_here = |name: &&str| names.contains(name);
             let mut uses: Vec<String> = named
                 .filter(|name| is_here(name) && *name != entry.name)
                 .map(str::to_owned)
@@ -161,7 +166,7 @@ impl Inventory {
     }
 }
 
-/// What a folder is; none if it is nothing that this program made.
+/// What a folder is, but for its size; none if it is nothing that this program made.
 fn entry(look: &mut Look, runs: &Path, name: String) -> Option<Entry> {
     let folder = runs.join(&name);
     let run = RunDir::new(&folder);
@@ -200,10 +205,6 @@ fn entry(look: &mut Look, runs: &Path, name: String) -> Option<Entry> {
     } else {
         return None;
     }
-    let size = Size::of(&folder, &mut Links::new());
-    entry.bytes = size.bytes;
-    let since = size.changed.map(|it| SystemTime::now().duration_since(it));
-    entry.seconds_since = since.map(|it| it.unwrap_or_default().as_secs_f64());
     Some(entry)
 }
 

@@ -22,7 +22,7 @@ pub fn used(folder: &Path, record: &SweepRecord) -> u64 {
     }
     let mut seen = Links::new();
     let sizes = folders.iter().map(|it| Size::of(it, &mut seen));
-    sizes.map(|it| it.bytes).sum()
+    sizes.map(|it| it.new).sum()
 }
 
 #[cfg(test)]
