@@ -51,7 +51,7 @@ TORCH_LIB := $(or $(LIBTORCH),.libtorch)/lib
 
 # Cargo runs in parallel by itself; with `make -j` the steps of a target keep their order.
 .NOTPARALLEL:
-.PHONY: help tools libtorch build run test attack cluster lint smoke python wheel check fuzz bench bench-ranks bench-scaling fmt clean install uninstall
+.PHONY: help tools libtorch build run test attack cluster lint smoke python wheel check fuzz bench bench-ranks bench-scaling docs fmt clean install uninstall
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -110,12 +110,13 @@ cluster: build ## run a sweep in a job array of a Slurm that is started for it, 
 	tests/cluster/slurm.sh up "$$folder" 4; \
 	SLURM_CONF="$$folder/slurm.conf" cargo test --release -p attack cluster:: -- --ignored --nocapture --test-threads 1
 
-lint: libtorch ## check formatting, clippy, the documentation and the imports between modules
+lint: libtorch ## check formatting, clippy, the documentation, its links and the imports between modules
 	@cargo fmt --version >/dev/null && cargo clippy --version >/dev/null || { echo "make: cargo fmt and cargo clippy are needed: rustup component add rustfmt clippy" >&2; exit 1; }
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps
 	python3 host/setup/imports.py
+	python3 host/setup/links.py
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny check; \
 	else echo "make: deny.toml is not checked, cargo deny is not installed: cargo install --locked cargo-deny"; fi
 
@@ -167,6 +168,12 @@ bench-ranks: build ## measure one network on two processes beside PyTorch's Dist
 bench-scaling: build ## measure how costs grow with networks, seeds and levels
 	cargo build --release -p bench
 	$(TARGET)/bench --scaling
+
+docs: ## build the documentation as a site, with mdBook
+	@command -v mdbook >/dev/null || { echo "make: mdbook was not found; it makes pages of docs/. Install it: cargo install --locked mdbook" >&2; exit 1; }
+	python3 host/setup/site.py "$(dir $(TARGET))site"
+	mdbook build "$(dir $(TARGET))site"
+	@echo "open $(dir $(TARGET))site/book/index.html"
 
 fmt: tools ## format the code
 	cargo fmt --all

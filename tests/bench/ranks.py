@@ -17,6 +17,8 @@ import time
 from pathlib import Path
 
 SAMPLES, BATCH, WIDTH, ROUNDS = 1024, 128, 8, 3
+# Few: the other side evaluates nothing.
+TESTED = 16
 
 
 def make(folder):
@@ -24,8 +26,8 @@ def make(folder):
     import numpy as np
 
     numbers = np.random.default_rng(1)
-    labels = numbers.integers(0, 10, SAMPLES + 256)
-    images = numbers.normal(size=(SAMPLES + 256, 3, 32, 32)) + labels[:, None, None, None] / 5
+    labels = numbers.integers(0, 10, SAMPLES + TESTED)
+    images = numbers.normal(size=(SAMPLES + TESTED, 3, 32, 32)) + labels[:, None, None, None] / 5
     images = images.astype("float32")
     for name, part in (("train", slice(0, SAMPLES)), ("test", slice(SAMPLES, None))):
         np.savez(folder / f"{name}.npz", x=images[part], y=labels[part])

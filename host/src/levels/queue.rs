@@ -10,6 +10,8 @@ pub(super) struct Queue {
     next: Vec<u64>,
     /// Seeds that were given up, with the reason.
     pub failed: Vec<(u64, String)>,
+    /// What TensorBoard shows of each seed.
+    shown: Vec<tensorboard::Shown>,
 }
 
 impl Queue {
@@ -38,11 +40,15 @@ impl Queue {
                 observer.observe(&Event::LevelFound { summary: &summary });
             }
         }
-        seeds.iter().for_each(|seed| show_events(course, seed));
-        Ok(Some(Self {
+        let mut queue = Self {
             next,
             failed: Vec::new(),
-        }))
+            shown: seeds.iter().map(|_| Default::default()).collect(),
+        };
+        for (index, seed) in seeds.iter().enumerate() {
+            queue.show_events(course, seed, index);
+        }
+        Ok(Some(queue))
     }
 
     /// The seeds that stand furthest behind and at the same place, as indices, with their level.
@@ -78,7 +84,7 @@ impl Queue {
             if !self.is_given_up(&seeds[index]) {
                 self.next[index] = course.next_level(&seeds[index], level + 1)?;
             }
-            show_events(course, &seeds[index]);
+            self.show_events(course, &seeds[index], index);
         }
         Ok(())
     }
@@ -86,12 +92,12 @@ impl Queue {
     fn is_given_up(&self, seed: &Seed) -> bool {
         self.failed.iter().any(|(number, _)| *number == seed.seed)
     }
-}
 
-/// Brings a seed's TensorBoard file up to date. The records that it shows are on disk: a run does not
-/// stop for it.
-fn show_events(course: &Course<'_>, seed: &Seed) {
-    if let Err(error) = tensorboard::export(&course.run, seed.seed) {
-        log::warn!("seed {} is not shown in TensorBoard: {error}", seed.seed);
+    /// Brings a seed's TensorBoard file up to date. The records that it shows are on disk: a run does not
+    /// stop for it.
+    fn show_events(&mut self, course: &Course<'_>, seed: &Seed, index: usize) {
+        if let Err(error) = self.shown[index].export(&course.run, seed.seed) {
+            log::warn!("seed {} is not shown in TensorBoard: {error}", seed.seed);
+        }
     }
 }

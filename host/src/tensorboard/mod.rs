@@ -23,12 +23,7 @@ const FILE: &str = "events.out.tfevents.0.rewind";
 /// # Errors
 /// If a record cannot be read or the file cannot be written.
 pub fn export(run: &RunDir, seed: u64) -> Result<Option<PathBuf>, StoreError> {
-    let Some(bytes) = bytes(run, seed)? else {
-        return Ok(None);
-    };
-    let path = run.file(&file_of(seed));
-    update(&path, &bytes)?;
-    Ok(Some(path))
+    Shown::default().export(run, seed)
 }
 
 /// Path of a seed's event file from the run's folder.
@@ -41,16 +36,52 @@ pub fn file_of(seed: u64) -> String {
 /// # Errors
 /// If a record cannot be read.
 pub fn bytes(run: &RunDir, seed: u64) -> Result<Option<Vec<u8>>, StoreError> {
-    let own = run.seed(seed);
-    let levels = own.finished_levels();
-    if levels == 0 {
-        return Ok(None);
+    let mut shown = Shown::default();
+    shown.go_on(run, seed)?;
+    Ok((shown.levels > 0).then_some(shown.bytes))
+}
+
+/// What is shown of a seed, kept from level to level: the records of a level are read once.
+#[derive(Default)]
+pub struct Shown {
+    levels: u64,
+    /// Steps after which the last of them ends.
+    steps: u64,
+    bytes: Vec<u8>,
+}
+
+impl Shown {
+    /// Brings the seed's event file up to date, as [`export`] does.
+    ///
+    /// # Errors
+    /// If a record cannot be read or the file cannot be written.
+    pub fn export(&mut self, run: &RunDir, seed: u64) -> Result<Option<PathBuf>, StoreError> {
+        self.go_on(run, seed)?;
+        if self.levels == 0 {
+            return Ok(None);
+        }
+        let path = run.file(&file_of(seed));
+        update(&path, &self.bytes)?;
+        Ok(Some(path))
     }
-    let (mut events, mut before) = (vec![Event::first()], 0);
-    for level in 0..levels {
-        before = add_level(&own.level(level), before, &mut events)?;
+
+    /// Adds the levels that were finished since.
+    fn go_on(&mut self, run: &RunDir, seed: u64) -> Result<(), StoreError> {
+        let own = run.seed(seed);
+        loop {
+            let level = own.level(self.levels);
+            if !level.file("done.json").exists() {
+                return Ok(());
+            }
+            let mut events = match self.levels {
+                0 => vec![Event::first()],
+                _ => Vec::new(),
+            };
+            self.steps = add_level(&level, self.steps, &mut events)?;
+            self.bytes.extend(encode(&events));
+            self.levels += 1;
+        }
     }
-    Ok(Some(encode(&events)))
 }
 
 /// Adds the events of a level that starts after so many steps, and returns after how many it ends.

@@ -263,3 +263,33 @@ fn the_readme_shows_the_plugin_of_the_front_page() {
     let readme = include_str!("../../../README.md");
     assert!(readme.contains(plugin.join("\n").trim_end()));
 }
+
+/// All that a folder's files with one of these ends hold.
+fn sources(folder: &Path, ends: &[&str], all: &mut String) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let end = path.extension().unwrap_or_default().to_string_lossy();
+        if path.is_dir() {
+            sources(&path, ends, all);
+        } else if ends.contains(&&*end) {
+            all.push_str(&fs::read_to_string(&path).unwrap());
+        }
+    }
+}
+
+#[test]
+fn the_messages_that_are_explained_are_those_of_the_program() {
+    let page = include_str!("../../../docs/troubleshooting.md");
+    let mut said = include_str!("../../../Makefile").to_owned();
+    for folder in ["host/src", "host/python"] {
+        sources(&Path::new(ROOT).join(folder), &["rs", "py"], &mut said);
+    }
+    let headings = page.lines().filter(|line| line.starts_with("### "));
+    let fragments: Vec<&str> = headings
+        .flat_map(|line| line.split('`').skip(1).step_by(2))
+        .collect();
+    assert!(fragments.len() > 12, "{fragments:?}");
+    for fragment in fragments {
+        assert!(said.contains(fragment), "nothing says {fragment:?}");
+    }
+}

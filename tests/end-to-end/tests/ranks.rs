@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use attack::process::{children, end, send, start, wait_for_ends};
-use end_to_end::program::{digests, expect, run, wait_until};
+use end_to_end::program::{self, digests, expect, run, wait_until};
 
 /// A small experiment in four shards, of two levels.
 fn command(runs: &Path, ranks: usize, set: &[&str]) -> Command {
@@ -102,6 +102,9 @@ fn a_run_has_the_same_bytes_on_any_number_of_ranks_and_threads() {
             let own = runs(&ranks.to_string());
             expect(&mut command(&own, ranks, set), 0);
             assert_eq!(digests(&own), alone, "{set:?} on {ranks} ranks");
+            let mut runs = fs::read_dir(&own).unwrap().map(|it| it.unwrap().path());
+            let run = runs.find(|it| it.join("identity.json").exists());
+            expect(program::command().arg("verify").arg(run.unwrap()), 0);
         }
         expect(&mut on_threads(&command(&runs("t"), 1, set), "3"), 0);
         assert_eq!(digests(&runs("t")), alone, "{set:?} with other threads");

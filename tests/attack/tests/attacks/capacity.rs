@@ -18,7 +18,7 @@ const BEAT_CALLS: f64 = 4.0;
 fn made(cells: usize, levels: usize, is_done: bool) -> f64 {
     let desk = Desk {
         // No beat falls into it.
-        limit: "100000",
+        limit: "100000".to_owned(),
         ..Desk::new(cells, 1, "")
     };
     let levels = format!("prune.levels={levels}");

@@ -112,7 +112,7 @@ fn only_works_from_two_terminals_at_once() {
 #[test]
 fn a_cell_that_another_process_has_is_named_and_no_failure() {
     let desk = Desk {
-        limit: "12",
+        limit: "12".to_owned(),
         ..Desk::new(1, 1_000_000, TWO)
     };
     let mut first = start(&mut desk.command("runs", &["--only", "imp"]));
@@ -176,7 +176,7 @@ pub fn children_of(process: u32) -> Vec<u32> {
 #[test]
 fn a_process_that_stood_still_writes_nothing_once_another_took_over() {
     let desk = Desk {
-        limit: "3",
+        limit: "3".to_owned(),
         ..Desk::new(1, 300, "")
     };
     let mut first = start(&mut desk.command("runs", &[]));
@@ -211,8 +211,10 @@ fn a_process_that_stood_still_writes_nothing_once_another_took_over() {
     assert!(logs.contains("was not written: process "), "{logs}");
 }
 
-/// Longer than the limit of whoever is stopped, and than a beat.
-const STILL: Duration = Duration::from_secs(6);
+/// Seconds for which who is stopped stands still: twice the limit, and longer than a beat.
+fn still() -> u64 {
+    asked("ATTACK_STILL", 6) as u64
+}
 
 /// Processes that claim, and are killed and stopped until so many times were reached or all is done.
 struct Siege<'a> {
@@ -262,6 +264,7 @@ impl Siege<'_> {
     /// Goes on until all is done, with at most so many kills and stops.
     fn hold(&mut self, kills: usize, stops: usize) {
         self.claimers = (0..self.count).map(|_| self.claimer()).collect();
+        let still = Duration::from_secs(still());
         loop {
             // Any moment will do.
             thread::sleep(Duration::from_millis(
@@ -276,7 +279,7 @@ impl Siege<'_> {
                 self.stops += usize::from(send_if_there(victim, "STOP"));
                 self.still.push((victim, Instant::now()));
             }
-            let over = |since: &Instant| since.elapsed() > STILL;
+            let over = |since: &Instant| since.elapsed() > still;
             for (process, _) in self.still.extract_if(.., |(_, since)| over(since)) {
                 send_if_there(process, "CONT");
             }
@@ -307,7 +310,7 @@ fn kills_and_stops_at_any_moment_cost_no_cell_and_change_no_byte() {
     let stops = kills.div_ceil(5);
     let rates = if kills > 20 { 6 } else { 1 };
     let desk = Desk {
-        limit: "3",
+        limit: (still() / 2).to_string(),
         ..Desk::new(rates, 40, TWO)
     };
     run(&mut desk.command("one", &[])).expect(0);
@@ -341,7 +344,7 @@ fn a_crowd_that_is_killed_and_stopped_does_every_cell_and_finishes_no_level_twic
     let cells = asked("ATTACK_CROWD", 12);
     let (kills, stops) = (cells / 10, cells.div_ceil(50));
     let desk = Desk {
-        limit: "3",
+        limit: (still() / 2).to_string(),
         ..Desk::new(cells, 1, "")
     };
     let mut siege = Siege {

@@ -114,7 +114,7 @@ impl Siege<'_> {
         command
             .arg(self.desk.runs(&self.runs))
             .current_dir(self.desk.runs(""));
-        command.env("HOST_CLAIM_LIMIT", self.desk.limit);
+        command.env("HOST_CLAIM_LIMIT", &self.desk.limit);
         run(&mut command).expect(0)
     }
 
@@ -252,7 +252,7 @@ fn an_array_stands_kills_deaths_of_nodes_preemption_and_a_cancel() {
     let kills = asked("CLUSTER_KILLS", 30);
     let rates = asked("CLUSTER_CELLS", 60) / 2;
     let desk = Desk {
-        limit: "6",
+        limit: "6".to_owned(),
         ..Desk::new(rates, 60, TWO)
     };
     let began = Instant::now();

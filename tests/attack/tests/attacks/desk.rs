@@ -22,7 +22,7 @@ pub struct Desk {
     /// Its file.
     pub file: PathBuf,
     /// Seconds without a beat after which a process counts as dead.
-    pub limit: &'static str,
+    pub limit: String,
 }
 
 impl Desk {
@@ -42,7 +42,7 @@ impl Desk {
         Self {
             folder,
             file,
-            limit: "60",
+            limit: "60".to_owned(),
         }
     }
 
@@ -57,7 +57,7 @@ impl Desk {
         command.arg("run").arg(&self.file);
         command.args(["--json", "--jobs", "1", "--runs"]);
         command.arg(self.runs(runs)).args(more);
-        command.env("HOST_CLAIM_LIMIT", self.limit);
+        command.env("HOST_CLAIM_LIMIT", &self.limit);
         command
     }
 

@@ -73,7 +73,7 @@ fn a_machine_sees_what_it_had_seen_until_it_changes_something_itself() {
 fn claims_hold_where_attributes_are_stale_and_clocks_differ_by_hours() {
     let rates = asked("ATTACK_STALE", 4) / 2;
     let desk = Desk {
-        limit: "12",
+        limit: "12".to_owned(),
         ..Desk::new(rates, 5, TWO)
     };
     run(&mut desk.command("one", &[])).expect(0);
@@ -102,7 +102,7 @@ fn a_machine_that_dies_and_one_that_stands_still_lose_their_claims_where_attribu
     let mut done = BTreeMap::new();
     for time in 0..times {
         let desk = Desk {
-            limit: "12",
+            limit: "12".to_owned(),
             ..Desk::new(2, 400, TWO)
         };
         run(&mut desk.command("one", &[])).expect(0);
