@@ -15,6 +15,7 @@ use super::links::Links;
 use super::watch::{LastResort, watch};
 use super::{Facts, Place, Ranks, RanksError, differences};
 use crate::interrupt::Interrupt;
+use crate::memory;
 
 /// Within this time all ranks have to come.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -183,12 +184,22 @@ impl Door {
         };
         let name = format!("rewind/{}/gloo", self.place.attempt);
         let group = Group::open(&self.store, &name, (rank, count), reached, CALL);
-        let group = group.map_err(|error| match self.links.trouble().reason() {
-            Some(reason) => RanksError::Lost(reason),
-            None => RanksError::Join(format!(
-                "rank {rank} cannot exchange tensors with the others from {host}: {error}; GLOO_SOCKET_IFNAME names \
-                 the network interface to use"
-            )),
+        let group = group.map_err(|error| {
+            if let Some(reason) = self.links.trouble().reason() {
+                return RanksError::Lost(reason);
+            }
+            let advice = match starves(&error.to_string()) {
+                true => {
+                    "this process gets no more memory, or no more threads: raise its limits (ulimit -v and -u; a job's \
+                     --mem)"
+                }
+                false => "GLOO_SOCKET_IFNAME names the network interface to use",
+            };
+            let reason = format!(
+                "rank {rank} cannot exchange tensors with the others from {host}: {error}; {advice}"
+            );
+            self.links.part(&reason);
+            RanksError::Join(reason)
         })?;
         Ok(Ranks {
             rank,
@@ -263,6 +274,11 @@ impl Door {
             false => Err(RanksError::Differ(found)),
         }
     }
+}
+
+/// Whether a failure's text says that the system gives no more memory, or no thread.
+fn starves(text: &str) -> bool {
+    text.contains("Resource temporarily unavailable") || memory::shortage(text).is_some()
 }
 
 /// Who comes, if it is a rank of this start.

@@ -103,7 +103,7 @@ fn a_run_has_the_same_bytes_on_any_number_of_ranks_and_threads() {
             expect(&mut command(&own, ranks, set), 0);
             assert_eq!(digests(&own), alone, "{set:?} on {ranks} ranks");
             let mut runs = fs::read_dir(&own).unwrap().map(|it| it.unwrap().path());
-            let run = runs.find(|it| it.join("identity.json").exists());
+            let run = runs.find(|it| it.join("summary.csv").exists());
             expect(program::command().arg("verify").arg(run.unwrap()), 0);
         }
         expect(&mut on_threads(&command(&runs("t"), 1, set), "3"), 0);

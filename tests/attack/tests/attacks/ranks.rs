@@ -1,13 +1,18 @@
 //! Ranks that train one network are killed, one at a time, and others go on: the bytes are those of one process.
 
+use std::fs;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use attack::campaign::kills;
 use attack::experiments::Experiment;
+use attack::patience::wait_until;
 use attack::process::{children, end, run, send, start, wait_for_ends};
 use attack::tree::{differences, leftovers};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
+
+use super::desk::asked;
 
 /// Numbers of ranks among which four shards can be shared out.
 const RANKS: [usize; 3] = [1, 2, 4];
@@ -80,17 +85,69 @@ fn a_network_in_shards_stands_kills_of_any_rank() {
         "| ranks | killed: rank 0 | others | runs | bytes that differ |\n|---|---|---|---|---|"
     );
     let variants = [
-        ("fp32", &[][..]),
         (
             "bf16, synchronised",
-            &["train.precision=\"bf16\"", "train.sync_batch_norm=true"],
+            &["train.precision=\"bf16\"", "train.sync_batch_norm=true"][..],
         ),
+        ("fp32", &[]),
         ("fp32, synchronised", &["train.sync_batch_norm=true"]),
         ("bf16", &["train.precision=\"bf16\""]),
     ];
-    // The short form has each option once.
-    let asked = std::env::var_os("ATTACK_KILLS").map_or(2, |_| variants.len());
+    // The short form has the one with the most to go wrong.
+    let asked = std::env::var_os("ATTACK_KILLS").map_or(1, |_| variants.len());
     for (at, (what, set)) in variants[..asked].iter().enumerate() {
         stands_kills(what, set, at as u64);
     }
+}
+
+/// A rank whose machine has less memory than the others': from some moment on it gets none.
+#[test]
+fn a_rank_that_gets_no_more_memory_ends_all_with_its_reason_and_costs_nothing() {
+    let times = asked("ATTACK_FAULTS", 2);
+    let folder = tempfile::tempdir().unwrap();
+    let experiment = Experiment::new("convolution", 2).with(&["train.shards=2"]);
+    let command = |runs: &str, ranks: usize| {
+        let mut command = experiment.command(&folder.path().join(runs));
+        command.args(["--ranks", &ranks.to_string()]);
+        command
+    };
+    let since = Instant::now();
+    run(&mut command("whole", 2)).expect(0);
+    let total = since.elapsed().as_millis() as u64;
+    let mut draw = ChaCha8Rng::seed_from_u64(3);
+    let mut felt = 0;
+    for time in 0..times {
+        let name = format!("run-{time}");
+        let mut leader = start(&mut command(&name, 2));
+        let (id, mut others) = (leader.id(), Vec::new());
+        wait_until(&mut leader, "the other rank's start", || {
+            others = children(id);
+            !others.is_empty()
+        });
+        std::thread::sleep(Duration::from_millis(draw.next_u64() % (total / 2)));
+        // No more than it has by then; it may have ended.
+        let status = fs::read_to_string(format!("/proc/{}/status", others[0])).unwrap_or_default();
+        let size = status.lines().find_map(|line| line.strip_prefix("VmSize:"));
+        let size = size.and_then(|it| it.trim_end_matches("kB").trim().parse::<u64>().ok());
+        let limit = format!("--as={}", size.unwrap_or(0) << 10);
+        let _ = Command::new("prlimit")
+            .args([&format!("--pid={}", others[0]), &limit])
+            .status();
+        let ended = end(leader);
+        wait_for_ends(&others);
+        match ended.status.code() {
+            Some(0) => {}
+            _ => {
+                let said = ended.expect(5).stderr;
+                let last = said.lines().last().unwrap_or_default();
+                println!("{last}");
+                assert!(said.contains("rank 1 on "), "{said}");
+                felt += 1;
+            }
+        }
+        run(&mut command(&name, 1)).expect(0);
+        let wrong = differences(&folder.path().join("whole"), &folder.path().join(&name));
+        assert!(wrong.is_empty(), "{wrong:#?}");
+    }
+    assert!(felt > 0, "no limit was felt");
 }
