@@ -77,13 +77,13 @@ mod tests {
 
     #[test]
     fn an_input_is_taken_apart_at_its_marks() {
-        let scratch = Scratch::new(
-            b"a = 1\n--- b.toml\nb = 2\n--- ../c\nno\n--- d/e\n",
-            "a.toml",
-        );
+        // A name that nobody else has there.
+        let outside = format!("../rewind-scratch-{}", std::process::id());
+        let input = format!("a = 1\n--- b.toml\nb = 2\n--- {outside}\nno\n--- d/e\n");
+        let scratch = Scratch::new(input.as_bytes(), "a.toml");
         assert_eq!(scratch.names, ["a.toml", "b.toml", "d/e"]);
         assert_eq!(scratch.lines("b.toml"), ["b = 2"]);
         assert_eq!(fs::read(scratch.file("d/e")).unwrap(), b"");
-        assert!(!scratch.path().join("../c").exists());
+        assert!(!scratch.path().join(outside).exists());
     }
 }
