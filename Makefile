@@ -98,7 +98,8 @@ test: build ## run the tests
 # promises of a machine that does nothing else.
 attack: build ## kill runs 50 times each, fail their calls, take their memory, share sweeps: minutes, with a table
 	ATTACK_KILLS=$${ATTACK_KILLS:-50} cargo test --release -p attack kills:: -- --nocapture
-	ATTACK_KILLS=$${ATTACK_KILLS:-50} ATTACK_CELLS=$${ATTACK_CELLS:-1000} ATTACK_CROWD=$${ATTACK_CROWD:-1000} cargo test --release -p attack claims:: -- --nocapture --test-threads 1
+	ATTACK_KILLS=$${ATTACK_KILLS:-50} ATTACK_CELLS=$${ATTACK_CELLS:-1000} ATTACK_CROWD=$${ATTACK_CROWD:-1000} \
+		ATTACK_STILL=$${ATTACK_STILL:-60} cargo test --release -p attack claims:: -- --nocapture --test-threads 1
 	ATTACK_STALE=$${ATTACK_STALE:-20} cargo test --release -p attack stale:: -- --nocapture --test-threads 1
 	ATTACK_TIMES=1 ATTACK_FAULTS=$${ATTACK_FAULTS:-40} cargo test --release -p attack -- --nocapture --skip kills:: --skip claims:: --skip stale::
 
