@@ -95,6 +95,10 @@ pub struct Train {
     #[serde(default)]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub sparse_below: f64,
+    /// Whether networks are computed without the channels, hidden units and heads that were pruned whole: faster,
+    /// and rounded differently.
+    #[serde(default)]
+    pub compact: bool,
     /// Time between two evaluations on the test samples within a level, at epochs' ends; the level's
     /// end is always evaluated.
     #[serde(default)]

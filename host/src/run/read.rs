@@ -108,6 +108,7 @@ impl Read {
                     "train.batch_size".to_owned()
                 }
                 TrainError::NotSynchronised => "train.sync_batch_norm".to_owned(),
+                TrainError::NotCompact(_) => "train.compact".to_owned(),
                 TrainError::Targets { .. } => "train.loss".to_owned(),
                 TrainError::Metric { at, .. } => format!("train.metrics.{at}"),
                 TrainError::Options { area, .. } => format!("train.{area}"),

@@ -102,6 +102,9 @@ pub enum TrainError {
          shard has its own statistics"
     )]
     NotSynchronised,
+    /// The network cannot be computed without its units.
+    #[error("train.compact: {0}")]
+    NotCompact(&'static str),
     /// A split has no sample.
     #[error("dataset `{0}` has a split without samples: expected at least one sample each")]
     Empty(String),

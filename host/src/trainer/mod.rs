@@ -24,6 +24,7 @@ use crate::schedule::{SCHEDULES, Schedule, Span};
 
 mod batches;
 mod command;
+mod compact;
 mod error;
 
 mod evaluate;
@@ -93,6 +94,8 @@ pub struct Trainer {
     precision: Precision,
     channels_last: bool,
     sparse_below: f64,
+    /// Whether units that were pruned whole are left out.
+    compact: bool,
     /// Found when they are first asked for.
     units: OnceLock<units::Known>,
     /// How batches are cut.
@@ -113,7 +116,8 @@ impl Trainer {
             .ending_levels(experiment.prune.level_end)
             .starting_at(given)
             .including(&experiment.prune.include)?
-            .excluding(&experiment.prune.exclude)
+            .excluding(&experiment.prune.exclude)?
+            .checked_for_units()
     }
 
     /// A trainer on `device`, where the data must lie.
@@ -180,6 +184,7 @@ impl Trainer {
             precision: train.precision,
             channels_last,
             sparse_below: train.sparse_below,
+            compact: train.compact,
             units: OnceLock::new(),
             shards,
         })

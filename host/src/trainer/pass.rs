@@ -19,6 +19,8 @@ pub(super) struct Pass<'a> {
     flat: &'a Tensor,
     statistics: &'a [Tensor],
     parameters: Vec<Tensor>,
+    /// The running statistics of a network that lost units.
+    left: Option<Vec<Tensor>>,
     survivors: Vec<Vec<Option<Survivors>>>,
     taps: Option<Vec<Option<Taps>>>,
     on: On,
@@ -43,9 +45,20 @@ impl<'a> Pass<'a> {
         on: On,
     ) -> Result<Self, TrainError> {
         let lanes = flat.size()[0];
-        let taps = match lanes {
-            1 => trainer.taps(&flat.select(0, 0))?,
-            _ => None,
+        let (taps, compact) = match lanes {
+            1 => (
+                trainer.taps(&flat.select(0, 0))?,
+                trainer.compact(&flat.select(0, 0)),
+            ),
+            _ => (None, None),
+        };
+        let parameters = trainer.layout.views(flat);
+        let (parameters, left) = match &compact {
+            Some(compact) => (
+                compact.parameters(&parameters)?,
+                Some(compact.statistics(statistics)),
+            ),
+            None => (parameters, None),
         };
         let values: i64 = trainer.data.input_shape.iter().product();
         // Outputs at positions outgrow inputs that are one number each.
@@ -56,7 +69,8 @@ impl<'a> Pass<'a> {
         let samples = trainer.split(on)?.len();
         let most = (CHUNK * VALUES / values.max(1)).clamp(1, CHUNK);
         Ok(Self {
-            parameters: trainer.layout.views(flat),
+            parameters,
+            left,
             survivors: trainer.survivors_of(flat),
             chunks: (samples + most - 1) / most,
             trainer,
@@ -95,6 +109,7 @@ impl<'a> Pass<'a> {
         let index = index.unsqueeze(0).expand([lanes, len], false);
         let (input, labels) = trainer.batch(split, &index)?;
         let taps = self.taps.as_deref();
+        let statistics = self.left.as_deref().unwrap_or(statistics);
         let logits = trainer.forward(&self.parameters, statistics, &input, Mode::Eval, taps)?;
         let logits = match trainer.lanes() {
             true => logits,

@@ -5,6 +5,7 @@ use kernels::shim;
 use tch::{Kind, Tensor};
 
 use super::command::Command;
+use super::compact::{self, Compact, Tensors};
 use super::feed::Feed;
 use super::follow::Led;
 use super::lanes::{Lane, common_length, common_position, epoch_log};
@@ -50,7 +51,9 @@ pub struct Session<'t> {
     pub(super) hand: Option<Hand>,
     /// The survivors of convolutions that are computed at them.
     taps: Option<Vec<Option<Taps>>>,
-    /// Whether the taps and the kept elements of the buffers are those of the mask.
+    /// What is left of a network that lost units.
+    compact: Option<Compact>,
+    /// Whether the taps, the units that are left and the kept elements of the buffers are those of the mask.
     pub(super) kept_known: bool,
     /// Order of the samples in the epoch under way, `[lanes, samples]`.
     order: Option<Tensor>,
@@ -88,6 +91,7 @@ impl Trainer {
             leaves: Vec::new(),
             slopes: Vec::new(),
             taps: None,
+            compact: None,
             kept_known: false,
             hand: None,
             workshop: None,
@@ -187,6 +191,10 @@ impl Session<'_> {
                 1 if trainer.shards.is_one() => trainer.taps(&self.buffers.mask.select(0, 0))?,
                 _ => None,
             };
+            self.compact = match self.lanes.len() {
+                1 if trainer.shards.is_one() => trainer.compact(&self.buffers.mask.select(0, 0)),
+                _ => None,
+            };
         }
         let index = self.next_index();
         let row = self.position.step_in_epoch as i64;
@@ -243,26 +251,37 @@ impl Session<'_> {
             trainer.training_batch(index, &self.lanes, self.position, &mut self.feed)?;
         let keys = self.step_keys();
         let taught = trainer.taught(&input, &self.lanes)?;
-        let logits = tch::with_grad(|| {
-            let (leaves, statistics) = (&self.leaves, &self.statistics);
-            let taps = self.taps.as_deref();
-            trainer.forward(leaves, statistics, &input, Mode::Train(&keys), taps)
-        })?;
-        let scores = if with_lanes {
-            logits.detach()
-        } else {
-            logits.detach().unsqueeze(0)
+        let own = Tensors {
+            leaves: &self.leaves,
+            slopes: &self.slopes,
+            statistics: &self.statistics,
         };
-        let objective = trainer.objective();
-        let slope = objective.differentiate(&scores, &labels, taught.as_ref(), losses, correct)?;
-        shim::backward(
-            &logits,
-            &slope.view_as(&logits),
-            &self.leaves,
-            &self.slopes,
-            with_lanes,
-        )?;
-        Ok(())
+        compact::around(self.compact.as_ref(), own, |tensors| {
+            let logits = tch::with_grad(|| {
+                let (leaves, taps) = (tensors.leaves, self.taps.as_deref());
+                trainer.forward(leaves, tensors.statistics, &input, Mode::Train(&keys), taps)
+            })?;
+            let scores = if with_lanes {
+                logits.detach()
+            } else {
+                logits.detach().unsqueeze(0)
+            };
+            let slope = (trainer.objective()).differentiate(
+                &scores,
+                &labels,
+                taught.as_ref(),
+                losses,
+                correct,
+            )?;
+            let slope = slope.view_as(&logits);
+            Ok(shim::backward(
+                &logits,
+                &slope,
+                tensors.leaves,
+                tensors.slopes,
+                with_lanes,
+            )?)
+        })
     }
 
     /// The records of a complete epoch; the one read-back of the epoch.

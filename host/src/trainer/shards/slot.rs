@@ -6,6 +6,7 @@ use tch::{Device, Kind, Tensor};
 use super::bundle::Bundle;
 use crate::experiment::Precision;
 use crate::model::{Mode, Network, StepKey};
+use crate::trainer::compact::{self, Compact, Tensors};
 use crate::trainer::objective::Objective;
 use crate::trainer::{TrainError, in_precision};
 
@@ -21,6 +22,8 @@ pub(super) struct Slot {
     pub statistics: Vec<Tensor>,
     /// The survivors of convolutions that are computed at them.
     pub taps: Option<Vec<Option<Taps>>>,
+    /// What is left of a network that lost units.
+    pub compact: Option<Compact>,
     /// What takes the place of autograd, where it is not needed.
     pub perceptron: Option<Perceptron>,
     /// `[lanes]`, f64: sum of the losses of the shard's samples.
@@ -87,40 +90,46 @@ impl Job<'_> {
                 targets,
                 taught,
             } => {
-                let (slot, bundle) = (&mut *self.slot, &self.bundle);
-                let logits = tch::with_grad(|| {
-                    let (leaves, statistics) = (&slot.leaves, &slot.statistics);
-                    let mode = Mode::Train(&self.keys);
-                    match &slot.taps {
-                        Some(taps) => Ok(common
-                            .network
-                            .forward_at_survivors(leaves, statistics, input, mode, taps)),
-                        None => in_precision(common.precision, common.device, || {
-                            common.network.forward(leaves, statistics, input, mode)
-                        }),
-                    }
-                })?;
-                let _no_grad = tch::no_grad_guard();
-                let scores = match common.with_lanes {
-                    true => logits.detach(),
-                    false => logits.detach().unsqueeze(0),
+                let (slot, bundle) = (&*self.slot, &self.bundle);
+                let own = Tensors {
+                    leaves: &slot.leaves,
+                    slopes: &bundle.slopes,
+                    statistics: &slot.statistics,
                 };
-                let mut slope = common.objective.differentiate(
-                    &scores,
-                    targets,
-                    taught.as_ref(),
-                    &slot.losses,
-                    &slot.right,
-                )?;
-                // Weighted before the backward pass: synchronised batch norms add up over shards.
-                let _ = slope.g_mul_scalar_(self.share);
-                shim::backward(
-                    &logits,
-                    &slope.view_as(&logits),
-                    &slot.leaves,
-                    &bundle.slopes,
-                    common.with_lanes,
-                )?;
+                compact::around(slot.compact.as_ref(), own, |tensors| {
+                    let (leaves, statistics) = (tensors.leaves, tensors.statistics);
+                    let logits = tch::with_grad(|| {
+                        let mode = Mode::Train(&self.keys);
+                        match &slot.taps {
+                            Some(taps) => Ok(common
+                                .network
+                                .forward_at_survivors(leaves, statistics, input, mode, taps)),
+                            None => in_precision(common.precision, common.device, || {
+                                common.network.forward(leaves, statistics, input, mode)
+                            }),
+                        }
+                    })?;
+                    let _no_grad = tch::no_grad_guard();
+                    let scores = match common.with_lanes {
+                        true => logits.detach(),
+                        false => logits.detach().unsqueeze(0),
+                    };
+                    let taught = taught.as_ref();
+                    let (losses, right) = (&slot.losses, &slot.right);
+                    let mut slope = common
+                        .objective
+                        .differentiate(&scores, targets, taught, losses, right)?;
+                    // Weighted before the backward pass: synchronised batch norms add up over shards.
+                    let _ = slope.g_mul_scalar_(self.share);
+                    let slope = slope.view_as(&logits);
+                    Ok(shim::backward(
+                        &logits,
+                        &slope,
+                        leaves,
+                        tensors.slopes,
+                        common.with_lanes,
+                    )?)
+                })?;
             }
             work => {
                 self.slot.by_hand(common, work, &mut self.bundle)?;

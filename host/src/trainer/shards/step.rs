@@ -50,6 +50,10 @@ impl Workshop {
                     1 => trainer.taps(&session.buffers.mask.select(0, 0))?,
                     _ => None,
                 },
+                compact: match lanes {
+                    1 => trainer.compact(&session.buffers.mask.select(0, 0)),
+                    _ => None,
+                },
                 perceptron: plan.map(|plan| Perceptron::new(plan.layers().to_vec())),
                 losses,
                 right,

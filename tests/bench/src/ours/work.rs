@@ -46,6 +46,8 @@ pub struct Work {
     pub bf16: bool,
     /// Whether convolutions are computed at their survivors.
     pub sparse: bool,
+    /// Whether units that are gone are left out of what is computed.
+    pub compact: bool,
     /// Share of the weights that masks keep.
     pub density: f64,
 }
@@ -60,6 +62,7 @@ impl Work {
             data,
             bf16: false,
             sparse: false,
+            compact: false,
             density: 0.5,
         }
     }
@@ -106,7 +109,7 @@ impl Work {
         serde_json::from_value(json!({
             "epochs": ENDLESS, "batch_size": BATCH, "optimizer": optimizer,
             "precision": if self.bf16 { "bf16" } else { "fp32" },
-            "sparse_below": if self.sparse { 1.0 } else { 0.0 },
+            "sparse_below": if self.sparse { 1.0 } else { 0.0 }, "compact": self.compact,
         }))
     }
 }

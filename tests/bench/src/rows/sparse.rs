@@ -5,7 +5,7 @@ use super::{Row, SPARSE};
 use crate::bench::Bench;
 use crate::error::BenchError;
 use crate::measure::{Measured, Side, in_turn};
-use crate::ours::{Data, Stepping, Work, random_masks};
+use crate::ours::{Data, Stepping, Work, half_of_the_units, random_masks};
 use crate::results::Unit;
 
 /// Densities at which ResNet-20 is measured: where one side overtakes the other they break even.
@@ -36,7 +36,33 @@ pub(super) fn rows() -> Vec<Row> {
     };
     let mut rows = vec![lenet(0.1, 2.0), lenet(0.02, 8.0)];
     rows.extend(DENSITIES.map(resnet));
+    let what = "ResNet-20 without half of its units, 3x32x32, beside the host with all of them";
+    let measure = |bench: &mut Bench, _: &str| units(bench);
+    rows.push(
+        Row::new(
+            "resnet20-32-half-units",
+            SPARSE,
+            what,
+            Unit::Images,
+            measure,
+        )
+        .goals(&[("host, dense", 1.7)]),
+    );
     rows
+}
+
+fn units(bench: &mut Bench) -> Result<Measured, BenchError> {
+    let mut work = Work::new("resnet-20", Data::Random(12_800, [3, 32, 32]));
+    let dense = work.trainer()?;
+    work.compact = true;
+    let compact = work.trainer()?;
+    let masks = half_of_the_units(&dense);
+    let sides: Vec<Box<dyn Side>> = vec![
+        Box::new(Stepping::new("host", &compact, &masks)?),
+        Box::new(Stepping::new("host, masked", &dense, &masks)?),
+        Box::new(Stepping::new("host, dense", &dense, &dense.dense_mask())?),
+    ];
+    in_turn(sides, &bench.settings)
 }
 
 fn resnet(bench: &mut Bench, density: f64) -> Result<Measured, BenchError> {
