@@ -3,6 +3,9 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
+// The tests of this one wait most of the time. In the order of their names they come first, and others have the
+// processors meanwhile.
+mod attributes;
 mod capacity;
 mod claims;
 mod cluster;
@@ -13,5 +16,4 @@ mod locks;
 mod memory;
 mod ranks;
 mod signals;
-mod stale;
 mod sweeps;
