@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use kernels::shim;
 use tch::{Device, Kind, Tensor};
 
+use super::build::entry;
 use super::lanes::Lane;
-use super::{Layout, Snapshot, TrainError, Trainer, entry, in_precision};
+use super::{Layout, Snapshot, TrainError, Trainer, in_precision};
 use crate::data::{Dataset, declared};
 use crate::experiment::{Experiment, Precision};
 use crate::model::{self, MODELS, Mode, Network};
