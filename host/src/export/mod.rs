@@ -2,7 +2,7 @@
 //! other programs know, timed in each.
 //!
 //! ```text
-//! run -> source -> (compact) -> (fold) -> safetensors | csr | onnx | pt2
+//! run -> source -> (compact) -> (fold) -> safetensors | csr | onnx | pt2 | rewind
 //!                      `-> latency
 //! ```
 
@@ -14,6 +14,7 @@ mod forward;
 mod latency;
 mod onnx;
 mod pt2;
+mod rewind;
 mod safetensors;
 mod source;
 #[cfg(test)]
@@ -30,6 +31,7 @@ pub use fold::fold;
 pub use latency::{Latency, Variant, measure};
 pub use onnx::onnx;
 pub use pt2::pt2;
+pub use rewind::rewind;
 pub use source::{Source, read};
 
 use crate::model::Graph;
