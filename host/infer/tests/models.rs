@@ -118,9 +118,11 @@ fn expected(input: &[f32]) -> Vec<f32> {
     let (a, _) = convolve(&stem, sizes, &weights(6 * 6 * 9, 2), [6, 3, 1, 1]);
     let sum: Vec<f32> = a.iter().zip(&stem).map(|(a, b)| (a + b).max(0.0)).collect();
     let mut pooled = Vec::new();
-    for (c, y, x) in (0..6).flat_map(|c| (0..6).flat_map(move |y| (0..6).map(move |x| (c, y, x)))) {
+    for (c, y, x) in
+        (0..6usize).flat_map(|c| (0..6usize).flat_map(move |y| (0..6usize).map(move |x| (c, y, x))))
+    {
         let mut most = f32::NEG_INFINITY;
-        for (r, q) in (0..3).flat_map(|r| (0..3).map(move |q| (r, q))) {
+        for (r, q) in (0..3usize).flat_map(|r| (0..3usize).map(move |q| (r, q))) {
             let (row, column) = ((2 * y + r).wrapping_sub(1), (2 * x + q).wrapping_sub(1));
             if row < 11 && column < 12 {
                 most = most.max(sum[(c * 11 + row) * 12 + column]);

@@ -24,7 +24,7 @@ fn close(got: f32, expected: f64, scale: f64) -> bool {
 #[test]
 fn products_in_blocks_are_sums_at_the_survivors_and_the_same_in_every_block() {
     let (rows, columns) = (11, 23);
-    for span in [1, 7, 16, 40, 100, 131] {
+    for span in [1usize, 7, 16, 40, 100, 131] {
         let stride = span.next_multiple_of(LONGEST);
         let weights: Vec<f32> = (numbers(rows * columns, 1).iter().enumerate())
             .map(|(at, &it)| if at % 3 == 0 { it } else { 0.0 })
