@@ -142,7 +142,7 @@ pub enum Command {
     Best(BestArgs),
     /// Write a level's model as safetensors, sparse rows, ONNX, PyTorch's archive or for `infer`.
     Export(ExportArgs),
-    /// Time a level's forward pass in full, without dead units, and in sparse rows.
+    /// Time a level's forward pass in full, without dead units, in sparse rows, and by `rewind-infer`.
     BenchExport(BenchExportArgs),
     /// Run a model that `export --format rewind` wrote, at its surviving weights.
     ///

@@ -15,6 +15,7 @@ mod latency;
 mod onnx;
 mod pt2;
 mod rewind;
+mod runtime;
 mod safetensors;
 mod source;
 #[cfg(test)]
@@ -54,6 +55,22 @@ pub struct Model {
     pub outputs: i64,
     /// What a file says of it besides: where it comes from, and how its inputs are made.
     pub metadata: BTreeMap<String, String>,
+}
+
+impl Model {
+    /// The same with tensors of its own, without what else a state_dict holds and without metadata.
+    fn copied(&self) -> Self {
+        let copy = |(name, tensor): (&String, &Tensor)| (name.clone(), tensor.copy());
+        Self {
+            graph: self.graph.clone(),
+            tensors: self.tensors.iter().map(copy).collect(),
+            held: BTreeMap::new(),
+            prunable: self.prunable.clone(),
+            input_shape: self.input_shape.clone(),
+            outputs: self.outputs,
+            metadata: BTreeMap::new(),
+        }
+    }
 }
 
 /// The logits of a model as its graph describes it.

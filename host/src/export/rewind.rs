@@ -140,7 +140,13 @@ pub(crate) mod tests {
     }
 
     /// Largest difference of the runtime's outputs from the network's own, as a share of the largest output.
-    fn difference(bytes: &[u8], kernels: &str, threads: usize, input: &Tensor, expected: &Tensor) -> f64 {
+    fn difference(
+        bytes: &[u8],
+        kernels: &str,
+        threads: usize,
+        input: &Tensor,
+        expected: &Tensor,
+    ) -> f64 {
         let options = rewind_infer::Options {
             threads,
             kernels: Some(kernels.to_owned()),
@@ -169,7 +175,8 @@ pub(crate) mod tests {
                 for kernels in rewind_infer::available_kernels() {
                     // One sample, some that are filled up, and some in several chunks.
                     for (batch, threads) in [(1, 1), (3, 1), (21, 2)] {
-                        let (input, expected) = (all.narrow(0, 0, batch), expected.narrow(0, 0, batch));
+                        let (input, expected) =
+                            (all.narrow(0, 0, batch), expected.narrow(0, 0, batch));
                         let error = difference(&bytes, kernels, threads, &input, &expected);
                         assert!(
                             error <= 1e-5,
@@ -192,11 +199,17 @@ pub(crate) mod tests {
             let expected = forward(&*network, &model, &input);
             let kernels = rewind_infer::available_kernels()[0];
             let as_trained = rewind(&model).unwrap();
-            assert!(difference(&as_trained, kernels, 1, &input, &expected) <= 1e-5, "{name}");
+            assert!(
+                difference(&as_trained, kernels, 1, &input, &expected) <= 1e-5,
+                "{name}"
+            );
             compact(&mut model);
             fold(&mut model);
             let small = rewind(&model).unwrap();
-            assert!(difference(&small, kernels, 1, &input, &expected) <= 1e-5, "{name}");
+            assert!(
+                difference(&small, kernels, 1, &input, &expected) <= 1e-5,
+                "{name}"
+            );
         }
     }
 
@@ -209,7 +222,10 @@ pub(crate) mod tests {
             reads: vec![input],
         });
         let error = rewind(&model).unwrap_err().to_string();
-        assert!(error.contains("the network computes aten.sin, which"), "{error}");
+        assert!(
+            error.contains("the network computes aten.sin, which"),
+            "{error}"
+        );
     }
 }
 
@@ -227,8 +243,18 @@ mod measured {
         for (name, options, shape, density) in [
             ("lenet-300-100", "{}", &[1i64, 28, 28][..], 0.05f32),
             ("resnet-20", "{}", &[3, 32, 32], 0.05),
-            ("vit", r#"{"patch":4,"width":64,"depth":6}"#, &[3, 32, 32], 0.1),
-            ("vit-mean", r#"{"patch":4,"width":64,"depth":6,"heads":4,"pool":"mean"}"#, &[3, 32, 32], 0.1),
+            (
+                "vit",
+                r#"{"patch":4,"width":64,"depth":6}"#,
+                &[3, 32, 32],
+                0.1,
+            ),
+            (
+                "vit-mean",
+                r#"{"patch":4,"width":64,"depth":6,"heads":4,"pool":"mean"}"#,
+                &[3, 32, 32],
+                0.1,
+            ),
         ] {
             let options: serde_json::Value = serde_json::from_str(options).unwrap();
             let of = name.trim_end_matches("-mean");
@@ -245,9 +271,17 @@ mod measured {
             ("mlp", r#"{"hidden":[4]}"#, &[6i64][..]),
             ("cnn1d", r#"{"width":2}"#, &[13]),
             ("resnet-20", r#"{"width":1}"#, &[1, 8, 8]),
-            ("resnet-18", r#"{"width":1,"stem":"imagenet"}"#, &[1, 32, 32]),
+            (
+                "resnet-18",
+                r#"{"width":1,"stem":"imagenet"}"#,
+                &[1, 32, 32],
+            ),
             ("vgg-16", r#"{"width":1}"#, &[1, 16, 16]),
-            ("vit", r#"{"patch":4,"width":8,"depth":2,"heads":2}"#, &[1, 8, 8]),
+            (
+                "vit",
+                r#"{"patch":4,"width":8,"depth":2,"heads":2}"#,
+                &[1, 8, 8],
+            ),
         ] {
             let options: serde_json::Value = serde_json::from_str(options).unwrap();
             let mut model = model_of(name, options, shape, 3, 4);

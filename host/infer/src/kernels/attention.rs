@@ -38,7 +38,8 @@ pub unsafe fn attention<S: Simd>(it: &Attention<'_>) {
     let vectors = it.tokens.div_ceil(S::WIDTH);
     let strips = vectors.div_ceil(TOGETHER);
     let mut from = 0;
-    for strip in 0..strips {
+    let mut strip = 0;
+    while strip < strips {
         let count = (vectors - from).div_ceil(strips - strip);
         // SAFETY: the caller keeps the rules.
         unsafe {
@@ -49,6 +50,7 @@ pub unsafe fn attention<S: Simd>(it: &Attention<'_>) {
             }
         }
         from += count;
+        strip += 1;
     }
 }
 
@@ -61,13 +63,12 @@ unsafe fn of_strip<S: Simd, const COUNT: usize>(it: &Attention<'_>, first: usize
         let mut token = 0;
         while token < it.tokens {
             let weights = it.weights.add(token * STRIP);
-            // A key lies beside the next token's, and from a feature to the next is a row.
             let keys = keys.add(token);
             if token + BLOCK <= it.tokens {
-                products::<S, BLOCK, COUNT>(it.offsets[0], queries, keys, [it.stride, 1], weights);
+                products::<S, BLOCK, COUNT>(it, queries, keys, weights);
                 token += BLOCK;
             } else {
-                products::<S, 1, COUNT>(it.offsets[0], queries, keys, [it.stride, 1], weights);
+                products::<S, 1, COUNT>(it, queries, keys, weights);
                 token += 1;
             }
         }
@@ -76,15 +77,12 @@ unsafe fn of_strip<S: Simd, const COUNT: usize>(it: &Attention<'_>, first: usize
         while feature < it.features {
             let out = it.out.add(feature * it.stride + first);
             let values = values.add(feature * it.stride);
-            let steps = [1, it.stride];
             if feature + BLOCK <= it.features {
-                let mut sums = [[S::splat(0.0); COUNT]; BLOCK];
-                multiply::<S, BLOCK, COUNT>(&mut sums, it.offsets[1], it.weights, values, steps);
+                let sums = mix::<S, BLOCK, COUNT>(it, values);
                 put(&sums, &inverse, out, it.stride);
                 feature += BLOCK;
             } else {
-                let mut sums = [[S::splat(0.0); COUNT]; 1];
-                multiply::<S, 1, COUNT>(&mut sums, it.offsets[1], it.weights, values, steps);
+                let sums = mix::<S, 1, COUNT>(it, values);
                 put(&sums, &inverse, out, it.stride);
                 feature += 1;
             }
@@ -92,18 +90,44 @@ unsafe fn of_strip<S: Simd, const COUNT: usize>(it: &Attention<'_>, first: usize
     }
 }
 
+/// Sums of the values of some features by the tokens' weights.
 #[inline(always)]
-unsafe fn products<S: Simd, const ROWS: usize, const COUNT: usize>(
-    offsets: &[i32],
-    queries: *const f32,
-    keys: *const f32,
-    steps: [usize; 2],
-    out: *mut f32,
-) {
-    let mut sums = [[S::splat(0.0); COUNT]; ROWS];
+unsafe fn mix<S: Simd, const ROWS: usize, const COUNT: usize>(
+    it: &Attention<'_>,
+    values: *const f32,
+) -> [[S; COUNT]; ROWS] {
     // SAFETY: the caller keeps the rules.
     unsafe {
-        multiply::<S, ROWS, COUNT>(&mut sums, offsets, queries, keys, steps);
+        multiply::<S, ROWS, COUNT>(
+            [[S::splat(0.0); COUNT]; ROWS],
+            it.offsets[1].as_ptr(),
+            it.tokens,
+            it.weights,
+            values,
+            [1, it.stride],
+        )
+    }
+}
+
+/// Products of queries with the keys of some tokens.
+#[inline(always)]
+unsafe fn products<S: Simd, const ROWS: usize, const COUNT: usize>(
+    it: &Attention<'_>,
+    queries: *const f32,
+    keys: *const f32,
+    out: *mut f32,
+) {
+    // SAFETY: the caller keeps the rules.
+    unsafe {
+        let sums = multiply::<S, ROWS, COUNT>(
+            [[S::splat(0.0); COUNT]; ROWS],
+            it.offsets[0].as_ptr(),
+            it.features,
+            queries,
+            keys,
+            // A key lies beside the next token's, and from a feature to the next is a row.
+            [it.stride, 1],
+        );
         put(&sums, &[S::splat(1.0); COUNT], out, STRIP);
     }
 }
@@ -115,11 +139,18 @@ unsafe fn put<S: Simd, const ROWS: usize, const COUNT: usize>(
     out: *mut f32,
     stride: usize,
 ) {
-    for (row, sums) in sums.iter().enumerate() {
-        for (at, (sum, times)) in sums.iter().zip(times).enumerate() {
+    let mut row = 0;
+    while row < ROWS {
+        let mut at = 0;
+        while at < COUNT {
             // SAFETY: the caller keeps the rules.
-            unsafe { sum.mul(*times).store(out.add(row * stride + at * S::WIDTH)) };
+            unsafe {
+                let out = out.add(row * stride + at * S::WIDTH);
+                sums[row][at].mul(times[at]).store(out);
+            }
+            at += 1;
         }
+        row += 1;
     }
 }
 
@@ -130,22 +161,33 @@ unsafe fn softmax<S: Simd, const COUNT: usize>(it: &Attention<'_>) -> [S; COUNT]
     unsafe {
         let scale = S::splat(1.0 / (it.features as f32).sqrt());
         let mut most = [S::splat(f32::NEG_INFINITY); COUNT];
-        for token in 0..it.tokens {
-            for (at, most) in most.iter_mut().enumerate() {
-                *most = most.max(S::load(it.weights.add(token * STRIP + at * S::WIDTH)));
+        let mut token = 0;
+        while token < it.tokens {
+            let mut at = 0;
+            while at < COUNT {
+                let place = it.weights.add(token * STRIP + at * S::WIDTH);
+                most[at] = most[at].max(S::load(place));
+                at += 1;
             }
+            token += 1;
         }
         let mut sums = [S::splat(0.0); COUNT];
-        for token in 0..it.tokens {
-            for (at, sum) in sums.iter_mut().enumerate() {
+        let mut token = 0;
+        while token < it.tokens {
+            let mut at = 0;
+            while at < COUNT {
                 let place = it.weights.add(token * STRIP + at * S::WIDTH);
                 let weight = exp(S::load(place).sub(most[at]).mul(scale));
                 weight.store(place);
-                *sum = sum.add(weight);
+                sums[at] = sums[at].add(weight);
+                at += 1;
             }
+            token += 1;
         }
-        for sum in &mut sums {
-            *sum = S::splat(1.0).div(*sum);
+        let mut at = 0;
+        while at < COUNT {
+            sums[at] = S::splat(1.0).div(sums[at]);
+            at += 1;
         }
         sums
     }

@@ -19,7 +19,7 @@ mod x86;
 use std::ops::Range;
 
 pub use attention::{Attention, STRIP};
-pub use product::{Product, Rows};
+pub use product::{Product, Rows, clear};
 pub use rows::{LayerNorm, Mean};
 pub use single::{Full, GROUP, Groups, Single, TOGETHER};
 

@@ -88,15 +88,18 @@ pub const fn most(block: usize, registers: usize) -> usize {
 unsafe fn tiles<S: Simd, const BLOCK: usize>(it: &Product<'_>, blocks: Range<usize>) {
     let vectors = it.span.div_ceil(S::WIDTH);
     let tiles = vectors.div_ceil(const { most(BLOCK, S::REGISTERS) });
-    let mut from = 0;
-    let mut pad = 0;
+    let (mut from, mut pad, mut tile) = (0, 0, 0);
     // What a strip of positions reads is near while all rows read it.
-    for tile in 0..tiles {
+    while tile < tiles {
         let count = (vectors - from).div_ceil(tiles - tile);
-        let end = (from + count) * S::WIDTH;
-        let more = it.pads[pad..].iter().take_while(|it| (it.0 as usize) < end);
-        let pads = &it.pads[pad..pad + more.count()];
-        for block in blocks.clone() {
+        let end = ((from + count) * S::WIDTH) as u32;
+        let first = pad;
+        while pad < it.pads.len() && it.pads[pad].0 < end {
+            pad += 1;
+        }
+        let pads = &it.pads[first..pad];
+        let mut block = blocks.start;
+        while block < blocks.end {
             // SAFETY: the caller keeps the rules.
             unsafe {
                 match count {
@@ -110,9 +113,10 @@ unsafe fn tiles<S: Simd, const BLOCK: usize>(it: &Product<'_>, blocks: Range<usi
                     _ => one::<S, BLOCK, 8>(it, block, from, pads),
                 }
             }
+            block += 1;
         }
-        pad += pads.len();
         from += count;
+        tile += 1;
     }
 }
 
@@ -133,83 +137,108 @@ unsafe fn one<S: Simd, const BLOCK: usize, const COUNT: usize>(
         let start = *it.rows.starts.get_unchecked(block) as usize;
         let end = *it.rows.starts.get_unchecked(block + 1) as usize;
         let mut sums = [[S::splat(0.0); COUNT]; BLOCK];
-        for (row, sums) in sums.iter_mut().enumerate() {
-            *sums = [S::splat(*it.rows.biases.get_unchecked(first + row)); COUNT];
+        let mut row = 0;
+        while row < BLOCK {
+            sums[row] = [S::splat(*it.rows.biases.get_unchecked(first + row)); COUNT];
+            row += 1;
         }
-        let weights = it.rows.weights.as_ptr();
-        let source = it.source.add(from * S::WIDTH);
-        multiply::<S, BLOCK, COUNT>(
-            &mut sums,
-            it.rows.offsets.get_unchecked(start..end),
-            source,
-            weights.add(start * BLOCK),
+        let sums = multiply::<S, BLOCK, COUNT>(
+            sums,
+            it.rows.offsets.as_ptr().add(start),
+            end - start,
+            it.source.add(from * S::WIDTH),
+            it.rows.weights.as_ptr().add(start * BLOCK),
             [BLOCK, 1],
         );
         let zero = S::splat(0.0);
-        for (row, sums) in sums.iter().enumerate() {
-            if row >= live {
-                break;
-            }
-            let place = (first + row) * it.stride;
-            let out = it.out.add(place + from * S::WIDTH);
-            for (at, &sum) in sums.iter().enumerate() {
-                let mut sum = sum;
-                if !it.other.is_null() {
-                    let other = it.other.add(place + (from + at) * S::WIDTH);
-                    sum = sum.add(S::load(other));
+        let mut row = 0;
+        while row < BLOCK {
+            if row < live {
+                let place = (first + row) * it.stride;
+                let out = it.out.add(place + from * S::WIDTH);
+                let other = it.other.wrapping_add(place + from * S::WIDTH);
+                let mut at = 0;
+                while at < COUNT {
+                    let mut sum = sums[row][at];
+                    if !it.other.is_null() {
+                        sum = sum.add(S::load(other.add(at * S::WIDTH)));
+                    }
+                    if it.relu {
+                        sum = zero.max(sum);
+                    }
+                    sum.store(out.add(at * S::WIDTH));
+                    at += 1;
                 }
-                if it.relu {
-                    sum = zero.max(sum);
-                }
-                sum.store(out.add(at * S::WIDTH));
+                clear(it.out.add(place), pads);
             }
-            for &(start, count) in pads {
-                let start = it.out.add(place + start as usize);
-                for at in 0..count as usize {
-                    *start.add(at) = 0.0;
-                }
-            }
+            row += 1;
         }
     }
 }
 
-/// Adds to the sums of a block of rows, vector by vector, what entries read times their weights; these lie
-/// `steps` apart from an entry to the next, and from a row to the next.
+/// Makes the places of a row 0 that have to stay so.
+///
+/// # Safety
+/// They lie within the row.
 #[inline(always)]
-pub unsafe fn multiply<S: Simd, const BLOCK: usize, const COUNT: usize>(
-    sums: &mut [[S; COUNT]; BLOCK],
-    offsets: &[i32],
-    source: *const f32,
-    weights: *const f32,
-    steps: [usize; 2],
-) {
-    let mut all = *sums;
-    let mut weights = weights;
-    for &offset in offsets {
+pub unsafe fn clear(row: *mut f32, pads: &Pads) {
+    let mut pad = 0;
+    while pad < pads.len() {
         // SAFETY: the caller keeps the rules.
         unsafe {
-            let read = source.offset(offset as isize);
-            let seen: [S; COUNT] = load_all(read);
-            for (row, sums) in all.iter_mut().enumerate() {
+            let &(start, count) = pads.get_unchecked(pad);
+            let start = row.add(start as usize);
+            match count {
+                1 => *start = 0.0,
+                8 => start.cast::<[f32; 8]>().write_unaligned([0.0; 8]),
+                // Of a loop the compiler makes a call, which takes longer than what it does.
+                _ => (0..count as usize).for_each(|at| start.add(at).write_volatile(0.0)),
+            }
+        }
+        pad += 1;
+    }
+}
+
+/// The sums of a block of rows, vector by vector, and what entries read times their weights; these lie `steps`
+/// apart from an entry to the next, and from a row to the next.
+///
+/// Loops count by themselves: what the compiler makes of iterators is not compiled for the processor at hand.
+///
+/// # Safety
+/// As [`Simd`]; as many offsets and weights lie in memory as are said, and what they read.
+#[inline(always)]
+pub unsafe fn multiply<S: Simd, const BLOCK: usize, const COUNT: usize>(
+    mut sums: [[S; COUNT]; BLOCK],
+    offsets: *const i32,
+    count: usize,
+    source: *const f32,
+    mut weights: *const f32,
+    steps: [usize; 2],
+) -> [[S; COUNT]; BLOCK] {
+    let mut entry = 0;
+    while entry < count {
+        // SAFETY: the caller keeps the rules.
+        unsafe {
+            let read = source.offset(*offsets.add(entry) as isize);
+            let mut seen = [S::splat(0.0); COUNT];
+            let mut at = 0;
+            while at < COUNT {
+                seen[at] = S::load(read.add(at * S::WIDTH));
+                at += 1;
+            }
+            let mut row = 0;
+            while row < BLOCK {
                 let weight = S::splat(*weights.add(row * steps[1]));
-                for (sum, &seen) in sums.iter_mut().zip(&seen) {
-                    *sum = weight.times(seen, *sum);
+                let mut at = 0;
+                while at < COUNT {
+                    sums[row][at] = weight.times(seen[at], sums[row][at]);
+                    at += 1;
                 }
+                row += 1;
             }
             weights = weights.add(steps[0]);
         }
+        entry += 1;
     }
-    *sums = all;
-}
-
-#[inline(always)]
-unsafe fn load_all<S: Simd, const COUNT: usize>(from: *const f32) -> [S; COUNT] {
-    // SAFETY: the caller keeps the rules.
-    unsafe {
-        let mut all = [S::splat(0.0); COUNT];
-        for (at, it) in all.iter_mut().enumerate() {
-            *it = S::load(from.add(at * S::WIDTH));
-        }
-        all
-    }
+    sums
 }

@@ -123,33 +123,50 @@ unsafe fn layer_norm_of<S: Simd, const COUNT: usize>(it: &LayerNorm<'_>, first: 
         let share = S::splat(1.0 / it.weight.len() as f32);
         let from = it.from.add(first);
         let rows = it.weight.len();
-        let mut means = [S::splat(0.0); COUNT];
-        for row in 0..rows {
-            for (at, mean) in means.iter_mut().enumerate() {
-                *mean = mean.add(S::load(from.add(row * it.stride + at * S::WIDTH)));
+        let zero = S::splat(0.0);
+        let (mut means, mut scales) = ([zero; COUNT], [zero; COUNT]);
+        let mut row = 0;
+        while row < rows {
+            let mut at = 0;
+            while at < COUNT {
+                means[at] = means[at].add(S::load(from.add(row * it.stride + at * S::WIDTH)));
+                at += 1;
             }
+            row += 1;
         }
-        for mean in &mut means {
-            *mean = mean.mul(share);
+        let mut at = 0;
+        while at < COUNT {
+            means[at] = means[at].mul(share);
+            at += 1;
         }
-        let mut squares = [S::splat(0.0); COUNT];
-        for row in 0..rows {
-            for (at, square) in squares.iter_mut().enumerate() {
+        let mut row = 0;
+        while row < rows {
+            let mut at = 0;
+            while at < COUNT {
                 let number = S::load(from.add(row * it.stride + at * S::WIDTH)).sub(means[at]);
-                *square = number.times(number, *square);
+                scales[at] = number.times(number, scales[at]);
+                at += 1;
             }
+            row += 1;
         }
-        for square in &mut squares {
-            let deviation = square.times(share, S::splat(it.epsilon)).sqrt();
-            *square = S::splat(1.0).div(deviation);
+        let mut at = 0;
+        while at < COUNT {
+            let deviation = scales[at].times(share, S::splat(it.epsilon)).sqrt();
+            scales[at] = S::splat(1.0).div(deviation);
+            at += 1;
         }
-        for (row, (&weight, &bias)) in it.weight.iter().zip(it.bias).enumerate() {
-            let [weight, bias] = [S::splat(weight), S::splat(bias)];
-            for at in 0..COUNT {
+        let mut row = 0;
+        while row < rows {
+            let weight = S::splat(*it.weight.get_unchecked(row));
+            let bias = S::splat(*it.bias.get_unchecked(row));
+            let mut at = 0;
+            while at < COUNT {
                 let place = row * it.stride + at * S::WIDTH;
-                let number = S::load(from.add(place)).sub(means[at]).mul(squares[at]);
+                let number = S::load(from.add(place)).sub(means[at]).mul(scales[at]);
                 number.times(weight, bias).store(it.out.add(first + place));
+                at += 1;
             }
+            row += 1;
         }
     }
 }
@@ -180,36 +197,57 @@ pub struct Mean {
 /// As [`add`], for each row.
 #[inline(always)]
 pub unsafe fn mean<S: Simd>(it: &Mean) {
-    for row in 0..it.rows {
+    let mut row = 0;
+    while row < it.rows {
         // SAFETY: the caller keeps the rules.
         unsafe {
-            let (from, out) = (
-                it.from.add(row * it.stride),
-                it.out.add(row * it.out_stride),
-            );
-            if it.lanes == 1 {
-                // Two sums, so that one addition does not wait for the other.
-                let (mut one, mut other, mut whole) = (S::splat(0.0), S::splat(0.0), 0);
-                while whole + 2 * S::WIDTH <= it.span {
-                    one = one.add(S::load(from.add(whole)));
-                    other = other.add(S::load(from.add(whole + S::WIDTH)));
-                    whole += 2 * S::WIDTH;
-                }
-                let mut sum = one.add(other).sum();
-                for at in whole..it.span {
-                    sum += *from.add(at);
-                }
-                *out = sum * it.share;
-                continue;
-            }
-            for lane in (0..it.lanes).step_by(S::WIDTH) {
-                let mut sum = S::splat(0.0);
-                for at in (0..it.span).step_by(it.lanes) {
-                    sum = sum.add(S::load(from.add(at + lane)));
-                }
-                sum.mul(S::splat(it.share)).store(out.add(lane));
+            let from = it.from.add(row * it.stride);
+            let out = it.out.add(row * it.out_stride);
+            match it.lanes {
+                1 => *out = sum_of::<S>(from, it.span) * it.share,
+                _ => sums_of_lanes::<S>(it, from, out),
             }
         }
+        row += 1;
+    }
+}
+
+/// The sum of numbers that lie side by side.
+#[inline(always)]
+unsafe fn sum_of<S: Simd>(from: *const f32, count: usize) -> f32 {
+    // SAFETY: the caller keeps the rules.
+    unsafe {
+        // Two sums, so that one addition does not wait for the other.
+        let (mut one, mut other, mut at) = (S::splat(0.0), S::splat(0.0), 0);
+        while at + 2 * S::WIDTH <= count {
+            one = one.add(S::load(from.add(at)));
+            other = other.add(S::load(from.add(at + S::WIDTH)));
+            at += 2 * S::WIDTH;
+        }
+        let mut sum = one.add(other).sum();
+        while at < count {
+            sum += *from.add(at);
+            at += 1;
+        }
+        sum
+    }
+}
+
+/// The means of each lane.
+#[inline(always)]
+unsafe fn sums_of_lanes<S: Simd>(it: &Mean, from: *const f32, out: *mut f32) {
+    let mut lane = 0;
+    while lane < it.lanes {
+        // SAFETY: the caller keeps the rules.
+        unsafe {
+            let (mut sum, mut at) = (S::splat(0.0), lane);
+            while at < it.span {
+                sum = sum.add(S::load(from.add(at)));
+                at += it.lanes;
+            }
+            sum.mul(S::splat(it.share)).store(out.add(lane));
+        }
+        lane += S::WIDTH;
     }
 }
 
@@ -224,8 +262,11 @@ pub unsafe fn greatest<S: Simd>(from: *const f32, offsets: &[i32], out: *mut f32
         // SAFETY: the caller keeps the rules.
         unsafe {
             let mut most = S::splat(f32::NEG_INFINITY);
-            for &offset in offsets {
-                most = most.max(S::load(from.add(at).offset(offset as isize)));
+            let mut place = 0;
+            while place < offsets.len() {
+                let offset = *offsets.get_unchecked(place) as isize;
+                most = most.max(S::load(from.add(at).offset(offset)));
+                place += 1;
             }
             most.store(out.add(at));
         }

@@ -63,8 +63,10 @@ pub unsafe fn exp<S: Simd>(x: S) -> S {
         let r = n.times(S::splat(-LN_2[0]), x);
         let r = n.times(S::splat(-LN_2[1]), r);
         let mut sum = S::splat(1.0 / 5040.0);
-        for term in SERIES {
-            sum = sum.times(r, S::splat(term));
+        let mut at = 0;
+        while at < SERIES.len() {
+            sum = sum.times(r, S::splat(SERIES[at]));
+            at += 1;
         }
         sum.mul(n.power_of_two())
     }
@@ -100,9 +102,11 @@ pub unsafe fn gelu<S: Simd>(x: S) -> S {
         let near = S::splat(5.5).min(S::splat(-5.5).max(x));
         let square = near.mul(near);
         let (mut above, mut below) = (S::splat(P[0]), S::splat(Q[0]));
-        for (&p, &q) in P.iter().zip(&Q).skip(1) {
-            above = above.times(square, S::splat(p));
-            below = below.times(square, S::splat(q));
+        let mut at = 1;
+        while at < P.len() {
+            above = above.times(square, S::splat(P[at]));
+            below = below.times(square, S::splat(Q[at]));
+            at += 1;
         }
         x.mul(near.mul(above).div(below).add(S::splat(0.5)))
     }

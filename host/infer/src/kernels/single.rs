@@ -46,26 +46,35 @@ pub struct Single<'a> {
 /// As [`Simd`]; all that is read and written lies in memory, and nobody else writes there.
 #[inline(always)]
 pub unsafe fn single<S: Simd>(it: &Single<'_>, groups: Range<usize>) {
-    for group in groups {
-        let [start, end] = [0, 1].map(|at| it.groups.starts[group + at] as usize);
+    let mut group = groups.start;
+    while group < groups.end {
+        let (start, end) = (it.groups.starts[group], it.groups.starts[group + 1]);
         let mut sums = it.groups.biases[group];
-        let entries = it.groups.offsets[start..end].iter();
-        for (offsets, weights) in entries.zip(&it.groups.weights[start..end]) {
-            for ((sum, &offset), &weight) in sums.iter_mut().zip(offsets).zip(weights) {
-                // SAFETY: the caller keeps the rules.
-                unsafe {
-                    *sum = S::times_one(weight, *it.source.add(offset as usize), *sum);
+        let mut entry = start as usize;
+        while entry < end as usize {
+            // SAFETY: entries are those of the lists, and the caller keeps the rules.
+            unsafe {
+                let offsets = it.groups.offsets.get_unchecked(entry);
+                let weights = it.groups.weights.get_unchecked(entry);
+                let mut at = 0;
+                while at < GROUP {
+                    let seen = *it.source.add(offsets[at] as usize);
+                    sums[at] = S::times_one(weights[at], seen, sums[at]);
+                    at += 1;
                 }
             }
+            entry += 1;
         }
-        for (place, &sum) in (group * GROUP..).zip(&sums) {
-            let row = it.groups.order[place] as usize;
-            if row >= it.rows {
-                continue;
+        let mut at = 0;
+        while at < GROUP {
+            let row = it.groups.order[group * GROUP + at] as usize;
+            if row < it.rows {
+                // SAFETY: the caller keeps the rules.
+                unsafe { write(it, row, sums[at]) };
             }
-            // SAFETY: the caller keeps the rules.
-            unsafe { write(it, row, sum) };
+            at += 1;
         }
+        group += 1;
     }
 }
 
@@ -108,7 +117,8 @@ pub const TOGETHER: usize = 4;
 /// As [`single`].
 #[inline(always)]
 pub unsafe fn full<S: Simd>(it: &Full<'_>, groups: Range<usize>) {
-    for group in groups {
+    let mut group = groups.start;
+    while group < groups.end {
         // SAFETY: the caller keeps the rules.
         unsafe {
             let first = it.weights.as_ptr().add(group * TOGETHER * it.length);
@@ -116,16 +126,23 @@ pub unsafe fn full<S: Simd>(it: &Full<'_>, groups: Range<usize>) {
             let mut at = 0;
             while at < it.length {
                 let seen = S::load(it.source.add(at));
-                for (row, sum) in sums.iter_mut().enumerate() {
-                    *sum = S::load(first.add(row * it.length + at)).times(seen, *sum);
+                let mut row = 0;
+                while row < TOGETHER {
+                    let weights = S::load(first.add(row * it.length + at));
+                    sums[row] = weights.times(seen, sums[row]);
+                    row += 1;
                 }
                 at += S::WIDTH;
             }
-            for (row, sum) in (group * TOGETHER..).zip(sums) {
+            let mut place = 0;
+            while place < TOGETHER {
+                let row = group * TOGETHER + place;
                 if row < it.product.rows {
-                    write(&it.product, row, sum.sum() + it.biases[row]);
+                    write(&it.product, row, sums[place].sum() + it.biases[row]);
                 }
+                place += 1;
             }
         }
+        group += 1;
     }
 }

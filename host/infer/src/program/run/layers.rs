@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use super::Runner;
 use crate::kernels::{
-    Attention, Full, GROUP, Groups, Product, Rows, STRIP, Single as OneColumn, TOGETHER,
+    Attention, Full, GROUP, Groups, Product, Rows, STRIP, Single as OneColumn, TOGETHER, clear,
 };
 use crate::program::step::{After, Single, Slot};
 
@@ -173,16 +173,6 @@ struct Shared<T>(T);
 
 // SAFETY: pointers of a product lead to memory that its parts read together, and write rows of their own in.
 unsafe impl<T> Sync for Shared<T> {}
-
-/// Makes the places of a row 0 that have to stay so.
-unsafe fn clear(row: *mut f32, pads: &[(u32, u32)]) {
-    for &(start, count) in pads {
-        for at in start..start + count {
-            // SAFETY: pads lie within the row.
-            unsafe { *row.add(at as usize) = 0.0 };
-        }
-    }
-}
 
 /// A layer norm of numbers that lie side by side.
 pub(super) unsafe fn layer_norm_of_one(
