@@ -157,7 +157,11 @@ pub(crate) mod tests {
         let got = model.run(&numbers, batch).unwrap();
         let got = Tensor::from_slice(&got).view_as(expected);
         let error = (got - expected).abs().max().double_value(&[]);
-        error / expected.abs().max().double_value(&[])
+        match error {
+            // A hidden neuron that is closed gives 0 everywhere.
+            0.0 => 0.0,
+            error => error / expected.abs().max().double_value(&[]),
+        }
     }
 
     #[test]
@@ -165,16 +169,24 @@ pub(crate) mod tests {
         for (name, options, shape, classes) in MODELS_OF_ALL_KINDS {
             let options: Value = serde_json::from_str(options).unwrap();
             let network = network_of(name, &options, shape, classes);
-            for density in [1.0, 0.5, 0.1, 0.02] {
+            for density in [0.5, 0.1, 0.02] {
                 let mut model = model_of(name, options.clone(), shape, classes, 4);
                 prune(&mut model, density, 4);
                 let all = inputs(shape, 21, 4);
                 let expected = forward(&*network, &model, &all);
                 fold(&mut model);
                 let bytes = rewind(&model).unwrap();
-                for kernels in rewind_infer::available_kernels() {
-                    // One sample, some that are filled up, and some in several chunks.
-                    for (batch, threads) in [(1, 1), (3, 1), (21, 2)] {
+                for (at, kernels) in rewind_infer::available_kernels().into_iter().enumerate() {
+                    // Slower kernels once; the first with one sample, some that are filled up, and several chunks.
+                    let batches = if at == 0 {
+                        &[(1, 1), (3, 1), (21, 2)][..]
+                    } else {
+                        &[(4, 1)]
+                    };
+                    if at > 0 && density != 0.1 {
+                        continue;
+                    }
+                    for &(batch, threads) in batches {
                         let (input, expected) =
                             (all.narrow(0, 0, batch), expected.narrow(0, 0, batch));
                         let error = difference(&bytes, kernels, threads, &input, &expected);
@@ -245,7 +257,7 @@ mod measured {
             ("resnet-20", "{}", &[3, 32, 32], 0.05),
             (
                 "vit",
-                r#"{"patch":4,"width":64,"depth":6}"#,
+                r#"{"patch":4,"width":64,"depth":6,"heads":4}"#,
                 &[3, 32, 32],
                 0.1,
             ),

@@ -11,6 +11,9 @@ use crate::shape::Shape;
 
 /// Blocks whose estimated time is up to so many times the least are measured.
 const WORTH_TRYING: f64 = 1.7;
+/// With a single sample, weights of which one in so many survives are multiplied at the survivors: each of these is read
+/// from a place of its own, while in full a vector of them is multiplied at once.
+const WORTH_GROUPING: usize = 10;
 
 impl Builder<'_> {
     /// The operation that alone reads a value, if there is one.
@@ -86,16 +89,21 @@ impl Builder<'_> {
         let step = match self.layout(to).is_single() {
             false => self.product(seen.slot, to, &weight, after),
             true => {
-                let mut candidates = vec![Single::Sparse(weight.in_groups())];
-                if layout.is_single() {
-                    let (numbers, length, biases) = weight.in_full();
-                    candidates.push(Single::Full(numbers, length, biases));
-                }
+                // Where numbers are added up in another order, no clock may choose.
+                let alive = weight.numbers.iter().filter(|&&it| it != 0.0).count();
+                let is_sparse = alive * WORTH_GROUPING <= weight.numbers.len();
+                let by = match is_sparse || !layout.is_single() {
+                    true => Single::Sparse(weight.in_groups()),
+                    false => {
+                        let (numbers, length, biases) = weight.in_full();
+                        Single::Full(numbers, length, biases)
+                    }
+                };
                 Step::Single {
                     from: seen.slot,
                     to,
                     rows: weight.rows,
-                    candidates,
+                    by,
                     after,
                 }
             }

@@ -112,9 +112,9 @@ impl<'a> Runner<'a> {
                     from,
                     to,
                     rows,
-                    candidates,
+                    by,
                     after,
-                } => self.single(*from, *to, *rows, &candidates[candidate], after),
+                } => self.single(*from, *to, *rows, by, after),
                 Step::Greatest {
                     from,
                     stride,

@@ -96,8 +96,8 @@ pub enum Step {
         to: Slot,
         /// Number of rows.
         rows: usize,
-        /// The weight in some form, or in several.
-        candidates: Vec<Single>,
+        /// The weight.
+        by: Single,
         /// What follows.
         after: After,
     },
@@ -146,21 +146,14 @@ impl Step {
     pub fn candidates(&self) -> usize {
         match self {
             Self::Product { candidates, .. } => candidates.len(),
-            Self::Single { candidates, .. } => candidates.len(),
             _ => 1,
         }
     }
 
     /// Leaves one of the ways.
     pub fn keep(&mut self, candidate: usize) {
-        match self {
-            Self::Product { candidates, .. } => {
-                *candidates = vec![candidates.swap_remove(candidate)]
-            }
-            Self::Single { candidates, .. } => {
-                *candidates = vec![candidates.swap_remove(candidate)]
-            }
-            _ => {}
+        if let Self::Product { candidates, .. } = self {
+            *candidates = vec![candidates.swap_remove(candidate)];
         }
     }
 
@@ -173,9 +166,9 @@ impl Step {
                 Some(rows) => format!("product by {} rows of {}", rows.block, rows.rows),
                 None => "product".to_owned(),
             },
-            Self::Single { candidates, .. } => match candidates.first() {
-                Some(Single::Sparse(_)) => "single product at the survivors".to_owned(),
-                _ => "single product in full".to_owned(),
+            Self::Single { by, .. } => match by {
+                Single::Sparse(_) => "single product at the survivors".to_owned(),
+                Single::Full(..) => "single product in full".to_owned(),
             },
             Self::Greatest { .. } => "greatest of windows".to_owned(),
             Self::Mean(..) => "mean".to_owned(),
