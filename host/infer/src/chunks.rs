@@ -4,8 +4,11 @@ use crate::shape::Shape;
 
 /// Samples side by side, at most, of networks without images: enough for the sums of a row to fill the registers.
 const MOST_FEATURES: usize = 128;
-/// The same of networks with images: more of them would not stay near.
+/// The same of networks with images.
 const MOST_IMAGES: usize = 16;
+/// Numbers of an image of all lanes at most: what a layer reads, adds and writes stays in the second cache. The pixels
+/// of one large image fill vectors as well as those of sixteen.
+const NEAR: usize = 1 << 17;
 /// Numbers of a value of all lanes at most, from where on fewer samples lie side by side.
 const LARGE: usize = 1 << 24;
 
@@ -23,8 +26,9 @@ pub struct Chunk {
 /// The chunks of a batch of a network whose values have these shapes.
 pub fn chunks(shapes: &[Shape], batch: usize) -> Vec<Chunk> {
     let largest = shapes.iter().map(Shape::numbers).max().unwrap_or(1);
-    let room = (LARGE / largest.max(1)).max(1);
     let has_images = shapes.iter().any(|it| it.image().is_some());
+    let room = if has_images { NEAR } else { LARGE };
+    let room = (room / largest.max(1)).max(1);
     // Tokens lie side by side by themselves.
     let sizes: &[usize] = if shapes.iter().any(|it| matches!(it, Shape::Tokens(_))) {
         &[1]
