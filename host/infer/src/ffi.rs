@@ -73,8 +73,11 @@ pub unsafe extern "C" fn rewind_infer_load(path: *const c_char, threads: usize) 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rewind_infer_free(model: *mut Model) {
     if !model.is_null() {
-        // SAFETY: the caller keeps the rules.
-        guarded((), || Ok(drop(unsafe { Box::from_raw(model) })));
+        guarded((), || {
+            // SAFETY: the caller keeps the rules.
+            drop(unsafe { Box::from_raw(model) });
+            Ok(())
+        });
     }
 }
 

@@ -75,10 +75,10 @@ impl Weight<'_> {
                 rows.iter().map(|&row| alive(row).collect()).collect();
             let longest = lists.iter().map(Vec::len).max().unwrap_or(0);
             let mut biases = [0.0; GROUP];
-            for place in 0..GROUP {
+            for (place, bias) in biases.iter_mut().enumerate() {
                 let row = rows.get(place).copied();
                 packed.order.push(row.map_or(u32::MAX, |it| it as u32));
-                biases[place] = row.map_or(0.0, |it| self.bias(it));
+                *bias = row.map_or(0.0, |it| self.bias(it));
             }
             packed.biases.push(biases);
             for at in 0..longest {
