@@ -117,7 +117,7 @@ fn written(operation: &Operation, place: impl Fn(Value) -> usize) -> Option<Writ
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use serde_json::Value;
     use tch::Tensor;
 
@@ -127,7 +127,7 @@ pub(crate) mod tests {
     use crate::rng::{Moment, Purpose, Stream};
 
     /// Keeps each prunable weight with this probability.
-    pub(crate) fn prune(model: &mut Model, density: f32, seed: u64) {
+    fn prune(model: &mut Model, density: f32, seed: u64) {
         for name in &model.prunable {
             let weight = &model.tensors[name];
             let mut stream = Stream::new(seed, Purpose::Strategy(name), Moment::default());
@@ -238,70 +238,5 @@ pub(crate) mod tests {
             error.contains("the network computes aten.sin, which"),
             "{error}"
         );
-    }
-}
-
-#[cfg(test)]
-mod measured {
-    use super::tests::prune;
-    use super::*;
-    use crate::export::testing::model_of;
-    use crate::export::{fold, onnx};
-
-    #[test]
-    #[ignore]
-    fn writes_models_to_measure() {
-        let out = std::env::var("OUT").unwrap();
-        for (name, options, shape, density) in [
-            ("lenet-300-100", "{}", &[1i64, 28, 28][..], 0.05f32),
-            ("resnet-20", "{}", &[3, 32, 32], 0.05),
-            (
-                "vit",
-                r#"{"patch":4,"width":64,"depth":6,"heads":4}"#,
-                &[3, 32, 32],
-                0.1,
-            ),
-            (
-                "vit-mean",
-                r#"{"patch":4,"width":64,"depth":6,"heads":4,"pool":"mean"}"#,
-                &[3, 32, 32],
-                0.1,
-            ),
-        ] {
-            let options: serde_json::Value = serde_json::from_str(options).unwrap();
-            let of = name.trim_end_matches("-mean");
-            let mut model = model_of(of, options, shape, 10, 4);
-            prune(&mut model, density, 4);
-            fold(&mut model);
-            let write = |ending: &str, bytes: Vec<u8>| {
-                std::fs::write(format!("{out}/{name}-{density}.{ending}"), bytes).unwrap()
-            };
-            write("onnx", onnx(&model, None).unwrap());
-            write("rewind", rewind(&model).unwrap());
-        }
-        for (name, options, shape) in [
-            ("mlp", r#"{"hidden":[4]}"#, &[6i64][..]),
-            ("cnn1d", r#"{"width":2}"#, &[13]),
-            ("resnet-20", r#"{"width":1}"#, &[1, 8, 8]),
-            (
-                "resnet-18",
-                r#"{"width":1,"stem":"imagenet"}"#,
-                &[1, 32, 32],
-            ),
-            ("vgg-16", r#"{"width":1}"#, &[1, 16, 16]),
-            (
-                "vit",
-                r#"{"patch":4,"width":8,"depth":2,"heads":2}"#,
-                &[1, 8, 8],
-            ),
-        ] {
-            let options: serde_json::Value = serde_json::from_str(options).unwrap();
-            let mut model = model_of(name, options, shape, 3, 4);
-            prune(&mut model, 0.4, 4);
-            if name != "cnn1d" {
-                fold(&mut model);
-            }
-            std::fs::write(format!("{out}/seed-{name}"), rewind(&model).unwrap()).unwrap();
-        }
     }
 }
