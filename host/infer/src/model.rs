@@ -236,7 +236,7 @@ impl Model {
         if let Some(ready) = programs.get(&lanes) {
             return Ok(ready.clone());
         }
-        let mut program = Program::new(&self.network, lanes)?;
+        let mut program = Program::new(&self.network, lanes, self.kernels)?;
         let mut memory = program.memory()?;
         program.measure(self.kernels, &self.pool, &mut memory);
         let ready = Arc::new(Ready {

@@ -9,6 +9,7 @@ mod attention;
 mod plain;
 mod product;
 mod rows;
+mod segments;
 mod simd;
 mod single;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use std::ops::Range;
 pub use attention::{Attention, STRIP};
 pub use product::{Product, Rows, clear};
 pub use rows::{LayerNorm, Mean};
+pub use segments::{InSegments, LOOKED_UP, SEGMENT, Segments};
 pub use single::{Full, GROUP, Groups, Single, TOGETHER};
 
 /// Numbers that rows are rounded up to: the longest vector of any processor.
@@ -38,6 +40,8 @@ pub struct Kernels {
     pub product: unsafe fn(&Product<'_>, Range<usize>),
     /// Some groups of a product with one column.
     pub single: unsafe fn(&Single<'_>, Range<usize>),
+    /// The same in segments, where sixteen numbers are looked up at once.
+    pub segments: Option<unsafe fn(&InSegments<'_>, Range<usize>)>,
     /// The same of a weight in full.
     pub full: unsafe fn(&Full<'_>, Range<usize>),
     /// The sum of two, and its ReLU.
@@ -61,11 +65,13 @@ pub struct Kernels {
 macro_rules! compiled {
     ($module:ident, $name:literal, $vector:ty $(, $feature:literal)?) => {
         mod $module {
-            use super::{Attention, Full, Kernels, LayerNorm, Mean, Product, Single};
+            use super::simd::Simd;
+            use super::{Attention, Full, InSegments, Kernels, LOOKED_UP, LayerNorm, Mean, Product, Single};
             use std::ops::Range;
 
             compiled!(@one product(it: &Product<'_>, some: Range<usize>) product, $vector $(, $feature)?);
             compiled!(@one single(it: &Single<'_>, some: Range<usize>) single, $vector $(, $feature)?);
+            compiled!(@one segments(it: &InSegments<'_>, some: Range<usize>) segments, $vector $(, $feature)?);
             compiled!(@one full(it: &Full<'_>, some: Range<usize>) single, $vector $(, $feature)?);
             compiled!(@one add(a: *const f32, b: *const f32, out: *mut f32, count: usize, relu: bool) rows, $vector $(, $feature)?);
             compiled!(@one relu(from: *const f32, out: *mut f32, count: usize) rows, $vector $(, $feature)?);
@@ -78,7 +84,9 @@ macro_rules! compiled {
 
             pub static KERNELS: Kernels = Kernels {
                 name: $name,
-                product, single, full, add, relu, gelu, scale, layer_norm, mean, greatest, attention,
+                product, single, full,
+                segments: if <$vector>::WIDTH == LOOKED_UP { Some(segments) } else { None },
+                add, relu, gelu, scale, layer_norm, mean, greatest, attention,
             };
         }
     };

@@ -32,6 +32,8 @@ pub trait Simd: Copy {
     unsafe fn power_of_two(self) -> Self;
     /// The sum of all, in an order of its own.
     unsafe fn sum(self) -> f32;
+    /// Sixteen numbers of two vectors of sixteen, each by its place; asked for where [`WIDTH`](Self::WIDTH) is 16.
+    unsafe fn look_up(both: [Self; 2], places: *const u8) -> Self;
     /// `a * b + sum` of single numbers, as [`times`](Self::times) does it.
     unsafe fn times_one(a: f32, b: f32, sum: f32) -> f32;
 }

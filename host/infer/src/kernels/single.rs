@@ -79,7 +79,7 @@ pub unsafe fn single<S: Simd>(it: &Single<'_>, groups: Range<usize>) {
 }
 
 #[inline(always)]
-unsafe fn write(it: &Single<'_>, row: usize, sum: f32) {
+pub(super) unsafe fn write(it: &Single<'_>, row: usize, sum: f32) {
     // SAFETY: the caller keeps the rules.
     unsafe {
         let mut sum = sum;

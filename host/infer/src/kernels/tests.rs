@@ -96,7 +96,7 @@ fn products_with_one_column_are_sums_sparse_and_in_full() {
             .map(|(at, &it)| if at % 4 == 0 { it } else { 0.0 })
             .collect();
         let mut source = numbers(columns, 6);
-        source.resize(columns.next_multiple_of(LONGEST), 0.0);
+        source.resize(columns.next_multiple_of(SEGMENT), 0.0);
         let (biases, other) = (numbers(rows, 7), numbers(rows, 8));
         let weight = crate::program::Weight {
             numbers: &weights,
@@ -105,9 +105,10 @@ fn products_with_one_column_are_sums_sparse_and_in_full() {
             offsets: (0..columns as i32).collect(),
         };
         let groups = weight.in_groups();
+        let segments = weight.in_segments();
         let (full, length, full_biases) = weight.in_full();
         for kernels in all() {
-            for sparse in [true, false] {
+            for form in ["sparse", "segments", "full"] {
                 let mut out = vec![0.0; rows];
                 let single = Single {
                     groups: &groups,
@@ -124,10 +125,18 @@ fn products_with_one_column_are_sums_sparse_and_in_full() {
                     source: source.as_ptr(),
                     product: single,
                 };
+                let in_segments = InSegments {
+                    segments: &segments,
+                    product: single,
+                };
                 unsafe {
-                    match sparse {
-                        true => (kernels.single)(&single, 0..groups.starts.len() - 1),
-                        false => (kernels.full)(&in_full, 0..full_biases.len() / TOGETHER),
+                    match (form, kernels.segments) {
+                        ("sparse", _) => (kernels.single)(&single, 0..groups.starts.len() - 1),
+                        ("segments", Some(kernel)) => {
+                            kernel(&in_segments, 0..segments.entries.len())
+                        }
+                        ("segments", None) => continue,
+                        _ => (kernels.full)(&in_full, 0..full_biases.len() / TOGETHER),
                     }
                 }
                 for row in 0..rows {
@@ -138,7 +147,7 @@ fn products_with_one_column_are_sums_sparse_and_in_full() {
                         products.sum::<f64>() + f64::from(biases[row]) + f64::from(other[row]);
                     assert!(
                         close(out[row], sum.max(0.0), 10.0),
-                        "{} {sparse} {row}",
+                        "{} {form} {row}",
                         kernels.name
                     );
                 }

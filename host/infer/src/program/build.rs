@@ -25,6 +25,8 @@ pub struct Room {
 #[derive(Default)]
 pub struct Builder<'a> {
     network: Option<&'a Network>,
+    /// Whether the kernels look numbers up.
+    pub looks_up: bool,
     /// Samples side by side.
     pub lanes: usize,
     /// The rooms; values are slots of them.
@@ -52,7 +54,7 @@ pub(super) struct Seen {
 
 impl<'a> Builder<'a> {
     /// One for so many samples side by side.
-    pub fn new(network: &'a Network, lanes: usize) -> Self {
+    pub fn new(network: &'a Network, lanes: usize, looks_up: bool) -> Self {
         let operations = &network.graph.operations;
         let mut readers = vec![0; operations.len()];
         for operation in operations {
@@ -67,6 +69,7 @@ impl<'a> Builder<'a> {
         }
         Self {
             network: Some(network),
+            looks_up,
             lanes,
             done: vec![false; operations.len()],
             readers,

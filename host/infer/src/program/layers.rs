@@ -1,6 +1,6 @@
 //! The steps of layers, with what follows them.
 
-use super::build::{Builder, Room};
+use super::build::{Builder, Room, Seen};
 use super::layout::Layout;
 use super::pack::{BLOCKS, Weight, estimate};
 use super::step::{After, Copy, Single, Slot, Step};
@@ -14,6 +14,8 @@ const WORTH_TRYING: f64 = 1.7;
 /// With a single sample, weights of which one in so many survives are multiplied at the survivors: each of these is read
 /// from a place of its own, while in full a vector of them is multiplied at once.
 const WORTH_GROUPING: usize = 10;
+/// The same where numbers are looked up in registers.
+const WORTH_LOOKING_UP: usize = 5;
 
 impl Builder<'_> {
     /// The operation that alone reads a value, if there is one.
@@ -66,7 +68,13 @@ impl Builder<'_> {
         bias: bool,
         read: usize,
     ) {
-        let seen = self.seen(network, read);
+        let mut seen = self.seen(network, read);
+        let shape = network.shapes[read];
+        if self.looks_up && self.lanes == 1 && matches!(shape, Shape::Features(_)) {
+            // Numbers are looked up where they lie side by side.
+            let slot = self.flat(network, read);
+            seen = Seen { slot, shape };
+        }
         let layout = self.layout(seen.slot);
         let offsets: Vec<i32> = match network.shapes[read] {
             Shape::Tokens([_, features]) => (0..features)
@@ -91,8 +99,15 @@ impl Builder<'_> {
             true => {
                 // Where numbers are added up in another order, no clock may choose.
                 let alive = weight.numbers.iter().filter(|&&it| it != 0.0).count();
-                let is_sparse = alive * WORTH_GROUPING <= weight.numbers.len();
+                let looks_up = self.looks_up && layout.is_single();
+                let worth = if looks_up {
+                    WORTH_LOOKING_UP
+                } else {
+                    WORTH_GROUPING
+                };
+                let is_sparse = alive * worth <= weight.numbers.len();
                 let by = match is_sparse || !layout.is_single() {
+                    true if looks_up => Single::Segments(weight.in_segments()),
                     true => Single::Sparse(weight.in_groups()),
                     false => {
                         let (numbers, length, biases) = weight.in_full();

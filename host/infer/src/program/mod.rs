@@ -64,8 +64,8 @@ impl Program {
     ///
     /// # Errors
     /// If the values take too much memory.
-    pub fn new(network: &Network, lanes: usize) -> Result<Self> {
-        let mut builder = Builder::new(network, lanes);
+    pub fn new(network: &Network, lanes: usize, kernels: &Kernels) -> Result<Self> {
+        let mut builder = Builder::new(network, lanes, kernels.segments.is_some());
         let [input, output] = builder.build()?;
         let layouts: Vec<Layout> = builder.rooms.iter().map(|it| it.layout).collect();
         let plan = Plan::new(&builder.rooms, &builder.steps, output)?;

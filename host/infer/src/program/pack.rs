@@ -1,6 +1,6 @@
 //! Weights as the kernels take them.
 
-use crate::kernels::{GROUP, Groups, Rows, TOGETHER};
+use crate::kernels::{GROUP, Groups, LOOKED_UP, Rows, SEGMENT, Segments, TOGETHER};
 
 /// Rows of a block that are tried, from sparse to dense.
 pub const BLOCKS: [usize; 4] = [1, 2, 4, 8];
@@ -92,6 +92,49 @@ impl Weight<'_> {
                 packed.weights.push(weights);
             }
             packed.starts.push(packed.offsets.len() as u32);
+        }
+        packed
+    }
+
+    /// The rows in segments, for one column whose numbers lie side by side in the order of the columns.
+    pub fn in_segments(&self) -> Segments {
+        let alive = |row: usize| self.row(row).iter().filter(|&&it| it != 0.0).count();
+        let mut order: Vec<usize> = (0..self.rows).collect();
+        order.sort_by_cached_key(|&row| std::cmp::Reverse(alive(row)));
+        let mut packed = Segments {
+            starts: vec![0],
+            ..Segments::default()
+        };
+        for rows in order.chunks(LOOKED_UP) {
+            packed.entries.push(packed.places.len() as u32);
+            let mut biases = [0.0; LOOKED_UP];
+            for (place, bias) in biases.iter_mut().enumerate() {
+                let row = rows.get(place).copied();
+                packed.order.push(row.map_or(u32::MAX, |it| it as u32));
+                *bias = row.map_or(0.0, |it| self.bias(it));
+            }
+            packed.biases.push(biases);
+            for first in (0..self.offsets.len()).step_by(SEGMENT) {
+                let own = |row: &usize| -> Vec<(u8, f32)> {
+                    let numbers = self.row(*row).iter().skip(first).take(SEGMENT);
+                    let places = (0u8..).zip(numbers).filter(|it| *it.1 != 0.0);
+                    places.map(|(place, &weight)| (place, weight)).collect()
+                };
+                let lists: Vec<Vec<(u8, f32)>> = rows.iter().map(own).collect();
+                let longest = lists.iter().map(Vec::len).max().unwrap_or(0);
+                for at in 0..longest {
+                    let (mut places, mut weights) = ([0; LOOKED_UP], [0.0; LOOKED_UP]);
+                    for (row, list) in lists.iter().enumerate() {
+                        (places[row], weights[row]) = list.get(at).copied().unwrap_or_default();
+                    }
+                    packed.places.push(places);
+                    packed.weights.push(weights);
+                }
+                if longest > 0 {
+                    packed.parts.push((first as u32, longest as u32));
+                }
+            }
+            packed.starts.push(packed.parts.len() as u32);
         }
         packed
     }

@@ -1,6 +1,6 @@
 //! What a program does, step by step, on values of known layouts.
 
-use crate::kernels::{Groups, Rows};
+use crate::kernels::{Groups, Rows, Segments};
 
 /// A value, or room that a step needs for itself.
 pub type Slot = usize;
@@ -66,6 +66,8 @@ pub struct After {
 pub enum Single {
     /// At the survivors.
     Sparse(Groups),
+    /// The same, by numbers that are looked up.
+    Segments(Segments),
     /// In full: numbers, length of a row, biases.
     Full(Vec<f32>, usize, Vec<f32>),
 }
@@ -168,6 +170,7 @@ impl Step {
             },
             Self::Single { by, .. } => match by {
                 Single::Sparse(_) => "single product at the survivors".to_owned(),
+                Single::Segments(_) => "single product at the survivors, looked up".to_owned(),
                 Single::Full(..) => "single product in full".to_owned(),
             },
             Self::Greatest { .. } => "greatest of windows".to_owned(),

@@ -4,7 +4,8 @@ use std::cell::RefCell;
 
 use super::Runner;
 use crate::kernels::{
-    Attention, Full, GROUP, Groups, Product, Rows, STRIP, Single as OneColumn, TOGETHER, clear,
+    Attention, Full, GROUP, Groups, InSegments, LOOKED_UP, Product, Rows, STRIP,
+    Single as OneColumn, TOGETHER, clear,
 };
 use crate::program::step::{After, Single, Slot};
 
@@ -77,6 +78,23 @@ impl Runner<'_> {
                     let single = &single;
                     // SAFETY: parts write rows of their own.
                     unsafe { (self.kernels.single)(&single.0, range) };
+                });
+            }
+            Single::Segments(segments) => {
+                let single = Shared(InSegments {
+                    segments,
+                    product: one(&none),
+                });
+                // Only kernels that look up are given such weights.
+                let Some(kernel) = self.kernels.segments else {
+                    return;
+                };
+                let count = segments.entries.len();
+                let work = segments.weights.len() * LOOKED_UP;
+                self.share(count, work, &|range| {
+                    let single = &single;
+                    // SAFETY: parts write rows of their own; room behind the column lies in memory.
+                    unsafe { kernel(&single.0, range) };
                 });
             }
             Single::Full(weights, length, biases) => {
