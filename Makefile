@@ -186,7 +186,7 @@ install: build ## install into PREFIX, as bin/rewind and, where that name is fre
 	@$(MAKE) --no-print-directory uninstall
 	@[ ! -e "$(BIN)/rewind" ] || { echo "make: $(BIN)/rewind is another program. Remove it or choose another PREFIX." >&2; exit 1; }
 	mkdir -p "$(BIN)" "$(OURS)/plugins"
-	cp $(TARGET)/host "$(OURS)/"
+	cp $(TARGET)/host $(TARGET)/rewind-infer "$(OURS)/"
 	cp $(addprefix $(TARGET)/,$(PLUGINS)) "$(OURS)/plugins/"
 	$(call sdk,$(OURS)/sdk)
 # The installed program must outlive the checkout, so the checkout's libtorch is copied. The CUDA
@@ -202,6 +202,12 @@ install: build ## install into PREFIX, as bin/rewind and, where that name is fre
 		ln -s "$$lib" "$(OURS)/libtorch" ;; \
 	esac
 	ln -s $(LINK) "$(BIN)/rewind"
+# The runtime needs nothing that lies beside it.
+	@if [ -e "$(BIN)/rewind-infer" ] || [ -L "$(BIN)/rewind-infer" ]; then \
+		echo "$(BIN)/rewind-infer is another program and stays"; \
+	else \
+		ln -s $(dir $(LINK))rewind-infer "$(BIN)/rewind-infer"; \
+	fi
 # A DNS tool is called host, too.
 	@if [ -e "$(BIN)/host" ] || [ -L "$(BIN)/host" ]; then \
 		echo "$(BIN)/host is another program and stays: this one is rewind only"; \
@@ -229,6 +235,7 @@ uninstall: ## remove from PREFIX what install put there, and nothing else
 		[ "$$(readlink "$(BIN)/$$name")" = $(LINK) ] || continue; \
 		rm -f "$(BIN)/$$name" "$(BASH_HELP)" "$(ZSH_HELP)" "$(FISH_HELP)" "$(MAN_HELP)"; \
 	done
-	@rm -rf "$(OURS)/host" "$(OURS)/sdk" "$(OURS)/libtorch" "$(OURS)/torch" "$(OURS)/nvidia"
+	@[ "$$(readlink "$(BIN)/rewind-infer")" != $(dir $(LINK))rewind-infer ] || rm -f "$(BIN)/rewind-infer"
+	@rm -rf "$(OURS)/host" "$(OURS)/rewind-infer" "$(OURS)/sdk" "$(OURS)/libtorch" "$(OURS)/torch" "$(OURS)/nvidia"
 	@rm -f $(foreach plugin,$(PLUGINS),"$(OURS)/plugins/$(plugin)")
 	@rmdir "$(OURS)/plugins" "$(OURS)" 2>/dev/null || true

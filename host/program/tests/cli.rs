@@ -495,6 +495,7 @@ fn a_level_is_exported_in_every_format_and_timed() {
         ("safetensors", "safetensors"),
         ("csr", "csr.safetensors"),
         ("onnx", "onnx"),
+        ("rewind", "rewind.safetensors"),
     ] {
         let export = ["export", name, "--format", format, "--compact"];
         let told = desk.json(&export);
@@ -521,6 +522,20 @@ fn a_level_is_exported_in_every_format_and_timed() {
             bytes
         );
     }
+    let file = format!("{name}-seed-3-level-02.rewind.safetensors");
+    let said = desk.host(&["infer", &file, "--batch", "2", "--show"]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    let logits: Vec<&str> = said.out.lines().take(2).collect();
+    assert_eq!(logits[0], logits[1]);
+    assert_eq!(logits[0].split(' ').count(), 10);
+    assert!(said.out.contains("\nfolded: true\n"), "{}", said.out);
+    let said = desk.host(&["infer", &file, "--kernels", "mmx"]);
+    assert_eq!(said.code, Some(2));
+    assert!(
+        said.err.contains("kernels `mmx` are not of this processor"),
+        "{}",
+        said.err
+    );
     let inside = format!("{run}/seed-3/level-02/new/end.safetensors");
     for (args, code, text) in [
         (
@@ -570,7 +585,7 @@ fn a_level_is_exported_in_every_format_and_timed() {
         "1,8",
     ]);
     let rows = timed["latencies"].as_array().unwrap();
-    assert_eq!(rows.len(), 6);
+    assert_eq!(rows.len(), 8);
     for row in rows.iter().filter(|row| row["unavailable"].is_null()) {
         assert!(row["difference"].as_f64().unwrap() < 1e-5, "{row}");
         let quartile = |i: usize| row["quartiles_ms"][i].as_f64().unwrap();

@@ -25,7 +25,7 @@ mod submit;
 pub use compare::{
     BarrierArgs, BestArgs, Between, CompareArgs, OverlapArgs, ReportArgs, TensorboardArgs,
 };
-pub use export::{BenchExportArgs, ExportArgs, Format, ModelArgs};
+pub use export::{BenchExportArgs, ExportArgs, Format, InferArgs, ModelArgs};
 pub use inventory::{CleanArgs, InitArgs, LsArgs, Order};
 pub use submit::{CancelArgs, Engine, SubmitArgs, parse_time, time_text};
 
@@ -140,10 +140,14 @@ pub enum Command {
     Compare(CompareArgs),
     /// Find the run of a sweep that is best by validation.
     Best(BestArgs),
-    /// Write a level's model as safetensors, sparse rows, ONNX or PyTorch's archive.
+    /// Write a level's model as safetensors, sparse rows, ONNX, PyTorch's archive or for `infer`.
     Export(ExportArgs),
-    /// Time a level's forward pass in full, without dead units, and in sparse rows.
+    /// Time a level's forward pass in full, without dead units, in sparse rows, and by `rewind-infer`.
     BenchExport(BenchExportArgs),
+    /// Run a model that `export --format rewind` wrote, at its surviving weights.
+    ///
+    /// The program `rewind-infer` does the same, and needs no libtorch.
+    Infer(InferArgs),
     /// List the units of a network that can be removed whole: channels, hidden units, heads of attention.
     ///
     /// With what goes with each: the rows that make it and the columns that read it, as weights and multiply-adds. With

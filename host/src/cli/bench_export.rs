@@ -12,7 +12,7 @@ use crate::export::{self, Latency, Variant};
 use crate::report::{columns, warn_of_other_builds};
 use crate::store::RunDir;
 
-/// Times a level's forward pass with weights in full, without dead units, and in sparse rows.
+/// Times a level's forward pass with weights in full, without dead units, in sparse rows, and in the runtime.
 ///
 /// # Errors
 /// What is no run or no finished level, a file that cannot be read.
@@ -87,6 +87,7 @@ fn name(variant: Variant) -> &'static str {
         Variant::Dense => "in full",
         Variant::Compact => "without dead units",
         Variant::Csr => "sparse rows",
+        Variant::Infer => "rewind-infer",
     }
 }
 

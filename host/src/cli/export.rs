@@ -39,7 +39,8 @@ pub fn export(args: &ExportArgs, output: &Output) -> Result<Exit, Failure> {
         false => Vec::new(),
     };
     let pixels = pixels(args, &source).map_err(failed)?;
-    if args.fold {
+    // The runtime has no need of them by themselves.
+    if args.fold || args.format == Format::Rewind {
         export::fold(&mut source.model);
     }
     let (bytes, left) = encode(args.format, &source, pixels.as_ref()).map_err(failed)?;
@@ -105,6 +106,7 @@ fn encode(
         Format::Csr => export::csr(model),
         Format::Onnx => (export::onnx(model, pixels)?, Vec::new()),
         Format::Pt2 => (export::pt2(source)?, Vec::new()),
+        Format::Rewind => (export::rewind(model)?, Vec::new()),
     })
 }
 
@@ -124,6 +126,7 @@ fn target(args: &ExportArgs, run: &RunDir, source: &Source) -> Result<PathBuf, F
         Format::Csr => "csr.safetensors",
         Format::Onnx => "onnx",
         Format::Pt2 => "pt2",
+        Format::Rewind => "rewind.safetensors",
     };
     let (seed, level) = (source.seed, source.level);
     let name = format!("{}-seed-{seed}-level-{level:02}.{ending}", run.name());

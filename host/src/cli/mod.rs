@@ -14,6 +14,7 @@ mod estimate;
 mod exit;
 mod export;
 mod groups;
+mod infer;
 mod init;
 mod inventory;
 mod locate;
@@ -112,6 +113,7 @@ fn obey(args: &Args, bars: &MultiProgress) -> Result<Exit, Failure> {
         Command::Tensorboard(args) => tensorboard::tensorboard(args, output),
         Command::Export(args) => export::export(args, output),
         Command::BenchExport(args) => bench_export::bench(args, output),
+        Command::Infer(args) => infer::infer(args),
         Command::Groups(args) => groups::groups(args, output),
         Command::Model(command) => model::model(command, output),
         Command::Plugin(command) => plugin::plugin(command, output),

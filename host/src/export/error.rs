@@ -38,6 +38,12 @@ pub enum ExportError {
         .0.join(", ")
     )]
     Opaque(Vec<String>),
+    /// An imported network with operations that the runtime does not have.
+    #[error(
+        "the network computes {}, which rewind-infer does not: export it with --format pt2, for PyTorch",
+        .0.join(", ")
+    )]
+    NotInferred(Vec<String>),
     /// A network that was not imported, as an archive.
     #[error(
         "model `{0}` is the program's own, and only networks from PyTorch have an archive to give back: export \

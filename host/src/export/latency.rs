@@ -1,4 +1,4 @@
-//! How long a forward pass takes with weights in full, without dead units, and in sparse rows.
+//! How long a forward pass takes with weights in full, without dead units, in sparse rows, and in the runtime.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -7,6 +7,7 @@ use serde::Serialize;
 use tch::{Kind, TchError, Tensor};
 
 use super::forward::forward;
+use super::runtime::Runtime;
 use super::{Csr, Model, Source, compact};
 use crate::model::{Mode, Network};
 use crate::rng::{Moment, Purpose, Stream};
@@ -22,6 +23,8 @@ pub enum Variant {
     /// In compressed sparse rows where these are smaller, by libtorch's product of a CSR matrix and a
     /// dense one; convolutions after their windows have been written out.
     Csr,
+    /// At the surviving weights by the runtime, `rewind-infer`, which has none of libtorch.
+    Infer,
 }
 
 /// What was measured of one variant with one batch size.
@@ -58,19 +61,7 @@ pub fn measure(source: Source, batches: &[i64], time: Duration) -> Vec<Latency> 
     let Source { network, model, .. } = source;
     let in_full = bytes(&model);
     let (rows, in_rows) = sparse(&model);
-    let mut small = Model {
-        graph: model.graph.clone(),
-        tensors: model
-            .tensors
-            .iter()
-            .map(|(k, v)| (k.clone(), v.copy()))
-            .collect(),
-        held: BTreeMap::new(),
-        prunable: model.prunable.clone(),
-        input_shape: model.input_shape.clone(),
-        outputs: model.outputs,
-        metadata: BTreeMap::new(),
-    };
+    let mut small = model.copied();
     let fewer = network.takes_fewer_units();
     if fewer {
         compact(&mut small);
@@ -90,13 +81,22 @@ pub fn measure(source: Source, batches: &[i64], time: Duration) -> Vec<Latency> 
             "an imported network's graph says how many units each layer has".to_owned(),
         )),
     };
-    let variants: [(Variant, usize, Pass<'_>); 3] = [
+    let runtime = Runtime::new(&model);
+    let at_survivors = |input: &Tensor| match &runtime {
+        Ok(runtime) => runtime.forward(input.size()[0]),
+        Err(reason) => Err(TchError::Torch(reason.clone())),
+    };
+    let variants: [(Variant, usize, Pass<'_>); 4] = [
         (Variant::Dense, in_full, &dense),
         (Variant::Compact, bytes(&small), &compact),
         (Variant::Csr, in_rows, &by_rows),
+        (Variant::Infer, in_full, &at_survivors),
     ];
     let of_batch = |&batch: &i64| {
         let input = random(&model.input_shape, batch);
+        if let Ok(runtime) = &runtime {
+            runtime.give(&input);
+        }
         time_in_turn(&variants, &input, time)
     };
     batches.iter().flat_map(of_batch).collect()

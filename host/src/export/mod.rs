@@ -2,7 +2,7 @@
 //! other programs know, timed in each.
 //!
 //! ```text
-//! run -> source -> (compact) -> (fold) -> safetensors | csr | onnx | pt2
+//! run -> source -> (compact) -> (fold) -> safetensors | csr | onnx | pt2 | rewind
 //!                      `-> latency
 //! ```
 
@@ -14,6 +14,8 @@ mod forward;
 mod latency;
 mod onnx;
 mod pt2;
+mod rewind;
+mod runtime;
 mod safetensors;
 mod source;
 #[cfg(test)]
@@ -30,6 +32,7 @@ pub use fold::fold;
 pub use latency::{Latency, Variant, measure};
 pub use onnx::onnx;
 pub use pt2::pt2;
+pub use rewind::rewind;
 pub use source::{Source, read};
 
 use crate::model::Graph;
@@ -52,6 +55,22 @@ pub struct Model {
     pub outputs: i64,
     /// What a file says of it besides: where it comes from, and how its inputs are made.
     pub metadata: BTreeMap<String, String>,
+}
+
+impl Model {
+    /// The same with tensors of its own, without what else a state_dict holds and without metadata.
+    fn copied(&self) -> Self {
+        let copy = |(name, tensor): (&String, &Tensor)| (name.clone(), tensor.copy());
+        Self {
+            graph: self.graph.clone(),
+            tensors: self.tensors.iter().map(copy).collect(),
+            held: BTreeMap::new(),
+            prunable: self.prunable.clone(),
+            input_shape: self.input_shape.clone(),
+            outputs: self.outputs,
+            metadata: BTreeMap::new(),
+        }
+    }
 }
 
 /// The logits of a model as its graph describes it.

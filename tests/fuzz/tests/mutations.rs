@@ -155,7 +155,7 @@ macro_rules! targets {
 }
 
 targets! {
-    experiment overrides texts idx cifar picture archive arrays pt2 tensors records report library manifest
+    experiment overrides texts idx cifar picture archive arrays pt2 inference tensors records report library manifest
     service
 }
 

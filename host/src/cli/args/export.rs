@@ -57,6 +57,8 @@ pub enum Format {
     Onnx,
     /// The archive of a network from PyTorch, with the level's weights.
     Pt2,
+    /// Operations and weights, for `rewind-infer`, which skips what was pruned.
+    Rewind,
 }
 
 /// Which model to time, and how.
@@ -84,4 +86,33 @@ impl BenchExportArgs {
     pub fn threads(&self) -> usize {
         threads(self.threads)
     }
+}
+
+/// Which model to run, on what.
+#[derive(ClapArgs, Debug)]
+pub struct InferArgs {
+    /// The model's file.
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub model: PathBuf,
+    /// Inputs, `[batch, ...]` or one sample: an array of NumPy's (.npy), float32; zeros if not given.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "batch")]
+    pub input: Option<PathBuf>,
+    /// Where the outputs go, as such a file; a line of numbers a sample on stdout if not given.
+    #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub output: Option<PathBuf>,
+    /// Samples of an input of zeros; 1 if not given.
+    #[arg(long, value_name = "N")]
+    pub batch: Option<std::num::NonZeroU16>,
+    /// Threads; 1 if not given.
+    #[arg(long, value_name = "N")]
+    pub threads: Option<std::num::NonZeroU16>,
+    /// Kernels: `avx512`, `avx2`, `neon` or `plain`; the first that the processor has if not given.
+    #[arg(long, value_name = "NAME")]
+    pub kernels: Option<String>,
+    /// Seconds in which passes are timed, after the first.
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2", value_parser = positive)]
+    pub time: Option<f64>,
+    /// Say what the model is, and how its steps are computed.
+    #[arg(long)]
+    pub show: bool,
 }

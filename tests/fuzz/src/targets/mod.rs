@@ -3,6 +3,7 @@
 mod arrays;
 mod data;
 mod experiment;
+mod inference;
 mod network;
 mod plugin;
 mod run;
@@ -33,6 +34,7 @@ pub static TARGETS: &[Target] = &[
     data::ARCHIVE,
     arrays::ARRAYS,
     network::PT2,
+    inference::INFERENCE,
     run::TENSORS,
     run::RECORDS,
     run::REPORT,
