@@ -32,7 +32,6 @@ mod review;
 mod run;
 mod show;
 pub mod spin;
-mod standing;
 mod status;
 mod stdout;
 mod submission;
@@ -42,6 +41,7 @@ mod tensorboard;
 mod usage;
 mod verify;
 mod watch;
+mod watcher;
 
 use std::io::{self, Write};
 use std::sync::Mutex;
@@ -98,6 +98,7 @@ fn obey(args: &Args, bars: &MultiProgress) -> Result<Exit, Failure> {
         Command::Plan(plan) => plan::plan(plan, output),
         Command::Show(show) => show::show(show, output),
         Command::Status(args) => status::status(args, output),
+        Command::Watch(args) => watch::watch(args, output),
         Command::Ls(args) => inventory::ls(args, output),
         Command::Clean(args) => inventory::clean(args, output),
         Command::Submit(args) => submit::submit(args, output),
