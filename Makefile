@@ -96,10 +96,11 @@ test: build ## run the tests
 	cargo build --release -p program -p drop-and-grow -p misbehaving
 	cargo test --release --workspace
 
-# The first part of it runs in `make test`, too, where Chromium is installed.
-browser: build ## open the page of `watch` in a headless Chromium, also with ten thousand cells: a minute, with pictures
+# `make test` opens both, too, where Chromium is installed.
+browser: build ## open the page of `watch` and a report in a headless Chromium, with ten thousand cells: minutes, with pictures
 	@mkdir -p "$(BROWSER)"
 	$(PYTHON) tests/browser/watch.py $(TARGET)/host "$(BROWSER)"
+	$(PYTHON) tests/browser/report.py $(TARGET)/host "$(BROWSER)"
 	$(PYTHON) tests/browser/many.py $(TARGET)/host "$(BROWSER)"
 
 # The same tests are short in `make test`. ATTACK_KILLS is the number for each experiment, ATTACK_FAULTS

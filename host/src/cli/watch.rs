@@ -31,12 +31,14 @@ const PATROL: Duration = Duration::from_millis(50);
 pub fn watch(args: &WatchArgs, output: &Output) -> Result<Exit, Failure> {
     let shown = args.runs.display();
     let runs = args.runs.canonicalize();
-    let runs = runs.and_then(|it| std::fs::read_dir(&it).map(|_| it)).map_err(|error| {
-        Failure::bad_input(format!(
-            "failed to read the folder of runs {shown}: {error}; name it: `{} watch FOLDER`",
-            program::name()
-        ))
-    })?;
+    let runs = runs
+        .and_then(|it| std::fs::read_dir(&it).map(|_| it))
+        .map_err(|error| {
+            Failure::bad_input(format!(
+                "failed to read the folder of runs {shown}: {error}; name it: `{} watch FOLDER`",
+                program::name()
+            ))
+        })?;
     if SweepRecord::is_at(&runs) || runs.join("identity.json").exists() {
         return Err(Failure::bad_input(format!(
             "{shown} is a sweep or a run: name the folder that it lies in, which the page shows with all that lies \
@@ -71,7 +73,10 @@ pub fn watch(args: &WatchArgs, output: &Output) -> Result<Exit, Failure> {
     match interrupt.wants_stop() {
         true => Ok(Exit::Success),
         // It follows until the board is closed: a thread that ended before failed, which was told.
-        false => Err(Failure::new(Exit::Failed, "the page cannot be kept up to date any more")),
+        false => Err(Failure::new(
+            Exit::Failed,
+            "the page cannot be kept up to date any more",
+        )),
     }
 }
 

@@ -66,7 +66,10 @@ impl Look {
         standing.seconds_a_level = self.pace(&run, &cell.seeds, &done);
         standing.finished = done;
         if standing.state != State::Done {
-            let failures = cell.seeds.iter().filter_map(|&seed| failed::given_up(&run, seed));
+            let failures = cell
+                .seeds
+                .iter()
+                .filter_map(|&seed| failed::given_up(&run, seed));
             standing.fail(failures.collect(), folder);
         }
         standing
@@ -125,7 +128,8 @@ impl Look {
         let more = (known..wanted).take_while(|&level| seed.level(level).is_declared());
         let done = known + more.count() as u64;
         if done > 0 {
-            self.finished.insert(seed.path().to_owned(), (changed, done));
+            self.finished
+                .insert(seed.path().to_owned(), (changed, done));
         }
         done.min(wanted)
     }

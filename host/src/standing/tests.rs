@@ -140,7 +140,11 @@ fn a_cell_whose_process_failed_says_what_it_said_last() {
 fn a_second_look_finds_what_was_finished_taken_away_and_finished_again() {
     let desk = Desk::new(&["a"]);
     let mut look = Look::default();
-    let mut done = || look.cells(&desk.at("small"), &desk.record)[0].finished.clone();
+    let mut done = || {
+        look.cells(&desk.at("small"), &desk.record)[0]
+            .finished
+            .clone()
+    };
     assert_eq!(done(), [0, 0]);
     desk.finish("a", 0, 1000, &[9, 10]);
     assert_eq!(done(), [2, 0]);

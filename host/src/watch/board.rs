@@ -174,12 +174,21 @@ mod tests {
         let texts: Vec<&str> = first.items.iter().map(|it| &**it).collect();
         assert_eq!(texts, ["\"a\"", "\"b\"", "\"c\""]);
         board.put("b", &"b", None);
-        assert_eq!(after(&board, 3), Changes { version: 3, ..Changes::default() });
+        assert_eq!(
+            after(&board, 3),
+            Changes {
+                version: 3,
+                ..Changes::default()
+            }
+        );
         board.put("b", &"new", None);
         board.keep(|it| it != "c");
         let then = after(&board, 3);
         assert_eq!((then.version, then.whole), (5, false));
-        assert_eq!((&*then.items[0], then.gone.as_slice()), ("\"new\"", &["c".to_owned()][..]));
+        assert_eq!(
+            (&*then.items[0], then.gone.as_slice()),
+            ("\"new\"", &["c".to_owned()][..])
+        );
         // What came back is not gone.
         board.put("c", &"again", None);
         assert!(after(&board, 3).gone.is_empty());

@@ -94,7 +94,12 @@ fn table(epochs: &[Epoch]) -> Value {
         .collect();
     let mut columns = Map::new();
     for row in rows.iter().filter_map(Value::as_object) {
-        for name in row.keys().filter(|it| !columns.contains_key(*it)).cloned().collect::<Vec<_>>() {
+        for name in row
+            .keys()
+            .filter(|it| !columns.contains_key(*it))
+            .cloned()
+            .collect::<Vec<_>>()
+        {
             let column = rows.iter().map(|it| it[&name].clone());
             columns.insert(name, Value::Array(column.collect()));
         }
@@ -111,7 +116,10 @@ pub fn settings(place: &Place) -> Value {
         .map(|it| String::from_utf8_lossy(&it).into_owned());
     let (text, mut trouble) = match text {
         Ok(text) => (text, None),
-        Err(error) => (String::new(), Some(format!("failed to read {}: {error}", file.display()))),
+        Err(error) => (
+            String::new(),
+            Some(format!("failed to read {}: {error}", file.display())),
+        ),
     };
     let mut all = BTreeMap::new();
     if trouble.is_none() {
@@ -119,7 +127,9 @@ pub fn settings(place: &Place) -> Value {
         let value = read.unwrap_or_else(|error| {
             trouble = Some(error.to_string());
             let table = text.parse::<toml::Table>().ok();
-            table.and_then(|it| serde_json::to_value(it).ok()).unwrap_or_default()
+            table
+                .and_then(|it| serde_json::to_value(it).ok())
+                .unwrap_or_default()
         });
         flatten("", &value, &mut all);
         all.remove("name");

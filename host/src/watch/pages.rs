@@ -1,5 +1,7 @@
 //! The files of the page, which are part of the program.
 
+use crate::report::script;
+
 const HTML: &str = "text/html";
 const STYLE: &str = "text/css";
 const SCRIPT: &str = "text/javascript";
@@ -12,10 +14,10 @@ const FILES: [(&str, &str, &str); 11] = [
     ("/icon.svg", PICTURE, include_str!("page/icon.svg")),
     ("/main.js", SCRIPT, include_str!("page/main.js")),
     ("/stream.js", SCRIPT, include_str!("page/stream.js")),
-    ("/words.js", SCRIPT, include_str!("page/words.js")),
+    ("/words.js", SCRIPT, script::WORDS),
     ("/rows.js", SCRIPT, include_str!("page/rows.js")),
     ("/table.js", SCRIPT, include_str!("page/table.js")),
-    ("/chart.js", SCRIPT, include_str!("page/chart.js")),
+    ("/chart.js", SCRIPT, script::CHART),
     ("/curves.js", SCRIPT, include_str!("page/curves.js")),
     ("/panel.js", SCRIPT, include_str!("page/panel.js")),
 ];
@@ -38,7 +40,15 @@ mod tests {
                 let word = &text[from..(at + 20).min(text.len())];
                 assert!(word.contains("www.w3.org"), "{path}: {word}");
             }
-            for wrong in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "style=\"", " onclick="] {
+            for wrong in [
+                "innerHTML",
+                "outerHTML",
+                "insertAdjacentHTML",
+                "document.write",
+                "eval(",
+                "style=\"",
+                " onclick=",
+            ] {
                 assert!(!text.contains(wrong), "{path} has {wrong}");
             }
         }

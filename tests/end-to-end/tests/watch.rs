@@ -11,35 +11,40 @@ const BROWSER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../browser");
 
 /// Why the page cannot be opened here, if it cannot.
 fn lacks() -> Option<&'static str> {
-    let probe = "import sys, chromium; sys.exit(sys.version_info < (3, 10) or chromium.find() is None)";
+    let probe =
+        "import sys, chromium; sys.exit(sys.version_info < (3, 10) or chromium.find() is None)";
     let mut python = Command::new("python3");
     python.args(["-c", probe]).current_dir(BROWSER);
     match python.env("PYTHONDONTWRITEBYTECODE", "1").status() {
         Ok(status) if status.success() => None,
-        Ok(_) => Some("there is no Chromium (apt install chromium, or name one in CHROMIUM) or no Python 3.10"),
+        Ok(_) => Some(
+            "there is no Chromium (apt install chromium, or name one in CHROMIUM) or no Python 3.10",
+        ),
         Err(_) => Some("there is no python3"),
     }
 }
 
 #[test]
-fn the_page_shows_a_sweep_that_goes_on_in_a_browser() {
+fn a_browser_shows_a_sweep_as_it_goes_on_and_its_report() {
     if let Some(reason) = lacks() {
         // Said past the capture of a test's output: whoever reads a pass must know what it is worth.
         let _ = writeln!(
             std::io::stderr(),
-            "the page of `watch` is not opened in a browser: {reason}; `make browser` does it"
+            "the page of `watch` and a report are not opened in a browser: {reason}; `make browser` does it"
         );
         return;
     }
-    let output = Command::new("python3")
-        .arg(Path::new(BROWSER).join("watch.py"))
-        .arg(program::host())
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
-    assert!(said.contains("Ran 2 tests"), "{said}");
+    for file in ["watch.py", "report.py"] {
+        let output = Command::new("python3")
+            .arg(Path::new(BROWSER).join(file))
+            .arg(program::host())
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        assert!(said.contains("Ran 2 tests"), "{said}");
+    }
 }
 
 #[test]
@@ -58,11 +63,20 @@ fn what_is_no_folder_of_runs_is_refused_before_anything_listens() {
     fs::create_dir_all(folder.path().join("runs/paper")).unwrap();
     fs::write(folder.path().join("runs/paper/sweep.json"), "{}").unwrap();
     let sweep = refused(&["runs/paper"]);
-    assert!(sweep.contains("runs/paper is a sweep or a run: name the folder that it lies in"), "{sweep}");
+    assert!(
+        sweep.contains("runs/paper is a sweep or a run: name the folder that it lies in"),
+        "{sweep}"
+    );
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let port = refused(&["runs", "--port", &port.to_string()]);
-    assert!(port.contains("is taken: name another one with --port"), "{port}");
+    assert!(
+        port.contains("is taken: name another one with --port"),
+        "{port}"
+    );
     let address = refused(&["runs", "--bind", "192.0.2.1"]);
-    assert!(address.contains("name an address of this machine with --bind"), "{address}");
+    assert!(
+        address.contains("name an address of this machine with --bind"),
+        "{address}"
+    );
 }

@@ -3,6 +3,7 @@
 //! A look asks little of what did not change: a finished run is looked at every half minute, any other one by a
 //! question a seed. However slow the file system is, nine tenths of the time it is left alone.
 
+mod alone;
 mod facts;
 mod row;
 mod sweeps;
@@ -16,7 +17,6 @@ use serde_json::json;
 
 use super::board::{Board, Place};
 use crate::levels;
-use crate::neuron;
 use crate::records::SweepRecord;
 use crate::standing::{Links, Look, Size, Standing, State};
 use crate::store::{RunDir, RunIdentity};
@@ -187,48 +187,6 @@ impl<'a> Index<'a> {
         self.show_first(id);
     }
 
-    /// Looks at a folder that is no sweep's, if it is a run's that no sweep has.
-    fn alone(&mut self, name: &str, round: u64) {
-        if self.known.get(name).is_some_and(|it| it.round == round) {
-            return;
-        }
-        let folder = self.runs.join(name);
-        let run = RunDir::new(&folder);
-        let written = changed(&run.file("experiment.toml"));
-        let mut place = Place {
-            folder: folder.clone(),
-            ..Place::default()
-        };
-        let standing = if let Some(standing) = self.settled(name) {
-            place.seeds = self.seeds.get(name).map(|it| it.1.clone()).unwrap_or_default();
-            standing
-        } else if let Some(written) = written.or_else(|| changed(&run.file("identity.json"))) {
-            match self.seeds.get(name) {
-                Some((at, seeds)) if *at == written && run.seeds().iter().all(|it| seeds.contains(it)) => {
-                    place.seeds = seeds.clone();
-                    self.look.with_seeds(&run, seeds.clone())
-                }
-                _ => {
-                    let (seeds, standing) = self.look.alone(&run);
-                    place.seeds = seeds.clone();
-                    self.seeds.insert(name.to_owned(), (written, seeds));
-                    standing
-                }
-            }
-        } else if folder.join(neuron::FILE).exists() {
-            self.look.simulation(&self.runs, name, Path::new(name))
-        } else {
-            self.seeds.remove(name);
-            return;
-        };
-        let known = self.known.entry(name.to_owned()).or_default();
-        known.round = round;
-        known.cells.clear();
-        known.place = place;
-        known.standing = Some(standing);
-        self.show_first(name);
-    }
-
     /// Shows a run before all others were looked at, where none were yet.
     fn show_first(&mut self, id: &str) {
         if self.whole.is_none() {
@@ -247,7 +205,8 @@ impl<'a> Index<'a> {
         };
         let (folder, seeds) = (&known.place.folder, &known.place.seeds);
         // What could not be read may have been mended.
-        let is_current = |it: &(Vec<u64>, Facts)| it.0 == standing.finished && it.1.trouble.is_none();
+        let is_current =
+            |it: &(Vec<u64>, Facts)| it.0 == standing.finished && it.1.trouble.is_none();
         if !known.facts.as_ref().is_some_and(is_current) {
             let knows_levels = standing.levels.is_some();
             let facts = Facts::read(folder, seeds, &standing.finished, knows_levels);
@@ -269,12 +228,15 @@ impl<'a> Index<'a> {
             }
             let homes = [Some(folder), known.dense.as_ref()].into_iter().flatten();
             let homes = homes.flat_map(|home| seeds.iter().map(|&it| RunDir::new(home).seed(it)));
-            let last = homes.filter_map(|home| changed(&levels::checkpoint_of(&home))).max();
+            let last = homes
+                .filter_map(|home| changed(&levels::checkpoint_of(&home)))
+                .max();
             let since = last.and_then(|it| it.duration_since(UNIX_EPOCH).ok());
             stamp += &since.map_or_else(String::new, |it| format!("/{}", it.as_millis()));
         }
         row.stamp = stamp;
-        self.board.put(&format!("run/{id}"), &row, Some(known.place.clone()));
+        self.board
+            .put(&format!("run/{id}"), &row, Some(known.place.clone()));
     }
 
     /// Counts the files of some runs that have more levels than when they were counted last.
@@ -309,7 +271,9 @@ fn changed(file: &Path) -> Option<SystemTime> {
 
 /// The folders among the runs, in order, but for those that are being removed.
 fn names(runs: &Path) -> std::io::Result<BTreeSet<String>> {
-    let folders = fs::read_dir(runs)?.flatten().filter(|it| it.path().is_dir());
+    let folders = fs::read_dir(runs)?
+        .flatten()
+        .filter(|it| it.path().is_dir());
     let names = folders.filter_map(|it| it.file_name().into_string().ok());
     Ok(names.filter(|it| !it.starts_with('.')).collect())
 }

@@ -51,6 +51,8 @@ pub struct Row<'a> {
     pub facts: &'a Facts,
 }
 
+static NOTHING: Facts = Facts::NONE;
+
 impl<'a> Row<'a> {
     /// A run that stands so.
     pub fn new(id: &'a str, standing: &'a Standing) -> Self {
@@ -76,7 +78,7 @@ impl<'a> Row<'a> {
             failures: standing.failures,
             bytes: None,
             stamp: String::new(),
-            facts: &Facts::NONE,
+            facts: &NOTHING,
         }
     }
 }

@@ -91,7 +91,9 @@ impl Server {
                 let _ = server.answer(&stream, counted.before >= MOST);
             };
             // Without a thread the connection is closed, and the browser asks again.
-            let _ = std::thread::Builder::new().name("page".to_owned()).spawn(answer);
+            let _ = std::thread::Builder::new()
+                .name("page".to_owned())
+                .spawn(answer);
         }
     }
 
@@ -117,7 +119,10 @@ impl Server {
     fn find(&self, request: &Request, is_full: bool) -> Found {
         let refused = |status, why: &str| Found::Answer(Response::refused(status, why));
         if !request.calls(&self.machine) {
-            return refused(421, "call this server by an address, by localhost, or by its machine's name");
+            return refused(
+                421,
+                "call this server by an address, by localhost, or by its machine's name",
+            );
         }
         if !matches!(request.method.as_str(), "GET" | "HEAD") {
             return refused(405, "this server is asked only: GET and HEAD");
@@ -132,7 +137,10 @@ impl Server {
             return refused(404, "there is no such page");
         };
         if !request.token.as_ref().is_some_and(|it| self.token.is(it)) {
-            return refused(401, "the token is wrong: open the address that the program printed when it was started");
+            return refused(
+                401,
+                "the token is wrong: open the address that the program printed when it was started",
+            );
         }
         let answer = |read: &dyn Fn(&Place) -> serde_json::Value| {
             // A name that the index found, or nothing: no path is made of it.

@@ -54,12 +54,17 @@ impl Request {
     fn parse(bytes: &[u8]) -> io::Result<Option<Self>> {
         let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
         let mut parsed = httparse::Request::new(&mut headers);
-        let status = parsed.parse(bytes).map_err(|error| refused(&error.to_string()))?;
+        let status = parsed
+            .parse(bytes)
+            .map_err(|error| refused(&error.to_string()))?;
         if status.is_partial() {
             return Ok(None);
         }
         let header = |name: &str| {
-            let mut found = parsed.headers.iter().filter(|it| it.name.eq_ignore_ascii_case(name));
+            let mut found = parsed
+                .headers
+                .iter()
+                .filter(|it| it.name.eq_ignore_ascii_case(name));
             let first = found.next()?;
             // One that is there twice could be read in two ways.
             let only = found.next().is_none();
@@ -103,7 +108,11 @@ impl Request {
 fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
         // The colons of an address in brackets are its own.
-        Some((name, port)) if !port.ends_with(']') && port.bytes().all(|it| it.is_ascii_digit()) => name,
+        Some((name, port))
+            if !port.ends_with(']') && port.bytes().all(|it| it.is_ascii_digit()) =>
+        {
+            name
+        }
         _ => host,
     }
 }
@@ -124,8 +133,14 @@ mod tests {
     fn a_request_has_a_path_a_query_a_host_and_a_token() {
         let text = "GET /api/run?id=a%20b%2Fc&x HTTP/1.1\r\nHost: localhost:80\r\nauthorization: Bearer me\r\n\r\n";
         let request = read(text).unwrap().unwrap();
-        assert_eq!((request.method.as_str(), request.path.as_str()), ("GET", "/api/run"));
-        assert_eq!((request.asked("id"), request.asked("x")), (Some("a b/c"), Some("")));
+        assert_eq!(
+            (request.method.as_str(), request.path.as_str()),
+            ("GET", "/api/run")
+        );
+        assert_eq!(
+            (request.asked("id"), request.asked("x")),
+            (Some("a b/c"), Some(""))
+        );
         assert_eq!(request.host.as_deref(), Some("localhost"));
         assert_eq!(request.token.as_deref(), Some("me"));
         assert_eq!(request.asked("y"), None);
@@ -135,8 +150,17 @@ mod tests {
     #[test]
     fn what_is_no_request_or_too_long_is_refused() {
         let long = format!("GET / HTTP/1.1\r\nA: {}\r\n", "a".repeat(2 * MOST));
-        let many = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(2 * MOST_HEADERS));
-        for wrong in ["GET / HTTP/1.1\r\n", "\u{16}\u{3}\u{1}", "GET /\r\n\r\n", &long, &many] {
+        let many = format!(
+            "GET / HTTP/1.1\r\n{}\r\n",
+            "A: b\r\n".repeat(2 * MOST_HEADERS)
+        );
+        for wrong in [
+            "GET / HTTP/1.1\r\n",
+            "\u{16}\u{3}\u{1}",
+            "GET /\r\n\r\n",
+            &long,
+            &many,
+        ] {
             assert!(read(wrong).is_err(), "{wrong}");
         }
     }
@@ -147,13 +171,32 @@ mod tests {
             let text = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
             read(&text).unwrap().unwrap().calls("node7")
         };
-        for host in ["127.0.0.1:7394", "localhost", "LOCALHOST:1", "[::1]:7394", "[::1]", "10.0.0.7", "node7:80"] {
+        for host in [
+            "127.0.0.1:7394",
+            "localhost",
+            "LOCALHOST:1",
+            "[::1]:7394",
+            "[::1]",
+            "10.0.0.7",
+            "node7:80",
+        ] {
             assert!(calls(host), "{host}");
         }
-        for host in ["evil.example:7394", "127.0.0.1.evil.example", "", "node7.evil.example", "localhost:a"] {
+        for host in [
+            "evil.example:7394",
+            "127.0.0.1.evil.example",
+            "",
+            "node7.evil.example",
+            "localhost:a",
+        ] {
             assert!(!calls(host), "{host}");
         }
-        assert!(!read("GET / HTTP/1.0\r\n\r\n").unwrap().unwrap().calls("node7"));
+        assert!(
+            !read("GET / HTTP/1.0\r\n\r\n")
+                .unwrap()
+                .unwrap()
+                .calls("node7")
+        );
         let twice = "GET / HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n";
         assert!(!read(twice).unwrap().unwrap().calls("node7"));
     }

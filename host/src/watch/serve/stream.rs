@@ -75,15 +75,28 @@ mod tests {
         };
         let events = events(&changes, 3);
         let read = |event: &String| -> Value {
-            let line = event.strip_prefix("data: ").unwrap().strip_suffix("\n\n").unwrap();
+            let line = event
+                .strip_prefix("data: ")
+                .unwrap()
+                .strip_suffix("\n\n")
+                .unwrap();
             assert!(!line.contains('\n'));
             serde_json::from_str(line).unwrap()
         };
         let read: Vec<Value> = events.iter().map(read).collect();
-        let lengths: Vec<usize> = read.iter().map(|it| it["items"].as_array().unwrap().len()).collect();
+        let lengths: Vec<usize> = read
+            .iter()
+            .map(|it| it["items"].as_array().unwrap().len())
+            .collect();
         assert_eq!(lengths, [PIECE, 1]);
-        assert_eq!((&read[0]["version"], &read[0]["whole"]), (&0.into(), &true.into()));
-        assert_eq!((&read[1]["version"], &read[1]["whole"]), (&7.into(), &false.into()));
+        assert_eq!(
+            (&read[0]["version"], &read[0]["whole"]),
+            (&0.into(), &true.into())
+        );
+        assert_eq!(
+            (&read[1]["version"], &read[1]["whole"]),
+            (&7.into(), &false.into())
+        );
         assert_eq!(read[0]["gone"][0], "run/a\nb");
         assert!(read[1]["gone"].as_array().unwrap().is_empty());
     }

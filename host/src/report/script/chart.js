@@ -16,7 +16,8 @@ function draw(name, attributes, text) {
 /**
  * Draws lines into `place`.
  *
- * `lines`: { name, slot, mean: [[x, y], ...], seeds: [[[x, y], ...], ...] }; `x` and `y`: { title, show, log, downward }.
+ * `lines`: { name, slot, mean: [[x, y], ...], seeds: [[[x, y], ...], ...], band: [[x, low, high], ...] }, of which the band
+ * need not be there; `x` and `y`: { title, show, full, log, downward }.
  */
 export function chart(place, lines, x, y) {
   const points = lines.flatMap((line) => [...line.seeds, line.mean].flat());
@@ -30,6 +31,8 @@ export function chart(place, lines, x, y) {
   const svg = draw("svg", { viewBox: `0 0 ${WIDTH} ${TALL}`, class: "chart", role: "img" });
   svg.setAttribute("aria-label", `${y.title} by ${x.title}: ${lines.map((it) => it.name).join(", ")}`);
   axes(svg, across, up, x, y);
+  // An interval far wider than the spread of all values runs out of the picture.
+  const within = (value) => Math.min(Math.max(value, up.low), up.high);
   const path = (list) => {
     let [text, pen] = ["", "M"];
     for (const [a, b] of list) {
@@ -44,6 +47,15 @@ export function chart(place, lines, x, y) {
   };
   for (const line of lines) {
     const group = draw("g", { class: "line", "data-slot": line.slot });
+    // Bands of many lines would hide each other.
+    if (line.band && lines.length <= 3) {
+      const edge = (at) => line.band.map((it) => [it[0], within(it[at])]);
+      const [low, high] = [path(edge(1)), path(edge(2).reverse())];
+      group.append(draw("path", { class: "band", d: `${low}L${high.slice(1)}Z` }));
+    } else for (const [a, low, high] of line.band ?? []) {
+      const place = across.at(a);
+      group.append(draw("line", { class: "bar", x1: place, x2: place, y1: up.at(within(low)), y2: up.at(within(high)) }));
+    }
     if (line.seeds.length > 1) for (const seed of line.seeds) group.append(draw("path", { class: "seed", d: path(seed) }));
     group.append(draw("path", { class: "mean", d: path(line.mean) }));
     if (line.mean.length <= 40) {
@@ -83,7 +95,7 @@ function scale(values, axis, start, length, backward) {
   const [from, to] = [warp(low), warp(high)];
   const share = (value) => (warp(value) - from) / (to - from);
   const at = (value) => start + length * (backward ? 1 - share(value) : share(value));
-  return { at, marks: marks.filter((it) => it >= low * (1 - 1e-9) - 1e-12 && it <= high * (1 + 1e-9) + 1e-12) };
+  return { at, low, high, marks: marks.filter((it) => it >= low * (1 - 1e-9) - 1e-12 && it <= high * (1 + 1e-9) + 1e-12) };
 }
 
 /** A step of 1, 2 or 5 times a power of ten that is no smaller. */
@@ -97,7 +109,7 @@ function axes(svg, across, up, x, y) {
   const bottom = EDGE.top + SPAN.y;
   for (const mark of up.marks) {
     const at = up.at(mark);
-    svg.append(draw("line", { class: "grid", x1: EDGE.left, x2: WIDTH - EDGE.right, y1: at, y2: at }));
+    svg.append(draw("line", { class: "mesh", x1: EDGE.left, x2: WIDTH - EDGE.right, y1: at, y2: at }));
     svg.append(draw("text", { class: "mark end", x: EDGE.left - 6, y: at + 3.5 }, y.show(mark)));
   }
   let free = -Infinity;
@@ -139,6 +151,11 @@ function point(place, svg, lines, across, up, x, y) {
     rule.classList.add("seen");
     dots.replaceChildren();
     const found = lines.map((line) => [line, line.mean.find((it) => it[0] === value)?.[1]]);
+    const full = y.full ?? y.show;
+    const tell = (line, height) => {
+      const bounds = line.band?.find((it) => it[0] === value);
+      return bounds ? `${full(height)} (${full(bounds[1])} to ${full(bounds[2])})` : full(height);
+    };
     const seen = found.filter((it) => isNumber(it[1]) && (!y.log || it[1] > 0)).sort((a, b) => b[1] - a[1]);
     tip.replaceChildren(make("b", "", `${x.title} ${x.show(value)}`));
     for (const [line, height] of seen) {
@@ -148,7 +165,7 @@ function point(place, svg, lines, across, up, x, y) {
       const row = make("div");
       const swatch = make("i", "swatch");
       swatch.dataset.slot = line.slot;
-      row.append(swatch, make("span", "", line.name), make("b", "", (y.full ?? y.show)(height)));
+      row.append(swatch, make("span", "", line.name), make("b", "", tell(line, height)));
       tip.append(row);
     }
     tip.hidden = seen.length === 0;
