@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
+use super::beside;
 use super::board::Place;
 use crate::experiment::read_stored;
 use crate::levels::epochs_so_far;
@@ -61,7 +62,9 @@ pub fn epochs(place: &Place) -> Value {
     let run = RunDir::new(&place.folder);
     let identity = RunIdentity::read(&run).ok().flatten();
     let dense = identity.and_then(|it| it.value.dense);
-    let dense = dense.map(|name| RunDir::new(place.folder.with_file_name(name)));
+    let dense = dense
+        .and_then(|name| beside(&place.folder, &name))
+        .map(RunDir::new);
     let seeds: Vec<Value> = (place.seeds.iter())
         .map(|&seed| {
             let shared = dense.as_ref().map(|it| it.seed(seed));
@@ -92,18 +95,15 @@ fn table(epochs: &[Epoch]) -> Value {
     let rows: Vec<Value> = (epochs.iter())
         .filter_map(|it| serde_json::to_value(it).ok())
         .collect();
-    let mut columns = Map::new();
-    for row in rows.iter().filter_map(Value::as_object) {
-        for name in row
-            .keys()
-            .filter(|it| !columns.contains_key(*it))
-            .cloned()
-            .collect::<Vec<_>>()
-        {
-            let column = rows.iter().map(|it| it[&name].clone());
-            columns.insert(name, Value::Array(column.collect()));
-        }
-    }
+    let objects = || rows.iter().filter_map(Value::as_object);
+    let mut names: Vec<&String> = objects().flat_map(Map::keys).collect();
+    names.sort();
+    names.dedup();
+    let column = |name: &String| rows.iter().map(|it| it[name].clone()).collect();
+    let columns = names
+        .into_iter()
+        .map(|name| (name.clone(), Value::Array(column(name))))
+        .collect();
     Value::Object(columns)
 }
 

@@ -16,7 +16,16 @@ mod serve;
 mod tests;
 mod token;
 
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
 pub use board::Board;
 pub use index::Index;
 pub use serve::{Door, Server};
 pub use token::Token;
+
+/// The folder of this name beside a run's; none if it is more than a name.
+fn beside(folder: &Path, name: &str) -> Option<PathBuf> {
+    let is_name = Path::new(name).file_name() == Some(OsStr::new(name));
+    is_name.then(|| folder.with_file_name(name))
+}

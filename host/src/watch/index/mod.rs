@@ -15,6 +15,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 
+use super::beside;
 use super::board::{Board, Place};
 use crate::levels;
 use crate::records::SweepRecord;
@@ -224,10 +225,11 @@ impl<'a> Index<'a> {
             if known.dense.is_none() {
                 let identity = RunIdentity::read(&RunDir::new(folder)).ok().flatten();
                 let dense = identity.and_then(|it| it.value.dense);
-                known.dense = dense.map(|it| self.runs.join(it));
+                known.dense = dense.and_then(|it| beside(folder, &it));
             }
             let homes = [Some(folder), known.dense.as_ref()].into_iter().flatten();
-            let homes = homes.flat_map(|home| seeds.iter().map(|&it| RunDir::new(home).seed(it)));
+            let homes =
+                homes.flat_map(|home| seeds.iter().map(move |&it| RunDir::new(home).seed(it)));
             let last = homes
                 .filter_map(|home| changed(&levels::checkpoint_of(&home)))
                 .max();
