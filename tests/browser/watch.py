@@ -103,7 +103,7 @@ class Watch(unittest.TestCase):
         page.wait("document.querySelectorAll('.row:not([hidden])').length === 1")
         sweep = subprocess.Popen(
             [PROGRAM, "run", self.folder / "paper.toml", "--runs", self.runs, "--quiet", "--threads", "1", "--jobs", "1"],
-            env=self.environment, stdin=subprocess.DEVNULL,
+            env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
         )
         state = "[...document.querySelectorAll('.row:not([hidden])')].map(it => it.dataset.state)"
         seen = set()
@@ -124,7 +124,6 @@ class Watch(unittest.TestCase):
         self.assertEqual(len(self.names(page)), 1)
         self.assertIn("1 run", page.tell("document.getElementById('count').textContent"))
         page.press("Escape")
-        page.press("/")
         page.type("accuracy>0 density<0.13 -0.2 method:")
         page.wait("document.getElementById('count').textContent === '2 runs'")
         page.press("Escape")
