@@ -2,9 +2,7 @@
 import { isNumber, make } from "./words.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-const [WIDTH, TALL] = [430, 240];
-const EDGE = { left: 54, right: 10, top: 8, bottom: 30 };
-const SPAN = { x: WIDTH - EDGE.left - EDGE.right, y: TALL - EDGE.top - EDGE.bottom };
+const EDGE = { left: 50, right: 10, top: 8, bottom: 32 };
 
 function draw(name, attributes, text) {
   const made = document.createElementNS(SVG, name);
@@ -17,20 +15,21 @@ function draw(name, attributes, text) {
  * Draws lines into `place`.
  *
  * `lines`: { name, slot, mean: [[x, y], ...], seeds: [[[x, y], ...], ...], band: [[x, low, high], ...] }, of which the band
- * need not be there; `x` and `y`: { title, show, full, log, downward }.
+ * need not be there; `x` and `y`: { title, show, full, log, downward }; `width` and `tall`: its size where it is not scaled.
  */
-export function chart(place, lines, x, y) {
+export function chart(place, lines, x, y, [width, tall] = [340, 220]) {
+  const frame = { width, tall, right: width - EDGE.right, bottom: tall - EDGE.bottom };
   const points = lines.flatMap((line) => [...line.seeds, line.mean].flat());
   const usable = points.filter(([a, b]) => isNumber(a) && isNumber(b) && (!x.log || a > 0) && (!y.log || b > 0));
   if (usable.length === 0) {
     place.replaceChildren(make("p", "none", "no numbers yet"));
     return;
   }
-  const across = scale(usable.map((it) => it[0]), x, EDGE.left, SPAN.x, x.downward);
-  const up = scale(usable.map((it) => it[1]), y, EDGE.top, SPAN.y, true);
-  const svg = draw("svg", { viewBox: `0 0 ${WIDTH} ${TALL}`, class: "chart", role: "img" });
+  const across = scale(usable.map((it) => it[0]), x, EDGE.left, frame.right - EDGE.left, x.downward);
+  const up = scale(usable.map((it) => it[1]), y, EDGE.top, frame.bottom - EDGE.top, true);
+  const svg = draw("svg", { viewBox: `0 0 ${width} ${tall}`, class: "chart", role: "img" });
   svg.setAttribute("aria-label", `${y.title} by ${x.title}: ${lines.map((it) => it.name).join(", ")}`);
-  axes(svg, across, up, x, y);
+  axes(svg, frame, across, up, x, y);
   // An interval far wider than the spread of all values runs out of the picture.
   const within = (value) => Math.min(Math.max(value, up.low), up.high);
   const path = (list) => {
@@ -66,7 +65,7 @@ export function chart(place, lines, x, y) {
     svg.append(group);
   }
   place.replaceChildren(svg);
-  point(place, svg, lines, across, up, x, y);
+  point(place, svg, frame, lines, across, up, x, y);
 }
 
 /** Where values lie, and where marks stand. */
@@ -105,11 +104,10 @@ function even(step, whole) {
   return whole ? Math.max(1, found) : found;
 }
 
-function axes(svg, across, up, x, y) {
-  const bottom = EDGE.top + SPAN.y;
+function axes(svg, { tall, right, bottom }, across, up, x, y) {
   for (const mark of up.marks) {
     const at = up.at(mark);
-    svg.append(draw("line", { class: "mesh", x1: EDGE.left, x2: WIDTH - EDGE.right, y1: at, y2: at }));
+    svg.append(draw("line", { class: "mesh", x1: EDGE.left, x2: right, y1: at, y2: at }));
     svg.append(draw("text", { class: "mark end", x: EDGE.left - 6, y: at + 3.5 }, y.show(mark)));
   }
   let free = -Infinity;
@@ -121,16 +119,16 @@ function axes(svg, across, up, x, y) {
     svg.append(draw("text", { class: "mark middle", x: at, y: bottom + 14 }, text));
     svg.append(draw("line", { class: "tick", x1: at, x2: at, y1: bottom, y2: bottom + 3 }));
   }
-  svg.append(draw("line", { class: "tick", x1: EDGE.left, x2: WIDTH - EDGE.right, y1: bottom, y2: bottom }));
-  svg.append(draw("text", { class: "mark middle", x: EDGE.left + SPAN.x / 2, y: TALL - 3 }, x.title));
+  svg.append(draw("line", { class: "tick", x1: EDGE.left, x2: right, y1: bottom, y2: bottom }));
+  svg.append(draw("text", { class: "mark middle", x: (EDGE.left + right) / 2, y: tall - 4 }, x.title));
 }
 
 /** Shows the values nearest to the pointer. */
-function point(place, svg, lines, across, up, x, y) {
+function point(place, svg, { width, bottom }, lines, across, up, x, y) {
   const all = [...new Set(lines.flatMap((line) => line.mean.map((it) => it[0])))];
   const at = all.filter((it) => isNumber(it) && (!x.log || it > 0)).map((value) => [across.at(value), value]);
   at.sort((a, b) => a[0] - b[0]);
-  const rule = draw("line", { class: "rule", y1: EDGE.top, y2: EDGE.top + SPAN.y });
+  const rule = draw("line", { class: "rule", y1: EDGE.top, y2: bottom });
   const dots = draw("g", {});
   svg.append(rule, dots);
   const tip = make("div", "tip");
@@ -144,7 +142,7 @@ function point(place, svg, lines, across, up, x, y) {
   svg.addEventListener("pointerleave", leave);
   svg.addEventListener("pointermove", (event) => {
     const box = svg.getBoundingClientRect();
-    const where = ((event.clientX - box.left) / box.width) * WIDTH;
+    const where = ((event.clientX - box.left) / box.width) * width;
     const [place, value] = at.reduce((a, b) => (Math.abs(b[0] - where) < Math.abs(a[0] - where) ? b : a));
     rule.setAttribute("x1", place);
     rule.setAttribute("x2", place);
@@ -169,7 +167,7 @@ function point(place, svg, lines, across, up, x, y) {
       tip.append(row);
     }
     tip.hidden = seen.length === 0;
-    const share = place / WIDTH;
+    const share = place / width;
     tip.style.left = share < 0.5 ? `${share * 100 + 3}%` : "auto";
     tip.style.right = share < 0.5 ? "auto" : `${(1 - share) * 100 + 3}%`;
   });

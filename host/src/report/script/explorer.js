@@ -7,7 +7,8 @@ const AXES = {
   density: { title: "density", show: density, downward: true },
   level: { title: "level", show: (value) => number(value, 4), whole: true },
 };
-/** Columns of a copied table that are no numbers. */
+const SIZE = [680, 300];
+/** What a table is copied as. */
 const FORMS = { LaTeX: asLatex, Markdown: asMarkdown, CSV: asCsv };
 
 for (const place of document.querySelectorAll(".explorer")) explore(place);
@@ -63,7 +64,7 @@ function explore(place) {
         band: bounds.map((it) => [x(it), it.values[asked.metric][1], it.values[asked.metric][2]]),
       };
     });
-    chart(plot, lines, AXES[asked.axis], { title: metric.title, show: (value) => number(value, 4) + (metric.percent ? " %" : ""), full: tell });
+    chart(plot, lines, AXES[asked.axis], { title: metric.title, show: (value) => number(value, 4) + (metric.percent ? " %" : ""), full: tell }, SIZE);
     const table = numbers(grid, metric, digits);
     below.replaceChildren(table);
     sortable(table);
