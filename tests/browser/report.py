@@ -56,7 +56,7 @@ class Report(unittest.TestCase):
     def test_numbers_are_chosen_shown_sorted_and_copied(self):
         page = self.browser.page(height=1600)
         page.open(self.address)
-        page.wait("document.querySelector('.explorer .plot svg')")
+        page.wait("!!document.querySelector('.explorer .plot svg')")
         lines = "document.querySelectorAll('.explorer .plot .line .mean').length"
         self.assertEqual(page.tell(lines), 2)
         titles = page.tell("[...document.querySelector('.explorer select').options].map(it => it.textContent)")
@@ -103,13 +103,13 @@ class Report(unittest.TestCase):
         figures = "[...document.querySelectorAll('figure > svg')].map(it => it.outerHTML)"
         page = self.browser.page()
         page.open(self.address)
-        page.wait("document.querySelector('.explorer .plot svg')")
+        page.wait("!!document.querySelector('.explorer .plot svg')")
         scripted = page.tell(figures)
         self.assertGreater(len(scripted), 5)
         plain = self.browser.page()
         plain.call("Emulation.setScriptExecutionDisabled", value=True)
         plain.open(self.address)
-        plain.wait("document.querySelector('footer')")
+        plain.wait("!!document.querySelector('footer')")
         self.assertEqual(plain.tell(figures), scripted)
         self.assertTrue(plain.tell("document.querySelector('.explorer').hidden"))
         page.call("Emulation.setEmulatedMedia", media="print")

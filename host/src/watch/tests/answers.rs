@@ -174,7 +174,7 @@ fn a_run_that_is_asked_for_tells_its_levels_epochs_settings_and_log() {
     let log = &logs["logs"][0];
     assert_eq!(
         (&log["text"], &log["bytes"]),
-        (&format!("the end {MARKUP}\n").into(), &70_037.into())
+        (&format!("the end {MARKUP}\n").into(), &70_038.into())
     );
 }
 
