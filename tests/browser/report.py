@@ -67,6 +67,7 @@ class Report(unittest.TestCase):
         tip = page.wait("document.querySelector('.tip:not([hidden])')?.textContent")
         self.assertEqual((tip.count("small"), tip.count("large"), tip.count(" to ")), (1, 1, 2))
         self.picture(page, "report")
+        self.assertEqual(page.tell("document.querySelectorAll('.copy').length"), 2)
         page.scheme("dark")
         self.picture(page, "report-dark")
         page.scheme("light")

@@ -26,7 +26,7 @@ export function chart(place, lines, x, y, [width, tall] = [340, 220]) {
     return;
   }
   const across = scale(usable.map((it) => it[0]), x, EDGE.left, frame.right - EDGE.left, x.downward);
-  const up = scale(usable.map((it) => it[1]), y, EDGE.top, frame.bottom - EDGE.top, true);
+  const up = scale(heights(usable.map((it) => it[1]), lines), y, EDGE.top, frame.bottom - EDGE.top, true);
   const svg = draw("svg", { viewBox: `0 0 ${width} ${tall}`, class: "chart", role: "img" });
   svg.setAttribute("aria-label", `${y.title} by ${x.title}: ${lines.map((it) => it.name).join(", ")}`);
   axes(svg, frame, across, up, x, y);
@@ -66,6 +66,14 @@ export function chart(place, lines, x, y, [width, tall] = [340, 220]) {
   }
   place.replaceChildren(svg);
   point(place, svg, frame, lines, across, up, x, y);
+}
+
+/** The values and, unless they are far wider than the spread of all values, the ends of their intervals. */
+function heights(values, lines) {
+  const [low, high] = [values.reduce((a, b) => Math.min(a, b)), values.reduce((a, b) => Math.max(a, b))];
+  const room = 1.2 * (high - low);
+  const ends = lines.flatMap((line) => (line.band ?? []).flatMap((it) => it.slice(1)));
+  return values.concat(ends.filter((it) => low - room <= it && it <= high + room));
 }
 
 /** Where values lie, and where marks stand. */

@@ -11,8 +11,8 @@ const SIZE = [680, 300];
 /** What a table is copied as. */
 const FORMS = { LaTeX: asLatex, Markdown: asMarkdown, CSV: asCsv };
 
-for (const place of document.querySelectorAll(".explorer")) explore(place);
 for (const table of document.querySelectorAll(".wide > table")) sortable(table);
+for (const place of document.querySelectorAll(".explorer")) explore(place);
 
 function explore(place) {
   const { metrics, grids } = JSON.parse(place.querySelector("script").textContent);

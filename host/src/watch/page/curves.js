@@ -152,8 +152,8 @@ export function levelTable(run, row) {
   const table = make("table");
   const columns = [
     ["density", "density", density], ["test accuracy", "test_accuracy", percent], ["validation", "validation_accuracy", percent],
-    ["test loss", "test_loss", number], ["training loss", "train_loss", number], ["flips, init", "flips_init", (it) => percent(it, 1)],
-    ["flips, start", "flips_start", (it) => percent(it, 1)], ["effective density", "effective_density", density],
+    ["test loss", "test_loss", number], ["training loss", "train_loss", number], ["flips", "flips_init", (it) => percent(it, 1)],
+    ["within", "flips_start", (it) => percent(it, 1)], ["effective density", "effective_density", density],
   ];
   const summaries = run.seeds.flatMap((it) => it.summaries);
   const there = columns.filter(([, field]) => summaries.some((it) => isNumber(it[field])));
