@@ -21,6 +21,9 @@ PLUGINS := $(patsubst plugins/%/Cargo.toml,lib%.$(DYLIB),$(subst -,_,$(wildcard 
 # Where the wheel goes.
 WHEEL   := $(dir $(TARGET))wheel
 
+# Pictures of the page.
+BROWSER := $(dir $(TARGET))browser
+
 # What fuzzing finds.
 FOUND   := $(dir $(TARGET))fuzz
 
@@ -51,7 +54,7 @@ TORCH_LIB := $(or $(LIBTORCH),.libtorch)/lib
 
 # Cargo runs in parallel by itself; with `make -j` the steps of a target keep their order.
 .NOTPARALLEL:
-.PHONY: help tools libtorch build run test attack cluster lint smoke python wheel check fuzz bench bench-ranks bench-scaling docs fmt clean install uninstall
+.PHONY: help tools libtorch build run test browser attack cluster lint smoke python wheel check fuzz bench bench-ranks bench-scaling docs fmt clean install uninstall
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -92,6 +95,13 @@ run: build ## run an experiment
 test: build ## run the tests
 	cargo build --release -p program -p drop-and-grow -p misbehaving
 	cargo test --release --workspace
+
+# `make test` opens both, too, where Chromium is installed.
+browser: build ## open the page of `watch` and a report in a headless Chromium, with ten thousand cells: minutes, with pictures
+	@mkdir -p "$(BROWSER)"
+	$(PYTHON) tests/browser/watch.py $(TARGET)/host "$(BROWSER)"
+	$(PYTHON) tests/browser/report.py $(TARGET)/host "$(BROWSER)"
+	$(PYTHON) tests/browser/many.py $(TARGET)/host "$(BROWSER)"
 
 # The same tests are short in `make test`. ATTACK_KILLS is the number for each experiment, ATTACK_FAULTS
 # that of calls that fail for each kind of failure. ATTACK_TIMES has the times kept that the documentation

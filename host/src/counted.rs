@@ -1,4 +1,4 @@
-//! Counts in words.
+//! Counts, lengths and times in words.
 
 use std::fmt::Display;
 
@@ -7,6 +7,26 @@ pub fn counted(count: impl Display, noun: &str) -> String {
     let count = count.to_string();
     let ending = if count == "1" { "" } else { "s" };
     format!("{count} {noun}{ending}")
+}
+
+/// A length in the unit that suits it.
+pub fn bytes(length: u64) -> String {
+    match length as f64 {
+        length if length < 1e3 => format!("{length} B"),
+        length if length < 1e6 => format!("{:.1} kB", length / 1e3),
+        length if length < 1e9 => format!("{:.1} MB", length / 1e6),
+        length => format!("{:.1} GB", length / 1e9),
+    }
+}
+
+/// A time in the unit that suits it.
+pub fn duration(seconds: f64) -> String {
+    match seconds {
+        s if s < 100.0 => format!("{s:.0} s"),
+        s if s < 100.0 * 60.0 => format!("{:.0} min", s / 60.0),
+        s if s < 72.0 * 3600.0 => format!("{:.1} h", s / 3600.0),
+        s => format!("{:.1} days", s / 86400.0),
+    }
 }
 
 #[cfg(test)]

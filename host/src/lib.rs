@@ -41,7 +41,11 @@ pub mod store;
 
 pub mod records;
 
+pub mod standing;
+
 pub mod report;
+
+pub mod watch;
 
 pub mod statistics;
 

@@ -26,7 +26,7 @@ pub use compare::{
     BarrierArgs, BestArgs, Between, CompareArgs, OverlapArgs, ReportArgs, TensorboardArgs,
 };
 pub use export::{BenchExportArgs, ExportArgs, Format, InferArgs, ModelArgs};
-pub use inventory::{CleanArgs, InitArgs, LsArgs, Order};
+pub use inventory::{CleanArgs, InitArgs, LsArgs, Order, WatchArgs};
 pub use submit::{CancelArgs, Engine, SubmitArgs, parse_time, time_text};
 
 /// Trains networks and prunes them level by level with strategies that are plugins.
@@ -107,6 +107,10 @@ pub enum Command {
     Show(ShowArgs),
     /// Show how far a sweep is, from its files, wherever its processes run.
     Status(StatusArgs),
+    /// Show a folder of runs as a page in the browser: how runs go on, their curves, logs and settings.
+    ///
+    /// It reads files alone, wherever the runs' processes are, and needs no network.
+    Watch(WatchArgs),
     /// List what lies in a folder of runs: state, room, what shares a dense level.
     Ls(LsArgs),
     /// Remove runs that are unfinished, superseded or old, and dense levels that nothing needs.

@@ -33,7 +33,6 @@ mod review;
 mod run;
 mod show;
 pub mod spin;
-mod standing;
 mod status;
 mod stdout;
 mod submission;
@@ -43,6 +42,7 @@ mod tensorboard;
 mod usage;
 mod verify;
 mod watch;
+mod watcher;
 
 use std::io::{self, Write};
 use std::sync::Mutex;
@@ -99,6 +99,7 @@ fn obey(args: &Args, bars: &MultiProgress) -> Result<Exit, Failure> {
         Command::Plan(plan) => plan::plan(plan, output),
         Command::Show(show) => show::show(show, output),
         Command::Status(args) => status::status(args, output),
+        Command::Watch(args) => watch::watch(args, output),
         Command::Ls(args) => inventory::ls(args, output),
         Command::Clean(args) => inventory::clean(args, output),
         Command::Submit(args) => submit::submit(args, output),

@@ -9,7 +9,8 @@ use super::exit::{Exit, Failure};
 use super::locate::locate;
 use super::stdout;
 use crate::report::{
-    self, Judged, Prediction, ReportError, Subject, Written, columns, measured, percent, signed,
+    self, Judged, Prediction, ReportError, Subject, Written, columns, measured, p_words, percent,
+    signed,
 };
 
 /// Writes a report of runs or sweeps and prints the verdicts.
@@ -60,6 +61,7 @@ fn claims_table(written: &Written) -> String {
         "grid",
         "difference",
         "95 % interval",
+        "p, Holm",
         "seeds",
         "verdict",
     ];
@@ -77,6 +79,7 @@ fn claims_table(written: &Written) -> String {
             it.combination.clone(),
             it.difference.map_or_else(String::new, |it| signed(it.mean)),
             bounds.unwrap_or_default(),
+            it.p_holm.map_or_else(String::new, p_words),
             it.seeds.len().to_string(),
             it.verdict.to_string(),
         ]
@@ -84,11 +87,11 @@ fn claims_table(written: &Written) -> String {
     let predictions = written.predictions.iter().map(|(_, it)| {
         let mut row = vec![String::new(); header.len()];
         row[0].clone_from(&it.claim);
-        row[5] = it.verdict.to_string();
+        row[6] = it.verdict.to_string();
         row
     });
     let rows = claims.chain(predictions);
-    columns(header.map(str::to_owned).into(), rows, &[2, 3, 4])
+    columns(header.map(str::to_owned).into(), rows, &[2, 3, 4, 5])
 }
 
 fn as_json(written: &Written) -> Value {
@@ -101,7 +104,7 @@ fn as_json(written: &Written) -> Value {
             "below": it.below, "measure": measured(it.measure), "densities": it.densities,
             "levels": it.levels, "seeds": it.seeds.iter().map(|it| it.0).collect::<Vec<_>>(),
             "difference": all.and_then(|it| number(it.mean)), "low": bound(-1.0),
-            "high": bound(1.0), "verdict": it.verdict.word(), "note": it.note,
+            "high": bound(1.0), "p": it.p, "p_holm": it.p_holm, "verdict": it.verdict.word(), "note": it.note,
         })
     };
     let prediction = |(part, it): &(String, Prediction)| json!({ "part": part, "claim": it.claim, "seen": it.seen, "verdict": it.verdict.word() });

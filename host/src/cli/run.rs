@@ -14,7 +14,7 @@ use super::review;
 use super::spin;
 use super::stdout;
 use super::sweep;
-use super::watch::Watcher;
+use super::watcher::Watcher;
 use crate::counted::counted;
 use crate::experiment::{self, FileKind};
 use crate::interrupt::Interrupt;

@@ -1,244 +1,114 @@
-//! Shows a run to whoever started it: moving bars on a terminal, plain lines or JSON elsewhere.
+//! `host watch`.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::io::ErrorKind;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::args::Output;
-use super::bars::{RUN, bar};
+use super::args::{Output, WatchArgs};
+use super::early;
+use super::exit::{Exit, Failure};
 use super::stdout;
-use crate::counted::counted;
-use crate::experiment::Experiment;
-use crate::levels::{Event, Observer};
-use crate::records::Summary;
-use crate::store::RunDir;
+use crate::interrupt::Interrupt;
+use crate::program;
+use crate::records::SweepRecord;
+use crate::store::Owner;
+use crate::watch::{Board, Door, Index, Server, Token};
 
-/// What a run is called before its first event.
-enum Title {
-    /// For people.
-    Words(String),
-    /// For programs.
-    Event(Value),
-}
+/// The port where a page that is kept open is found again.
+const PORT: u16 = 7394;
 
-/// Shows a run.
-pub struct Watcher {
-    /// What is run, in words or as an event; said once something happens, as the run may yet be refused.
-    title: Option<Title>,
-    bar: Option<ProgressBar>,
-    json: bool,
-    quiet: bool,
-    last_level: u64,
-    seeds: usize,
-    started: Instant,
-    /// Summaries of the level under way, by seed.
-    level: BTreeMap<u64, Summary>,
-    /// Losses and accuracies of the last epoch, by seed.
-    epoch: BTreeMap<u64, (f64, f64)>,
-    /// Levels that are done, by seed.
-    done: BTreeMap<u64, u64>,
-    /// Seeds that train at the moment.
-    training: BTreeSet<u64>,
-    /// Whether a step was made since the last level started.
-    stepped: bool,
-}
+/// How often it is looked whether to stop.
+const PATROL: Duration = Duration::from_millis(50);
 
-impl Watcher {
-    /// A watcher of a run of this experiment.
-    pub fn new(
-        output: &Output,
-        bars: &MultiProgress,
-        experiment: &Experiment,
-        run: &RunDir,
-    ) -> Self {
-        let levels = experiment.last_level() + 1;
-        let title = match (output.json, output.quiet) {
-            (true, _) => Some(Title::Event(json!({
-                "event": "run-started", "run": run.path(), "levels": levels, "seeds": experiment.seeds,
-            }))),
-            (false, true) => None,
-            (false, false) => Some(Title::Words(format!(
-                "{}: {}, {}",
-                run.path().display(),
-                counted(levels, "level"),
-                counted(experiment.seeds.len(), "seed")
-            ))),
-        };
-        Self {
-            title,
-            bar: output.bars().then(|| bars.add(bar(RUN))),
-            json: output.json,
-            quiet: output.quiet,
-            last_level: experiment.last_level(),
-            seeds: experiment.seeds.len(),
-            started: Instant::now(),
-            level: BTreeMap::new(),
-            epoch: BTreeMap::new(),
-            done: BTreeMap::new(),
-            training: BTreeSet::new(),
-            stepped: false,
-        }
+/// Serves the page of a folder of runs until it is told to stop.
+///
+/// # Errors
+/// What is no folder of runs, or an address that cannot be had.
+pub fn watch(args: &WatchArgs, output: &Output) -> Result<Exit, Failure> {
+    let shown = args.runs.display();
+    let runs = args.runs.canonicalize();
+    let runs = runs
+        .and_then(|it| std::fs::read_dir(&it).map(|_| it))
+        .map_err(|error| {
+            Failure::bad_input(format!(
+                "failed to read the folder of runs {shown}: {error}; name it: `{} watch FOLDER`",
+                program::name()
+            ))
+        })?;
+    if SweepRecord::is_at(&runs) || runs.join("identity.json").exists() {
+        return Err(Failure::bad_input(format!(
+            "{shown} is a sweep or a run: name the folder that it lies in, which the page shows with all that lies \
+             there"
+        )));
     }
-
-    /// Takes down what moves.
-    pub fn finish(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-    }
-
-    fn say(&self, line: &str) {
-        match &self.bar {
-            Some(bar) => bar.println(line),
-            None if !self.quiet && !self.json => stdout::tell(line),
-            None => {}
-        }
-    }
-
-    fn level_done(&mut self, summary: &Summary) {
-        self.level.retain(|_, other| other.level == summary.level);
-        self.level.insert(summary.seed, summary.clone());
-        if self.level.len() < self.seeds {
-            return;
-        }
-        let mean =
-            self.level.values().map(|s| s.test_accuracy).sum::<f64>() / self.level.len() as f64;
-        self.say(&format!(
-            "level {:>2}/{}  density {:.4}  survivors {:>8}  test accuracy {:5.2} %  {:>6.1} s",
-            summary.level,
-            self.last_level,
-            summary.density,
-            summary.survivors,
-            100.0 * mean,
-            self.started.elapsed().as_secs_f64()
-        ));
-    }
-
-    /// Moves the bar, which counts the steps of all levels of all seeds.
-    fn step(&mut self, level: u64, step: u64, steps: u64) {
-        let first = !std::mem::replace(&mut self.stepped, true);
-        let Some(bar) = &self.bar else { return };
-        let resting = self
-            .done
-            .iter()
-            .filter(|(seed, _)| !self.training.contains(seed));
-        let before: u64 = resting.map(|(_, levels)| levels * steps).sum();
-        bar.set_length(self.seeds as u64 * (self.last_level + 1) * steps);
-        bar.set_position(before + self.training.len() as u64 * (level * steps + step));
-        if first && self.epoch.is_empty() {
-            // What was done in an earlier session says nothing of this one's speed.
-            bar.reset_eta();
-        }
-        let n = self.epoch.len().max(1) as f64;
-        let (loss, accuracy) = self
-            .epoch
-            .values()
-            .fold((0.0, 0.0), |a, b| (a.0 + b.0 / n, a.1 + b.1 / n));
-        bar.set_message(match self.epoch.is_empty() {
-            true => format!("level {level}"),
-            false => format!(
-                "level {level}  loss {loss:.4}  train accuracy {:.1} %",
-                100.0 * accuracy
-            ),
-        });
-    }
-}
-
-impl Observer for Watcher {
-    fn observe(&mut self, event: &Event<'_>) {
-        match self.title.take() {
-            Some(Title::Words(words)) => log::info!("{words}"),
-            // What fails here fails again where the result is written, and is reported there.
-            Some(Title::Event(event)) => drop(stdout::line(event)),
-            None => {}
-        }
-        if self.json {
-            print_json(event);
-        }
-        match event {
-            Event::LevelFound { summary } => {
-                self.done.insert(summary.seed, summary.level + 1);
-            }
-            Event::LevelStarted {
-                seed,
-                level,
-                survivors,
-                weights,
-                step,
-                ..
-            } => {
-                if std::mem::replace(&mut self.stepped, false) {
-                    self.training.clear();
-                    self.epoch.clear();
-                }
-                self.training.insert(*seed);
-                log::debug!(
-                    "seed {seed}: level {level} starts at step {step} with {survivors} of {weights} weights"
-                );
-            }
-            Event::Step { level, step, steps } => self.step(*level, *step, *steps),
-            Event::Epoch {
-                seed,
-                epochs,
-                record,
-            } => {
-                self.epoch
-                    .insert(*seed, (record.train_loss, record.train_accuracy));
-                log::debug!(
-                    "seed {seed}: level {} epoch {}/{epochs}  loss {:.4}  train accuracy {:.2} %",
-                    record.level,
-                    record.epoch + 1,
-                    record.train_loss,
-                    100.0 * record.train_accuracy
-                );
-            }
-            Event::LevelDone { summary } => {
-                self.done.insert(summary.seed, summary.level + 1);
-                self.level_done(summary);
-            }
-            Event::SeedFailed {
-                seed,
-                level,
-                reason,
-            } => {
-                self.done.insert(*seed, self.last_level + 1);
-                self.training.remove(seed);
-                self.epoch.remove(seed);
-                log::error!("seed {seed}, level {level}: {reason}");
-            }
-        }
-    }
-}
-
-fn print_json(event: &Event<'_>) {
-    let value = match event {
-        Event::LevelFound { summary } => json!({ "event": "level-found", "summary": summary }),
-        Event::LevelStarted {
-            seed,
-            level,
-            survivors,
-            weights,
-            step,
-            steps,
-        } => json!({
-            "event": "level-started", "seed": seed, "level": level, "survivors": survivors,
-            "weights": weights, "step": step, "steps": steps,
-        }),
-        Event::Step { .. } => return,
-        Event::Epoch { seed, record, .. } => {
-            json!({ "event": "epoch", "seed": seed, "record": record })
-        }
-        Event::LevelDone { summary } => json!({ "event": "level-done", "summary": summary }),
-        Event::SeedFailed {
-            seed,
-            level,
-            reason,
-        } => {
-            json!({ "event": "seed-failed", "seed": seed, "level": level, "reason": reason })
-        }
+    let failed = |what: &str, error: std::io::Error| {
+        Failure::new(Exit::Failed, format!("failed to {what}: {error}"))
     };
-    // What fails here fails again where the result is written, and is reported there.
-    let _ = stdout::line(value);
+    let interrupt = Interrupt::listen(Exit::Success as i32);
+    let interrupt = interrupt.map_err(|error| failed("listen to signals", error))?;
+    early::end();
+    let door = open(args.bind, args.port)?;
+    let token = Token::draw().map_err(|error| failed("draw a token", error))?;
+    let board = Arc::new(Board::default());
+    let server = Arc::new(Server::new(&runs, board.clone(), token, Owner::here().host));
+    let url = server.url(&door);
+    match output.json {
+        true => stdout::line(json!({
+            "event": "watching", "runs": runs, "url": url, "address": door.address,
+        }))?,
+        false => stdout::line(format!("{shown} is shown at {url}"))?,
+    }
+    explain(&door);
+    let index = board.clone();
+    let looking = thread::spawn(move || Index::new(&runs, &index).follow());
+    thread::spawn(move || server.serve(door));
+    while !interrupt.wants_stop() && !looking.is_finished() {
+        thread::sleep(PATROL);
+    }
+    board.close();
+    match interrupt.wants_stop() {
+        true => Ok(Exit::Success),
+        // It follows until the board is closed: a thread that ended before failed, which was told.
+        false => Err(Failure::new(
+            Exit::Failed,
+            "the page cannot be kept up to date any more",
+        )),
+    }
+}
+
+/// Opens the port that was asked for, or else the usual one, or any that is free.
+fn open(address: IpAddr, port: Option<u16>) -> Result<Door, Failure> {
+    let door = Door::open(address, port.unwrap_or(PORT));
+    let door = match (door, port) {
+        (Err(error), None) if error.kind() == ErrorKind::AddrInUse => Door::open(address, 0),
+        (door, _) => door,
+    };
+    door.map_err(|error| {
+        let port = port.unwrap_or(PORT);
+        Failure::bad_input(match error.kind() {
+            ErrorKind::AddrInUse => format!("port {port} is taken: name another one with --port, or 0 for any"),
+            _ => format!("failed to listen at {address}, port {port}: {error}; name an address of this machine with --bind"),
+        })
+    })
+}
+
+/// Says what whoever sits elsewhere has to know.
+fn explain(door: &Door) {
+    let (address, port) = (door.address.ip(), door.address.port());
+    if !address.is_loopback() {
+        log::warn!(
+            "whoever reaches this machine and has the address above reads all that lies there; what is sent is not \
+             encrypted. Without --bind, and with `ssh -L {port}:127.0.0.1:{port}`, it is"
+        );
+    } else if std::env::var_os("SSH_CONNECTION").is_some() {
+        log::info!(
+            "to open it on the machine that you sit at: `ssh -L {port}:127.0.0.1:{port} {}` there",
+            Owner::here().host
+        );
+    }
+    log::info!("Ctrl-C ends it; runs go on");
 }

@@ -22,8 +22,8 @@ mod update;
 
 use std::time::Duration;
 
-pub use course::checkpoint::check_checkpoint;
 pub(crate) use course::checkpoint::read_text as read_checkpoint_text;
+pub use course::checkpoint::{check_checkpoint, epochs_so_far, path as checkpoint_of};
 pub(crate) use course::guarded::is_gradual;
 pub use course::{Course, Length, Replayed, Seed};
 pub use error::RunError;

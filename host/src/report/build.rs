@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use super::chart::{ChartError, Renderer};
 use super::exports::{claims_csv, merge};
 use super::figures::{self, Figure, FigureError};
+use super::holm::correct;
 use super::missing::{Missing, missing};
 use super::page::{other_builds, page_part, render};
 use super::part::{Part, agree_on_colours, name_of};
@@ -95,9 +96,10 @@ pub fn build(subjects: &[Subject], out: &Path, png: bool) -> Result<Written, Rep
     let mut names = BTreeSet::new();
     let mut written = Vec::new();
     let (mut pages, mut claims, mut predictions) = (Vec::new(), Vec::new(), Vec::new());
-    for (owned, missing) in parts.iter().zip(each) {
+    let mut all_judged: Vec<Vec<Judged>> = parts.iter().map(|it| judge(&it.part)).collect();
+    correct(&mut all_judged);
+    for ((owned, missing), judged) in parts.iter().zip(each).zip(all_judged) {
         let part = &owned.part;
-        let judged = judge(part);
         let mut sections = figures::draw(part)?;
         for figure in sections.iter_mut().flat_map(|it| &mut it.figures) {
             figure.name = unique(&mut names, &figure.name);

@@ -9,7 +9,7 @@ use super::verdict::Judged;
 use crate::records::summary_table;
 
 /// Columns of `claims.csv`; differences are percentage points.
-const CLAIM_COLUMNS: [&str; 16] = [
+const CLAIM_COLUMNS: [&str; 18] = [
     "part",
     "claim",
     "grid",
@@ -26,6 +26,8 @@ const CLAIM_COLUMNS: [&str; 16] = [
     "verdict",
     "by_seed",
     "note",
+    "p",
+    "p_holm",
 ];
 
 /// The claims, each with its part's name, and after them what the theory of the hidden neuron claims,
@@ -84,7 +86,14 @@ fn claim_row(part: &str, judged: &Judged) -> Vec<String> {
         judged.verdict.word().to_owned(),
         by_seed.collect::<Vec<_>>().join("; "),
         judged.note.clone(),
+        p_text(judged.p),
+        p_text(judged.p_holm),
     ]
+}
+
+/// A p value with the digits that mean something.
+fn p_text(p: Option<f64>) -> String {
+    p.map_or_else(String::new, |it| format!("{it:.6}"))
 }
 
 /// All summaries of all runs in one table: part, run, method and the grid's values before the columns

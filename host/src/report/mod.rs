@@ -6,8 +6,10 @@
 mod build;
 mod builds;
 pub mod chart;
+mod explorer;
 mod exports;
 mod figures;
+mod holm;
 mod interval;
 mod missing;
 mod overview;
@@ -15,6 +17,7 @@ mod page;
 mod paired;
 mod part;
 mod results;
+pub mod script;
 mod table;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -28,7 +31,7 @@ pub use figures::FigureError;
 pub use interval::Interval;
 pub use missing::Missing;
 pub use overview::Overview;
-pub use page::signed;
+pub use page::{p_words, signed};
 pub use paired::{COLUMNS as PAIRED_COLUMNS, PairedLevel, measured, paired, percent};
 pub use part::Part;
 pub use results::{LayerDensity, LevelResults, Results, SeedResults, value};

@@ -1,16 +1,20 @@
 //! The page: what the template is given.
 
 use crate::counted::counted;
+use base64::prelude::*;
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment};
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
-use super::chart::{DARK, Shift};
+use super::chart::{DARK, SERIES, Shift};
+use super::explorer::Explorer;
 use super::figures::Section;
 use super::interval::Interval;
 use super::missing::Missing;
 use super::paired::measured;
 use super::part::Part;
+use super::script;
 use super::theory::Prediction;
 use super::verdict::{Judged, Verdict};
 
@@ -29,6 +33,10 @@ struct Page<'a> {
     /// Class, words and number of each verdict that was given.
     verdicts: Vec<(&'static str, String, usize)>,
     style: &'static str,
+    script: String,
+    /// Digest of the script, by which the page lets it run and no other.
+    script_digest: String,
+    series: &'static [&'static str],
     colours: &'static [Shift],
     version: &'static str,
 }
@@ -44,6 +52,8 @@ pub struct PagePart {
     missing: Vec<Missing>,
     /// What another build of a plugin made.
     builds: Vec<String>,
+    /// The numbers that the reader may choose from, as JSON.
+    explorer: Option<String>,
     sections: Vec<PageSection>,
     runs: Vec<RunRow>,
 }
@@ -59,6 +69,10 @@ struct ClaimRow {
     levels: usize,
     difference: String,
     interval: String,
+    p: String,
+    p_holm: String,
+    /// Whether the verdict does not stand once all claims are counted.
+    is_lost: bool,
     seeds: usize,
     verdict: VerdictMark,
     note: String,
@@ -140,7 +154,13 @@ pub fn render(name: &str, parts: &[PagePart], png: bool) -> Result<String, minij
     .into_iter()
     .filter(|it| it.2 > 0)
     .collect();
+    // As it stands between the tags: to the last blank.
+    let script = format!("\n{}\n", script::whole());
+    let digest = BASE64_STANDARD.encode(Sha256::digest(script.as_bytes()));
     let page = Page {
+        script_digest: format!("sha256-{digest}"),
+        script,
+        series: &SERIES,
         name,
         parts,
         png,
@@ -175,6 +195,7 @@ pub fn page_part(
             .collect(),
         missing,
         builds: other_builds(part),
+        explorer: Explorer::of(part, SERIES.len()).map(|it| it.json()),
         sections: sections.into_iter().map(section).collect(),
         runs: part.cells.iter().map(run).collect(),
     }
@@ -289,11 +310,23 @@ fn claim(judged: &Judged, reach: f64) -> ClaimRow {
             }
             _ => String::new(),
         },
+        p: judged.p.map_or_else(String::new, p_words),
+        p_holm: judged.p_holm.map_or_else(String::new, p_words),
+        is_lost: matches!(judged.verdict, Verdict::Visible | Verdict::Reversed)
+            && judged.p_holm.is_some_and(|it| it >= 0.05),
         seeds: judged.seeds.len(),
         verdict: judged.verdict.into(),
         note: judged.note.clone(),
         picture: (judged.difference.zip(bounds))
             .map(|(it, [low, high])| [place(low), place(high), place(it.mean), 50.0]),
+    }
+}
+
+/// A p value in words.
+pub fn p_words(p: f64) -> String {
+    match p < 0.0001 {
+        true => "< 0.0001".to_owned(),
+        false => format!("{p:.4}"),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::Interval;
+use super::interval::p_value;
 use super::paired::seed_difference;
 use super::part::{Combination, Part};
 use super::results::Results;
@@ -70,7 +71,11 @@ pub struct Judged {
     pub seeds: Vec<(u64, f64)>,
     /// Mean over these seeds.
     pub difference: Option<Interval>,
-    /// The verdict.
+    /// Two-sided p value of Student's test that it is 0; none with fewer than two seeds.
+    pub p: Option<f64>,
+    /// The same, adjusted for the number of the report's claims.
+    pub p_holm: Option<f64>,
+    /// The verdict, of this claim by itself.
     pub verdict: Verdict,
     /// What is missing; empty if nothing is.
     pub note: String,
@@ -100,6 +105,8 @@ fn judge_one(claim: &Claim, combination: &Combination<'_>) -> Judged {
         levels: Vec::new(),
         seeds: Vec::new(),
         difference: None,
+        p: None,
+        p_holm: None,
         verdict: Verdict::NotDecided,
         note: String::new(),
     };
@@ -172,6 +179,7 @@ fn judge_seeds(judged: &mut Judged, above: &Results, below: &Results) {
     }
     let differences: Vec<f64> = judged.seeds.iter().map(|it| it.1).collect();
     judged.difference = Interval::of(&differences);
+    judged.p = p_value(&differences);
     judged.verdict = (judged.difference.as_ref()).map_or(Verdict::NotDecided, Verdict::of);
     if !left_out.is_empty() {
         let (noun, verb) = match left_out.len() {

@@ -52,6 +52,11 @@ impl LevelDir {
         &self.path
     }
 
+    /// Whether it says that it is finished; its files are not looked at.
+    pub fn is_declared(&self) -> bool {
+        self.file(DONE).exists()
+    }
+
     /// What the level came to, if it is finished and every file is what was written. A level with a
     /// damaged file counts as unfinished, and the damage is logged.
     ///

@@ -112,7 +112,7 @@ impl SeedDir {
 
     /// Number of levels that are finished, counted from level 0.
     pub fn finished_levels(&self) -> u64 {
-        let is_done = |level: &u64| self.level(*level).file("done.json").exists();
+        let is_done = |level: &u64| self.level(*level).is_declared();
         (0..).take_while(is_done).count() as u64
     }
 

@@ -52,6 +52,7 @@ mod transformers;
 mod transplant;
 mod trust;
 mod verify;
+mod watch;
 
 #[path = "../../misbehaving/src/rules.rs"]
 mod rules;

@@ -1,5 +1,6 @@
 //! Arguments of the commands that begin an experiment and look after a folder of runs.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,6 +22,20 @@ pub struct InitArgs {
     /// A plugin with a strategy.
     #[arg(long, value_name = "PLUGIN", default_value = "lrr")]
     pub strategy: String,
+}
+
+/// What to show in the browser.
+#[derive(ClapArgs, Debug)]
+pub struct WatchArgs {
+    /// Folder in which runs are kept.
+    #[arg(value_name = "RUNS", default_value = "runs", value_hint = ValueHint::DirPath)]
+    pub runs: PathBuf,
+    /// Port; 7394 if it is free and any other one if not. 0 is any that is free.
+    #[arg(long, value_name = "PORT")]
+    pub port: Option<u16>,
+    /// Address of this machine that browsers come to: 0.0.0.0 for all of them. Nothing is encrypted.
+    #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    pub bind: IpAddr,
 }
 
 /// What to list.

@@ -9,11 +9,11 @@ use serde_json::json;
 use super::super::args::{CleanArgs, Output};
 use super::super::exit::{Exit, Failure};
 use super::super::plan::bytes;
-use super::super::standing::State;
 use super::super::stdout;
 use super::{Entry, Inventory, Kind, ls};
 use crate::counted::counted;
 use crate::program;
+use crate::standing::State;
 use crate::store::{Lock, LockError, RunDir};
 
 /// What a folder is called while it is removed: a crash leaves no run of which half is there.

@@ -2,7 +2,6 @@
 
 mod clean;
 mod ls;
-mod size;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,15 +12,13 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::exit::Failure;
-use super::standing::{Look, Standing, State};
-use crate::experiment::read_stored;
 use crate::neuron;
-use crate::records::{SweepCell, SweepPart, SweepRecord};
+use crate::records::SweepRecord;
+use crate::standing::{Links, Look, Size, Standing, State};
 use crate::store::{Lock, RunDir, RunIdentity};
 
 pub use clean::clean;
 pub use ls::ls;
-pub(super) use size::{Links, Size};
 
 /// What a folder among the runs is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -191,7 +188,7 @@ fn entry(look: &mut Look, runs: &Path, name: String) -> Option<Entry> {
         entry.uses = named.map(|it| it.to_string_lossy().into_owned()).collect();
     } else if run.file("identity.json").exists() || run.file("experiment.toml").exists() {
         entry.kind = Kind::Run;
-        entry.stand(&look.cells(runs, &alone(&run)));
+        entry.stand(&[look.alone(&run).1]);
         if let Some(identity) = RunIdentity::read(&run).ok().flatten() {
             entry.uses = identities_in(&identity.value.canonical);
             entry.uses.extend(identity.value.dense);
@@ -206,29 +203,6 @@ fn entry(look: &mut Look, runs: &Path, name: String) -> Option<Entry> {
         return None;
     }
     Some(entry)
-}
-
-/// A run as the only cell of a sweep, with the seeds that it has or is to have.
-fn alone(run: &RunDir) -> SweepRecord {
-    let mut seeds = run.seeds();
-    if let Ok(experiment) = read_stored(&run.file("experiment.toml")) {
-        seeds.extend(experiment.seeds);
-    }
-    seeds.sort_unstable();
-    seeds.dedup();
-    let cell = SweepCell {
-        name: run.name(),
-        run: run.name().into(),
-        seeds,
-        ..SweepCell::default()
-    };
-    SweepRecord {
-        parts: vec![SweepPart {
-            cells: vec![cell],
-            ..SweepPart::default()
-        }],
-        ..SweepRecord::default()
-    }
 }
 
 /// The identities of other runs in the canonical form of an experiment, with or without a point behind them.

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::super::inventory::{Links, Size};
 use crate::records::SweepRecord;
+use crate::standing::{Links, Size};
 use crate::store::{RunDir, RunIdentity};
 
 /// Bytes of a sweep's files: its own folder, its runs, and the dense levels that they share. A file that several

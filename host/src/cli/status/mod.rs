@@ -13,11 +13,11 @@ use super::args::{Output, StatusArgs};
 use super::exit::{Exit, Failure};
 use super::locate;
 use super::plan::{bytes, duration};
-use super::standing::{Look, Standing, State};
 use super::stdout;
 use crate::counted::counted;
 use crate::records::SweepRecord;
 use crate::report::{Subject, columns};
+use crate::standing::{Look, Standing, State, Total};
 use crate::store::Owner;
 
 /// Time between two looks.
@@ -76,37 +76,6 @@ pub fn at_work(sweep: &Path) -> Result<Vec<(String, Owner)>, Failure> {
     let cells = Look::default().cells(sweep, &record).into_iter();
     let owned = cells.filter_map(|cell| Some((cell.name, cell.owner?)));
     Ok(owned.collect())
-}
-
-/// All cells together.
-struct Total {
-    states: [usize; State::ALL.len()],
-    levels_done: u64,
-    levels: u64,
-    /// Seconds until all is done, if as many run as do now.
-    seconds: Option<f64>,
-}
-
-impl Total {
-    fn of(cells: &[Standing]) -> Self {
-        let count = |state: &State| cells.iter().filter(|it| it.state == *state).count();
-        let running = count(&State::Running).max(1) as f64;
-        let left: Option<Vec<f64>> = cells.iter().map(|cell| cell.seconds_left).collect();
-        // The longest one decides at the end.
-        let seconds = left.map(|left| {
-            let longest = left.iter().copied().fold(0.0, f64::max);
-            longest.max(left.iter().sum::<f64>() / running)
-        });
-        Self {
-            states: State::ALL.each_ref().map(count),
-            levels_done: cells.iter().map(|it| it.levels_done).sum(),
-            levels: cells
-                .iter()
-                .map(|it| it.levels.unwrap_or(it.levels_done))
-                .sum(),
-            seconds,
-        }
-    }
 }
 
 fn as_json(folder: &Path, cells: &[Standing], bytes: u64) -> Value {

@@ -7,33 +7,13 @@
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
 use super::jobs::{Job, RUN, Task};
+use crate::standing::failed::{self, Failed};
 use crate::store::{self, RunDir, StoreError};
-
-/// In a sweep's folder.
-const FOLDER: &str = "failures";
-
-/// So often a run is tried at one place.
-pub const MOST: u64 = 3;
-
-/// How a run failed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Failed {
-    /// How often, at this place.
-    pub times: u64,
-    /// What it ran: a digest of its experiment, its plugins and the program.
-    pub ran: String,
-    /// Levels of all its seeds that were finished.
-    pub levels_done: u64,
-    /// What was said the last time.
-    pub reason: String,
-}
 
 /// The failures of a sweep's runs.
 pub struct Failures {
-    folder: PathBuf,
+    sweep: PathBuf,
     program: OnceCell<String>,
 }
 
@@ -41,14 +21,14 @@ impl Failures {
     /// Those of a sweep in this folder.
     pub fn of(sweep: &Path) -> Self {
         Self {
-            folder: sweep.join(FOLDER),
+            sweep: sweep.to_owned(),
             program: OnceCell::new(),
         }
     }
 
     /// How a job failed, if it did and would run the same again.
     pub fn get(&self, job: &Job) -> Option<Failed> {
-        let failed = read(&self.file(job))?;
+        let failed = failed::read(&self.sweep, &job.log)?;
         (failed.ran == self.ran(job)).then_some(failed)
     }
 
@@ -79,7 +59,7 @@ impl Failures {
     }
 
     fn file(&self, job: &Job) -> PathBuf {
-        self.folder.join(format!("{}.json", job.log))
+        failed::file_of(&self.sweep, &job.log)
     }
 
     /// A digest of what a job runs.
@@ -102,15 +82,6 @@ impl Failures {
     }
 }
 
-/// How the run with this log failed, whatever it would run now.
-pub fn failed(sweep: &Path, log: &str) -> Option<Failed> {
-    read(&sweep.join(FOLDER).join(format!("{log}.json")))
-}
-
-fn read(path: &Path) -> Option<Failed> {
-    serde_json::from_slice(&store::read(path).ok()?).ok()
-}
-
 fn levels_done(job: &Job, seeds: &[u64]) -> u64 {
     let run = RunDir::new(&job.run);
     match job.noun {
@@ -125,6 +96,7 @@ fn levels_done(job: &Job, seeds: &[u64]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::standing::failed::MOST;
 
     fn job(run: &Path, text: &str) -> Job {
         Job {
@@ -168,7 +140,7 @@ mod tests {
         store::write(&level.file("done.json"), b"").unwrap();
         failures.add(&own, &[0, 1], "killed").unwrap();
         assert_eq!(times(&own), 1);
-        let said = failed(&sweep, "a").unwrap();
+        let said = failed::read(&sweep, "a").unwrap();
         assert_eq!((said.reason.as_str(), said.levels_done), ("killed", 1));
         failures.forget(&own).unwrap();
         failures.forget(&own).unwrap();

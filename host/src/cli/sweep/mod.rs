@@ -36,7 +36,6 @@ use crate::report::{plain_table, warn_of_other_builds};
 use crate::run::HostCatalog;
 use crate::store::RunDir;
 use failures::Failures;
-pub use failures::{MOST as MOST_FAILURES, failed};
 use jobs::{Job, NOUNS, Task, count, jobs};
 use others::is_done;
 pub use plan::plan;

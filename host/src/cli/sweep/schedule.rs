@@ -10,7 +10,7 @@ use indicatif::MultiProgress;
 use tch::Device;
 
 use super::child::{Running, Said};
-use super::failures::{Failures, MOST};
+use super::failures::Failures;
 use super::jobs::{Job, Task};
 use super::others::{Looked, NEAR, Others, is_done};
 use super::progress::Progress;
@@ -21,6 +21,7 @@ use crate::cli::exit::Exit;
 use crate::counted::counted;
 use crate::interrupt::Interrupt;
 use crate::program;
+use crate::standing::failed::MOST;
 use crate::store::{self, Lock, LockError, Owner};
 
 /// The jobs of a sweep, and how they stand.

@@ -35,7 +35,8 @@ struct Checkpoint {
     tensors: (String, String),
 }
 
-fn path(home: &SeedDir) -> PathBuf {
+/// The small file that says what a seed's checkpoint is.
+pub fn path(home: &SeedDir) -> PathBuf {
     home.progress().join("checkpoint.json")
 }
 
@@ -46,6 +47,13 @@ pub(in crate::levels) fn step(home: &SeedDir, level: u64) -> u64 {
         .map(|read| read.value)
         .filter(|checkpoint| checkpoint.level == level)
         .map_or(0, |checkpoint| checkpoint.position.step)
+}
+
+/// The level that a seed's checkpoint stands in, with the epochs of it that were done by then; none if it has no
+/// checkpoint, or one that is damaged.
+pub fn epochs_so_far(home: &SeedDir) -> Option<(u64, Vec<Epoch>)> {
+    let checkpoint = read_sealed::<Checkpoint>(&path(home)).ok()?.value;
+    Some((checkpoint.level, checkpoint.epochs))
 }
 
 /// Reads a checkpoint's text, and the components' states in it, for [`crate::fuzzing`].

@@ -31,7 +31,7 @@ pub fn section(part: &Part) -> Result<Section, FigureError> {
 }
 
 /// What a metric is called, and its axis if it is no share.
-fn words(name: &str) -> (&'static str, Option<&'static str>) {
+pub fn words(name: &str) -> (&'static str, Option<&'static str>) {
     match name {
         "top_5_accuracy" => ("Top-5 accuracy", None),
         "nll" => (

@@ -13,6 +13,8 @@ mod paired;
 mod recovery;
 mod trajectory;
 
+pub(super) use metrics::words;
+
 use super::Interval;
 use super::chart::{Axis, ChartError, LineChart, Point, Series};
 use super::paired::percent;
@@ -83,15 +85,15 @@ pub fn draw(part: &Part) -> Result<Vec<Section>, FigureError> {
 }
 
 /// What a level came to over seeds.
-struct LevelMean {
-    level: u64,
+pub(super) struct LevelMean {
+    pub(super) level: u64,
     density: f64,
     seeds: usize,
-    value: Interval,
+    pub(super) value: Interval,
 }
 
 /// The mean over seeds of what `pick` finds in each level's summaries.
-fn level_means(cell: &Cell, pick: impl Fn(&Summary) -> Option<f64>) -> Vec<LevelMean> {
+pub(super) fn level_means(cell: &Cell, pick: impl Fn(&Summary) -> Option<f64>) -> Vec<LevelMean> {
     let of_level = |level| {
         let values: Vec<f64> = cell.results.at(level).filter_map(&pick).collect();
         Some(LevelMean {

@@ -1,7 +1,9 @@
-use std::fs::File;
+use std::fs::{self, File};
+use std::time::{Duration, SystemTime};
 
 use super::*;
-use crate::records::SweepPart;
+use crate::records::{SweepCell, SweepPart, SweepRecord};
+use crate::store::{self, RunDir};
 
 const CELL: &str = r#"
 name = "small-NAME"
@@ -132,4 +134,33 @@ fn a_cell_whose_process_failed_says_what_it_said_last() {
         (cells[0].state, cells[0].note()),
         (State::Failed, "no room".to_owned())
     );
+}
+
+#[test]
+fn a_second_look_finds_what_was_finished_taken_away_and_finished_again() {
+    let desk = Desk::new(&["a"]);
+    let mut look = Look::default();
+    let mut done = || {
+        look.cells(&desk.at("small"), &desk.record)[0]
+            .finished
+            .clone()
+    };
+    assert_eq!(done(), [0, 0]);
+    desk.finish("a", 0, 1000, &[9, 10]);
+    assert_eq!(done(), [2, 0]);
+    // Nothing changes in the seed's own folder.
+    let level = desk.run("a").seed(0).level(2);
+    fs::create_dir_all(level.path()).unwrap();
+    assert_eq!(done(), [2, 0]);
+    store::write(&level.file("done.json"), b"").unwrap();
+    desk.finish("a", 1, 2000, &[9]);
+    assert_eq!(done(), [3, 1]);
+    let seed = desk.run("a").seed(0);
+    store::remove(seed.level(1).path()).unwrap();
+    // Two changes within a tick of the file system's clock look like one.
+    let later = SystemTime::now() + Duration::from_secs(1);
+    File::open(seed.path()).unwrap().set_modified(later).unwrap();
+    assert_eq!(done(), [1, 1]);
+    store::remove(desk.run("a").path()).unwrap();
+    assert_eq!(done(), [0, 0]);
 }
