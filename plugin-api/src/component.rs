@@ -37,6 +37,13 @@ macro_rules! component_trait {
                 Vec::new()
             }
 
+            /// The schema of its options where they follow from one of them, such as a
+            /// [`Script`](crate::Script); asked of a component that was made with the options of its own type,
+            /// by hosts from plugin-api 1.1 on. None, if they are those of the type.
+            fn options(&self) -> Option<schemars::Schema> {
+                None
+            }
+
             /// The stored points that it will ask for, so that the host stores them.
             fn points(&self) -> Vec<Point> {
                 Vec::new()

@@ -22,6 +22,14 @@ impl Error {
         }
     }
 
+    /// That what was asked for is not there, such as a component that a script does not have.
+    pub fn missing(message: impl Into<String>) -> Self {
+        Self {
+            code: ErrorCode::MISSING,
+            message: message.into(),
+        }
+    }
+
     /// Whether the host does not know what it was asked for, because it is older than the plugin.
     pub fn is_unsupported(&self) -> bool {
         self.code == ErrorCode::UNSUPPORTED

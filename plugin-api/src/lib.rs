@@ -129,6 +129,7 @@
 //! | drop and grow | [`Cadence::and_every`], [`MaskContext::drop_and_grow`], [`MaskContext::cosine`] |
 //! | rewind weights, signs, batch norm, optimizer or schedule | [`RewindPlan`], [`Point`], [`Rewind`] |
 //! | take masks from another run | [`Context::stored_masks`] |
+//! | run a file of another language, whose options are its own | [`Script`], [`Scorer::options`] |
 //! | say before anything trains what cannot work | [`Experiment`], [`Finding`] |
 //! | compute on elements | [`Tensor::as_slice`], [`Tensor::to_vec`], [`Context::tensor`] |
 //! | run kernels of your own | [`Tensor::to_dlpack`], [`Context::from_dlpack`] |
@@ -168,6 +169,7 @@ mod request;
 mod review;
 mod rewind_plan;
 mod run_ref;
+mod script;
 mod step;
 mod tensor;
 mod units;
@@ -185,6 +187,7 @@ pub use request::{Among, Batches, Counts, Distribution, GradientRequest, Loss};
 pub use review::{Experiment, Finding, Severity};
 pub use rewind_plan::{BatchNorm, DataOrder, OptimizerState, RewindPlan, Schedule, Weights};
 pub use run_ref::RunRef;
+pub use script::Script;
 pub use step::{ParseStepError, Step};
 pub use tensor::Tensor;
 pub use units::{Measure, Scope, UnitRule, UnitSet, UnitSlice, Units};

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import warnings
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, NamedTuple, Sequence
@@ -37,7 +38,8 @@ class Program(NamedTuple):
             # It calls itself by the name of its file in its messages.
             "args": [self.path.name, *arguments],
             "executable": str(self.path),
-            "env": {**os.environ, **self.environment},
+            # Strategies in Python run with what is installed here, unless something else is asked for.
+            "env": {"REWIND_PYTHON": sys.executable, **os.environ, **self.environment},
         }
 
 

@@ -576,7 +576,7 @@ pub enum PluginCommand {
     /// Its components are made and called in a process of their own, on networks of all kinds. Ends
     /// with 3 if a rule is broken.
     Check(CheckArgs),
-    /// Write a new plugin's crate: components, tests, an experiment, a README and CI.
+    /// Write a new plugin: a crate with components, tests, an experiment, a README and CI, or a file of Python.
     New(NewArgs),
     /// Let experiment files load a plugin from where it lies, from now on.
     ///
@@ -597,7 +597,7 @@ pub enum PluginCommand {
 /// Which plugin is checked, and how.
 #[derive(ClapArgs, Clone, Debug)]
 pub struct CheckArgs {
-    /// The plugin's file.
+    /// The plugin's file: a library, or a strategy in Python.
     #[arg(value_hint = ValueHint::FilePath)]
     pub file: PathBuf,
     /// Check these components only: `score/NAME`, or NAME for all kinds. May be given more than once.
@@ -634,6 +634,9 @@ pub struct NewArgs {
     /// What the plugin decides.
     #[arg(long, value_enum, default_value_t = NewKind::Score)]
     pub kind: NewKind,
+    /// Write a file of Python with a test and an experiment, instead of a crate.
+    #[arg(long, conflicts_with_all = ["sdk", "repository", "commit"])]
+    pub python: bool,
     /// Folder with the plugin API's sources; those that came with this program if not given.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub sdk: Option<PathBuf>,
@@ -643,7 +646,7 @@ pub struct NewArgs {
     /// Commit or tag of that repository.
     #[arg(long, value_name = "REV", requires = "repository")]
     pub commit: Option<String>,
-    /// Do not trust what will be built in the crate's folder `target`.
+    /// Do not trust what will be built in the crate's folder `target`, or lie in the folder of a file of Python.
     #[arg(long)]
     pub no_trust: bool,
 }

@@ -108,6 +108,15 @@ pub trait Catalog {
         Ok(())
     }
 
+    /// The JSON Schema of a part's options where they follow from a file that one of them names, in which case the part
+    /// has the options that its plugin's schema describes; none if they are those of the plugin.
+    ///
+    /// # Errors
+    /// What to tell the user if the file cannot be used.
+    fn script(&self, _slot: Slot, _part: &Part) -> Result<Option<Value>, String> {
+        Ok(None)
+    }
+
     /// The names of the plugins that the host finds without being told where they are.
     fn known_plugins(&self) -> Vec<String>;
 

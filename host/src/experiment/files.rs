@@ -43,7 +43,7 @@ pub(super) fn resolve_data(
 }
 
 /// Makes every text of a value an absolute path.
-fn complete(node: &mut Node, folders: &[PathBuf]) {
+pub(super) fn complete(node: &mut Node, folders: &[PathBuf]) {
     let folder = folders.get(node.place.file);
     let folder = folder.map_or(Path::new(""), PathBuf::as_path);
     match &mut node.value {

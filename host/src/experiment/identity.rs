@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Number, Value, json};
 
+use super::Kind;
 use super::check::admits;
 use super::choice::{Choice, alternatives, choose};
 use super::described::{list, target};
@@ -11,7 +12,6 @@ use super::diagnostic::Place;
 use super::load::Loaded;
 use super::strategy::PartSchemas;
 use super::tree::{Node, Tree};
-use super::{Kind, Slot};
 
 /// Version of the canonical form and of the host's arithmetic. Raising it gives every experiment a
 /// new identity: raise it whenever the same file would give other bytes than before, or a run that
@@ -148,21 +148,19 @@ fn train(node: &Node, schema: &Value, components: &BTreeMap<Kind, Value>) -> Val
 }
 
 fn strategy(node: &Node, parts: &PartSchemas) -> Value {
-    let part = |node: &Node, slot| {
-        let component = node.at(&["use"]).and_then(Node::text).unwrap_or_default();
-        named(node, "use", parts.get(&(slot, component.to_owned())))
-    };
+    let part = |node: &Node, place: &str| named(node, "use", parts.get(place));
     let mut value = Map::new();
-    for (key, slot) in [("score", Slot::Score), ("mask", Slot::Mask)] {
+    for key in ["score", "mask"] {
         if let Some(node) = node.at(&[key]) {
-            value.insert(key.to_owned(), part(node, slot));
+            value.insert(key.to_owned(), part(node, &format!("strategy.{key}")));
         }
     }
     if let Some(Tree::List(rewind)) = node.at(&["rewind"]).map(|node| &node.value)
         && !rewind.is_empty()
     {
-        let rewind = rewind.iter().map(|node| part(node, Slot::Rewind)).collect();
-        value.insert("rewind".to_owned(), rewind);
+        let rewind = rewind.iter().enumerate();
+        let rewind = rewind.map(|(at, node)| part(node, &format!("strategy.rewind.{at}")));
+        value.insert("rewind".to_owned(), rewind.collect());
     }
     Value::Object(value)
 }

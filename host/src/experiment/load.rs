@@ -98,7 +98,7 @@ pub(super) fn load_tree(
     }
 
     let mut problems = reader.problems;
-    let parts = plugins.check(&mut root, &mut problems);
+    let parts = plugins.check(&mut root, &reader.folders, &mut problems);
     // Where a run lies decides nothing, what it computed does.
     let mut canonical = root.clone();
     let of_file = schema();

@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::Catalog;
 use super::diagnostic::Diagnostic;
 use super::identity::applying;
 use super::problems::Diagnostics;
+use super::script::file_name;
 use super::strategy::PartSchemas;
 use super::tree::{Node, Tree};
-use super::{Catalog, Slot};
 
 /// Finds the runs that options name.
 pub(super) struct References<'a> {
@@ -27,6 +28,8 @@ enum Form {
     Run,
     /// One of its points: `run#point`; without a `#` it is a point of the own run.
     Point,
+    /// No run: a file of another language, which counts by its name as a plugin does.
+    Script,
 }
 
 impl References<'_> {
@@ -39,21 +42,21 @@ impl References<'_> {
         schemas: &PartSchemas,
         problems: &mut Diagnostics,
     ) {
-        for (key, slot) in [
-            ("score", Slot::Score),
-            ("mask", Slot::Mask),
-            ("rewind", Slot::Rewind),
-        ] {
+        for key in ["score", "mask", "rewind"] {
             let (Some(node), Some(twin)) = (part(root, key), part(canonical, key)) else {
                 continue;
             };
             match (&mut node.value, &mut twin.value) {
                 (Tree::List(parts), Tree::List(twins)) => {
-                    for (part, twin) in parts.iter_mut().zip(twins) {
-                        self.part(part, twin, slot, schemas, problems);
+                    for (at, (part, twin)) in parts.iter_mut().zip(twins).enumerate() {
+                        let schema = schemas.get(&format!("strategy.{key}.{at}"));
+                        self.part(part, twin, schema, problems);
                     }
                 }
-                _ => self.part(node, twin, slot, schemas, problems),
+                _ => {
+                    let schema = schemas.get(&format!("strategy.{key}"));
+                    self.part(node, twin, schema, problems);
+                }
             }
         }
         let training = &self.schema["properties"]["train"];
@@ -66,12 +69,9 @@ impl References<'_> {
         &self,
         node: &mut Node,
         twin: &mut Node,
-        slot: Slot,
-        schemas: &PartSchemas,
+        schema: Option<&Value>,
         problems: &mut Diagnostics,
     ) {
-        let component = node.at(&["use"]).and_then(Node::text);
-        let schema = component.and_then(|it| schemas.get(&(slot, it.to_owned())));
         if let Some(schema) = schema {
             self.walk(node, twin, schema, schema, 0, problems);
         }
@@ -127,6 +127,10 @@ impl References<'_> {
             (Form::Run, _) => (text, None),
             (Form::Point, Some((name, point))) => (name, Some(point)),
             (Form::Point, None) => return,
+            (Form::Script, _) => {
+                twin.value = Tree::Text(file_name(Path::new(text)));
+                return;
+            }
         };
         let folder = self.folders.get(node.place.file).map(PathBuf::as_path);
         match self.catalog.run(name, folder.unwrap_or(Path::new(""))) {
@@ -159,6 +163,7 @@ fn table<'n>(root: &'n mut Node, key: &str) -> Option<&'n mut Node> {
 fn form(schema: &Value) -> Option<Form> {
     match schema.get("x-type")?.as_str()? {
         "run" => Some(Form::Run),
+        "script" => Some(Form::Script),
         kind if kind == "point" || kind.ends_with(" point") => Some(Form::Point),
         _ => None,
     }

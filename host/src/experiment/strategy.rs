@@ -9,7 +9,7 @@ use super::check::check_options;
 use super::diagnostic::{Diagnostic, Place, quoted};
 use super::problems::Diagnostics;
 use super::tree::{Node, Tree};
-use super::{Catalog, Part, PluginInfo, PluginSource, Slot};
+use super::{Catalog, Part, PluginInfo, PluginSource, Slot, script};
 
 /// Rewind policies that a strategy has at most; each is made and asked before anything trains.
 const MOST_POLICIES: usize = 100;
@@ -135,7 +135,12 @@ impl<'a> Plugins<'a> {
 
     /// Brings `strategy` into its long form and checks every part against its plugin. Returns the
     /// schemas of the components' options.
-    pub fn check(&mut self, root: &mut Node, problems: &mut Diagnostics) -> PartSchemas {
+    pub fn check(
+        &mut self,
+        root: &mut Node,
+        folders: &[PathBuf],
+        problems: &mut Diagnostics,
+    ) -> PartSchemas {
         let mut schemas = PartSchemas::default();
         let Some(strategy) = root.table_mut().and_then(|it| it.get_mut("strategy")) else {
             return schemas;
@@ -147,7 +152,7 @@ impl<'a> Plugins<'a> {
         for (key, slot) in [("score", Slot::Score), ("mask", Slot::Mask)] {
             if let Some(part) = table.get_mut(key) {
                 let path = format!("strategy.{key}");
-                self.check_part(part, slot, &path, problems, &mut schemas);
+                self.check_part(part, slot, (&path, folders), problems, &mut schemas);
             }
         }
         if let Some(rewind) = table.get_mut("rewind") {
@@ -164,7 +169,7 @@ impl<'a> Plugins<'a> {
                 }
                 for (i, part) in parts.iter_mut().enumerate() {
                     let path = format!("strategy.rewind.{i}");
-                    self.check_part(part, Slot::Rewind, &path, problems, &mut schemas);
+                    self.check_part(part, Slot::Rewind, (&path, folders), problems, &mut schemas);
                 }
             }
         }
@@ -175,7 +180,7 @@ impl<'a> Plugins<'a> {
         &mut self,
         part: &mut Node,
         slot: Slot,
-        path: &str,
+        (path, folders): (&str, &[PathBuf]),
         problems: &mut Diagnostics,
         schemas: &mut PartSchemas,
     ) {
@@ -208,8 +213,13 @@ impl<'a> Plugins<'a> {
         };
         let of_that_name = || info.components.iter().filter(|it| it.name == name);
         if let Some(found) = of_that_name().find(|it| it.slot == slot) {
-            schemas.insert((slot, written.to_owned()), found.schema.clone());
-            let found = check_options(part, "use", &found.schema, path);
+            let (written, own) = (written.to_owned(), found.schema.clone());
+            let known = (self.catalog, folders);
+            let Some(schema) = script::schema_of(part, slot, &own, path, known, problems) else {
+                return;
+            };
+            let found = check_options(part, "use", &schema, path);
+            schemas.insert(path.to_owned(), schema);
             let fits = found.is_empty();
             for problem in found {
                 problems.push(problem);
@@ -244,8 +254,8 @@ impl<'a> Plugins<'a> {
     }
 }
 
-/// The schemas of the options of the components that a strategy uses.
-pub(super) type PartSchemas = BTreeMap<(Slot, String), Value>;
+/// The schemas of the options of the components that a strategy uses, by their places: `strategy.rewind.0`.
+pub(super) type PartSchemas = BTreeMap<String, Value>;
 
 /// The components of a plugin that can stand in a slot, as a strategy writes them.
 fn fitting(plugin: &str, info: &PluginInfo, slot: Slot) -> Vec<String> {

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use plugin_api::schemars::Schema;
 
+use serde_json::Value;
 use tch::Device;
 
 use super::{Setting, registered, run_folder};
@@ -14,6 +15,7 @@ use crate::data;
 use crate::data::DataContext;
 use crate::experiment::{
     self, Catalog, Identity, Kind, Loaded, Named, Part, PluginInfo, PluginSource, RunTarget, Slot,
+    file_name,
 };
 use crate::program;
 use crate::store::{RunDir, RunIdentity};
@@ -150,7 +152,20 @@ impl HostCatalog {
         self.loader.borrow_mut().load(name, source)
     }
 
-    /// The plugins that a strategy uses, by name.
+    /// The plugin of a part, with the file that it runs, if the part names one.
+    ///
+    /// # Errors
+    /// Why it cannot be used.
+    pub fn load_part(
+        &self,
+        part: &Part,
+        sources: &BTreeMap<String, PluginSource>,
+    ) -> Result<Rc<Plugin>, LoadError> {
+        let source = sources.get(part.names().0);
+        self.loader.borrow_mut().load_part(part, source)
+    }
+
+    /// The plugins that a strategy uses, by name, and the files that they run, by their names.
     ///
     /// # Errors
     /// Why one cannot be used.
@@ -162,15 +177,38 @@ impl HostCatalog {
         let parts = [&strategy.score, &strategy.mask]
             .into_iter()
             .chain(&strategy.rewind);
-        parts
-            .map(|part| {
-                let (name, _) = part.names();
-                Ok((
-                    name.to_owned(),
-                    self.load(name, experiment.plugins.get(name))?,
-                ))
-            })
-            .collect()
+        let mut plugins: BTreeMap<String, Rc<Plugin>> = BTreeMap::new();
+        for part in parts {
+            let (name, _) = part.names();
+            let own = self.load(name, experiment.plugins.get(name))?;
+            plugins.insert(name.to_owned(), own);
+            let script = self.load_part(part, &experiment.plugins)?;
+            if !script.is_script() {
+                continue;
+            }
+            let name = script.name.clone();
+            let known = plugins.insert(name.clone(), script.clone());
+            if let Some(known) = known.filter(|known| known.path != script.path) {
+                return Err(LoadError::Clash {
+                    name,
+                    first: known.path.clone(),
+                    second: script.path.clone(),
+                });
+            }
+        }
+        Ok(plugins)
+    }
+}
+
+impl HostCatalog {
+    /// A loaded plugin, or the file that it runs for a part.
+    fn of_part(&self, plugin: &Rc<Plugin>, part: &Part) -> Result<Rc<Plugin>, String> {
+        let Some((_, path)) = plugin.named_script(part) else {
+            return Ok(plugin.clone());
+        };
+        let name = file_name(path);
+        let script = self.loader.borrow_mut().load_file(plugin, part);
+        script.map_err(|error| reason(&name, &error))
     }
 }
 
@@ -187,24 +225,32 @@ impl Catalog for HostCatalog {
     }
 
     fn plugin(&self, name: &str, source: Option<&PluginSource>) -> Result<PluginInfo, String> {
-        let plugin = self.load(name, source).map_err(|error| {
-            if let LoadError::Untrusted { path, digest, .. } = &error {
-                return untrusted(path, digest);
-            }
-            // The diagnostic around it names the plugin already.
-            let text = error.to_string();
-            let own = format!("plugin `{name}`: ");
-            text.strip_prefix(&own).map_or(text.clone(), str::to_owned)
-        })?;
+        let plugin = self.load(name, source);
+        let plugin = plugin.map_err(|error| reason(name, &error))?;
         let mut used = self.used.borrow_mut();
         used.insert(name.to_owned(), plugin.clone());
         Ok(registered::plugin(&plugin))
     }
 
     fn validate(&self, slot: Slot, part: &Part) -> Result<(), String> {
-        match self.used.borrow().get(part.names().0) {
-            Some(plugin) => registered::validate(plugin, slot, part),
+        let used = self.used.borrow().get(part.names().0).cloned();
+        match used {
+            Some(plugin) => {
+                let plugin = self.of_part(&plugin, part)?;
+                registered::validate(&plugin, slot, part)
+            }
             None => Ok(()), // It could not be loaded, which is reported already.
+        }
+    }
+
+    fn script(&self, slot: Slot, part: &Part) -> Result<Option<Value>, String> {
+        let used = self.used.borrow().get(part.names().0).cloned();
+        match used {
+            Some(plugin) => {
+                let plugin = self.of_part(&plugin, part)?;
+                registered::options(&plugin, slot, part)
+            }
+            None => Ok(None),
         }
     }
 
@@ -248,6 +294,16 @@ impl Catalog for HostCatalog {
             identity: identity.hash,
         })
     }
+}
+
+/// Why a plugin or a file cannot be used, for a diagnostic that names it already.
+fn reason(name: &str, error: &LoadError) -> String {
+    if let LoadError::Untrusted { path, digest, .. } = error {
+        return untrusted(path, digest);
+    }
+    let text = error.to_string();
+    let own = format!("plugin `{name}`: ");
+    text.strip_prefix(&own).map_or(text.clone(), str::to_owned)
 }
 
 /// Why a library is not loaded, and the ways to agree to it, as commands.

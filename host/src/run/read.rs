@@ -7,7 +7,7 @@ use tch::Device;
 
 use super::{HostCatalog, OpenError, Setting};
 use crate::data::{self, DataContext, DataError, Dataset};
-use crate::experiment::{self, Diagnostics, Identity, Loaded, Remark};
+use crate::experiment::{self, Diagnostics, Identity, Loaded, Part, Remark, file_name};
 use crate::levels::{self, Course, Length, Seed, Untaught};
 use crate::model::ModelError;
 use crate::strategy::{MakeError, Plugin, Strategy};
@@ -41,8 +41,8 @@ impl Read {
         let plugins = catalog.plugins_of(experiment)?;
         let seeds: Result<Vec<Seed>, MakeError> = (experiment.seeds.iter())
             .map(|&seed| {
-                let strategy = Strategy::new(&experiment.strategy, |name| {
-                    catalog.load(name, experiment.plugins.get(name))
+                let strategy = Strategy::new(&experiment.strategy, |part| {
+                    catalog.load_part(part, &experiment.plugins)
                 })?;
                 Ok(Seed { seed, strategy })
             })
@@ -168,8 +168,12 @@ impl Read {
     /// # Errors
     /// Why they cannot be made.
     pub fn strategy(&self) -> Result<Strategy, MakeError> {
-        let plugin = |name: &str| Rc::clone(&self.plugins[name]);
-        Strategy::new(&self.loaded.experiment.strategy, |name| Ok(plugin(name)))
+        let plugin = |part: &Part| {
+            let own = &self.plugins[part.names().0];
+            let script = own.named_script(part).map(|(_, path)| file_name(path));
+            Rc::clone(script.map_or(own, |name| &self.plugins[&name]))
+        };
+        Strategy::new(&self.loaded.experiment.strategy, |part| Ok(plugin(part)))
     }
 }
 

@@ -2,6 +2,7 @@
 //! against it.
 
 use plugin_api::abi::wire::{ComponentKind, ComponentManifest};
+use serde_json::Value;
 
 use crate::experiment::{ComponentInfo, Part, PluginInfo, Slot, Strategy};
 use crate::registry::Options;
@@ -36,16 +37,29 @@ pub fn plugin(plugin: &Plugin) -> PluginInfo {
     }
 }
 
+/// The schema of a part's options where they follow from a file that one of them names.
+///
+/// # Errors
+/// What is wrong with the file.
+pub fn options(plugin: &Plugin, slot: Slot, part: &Part) -> Result<Option<Value>, String> {
+    let (_, component) = part.names();
+    let found = plugin.options(kind(slot), component, &part.options);
+    found.map_err(|error| error.message.into_string())
+}
+
 /// Asks the plugin of a part whether it takes the part's options.
 ///
 /// # Errors
 /// What it says against them.
 pub fn validate(plugin: &Plugin, slot: Slot, part: &Part) -> Result<(), String> {
-    let kind = match slot {
+    let (_, component) = part.names();
+    plugin.validate(kind(slot), component, &part.options)
+}
+
+fn kind(slot: Slot) -> ComponentKind {
+    match slot {
         Slot::Score => ComponentKind::Score,
         Slot::Mask => ComponentKind::Mask,
         Slot::Rewind => ComponentKind::Rewind,
-    };
-    let (_, component) = part.names();
-    plugin.validate(kind, component, &part.options)
+    }
 }

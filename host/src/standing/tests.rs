@@ -159,7 +159,10 @@ fn a_second_look_finds_what_was_finished_taken_away_and_finished_again() {
     store::remove(seed.level(1).path()).unwrap();
     // Two changes within a tick of the file system's clock look like one.
     let later = SystemTime::now() + Duration::from_secs(1);
-    File::open(seed.path()).unwrap().set_modified(later).unwrap();
+    File::open(seed.path())
+        .unwrap()
+        .set_modified(later)
+        .unwrap();
     assert_eq!(done(), [1, 1]);
     store::remove(desk.run("a").path()).unwrap();
     assert_eq!(done(), [0, 0]);

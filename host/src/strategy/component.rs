@@ -134,7 +134,7 @@ macro_rules! kind {
                 part: &Part,
                 plugin: &Rc<Plugin>,
             ) -> Result<Self, StrategyError> {
-                let options = serde_json::Value::Object(part.options.clone()).to_string();
+                let options = plugin.wire(&part.options);
                 let (name, options): (RStr<'_>, RStr<'_>) =
                     (part.names().1.into(), options.as_str().into());
                 let placed = Placed {

@@ -99,6 +99,11 @@ pub fn watch(limits: Limits, farewell: Farewell) {
     });
 }
 
+/// What one call of a component may cost in this process.
+pub fn limits() -> Limits {
+    GUARD.get().map(|guard| guard.limits).unwrap_or_default()
+}
+
 /// A call into a plugin, from when it is made to when it is dropped. Where several threads have one,
 /// the last to begin is held responsible for a signal.
 pub struct Call {

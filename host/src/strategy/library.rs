@@ -151,6 +151,7 @@ pub(super) fn load(candidate: &Candidate<'_>) -> Result<Plugin, LoadError> {
         rustc,
         manifest,
         module,
+        script: None,
     })
 }
 

@@ -10,9 +10,10 @@ use plugin_api::abi::wire::{ComponentKind, Manifest};
 use super::error::LoadError;
 use super::guard::Call;
 use super::library::{Candidate, check_pin, file_name, load, plugin_name, read};
+use super::script::{Script, Scripts};
 use super::trust::{Ground, Trust};
 use crate::configuration::open_to_all;
-use crate::experiment::PluginSource;
+use crate::experiment::{Part, PluginSource, option_of};
 use crate::registry::Options;
 
 /// Name of the environment variable with more folders of plugins.
@@ -34,6 +35,8 @@ pub struct Plugin {
     pub manifest: Manifest,
     /// Its constructors.
     pub(super) module: PluginModuleRef,
+    /// The file that it runs, if it is one of another language; path and digest are the file's then.
+    pub(super) script: Option<Script>,
 }
 
 impl Plugin {
@@ -47,13 +50,8 @@ impl Plugin {
         component: &str,
         options: &Options,
     ) -> Result<(), String> {
-        let options = serde_json::Value::Object(options.clone()).to_string();
-        let who = format!(
-            "{} component `{component}` of plugin `{}`",
-            kind.name(),
-            self.name
-        );
-        let _call = Call::enter(&who, "");
+        let options = self.wire(options);
+        let _call = Call::enter(&self.who(kind, component), "");
         let (name, options) = (component.into(), options.as_str().into());
         let made = match kind {
             ComponentKind::Score => (self.module.scorer())(name, options).map(|_| ()),
@@ -61,6 +59,15 @@ impl Plugin {
             ComponentKind::Rewind => (self.module.rewind())(name, options).map(|_| ()),
         };
         (made.into_result()).map_err(|error| error.message.into_string())
+    }
+
+    /// A component of it, for people.
+    pub(super) fn who(&self, kind: ComponentKind, component: &str) -> String {
+        format!(
+            "{} component `{component}` of plugin `{}`",
+            kind.name(),
+            self.name
+        )
     }
 }
 
@@ -75,6 +82,8 @@ pub struct Loader {
     /// What may be loaded from outside these folders.
     trust: Trust,
     loaded: BTreeMap<PathBuf, std::rc::Rc<Plugin>>,
+    /// Files of other languages that loaded plugins run.
+    scripts: Scripts,
 }
 
 impl Loader {
@@ -118,6 +127,7 @@ impl Loader {
             probe,
             trust,
             loaded: BTreeMap::new(),
+            scripts: Scripts::default(),
         }
     }
 
@@ -174,6 +184,52 @@ impl Loader {
         let plugin = std::rc::Rc::new(plugin);
         self.loaded.insert(found.path, plugin.clone());
         Ok(plugin)
+    }
+
+    /// The plugin of a part of a strategy; where the part names a file that the plugin runs, the file with it.
+    ///
+    /// # Errors
+    /// Why the plugin or the file cannot be used.
+    pub fn load_part(
+        &mut self,
+        part: &Part,
+        source: Option<&PluginSource>,
+    ) -> Result<std::rc::Rc<Plugin>, LoadError> {
+        let plugin = self.load(part.names().0, source)?;
+        self.load_file(&plugin, part)
+    }
+
+    /// The same of a plugin that is loaded already.
+    ///
+    /// # Errors
+    /// Why the file cannot be used.
+    pub fn load_file(
+        &mut self,
+        plugin: &std::rc::Rc<Plugin>,
+        part: &Part,
+    ) -> Result<std::rc::Rc<Plugin>, LoadError> {
+        match plugin.named_script(part) {
+            Some((option, path)) => self.scripts.load(plugin, option, path, &self.trust),
+            None => Ok(plugin.clone()),
+        }
+    }
+
+    /// A file of another language by its path, with the components that are in it; `runner` is the plugin that runs
+    /// it.
+    ///
+    /// # Errors
+    /// Why the plugin or the file cannot be used.
+    pub fn load_script(
+        &mut self,
+        runner: &str,
+        path: &Path,
+    ) -> Result<std::rc::Rc<Plugin>, LoadError> {
+        let plugin = self.load(runner, None)?;
+        let mut components = plugin.manifest.components.iter();
+        let option = components.find_map(|it| option_of(&it.schema));
+        let option = option.unwrap_or_default();
+        let script = self.scripts.load(&plugin, option, path, &self.trust)?;
+        Ok(std::rc::Rc::new(script.described()?))
     }
 
     /// Names of all libraries in the searched folders that carry a plugin's descriptor.

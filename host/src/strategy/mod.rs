@@ -11,6 +11,7 @@ pub mod guard;
 mod library;
 mod loader;
 mod loan;
+mod script;
 mod sealed;
 pub mod select;
 mod services;
@@ -32,6 +33,7 @@ pub(crate) use library::check_sections as check_library;
 pub use library::{is_plugin, name_of};
 pub use loader::{Loader, PATH_VARIABLE, Plugin};
 pub(crate) use loan::Owner;
+pub use script::runner;
 pub use services::{Scene, Services};
 pub use trust::{Ground, Trust};
 
@@ -48,16 +50,15 @@ pub struct Strategy {
 }
 
 impl Strategy {
-    /// Makes the components of an experiment's strategy; `plugin` gives a loaded plugin by its name.
+    /// Makes the components of an experiment's strategy; `plugin` gives the loaded plugin of a part.
     ///
     /// # Errors
     /// A plugin that cannot be loaded, or a component that does not take its options.
     pub fn new(
         config: &experiment::Strategy,
-        mut plugin: impl FnMut(&str) -> Result<Rc<Plugin>, LoadError>,
+        mut plugin: impl FnMut(&experiment::Part) -> Result<Rc<Plugin>, LoadError>,
     ) -> Result<Self, MakeError> {
-        let mut part =
-            |part: &experiment::Part| Ok::<_, LoadError>((part.clone(), plugin(part.names().0)?));
+        let mut part = |part: &experiment::Part| Ok::<_, LoadError>((part.clone(), plugin(part)?));
         let made_of = MadeOf {
             score: part(&config.score)?,
             mask: part(&config.mask)?,

@@ -7,7 +7,7 @@ use std::ptr::NonNull;
 
 use abi_stable::std_types::{RResult, RSlice, RStr, RString, RVec};
 use kernels::shim;
-use plugin_api::abi::wire::{CountsRequest, Facts, MasksRequest, SelectRequest};
+use plugin_api::abi::wire::{CallLimits, CountsRequest, Facts, MasksRequest, SelectRequest};
 use plugin_api::abi::{AbiError, AbiResult, ErrorCode, HostObject, Service, TensorBox};
 use plugin_api::{GradientRequest, Phase, Point, UnitRule, Units};
 use serde::Serialize;
@@ -15,9 +15,10 @@ use serde::de::DeserializeOwned;
 use tch::{Device, Kind, Tensor};
 
 use super::error::ServiceError;
+use super::guard::Limits;
 use super::loan::Owner;
 use super::tensor::{failed, lend, message, take};
-use super::{distribution, select, units};
+use super::{distribution, guard as watch, select, units};
 use crate::memory::{shortage, text_of};
 use crate::rng::Stream;
 
@@ -149,6 +150,11 @@ impl Services<'_> {
             Service::POINTS => write(&self.scene.points()),
             Service::RANDOM_KEY => write(&self.stream.next_key()),
             Service::SURVIVORS => write(&select::survivors(&self.scene.masks())),
+            Service::LIMITS => {
+                let Limits { time, memory } = watch::limits();
+                let time = time.map(|time| time.as_secs_f64());
+                write(&CallLimits { time, memory })
+            }
             Service::UNITS => write(self.scene.units().map_err(refuse)?),
             Service::COUNTS => {
                 let CountsRequest {

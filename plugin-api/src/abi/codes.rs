@@ -33,6 +33,11 @@ pub const REVIEW: u32 = 2;
 /// units, or null, in JSON. A component that does not know the code counts weights.
 pub const UNIT_RULE: u32 = 3;
 
+/// Code of the `call` of every component, from 1.1 on: the JSON Schema of its options where they follow from one of
+/// them, such as a [`Script`](crate::Script), or null. A component that does not know the code has those of its
+/// manifest.
+pub const OPTIONS: u32 = 4;
+
 /// An operation on tensors: `operands`, `ints` and `floats` are its arguments.
 #[repr(transparent)]
 #[derive(StableAbi, Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,6 +176,8 @@ codes!(Service {
     SURVIVORS = 4,
     /// Query, from 1.1 on: [`Units`](crate::Units).
     UNITS = 5,
+    /// Query, from 1.1 on: what a call may cost, as [`CallLimits`](super::wire::CallLimits).
+    LIMITS = 6,
     /// Tensors: the current weights.
     WEIGHTS = 100,
     /// Tensors: the current masks.
@@ -219,7 +226,7 @@ mod tests {
         RESHAPE 90, PERMUTE 91, ARGSORT 92, GATHER 93, INDEX_SELECT 94, TOP_K_MASK 95";
 
     const SERVICES: &str = "\
-        FACTS 0, COUNTS 1, RANDOM_KEY 2, POINTS 3, SURVIVORS 4, UNITS 5, \
+        FACTS 0, COUNTS 1, RANDOM_KEY 2, POINTS 3, SURVIVORS 4, UNITS 5, LIMITS 6, \
         WEIGHTS 100, MASKS 101, POINT_WEIGHTS 102, GRADIENTS 103, HESSIAN_VECTOR 104, SCORES 105, \
         SELECT 106, UNIFORM 107, NORMAL 108, PERMUTATION 109, STORED_MASKS 110, SELECT_UNITS 111, UNIT_SCALES 112";
 
@@ -246,7 +253,7 @@ mod tests {
             ErrorCode::MISSING,
         ];
         assert_eq!(errors.map(|code| code.0), [0, 1, 2, 3, 4]);
-        assert_eq!((TAKE_DROP_PANIC, REVIEW, UNIT_RULE), (1, 2, 3));
+        assert_eq!((TAKE_DROP_PANIC, REVIEW, UNIT_RULE, OPTIONS), (1, 2, 3, 4));
     }
 
     #[test]

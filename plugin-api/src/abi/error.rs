@@ -17,7 +17,8 @@ impl ErrorCode {
     pub const UNSUPPORTED: Self = Self(2);
     /// The options do not fit the component.
     pub const BAD_OPTIONS: Self = Self(3);
-    /// A point or a mask that is not stored, or not for this network.
+    /// What was asked for is not there: a point or a mask that is not stored, or not for this network; a component
+    /// that a script does not have.
     pub const MISSING: Self = Self(4);
 }
 

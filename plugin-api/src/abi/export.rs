@@ -16,8 +16,8 @@ use abi_stable::type_level::downcasting::TD_Opaque;
 
 use super::wire::{ComponentKind, ComponentManifest, Plan, PlanWeights};
 use super::{
-    AbiError, AbiResult, ErrorCode, HostRef, REVIEW, RewindReply, TAKE_DROP_PANIC, TensorBox,
-    UNIT_RULE,
+    AbiError, AbiResult, ErrorCode, HostRef, OPTIONS, REVIEW, RewindReply, TAKE_DROP_PANIC,
+    TensorBox, UNIT_RULE,
 };
 use super::{MaskUpdateObject, RewindObject, ScorerObject};
 use crate::context::{MaskContext, RewindContext, ScoreContext};
@@ -86,11 +86,12 @@ fn describe(payload: Box<dyn Any + Send>) -> AbiError {
     }
 }
 
-/// Answers a numbered call; `review` is the component's, and so is its `rule` if it is a mask update.
+/// Answers a numbered call; `review` and `options` are the component's, and so is its `rule` if it is a mask update.
 fn call(
     code: u32,
     payload: &[u8],
     review: impl FnOnce(&Experiment) -> Vec<Finding>,
+    options: impl FnOnce() -> Option<schemars::Schema>,
     rule: Option<impl FnOnce() -> Option<UnitRule>>,
 ) -> AbiResult<RVec<u8>> {
     if code == TAKE_DROP_PANIC {
@@ -102,6 +103,9 @@ fn call(
             let findings = review(&serde_json::from_slice(payload)?);
             Ok(serde_json::to_vec(&findings)?.into())
         });
+    }
+    if code == OPTIONS {
+        return guard(|| Ok(serde_json::to_vec(&options())?.into()));
     }
     if let (UNIT_RULE, Some(rule)) = (code, rule) {
         return guard(|| Ok(serde_json::to_vec(&rule())?.into()));
@@ -132,7 +136,10 @@ pub fn tensor(handle: TensorBox) -> Tensor {
 /// What does not fit.
 pub fn configure<T: Options>(options: RStr<'_>, validate: fn(&T) -> Result<()>) -> Result<T> {
     let component: T = serde_json::from_str(options.as_str()).map_err(bad_options)?;
-    validate(&component).map_err(bad_options)?;
+    validate(&component).map_err(|error| match error.is_missing() {
+        true => error,
+        false => bad_options(error),
+    })?;
     Ok(component)
 }
 
@@ -207,6 +214,7 @@ macro_rules! lifecycle {
                 code,
                 payload.as_slice(),
                 |experiment| own.0.review(experiment),
+                || own.0.options(),
                 rule,
             )
         }

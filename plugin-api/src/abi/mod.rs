@@ -25,7 +25,7 @@ mod module;
 mod tensor;
 pub mod wire;
 
-pub use codes::{DType, Op, REVIEW, Service, TAKE_DROP_PANIC, UNIT_RULE};
+pub use codes::{DType, OPTIONS, Op, REVIEW, Service, TAKE_DROP_PANIC, UNIT_RULE};
 pub use component::{
     MaskUpdateBox, MaskUpdateObject, MaskUpdateObject_TO, RewindBox, RewindObject, RewindObject_TO,
     RewindReply, ScorerBox, ScorerObject, ScorerObject_TO,

@@ -139,6 +139,17 @@ pub struct MasksRequest {
     pub level: u64,
 }
 
+/// What the user lets a call of a plugin cost before the host ends it, with itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CallLimits {
+    /// Seconds; none if it may take any time.
+    #[serde(default)]
+    pub time: Option<f64>,
+    /// Bytes by which the host's process may grow; none if by any number.
+    #[serde(default)]
+    pub memory: Option<u64>,
+}
+
 /// A [`RewindPlan`](crate::RewindPlan) whose tensors travel beside it, one for each prunable layer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -225,6 +236,11 @@ mod tests {
             level: 2,
         };
         is_frozen(&masks, json!({"run": "runs/lrr", "level": 2}));
+        let limits = CallLimits {
+            time: Some(1.5),
+            memory: None,
+        };
+        is_frozen(&limits, json!({"time": 1.5, "memory": null}));
         is_frozen(
             &GradientRequest::new(Loss::SumOfOutputs, Batches::Ones)
                 .in_eval_mode()

@@ -12,7 +12,7 @@ use host::strategy::{Loader, MakeError, Strategy, Trust};
 use serde_json::Value;
 
 /// Packages of the shipped plugins and the fixtures.
-pub const PACKAGES: [&str; 18] = [
+pub const PACKAGES: [&str; 19] = [
     "axes",
     "cyclic",
     "gmp",
@@ -21,6 +21,7 @@ pub const PACKAGES: [&str; 18] = [
     "lrr",
     "magnitude",
     "nm",
+    "python",
     "random-mask",
     "rigl",
     "set",
@@ -192,5 +193,5 @@ pub fn strategy(score: Part, mask: Part, rewind: Vec<Part>) -> Result<Strategy, 
         mask,
         rewind,
     };
-    LOADER.with_borrow_mut(|loader| Strategy::new(&config, |name| loader.load(name, None)))
+    LOADER.with_borrow_mut(|loader| Strategy::new(&config, |part| loader.load_part(part, None)))
 }

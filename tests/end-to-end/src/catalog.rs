@@ -65,8 +65,11 @@ impl Catalog for Built {
 
     fn validate(&self, slot: Slot, part: &Part) -> Result<(), String> {
         match self.used.borrow().get(part.names().0) {
-            Some(plugin) => registered::validate(plugin, slot, part),
-            None => Ok(()),
+            // A file of another language is not read here: its interpreter need not be there.
+            Some(plugin) if plugin.named_script(part).is_none() => {
+                registered::validate(plugin, slot, part)
+            }
+            _ => Ok(()),
         }
     }
 

@@ -190,9 +190,9 @@ fn a_plugin_built_against_a_later_version_is_told_what_this_host_lacks() {
         };
         let mut own = loader(&folder);
         let mut shipped = loader(end_to_end::built::own());
-        let mut strategy = Strategy::new(&config, |name| match name {
-            "newer" => own.load(name, None),
-            _ => shipped.load(name, None),
+        let mut strategy = Strategy::new(&config, |part| match part.names().0 {
+            "newer" => own.load_part(part, None),
+            _ => shipped.load_part(part, None),
         })
         .unwrap();
         strategy.score(&Still::new(&[&[4, 3]], 0)).map(|_| ())

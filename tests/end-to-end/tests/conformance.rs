@@ -44,6 +44,8 @@ fn every_shipped_plugin_keeps_every_quick_rule() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     names.push("drop-and-grow".to_owned());
+    // What its components do follows from a file, which needs an interpreter: `python_strategies` checks it.
+    names.retain(|name| name != "python");
     assert!(names.len() > 10);
     for name in names {
         let report = report(&mut check(&name, &["--quick"]), 0);

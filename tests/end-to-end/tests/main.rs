@@ -36,6 +36,7 @@ mod plugins;
 mod profiles;
 mod pruning_at_init;
 mod python;
+mod python_strategies;
 mod ranks;
 mod recipes;
 mod records;

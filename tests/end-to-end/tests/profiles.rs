@@ -34,8 +34,8 @@ fn run(folder: &Path) -> Vec<u32> {
         mask: part("random-mask/nested", json!({"distribution": "balanced"})),
         rewind: vec![part("sign-perturbation/flip", json!({"fraction": 0.4}))],
     };
-    let mut strategy = Strategy::new(&config, |name| {
-        let plugin = loader.load(name, None)?;
+    let mut strategy = Strategy::new(&config, |part| {
+        let plugin = loader.load_part(part, None)?;
         assert_eq!(
             plugin.path.parent(),
             Some(folder.canonicalize().unwrap().as_path())
@@ -71,7 +71,7 @@ fn a_panic_in_a_plugin_of_the_other_profile_is_an_error_too() {
         mask: plain("imp/global"),
         rewind: vec![],
     };
-    let mut strategy = Strategy::new(&config, |name| loader.load(name, None)).unwrap();
+    let mut strategy = Strategy::new(&config, |part| loader.load_part(part, None)).unwrap();
     let message = strategy
         .score(&Still::new(&[&[2, 2]], 0))
         .unwrap_err()

@@ -10,7 +10,7 @@ use end_to_end::program;
 const PACKAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../host/python");
 
 /// `python3`, or what `$PYTHON` names, if it is 3.10 or newer and has NumPy; else why not.
-fn python() -> Result<String, String> {
+pub(crate) fn python() -> Result<String, String> {
     let name = std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let probe = "import sys, numpy; sys.exit(sys.version_info < (3, 10))";
     match Command::new(&name).args(["-c", probe]).output() {

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::args::{Output, PluginCommand};
 use super::exit::{Exit, Failure};
 use crate::experiment::PluginSource;
-use crate::strategy::{LoadError, Loader, Plugin, Trust, name_of, trial};
+use crate::strategy::{LoadError, Loader, Plugin, Trust, name_of, runner, trial};
 
 /// Lists, shows, checks, makes, trusts or probes plugins.
 ///
@@ -41,6 +41,9 @@ pub fn plugin(command: &PluginCommand, output: &Output) -> Result<Exit, Failure>
 
 /// A plugin by its file, without a trial: this process is one. Whoever names the file agrees to it.
 fn alone(file: &Path, name: Option<&str>) -> Result<Rc<Plugin>, LoadError> {
+    if let Some(runner) = runner(file) {
+        return Loader::for_this_program(Trust::Everything).load_script(runner, file);
+    }
     let source = PluginSource {
         path: file.to_owned(),
         blake3: None,

@@ -5,14 +5,14 @@ use std::rc::Rc;
 
 use plugin_api::abi::wire::ComponentManifest;
 
-use super::{components, facts};
+use super::{alone, components, facts};
 use crate::cli::args::Output;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::options::options;
 use crate::cli::prose::{self, documentation};
 use crate::cli::stdout;
 use crate::experiment::PluginSource;
-use crate::strategy::{Loader, Plugin, Trust, name_of};
+use crate::strategy::{Loader, Plugin, Trust, name_of, runner};
 
 /// A plugin or one component of it, with options, types, defaults and meanings.
 ///
@@ -39,7 +39,7 @@ pub fn show(asked: &str, output: &Output) -> Result<(), Failure> {
     if component.is_none() {
         text.push(head(&plugin));
     }
-    text.extend(shown.iter().map(|it| describe(&plugin.name, it)));
+    text.extend(shown.iter().map(|it| describe(&plugin, it)));
     stdout::line(text.join("\n\n"))
 }
 
@@ -48,6 +48,9 @@ fn find(asked: &str) -> Result<(Rc<Plugin>, Option<&str>), Failure> {
     let mut loader = Loader::for_this_program(Trust::Own);
     let failed = |error| Failure::new(Exit::Plugin, error);
     let path = Path::new(asked);
+    if runner(path).is_some() {
+        return Ok((alone(path, None).map_err(failed)?, None));
+    }
     if asked.ends_with(std::env::consts::DLL_SUFFIX) {
         let name = name_of(path);
         let source = PluginSource {
@@ -74,9 +77,11 @@ fn head(plugin: &Plugin) -> String {
     let mut rows = vec![
         ("file", plugin.path.display().to_string()),
         ("BLAKE3", plugin.digest.clone()),
-        ("API", format!("{}.{}", plugin.api.0, plugin.api.1)),
-        ("built by", plugin.rustc.clone()),
     ];
+    if !plugin.is_script() {
+        rows.push(("API", format!("{}.{}", plugin.api.0, plugin.api.1)));
+        rows.push(("built by", plugin.rustc.clone()));
+    }
     if let Some(default) = &manifest.default {
         let rewind: Vec<String> = default.rewind.iter().map(|it| format!("{it:?}")).collect();
         let trio = format!(
@@ -88,7 +93,10 @@ fn head(plugin: &Plugin) -> String {
         );
         rows.push(("default", trio));
     }
-    let mut lines = vec![format!("{} {}", manifest.name, manifest.version)];
+    let mut lines = vec![match plugin.is_script() {
+        true => manifest.name.clone(),
+        false => format!("{} {}", manifest.name, manifest.version),
+    }];
     if !manifest.summary.is_empty() {
         lines[0].push_str(&format!(": {}", manifest.summary));
     }
@@ -99,12 +107,15 @@ fn head(plugin: &Plugin) -> String {
     lines.join("\n")
 }
 
-fn describe(plugin: &str, component: &ComponentManifest) -> String {
-    let mut lines = vec![format!(
-        "{} = \"{plugin}/{}\"",
-        component.kind.name(),
-        component.name
-    )];
+fn describe(plugin: &Plugin, component: &ComponentManifest) -> String {
+    let (kind, name) = (component.kind.name(), &component.name);
+    let mut lines = vec![match runner(&plugin.path) {
+        Some(runner) => format!(
+            "{kind} = {{ use = \"{runner}/{name}\", file = {:?} }}",
+            plugin.name
+        ),
+        None => format!("{kind} = \"{}/{name}\"", plugin.name),
+    }];
     lines.extend(prose::lines(&documentation(&component.schema), 2));
     let options = options(&component.schema);
     if options.is_empty() {

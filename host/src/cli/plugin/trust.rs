@@ -9,7 +9,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::stdout;
 use crate::configuration::{self, Trusted, TrustedFile, TrustedFolder, open_to_all};
 use crate::store;
-use crate::strategy::is_plugin;
+use crate::strategy::{is_plugin, runner};
 
 /// Trusts a file or a folder, or no longer.
 ///
@@ -68,9 +68,9 @@ fn entry(path: &Path) -> Result<Trusted, Failure> {
         return folder(real);
     }
     // Reads, never loads.
-    if !real.is_file() || !is_plugin(&real) {
+    if !real.is_file() || !(is_plugin(&real) || runner(&real).is_some()) {
         return Err(Failure::bad_input(format!(
-            "{} is no plugin: expected a folder, or the dynamic library of a plugin",
+            "{} is no plugin: expected a folder, the dynamic library of a plugin, or a strategy's .py file",
             path.display()
         )));
     }
@@ -97,19 +97,19 @@ fn folder(real: PathBuf) -> Result<Trusted, Failure> {
     Ok(Trusted::Folder(TrustedFolder { folder }))
 }
 
-/// Trusts what will be built in a crate's folder.
+/// Trusts a folder, or what will be in a part of it, such as what is built in the `target` of a crate.
 ///
 /// # Errors
 /// As [`trust()`].
-pub fn trust_target(crate_folder: &Path) -> Result<PathBuf, Failure> {
+pub fn trust_own(folder: &Path, part: Option<&str>) -> Result<PathBuf, Failure> {
     let config = configuration::path().map_err(Failure::bad_input)?;
-    let Trusted::Folder(mut entry) = entry(crate_folder)? else {
+    let Trusted::Folder(mut entry) = entry(folder)? else {
         return Err(Failure::bad_input(format!(
             "{} is no folder",
-            crate_folder.display()
+            folder.display()
         )));
     };
-    entry.folder.push("target");
+    entry.folder.extend(part);
     let entry = Trusted::Folder(entry);
     configuration::trust(&config, &entry).map_err(Failure::bad_input)?;
     Ok(config)

@@ -270,8 +270,8 @@ fn plugins_of(cell: &CellFile, catalog: &HostCatalog) -> Result<Vec<String>, Fai
 fn rewound_to(cell: &CellFile, catalog: &HostCatalog) -> Result<Vec<Step>, Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::new(Exit::Plugin, error);
     let experiment = &cell.loaded.experiment;
-    let strategy = Strategy::new(&experiment.strategy, |name| {
-        catalog.load(name, experiment.plugins.get(name))
+    let strategy = Strategy::new(&experiment.strategy, |part| {
+        catalog.load_part(part, &experiment.plugins)
     })
     .map_err(|error| failed(&error))?;
     let points = strategy.points().map_err(|error| failed(&error))?;

@@ -264,6 +264,14 @@ impl Catalog for Within<'_> {
         self.resolver.catalog.validate(slot, part)
     }
 
+    fn script(
+        &self,
+        slot: Slot,
+        part: &crate::experiment::Part,
+    ) -> Result<Option<serde_json::Value>, String> {
+        self.resolver.catalog.script(slot, part)
+    }
+
     fn known_plugins(&self) -> Vec<String> {
         self.resolver.catalog.known_plugins()
     }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::*;
 use crate::abi::{DType, Op, RawSlice, TensorInfo, TensorObject};
-use crate::{BatchNorm, Measure, OptimizerState, Point, Scope, Step};
+use crate::{BatchNorm, Measure, OptimizerState, Point, Scope, Script, Step};
 use schemars::JsonSchema;
 
 fn error<T>(result: AbiResult<T>) -> (ErrorCode, String) {
@@ -352,6 +352,43 @@ fn a_panic_about_an_experiment_and_a_code_of_a_later_host_are_errors() {
     let mut component = rewind::<Agrees>("{}".into()).unwrap();
     let (code, _) = error(component.call(9_999, RSlice::EMPTY));
     assert_eq!(code, ErrorCode::UNSUPPORTED);
+}
+
+#[derive(Default, Deserialize, JsonSchema)]
+struct OfAFile {
+    file: Script,
+}
+
+impl Rewind for OfAFile {
+    fn validate(&self) -> Result<()> {
+        match self.file.source.as_deref() {
+            Some("") => Err(Error::missing("nothing is in the file")),
+            _ => Ok(()),
+        }
+    }
+
+    fn options(&self) -> Option<schemars::Schema> {
+        Some(schemars::json_schema!({ "description": self.file.source.clone() }))
+    }
+
+    fn rewind(&mut self, _: &mut RewindContext<'_>) -> Result<RewindPlan> {
+        Ok(RewindPlan::default())
+    }
+}
+
+#[test]
+fn a_component_says_which_options_follow_from_its_file_and_others_have_those_of_their_type() {
+    let asked = |mut component: crate::abi::RewindBox| -> serde_json::Value {
+        let answer = component.call(OPTIONS, RSlice::EMPTY).unwrap();
+        serde_json::from_slice(&answer).unwrap()
+    };
+    let file = r#"{"file": {"path": "x.py", "source": "text"}}"#;
+    let said = asked(rewind::<OfAFile>(file.into()).unwrap());
+    assert_eq!(said["description"], "text");
+    assert!(asked(rewind::<Agrees>("{}".into()).unwrap()).is_null());
+    let empty = r#"{"file": {"path": "x.py", "source": ""}}"#;
+    let refused = rewind::<OfAFile>(empty.into()).err().unwrap();
+    assert!(refused.is_missing(), "{refused}");
 }
 
 #[derive(Default, Deserialize, JsonSchema)]

@@ -101,5 +101,5 @@ fn strategy(settings: &Settings, score: &str) -> Result<Strategy, BenchError> {
     };
     let folder = settings.target.join("release/plugins");
     let mut loader = Loader::new(vec![folder], Vec::new(), None, Trust::Everything);
-    Strategy::new(&parts, |name| loader.load(name, None)).map_err(BenchError::ours)
+    Strategy::new(&parts, |part| loader.load_part(part, None)).map_err(BenchError::ours)
 }

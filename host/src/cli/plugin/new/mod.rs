@@ -1,5 +1,7 @@
 //! `host plugin new`: a crate that builds, passes its tests and runs as it is.
 
+mod python;
+
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
@@ -8,7 +10,7 @@ use serde_json::json;
 
 use crate::cli::args::{NewArgs, NewKind, Output};
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::plugin::trust::trust_target;
+use crate::cli::plugin::trust::trust_own;
 use crate::cli::stdout;
 use crate::store;
 use crate::strategy::{Loader, Trust};
@@ -73,22 +75,20 @@ const TEMPLATES: &[Template] = &[
 /// cannot be written.
 pub fn new(args: &NewArgs, output: &Output) -> Result<(), Failure> {
     check_name(&args.name).map_err(Failure::bad_input)?;
+    if args.python {
+        return python::new(args, output);
+    }
     check_origin(args).map_err(Failure::bad_input)?;
     let sdk = sdk(args.sdk.as_deref())?;
     let folder = Path::new(&args.name);
-    if fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) || folder.is_file() {
-        return Err(Failure::bad_input(format!(
-            "{} is there already and not empty: choose another name, or remove it",
-            folder.display()
-        )));
-    }
+    expect_free(folder)?;
     write(folder, args, &sdk)
         .map_err(|error| Failure::new(Exit::Failed, format!("{}: {error}", folder.display())))?;
     let file = library_file(&args.name);
     // Whoever calls this here will write what is built there.
     let trusted = match args.no_trust {
         true => None,
-        false => Some(trust_target(folder)),
+        false => Some(trust_own(folder, Some("target"))),
     };
     if output.json {
         let trusted = matches!(trusted, Some(Ok(_)));
@@ -132,6 +132,17 @@ pub fn new(args: &NewArgs, output: &Output) -> Result<(), Failure> {
          {program} run experiment.toml{flag}\n\n{said}{ci}",
         name = args.name
     ))
+}
+
+/// Refuses a folder that holds something.
+fn expect_free(folder: &Path) -> Result<(), Failure> {
+    if fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) || folder.is_file() {
+        return Err(Failure::bad_input(format!(
+            "{} is there already and not empty: choose another name, or remove it",
+            folder.display()
+        )));
+    }
+    Ok(())
 }
 
 /// Whether cargo takes the name, and no shipped plugin has it.
@@ -273,6 +284,7 @@ mod tests {
         NewArgs {
             name: "tanh-score".to_owned(),
             kind,
+            python: false,
             sdk: None,
             repository: Some("https://example.org/rewind.git".to_owned()),
             commit: Some("0123abcd".to_owned()),
