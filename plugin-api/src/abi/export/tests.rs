@@ -194,7 +194,13 @@ impl TensorObject for Numbered {
     }
 
     fn call(&self, code: u32, _payload: RSlice<'_, u8>) -> AbiResult<RVec<u8>> {
-        call(code, &[], |_| Vec::new(), None::<fn() -> Option<UnitRule>>)
+        call(
+            code,
+            &[],
+            |_| Vec::new(),
+            || None,
+            None::<fn() -> Option<UnitRule>>,
+        )
     }
 }
 
