@@ -40,7 +40,7 @@ mod tests {
     fn a_token_is_itself_alone() {
         let token = Token::draw().unwrap();
         assert_eq!(token.word().len(), 2 * LENGTH);
-        assert!(token.is(&token.word().to_owned()));
+        assert!(token.is(token.word()));
         assert_ne!(token.word(), Token::draw().unwrap().word());
         for other in ["", "0", &token.word()[1..], &format!("{}0", token.word())] {
             assert!(!token.is(other), "{other}");
