@@ -54,7 +54,7 @@ TORCH_LIB := $(or $(LIBTORCH),.libtorch)/lib
 
 # Cargo runs in parallel by itself; with `make -j` the steps of a target keep their order.
 .NOTPARALLEL:
-.PHONY: help tools libtorch build run test browser attack cluster lint smoke python wheel check fuzz bench bench-ranks bench-scaling docs fmt clean install uninstall
+.PHONY: help tools libtorch build run test browser attack cluster tidy lint smoke python wheel check fuzz bench bench-ranks bench-scaling docs fmt clean install uninstall
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -121,13 +121,16 @@ cluster: build ## run a sweep in a job array of a Slurm that is started for it, 
 	tests/cluster/slurm.sh up "$$folder" 4; \
 	SLURM_CONF="$$folder/slurm.conf" cargo test --release -p attack cluster:: -- --ignored --nocapture --test-threads 1
 
-lint: libtorch ## check formatting, clippy, the documentation, its links and the imports between modules
-	@cargo fmt --version >/dev/null && cargo clippy --version >/dev/null || { echo "make: cargo fmt and cargo clippy are needed: rustup component add rustfmt clippy" >&2; exit 1; }
+tidy: tools ## check formatting, imports between modules and links of the documentation: seconds
+	@cargo fmt --version >/dev/null || { echo "make: cargo fmt is needed: rustup component add rustfmt" >&2; exit 1; }
 	cargo fmt --all --check
-	cargo clippy --release --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps
 	python3 host/setup/imports.py
 	python3 host/setup/links.py
+
+lint: libtorch tidy ## check that too, clippy and the documentation of the code
+	@cargo clippy --version >/dev/null || { echo "make: cargo clippy is needed: rustup component add clippy" >&2; exit 1; }
+	cargo clippy --release --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny check; \
 	else echo "make: deny.toml is not checked, cargo deny is not installed: cargo install --locked cargo-deny"; fi
 
@@ -151,7 +154,7 @@ wheel: build ## make a wheel with the program, its plugins and the Python packag
 	python3 host/setup/wheel.py $(TARGET)/host "$(WHEEL)/sdk" "$(WHEEL)" $(addprefix $(TARGET)/,$(PLUGINS))
 
 # The tests come last, so that their summary closes the output.
-check: lint smoke test ## all that CI runs: lint, smoke, test
+check: lint smoke test ## what a change has to pass: lint, smoke, test
 
 # The workspace's crates are built once more, with coverage, beside the others in the same folder.
 fuzz: libtorch ## search for inputs that break a reader, FUZZ_MINUTES for each target

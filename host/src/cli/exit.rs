@@ -171,7 +171,10 @@ mod tests {
             .collect();
         let table = format!("|---|---|\n{}\n\n", rows.join("\n"));
         for (page, text) in [
-            ("README.md", include_str!("../../../README.md")),
+            (
+                "docs/commands.md",
+                include_str!("../../../docs/commands.md"),
+            ),
             (
                 "docs/run-directory.md",
                 include_str!("../../../docs/run-directory.md"),
