@@ -117,9 +117,9 @@ fn assert_near(trainer: &Trainer, what: &str, (a, b): (&Snapshot, &Snapshot), to
 fn a_network_without_its_dead_units_trains_as_it_does_with_them() {
     for (model, options, shape) in networks() {
         for (keys, steps, tolerance) in [
-            (json!({}), 3, 1e-5),
-            (json!({"shards": 2}), 3, 1e-5),
-            (json!({"shards": 2, "sync_batch_norm": true}), 3, 1e-5),
+            (json!({}), 3, 1e-4),
+            (json!({"shards": 2}), 3, 1e-4),
+            (json!({"shards": 2, "sync_batch_norm": true}), 3, 1e-4),
             (json!({"precision": "bf16"}), 1, 2e-2),
         ] {
             let what = format!("{model}, {keys}");
