@@ -52,11 +52,11 @@ def target_of(page, link):
 
 def problems():
     """What is wrong, in words."""
-    listed = subprocess.run(
+    found = subprocess.run(
         ["git", "-C", ROOT, "ls-files", "--cached", "--others", "--exclude-standard", "*.md"],
         capture_output=True, text=True, check=True,
     )
-    pages = [Path(name) for name in listed.stdout.split()]
+    pages = [Path(name) for name in found.stdout.split()]
     texts = {page: (ROOT / page).read_text() for page in pages if (ROOT / page).exists()}
     for page, text in texts.items():
         for link in LINK.findall(prose(text)):

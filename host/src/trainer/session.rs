@@ -187,13 +187,12 @@ impl Session<'_> {
         if !std::mem::replace(&mut self.kept_known, true) {
             self.buffers.find_kept();
             self.workshop = None;
-            self.taps = match self.lanes.len() {
-                1 if trainer.shards.is_one() => trainer.taps(&self.buffers.mask.select(0, 0))?,
-                _ => None,
-            };
-            self.compact = match self.lanes.len() {
-                1 if trainer.shards.is_one() => trainer.compact(&self.buffers.mask.select(0, 0)),
-                _ => None,
+            (self.taps, self.compact) = match self.lanes.len() {
+                1 if trainer.shards.is_one() => {
+                    let mask = self.buffers.mask.select(0, 0);
+                    (trainer.taps(&mask)?, trainer.compact(&mask))
+                }
+                _ => (None, None),
             };
         }
         let index = self.next_index();

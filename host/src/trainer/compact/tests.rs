@@ -6,11 +6,14 @@ use tch::{Device, Tensor};
 use super::*;
 use crate::model::MODELS;
 use crate::registry::find;
+use crate::trainer::exactness::advance;
 use crate::trainer::testing::{dataset, start, train};
-use crate::trainer::{LaneStart, Session, Snapshot, Trainer};
+use crate::trainer::{LaneStart, Snapshot, Trainer};
 
 /// A trainer of one of the shipped models on small images.
 fn trainer(model: &str, options: Value, shape: &[i64], keys: Value) -> Result<Trainer, TrainError> {
+    // As other tests of shards do, whose threads share libtorch's number with these.
+    tch::set_num_threads(1);
     let data = dataset(shape, 4, 60, 40);
     let network = (find(MODELS, model).unwrap().build)(options.as_object().unwrap(), &data.spec());
     // Small steps: differences of rounding grow with every one.
@@ -72,15 +75,6 @@ fn after(trainer: &Trainer, steps: u64) -> (Snapshot, Vec<f64>) {
         session.snapshot(0).unwrap(),
         evaluated.iter().map(|it| it.loss).collect(),
     )
-}
-
-fn advance(session: &mut Session<'_>, steps: u64) {
-    for _ in 0..steps {
-        if session.is_epoch_complete() {
-            session.finish_epoch().unwrap();
-        }
-        session.step().unwrap();
-    }
 }
 
 /// Of each running statistic the places of units that are gone, as ones: nobody looks at them.

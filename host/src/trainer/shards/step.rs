@@ -39,6 +39,13 @@ impl Workshop {
             let views = trainer.layout.views(&session.buffers.weights);
             let [losses, right] = Slot::results(lanes as i64, trainer.device);
             let plan = trainer.perceptron.as_ref().filter(|_| by_hand);
+            let (taps, compact) = match lanes {
+                1 => {
+                    let mask = session.buffers.mask.select(0, 0);
+                    (trainer.taps(&mask)?, trainer.compact(&mask))
+                }
+                _ => (None, None),
+            };
             Ok(Slot {
                 leaves: views.into_iter().map(leaf).collect(),
                 weights: session.buffers.weights.shallow_clone(),
@@ -46,14 +53,8 @@ impl Workshop {
                     .map(Tensor::shallow_clone)
                     .collect(),
                 statistics: session.statistics.iter().map(Tensor::copy).collect(),
-                taps: match lanes {
-                    1 => trainer.taps(&session.buffers.mask.select(0, 0))?,
-                    _ => None,
-                },
-                compact: match lanes {
-                    1 => trainer.compact(&session.buffers.mask.select(0, 0)),
-                    _ => None,
-                },
+                taps,
+                compact,
                 perceptron: plan.map(|plan| Perceptron::new(plan.layers().to_vec())),
                 losses,
                 right,
