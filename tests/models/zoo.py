@@ -111,7 +111,8 @@ def measure(make, name, folder):
     agree = ROOT / "target" / "release" / "examples" / "agree"
     said = subprocess.run([agree, folder / "net.pt2", folder / "golden.safetensors"], capture_output=True, text=True)
     if said.returncode:
-        raise ValueError((said.stderr.strip().splitlines() or [f"ended by signal {-said.returncode}"])[-1])
+        lines = [line for line in said.stderr.splitlines() if str(folder) in line or line.startswith("Error")]
+        raise ValueError((lines or [f"ended by {said.returncode}: {said.stderr[-200:]}"])[0])
     return {**json.loads(said.stdout), "pytorch": own, "seconds": round(time.time() - started, 1)}
 
 

@@ -44,6 +44,10 @@ pub fn quiet(node: &Node) -> Node {
             *name = "fill_".to_owned();
             *overload = "Scalar".to_owned();
             rename(&mut quiet.inputs, "p", "value");
+            // An archive leaves out what equals the operation's default.
+            if quiet.inputs.iter().all(|(name, _)| name != "value") {
+                set(&mut quiet.inputs, "value", Argument::Float(0.5));
+            }
         }
         ("bernoulli", "p") => {
             *name = "full_like".to_owned();
@@ -59,4 +63,33 @@ pub fn quiet(node: &Node) -> Node {
         _ => {}
     }
     quiet
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probability_that_an_archive_leaves_out_is_the_operations_default() {
+        let drawn = |inputs: &[(&str, Argument)]| Node {
+            name: "bernoulli_".to_owned(),
+            target: Target::Aten {
+                name: "bernoulli_".to_owned(),
+                overload: "float".to_owned(),
+            },
+            inputs: (inputs.iter())
+                .map(|(name, value)| ((*name).to_owned(), value.clone()))
+                .collect(),
+            outputs: Vec::new(),
+        };
+        for (given, expected) in [(Some(0.75), 0.75), (None, 0.5)] {
+            let given = given.map(|p| ("p", Argument::Float(p)));
+            let node = quiet(&drawn(given.as_slice()));
+            assert!(matches!(&node.target, Target::Aten { name, .. } if name == "fill_"));
+            assert!(
+                matches!(node.argument("value"), Some(Argument::Float(p)) if *p == expected),
+                "{node:?}"
+            );
+        }
+    }
 }
