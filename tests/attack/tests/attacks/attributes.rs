@@ -14,9 +14,10 @@ use attack::stale::Machine;
 
 use super::claims::children_of;
 use super::desk::{Desk, TWO, asked, begun, states};
+use super::siege::crowd;
 
 /// Seconds for which a machine sees what it had seen.
-const SECONDS: u64 = 3;
+pub const STALE_SECONDS: u64 = 3;
 
 fn machines(desk: &Desk, count: usize) -> Vec<Machine> {
     let clock = |at: usize| [0, 5, -7, 1, -30][at % 5] * 3600;
@@ -29,7 +30,7 @@ fn machines(desk: &Desk, count: usize) -> Vec<Machine> {
 fn claimer(desk: &Desk, machine: &Machine) -> Command {
     let more = ["--claim", "--checkpoint-every", "0"];
     let mut command = desk.command("shared", &more);
-    machine.run(&mut command, &desk.runs("shared"), SECONDS);
+    machine.run(&mut command, &desk.runs("shared"), STALE_SECONDS);
     command
 }
 
@@ -153,6 +154,12 @@ fn a_machine_that_dies_and_one_that_stands_still_lose_their_claims_where_attribu
     }
     println!("{times} deaths and {times} pauses: {done:?}");
     assert!(done["taken over"] >= 2 * times, "{done:?}");
+}
+
+#[test]
+#[ignore = "a quarter of an hour, and half a minute until who died counts as dead: `make attack`"]
+fn a_crowd_on_machines_that_see_stale_attributes_does_every_cell_and_finishes_no_level_twice() {
+    crowd(asked("ATTACK_CROWD", 100), &|desk| machines(desk, 4));
 }
 
 fn says(logs: &Path, what: &str) -> bool {

@@ -2,21 +2,20 @@
 //! and no byte differs.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use attack::patience::wait_until;
 use attack::process::{end, run, send, signal, start};
 use attack::program::host;
 use attack::tree::{differences, leftovers};
-use rand_chacha::ChaCha8Rng;
-use rand_core::{RngCore, SeedableRng};
 use serde_json::Value;
 
 use super::desk::{Desk, TWO, asked, begun, events, states};
+use super::siege::{Siege, crowd, still};
 
 #[test]
 fn many_processes_that_claim_do_every_cell_once() {
@@ -211,99 +210,6 @@ fn a_process_that_stood_still_writes_nothing_once_another_took_over() {
     assert!(logs.contains("was not written: process "), "{logs}");
 }
 
-/// Seconds for which who is stopped stands still: twice the limit, and longer than a beat.
-fn still() -> u64 {
-    asked("ATTACK_STILL", 6) as u64
-}
-
-/// Processes that claim, and are killed and stopped until so many times were reached or all is done.
-struct Siege<'a> {
-    desk: &'a Desk,
-    runs: String,
-    /// Number of processes at a time.
-    count: usize,
-    stream: ChaCha8Rng,
-    claimers: Vec<Child>,
-    still: Vec<(u32, Instant)>,
-    kills: usize,
-    stops: usize,
-}
-
-impl Siege<'_> {
-    fn claimer(&self) -> Child {
-        let mut command = self
-            .desk
-            .command(&self.runs, &["--claim", "--checkpoint-every", "0"]);
-        let said = self.desk.runs(&format!("{}-said", self.runs));
-        let said = File::options().append(true).create(true).open(said);
-        command.stdout(said.unwrap()).stderr(Stdio::null());
-        command.spawn().unwrap()
-    }
-
-    /// How often each level was finished, as the processes said.
-    fn finished(&self) -> BTreeMap<String, usize> {
-        let said = fs::read_to_string(self.desk.runs(&format!("{}-said", self.runs))).unwrap();
-        let mut finished = BTreeMap::new();
-        // One that was killed may have left half a line.
-        let events = said
-            .lines()
-            .filter_map(|it| serde_json::from_str::<Value>(it).ok());
-        for event in events.filter(|it| it["event"] == "level-done") {
-            let name = format!("{} {}", event["cell"], event["summary"]["level"]);
-            *finished.entry(name).or_insert(0) += 1;
-        }
-        finished
-    }
-
-    fn pick(&mut self) -> u32 {
-        let mut all: Vec<u32> = self.claimers.iter().map(Child::id).collect();
-        all.extend(self.claimers.iter().flat_map(|it| children_of(it.id())));
-        all[self.stream.next_u32() as usize % all.len()]
-    }
-
-    /// Goes on until all is done, with at most so many kills and stops.
-    fn hold(&mut self, kills: usize, stops: usize) {
-        self.claimers = (0..self.count).map(|_| self.claimer()).collect();
-        let still = Duration::from_secs(still());
-        loop {
-            // Any moment will do.
-            thread::sleep(Duration::from_millis(
-                u64::from(self.stream.next_u32()) % 500,
-            ));
-            if self.kills < kills {
-                let victim = self.pick();
-                self.kills += usize::from(send_if_there(victim, "KILL"));
-            }
-            if self.stops < stops && self.kills * stops >= kills * self.stops {
-                let victim = self.pick();
-                self.stops += usize::from(send_if_there(victim, "STOP"));
-                self.still.push((victim, Instant::now()));
-            }
-            let over = |since: &Instant| since.elapsed() > still;
-            for (process, _) in self.still.extract_if(.., |(_, since)| over(since)) {
-                send_if_there(process, "CONT");
-            }
-            for at in 0..self.claimers.len() {
-                match self.claimers[at].try_wait().unwrap() {
-                    Some(status) if status.success() => return self.end(),
-                    Some(_) => self.claimers[at] = self.claimer(),
-                    None => {}
-                }
-            }
-        }
-    }
-
-    /// Wakes whoever is stopped, and waits for all.
-    fn end(&mut self) {
-        for (process, _) in self.still.drain(..) {
-            send_if_there(process, "CONT");
-        }
-        for claimer in self.claimers.drain(..) {
-            end(claimer);
-        }
-    }
-}
-
 #[test]
 fn kills_and_stops_at_any_moment_cost_no_cell_and_change_no_byte() {
     let kills = asked("ATTACK_KILLS", 3);
@@ -314,16 +220,7 @@ fn kills_and_stops_at_any_moment_cost_no_cell_and_change_no_byte() {
         ..Desk::new(rates, 40, TWO)
     };
     run(&mut desk.command("one", &[])).expect(0);
-    let mut siege = Siege {
-        desk: &desk,
-        runs: String::new(),
-        count: 3,
-        stream: ChaCha8Rng::seed_from_u64(7),
-        claimers: Vec::new(),
-        still: Vec::new(),
-        kills: 0,
-        stops: 0,
-    };
+    let mut siege = Siege::new(&desk, 3, 7);
     let mut sweeps = 0;
     while siege.kills < kills || siege.stops < stops {
         siege.runs = format!("many-{sweeps}");
@@ -341,58 +238,5 @@ fn kills_and_stops_at_any_moment_cost_no_cell_and_change_no_byte() {
 
 #[test]
 fn a_crowd_that_is_killed_and_stopped_does_every_cell_and_finishes_no_level_twice() {
-    let cells = asked("ATTACK_CROWD", 12);
-    let (kills, stops) = (cells / 10, cells.div_ceil(50));
-    let desk = Desk {
-        limit: (still() / 2).to_string(),
-        ..Desk::new(cells, 1, "")
-    };
-    let mut siege = Siege {
-        desk: &desk,
-        runs: "crowd".to_owned(),
-        count: if cells > 100 { 8 } else { 3 },
-        stream: ChaCha8Rng::seed_from_u64(11),
-        claimers: Vec::new(),
-        still: Vec::new(),
-        kills: 0,
-        stops: 0,
-    };
-    let began = Instant::now();
-    siege.hold(kills, stops);
-    let took = began.elapsed().as_secs_f64();
-    let left = run(&mut desk.command("crowd", &["--claim"])).expect(0);
-    let states = states(&left.stdout);
-    assert_eq!(states.len(), cells);
-    assert!(states.values().all(|it| it == "done"), "{states:#?}");
-    let finished = siege.finished();
-    let twice = finished.values().filter(|times| **times > 1).count();
-    println!(
-        "{cells} cells by {} processes in {took:.0} s, {:.1} a second, with {} kills and {} stops: {} levels were said \
-         to be done, {twice} of them twice",
-        siege.count,
-        cells as f64 / took,
-        siege.kills,
-        siege.stops,
-        finished.len(),
-    );
-    assert_eq!(twice, 0, "{finished:#?}");
-    // Some of them alone in one process; of a thousand, all would take another quarter of an hour.
-    let some: Vec<String> = states.keys().step_by(cells.div_ceil(50)).cloned().collect();
-    run(&mut desk.command("one", &["--only", &some.join(",")])).expect(0);
-    for entry in fs::read_dir(desk.runs("one")).unwrap().flatten() {
-        let name = entry.file_name();
-        let [one, other] = ["one", "crowd"].map(|it| desk.runs(it).join(&name));
-        if name != "small" {
-            assert_eq!(differences(&one, &other), Vec::<String>::new(), "{name:?}");
-        }
-    }
-    assert_eq!(leftovers(&desk.runs("crowd")), Vec::<PathBuf>::new());
-}
-
-/// Sends a signal to a process that may have ended; whether it was there.
-fn send_if_there(process: u32, name: &str) -> bool {
-    let mut command = Command::new("kill");
-    command.args([&format!("-{name}"), &process.to_string()]);
-    let sent = command.stderr(Stdio::null()).status();
-    sent.is_ok_and(|it| it.success())
+    crowd(asked("ATTACK_CROWD", 12), &|_| Vec::new());
 }

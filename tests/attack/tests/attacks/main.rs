@@ -15,5 +15,6 @@ mod kills;
 mod locks;
 mod memory;
 mod ranks;
+mod siege;
 mod signals;
 mod sweeps;
