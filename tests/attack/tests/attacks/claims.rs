@@ -1,7 +1,7 @@
 //! Many processes work on one sweep at once, are killed and stand still: nothing is lost, nothing is done twice,
 //! and no byte differs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command};
@@ -11,7 +11,7 @@ use std::time::Instant;
 use attack::patience::wait_until;
 use attack::process::{end, run, send, signal, start};
 use attack::program::host;
-use attack::tree::{differences, leftovers};
+use attack::tree::leftovers;
 use serde_json::Value;
 
 use super::desk::{Desk, TWO, asked, begun, events, states};
