@@ -18,12 +18,14 @@ import sys
 import tempfile
 import time
 import traceback
+from collections import OrderedDict
 from pathlib import Path
 
 import timm
 import torch
 import torchvision
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -85,35 +87,67 @@ def distance(got, expected, floor=1e-12):
     return ((got.double() - expected.double()).abs().max() / expected.double().abs().max().clamp(min=floor)).item()
 
 
-def measure(make, name, folder):
+def measure(name, folder):
     torch.manual_seed(0)
-    model = make()
+    model = dict(networks())[name]()
     example = torch.randn(3, 3, *[side(name, model)] * 2)
     rewind_export(model, example, folder / "net.pt2")
     if not (folder / "net.pt2").exists():
         raise ValueError("PyTorch cannot put both graphs into one file")
     without_dropout(model)
-    state = {key: it.clone() for key, it in model.state_dict().items()}
-    single = values(model, example)
-    model.load_state_dict(state)
+    # On disk: the largest networks leave no room for a second copy.
+    save_file({key: it.clone() for key, it in model.state_dict().items()}, folder / "start.safetensors")
+    save_file({key: it.contiguous() for key, it in values(model, example).items()}, folder / "single.safetensors")
+    start = OrderedDict(load_file(folder / "start.safetensors"))
+    start._metadata = model.state_dict()._metadata  # versions of layers, which files do not hold
+    model.load_state_dict(start)
     double = values(model.double(), example.double())
-    del model, state
-    floor = 1e-6 * max(it.abs().max().item() for key, it in double.items() if key.startswith("grad."))
-    own = {
-        "eval": distance(single["logits.eval"], double["logits.eval"]),
-        "train": distance(single["logits.train"], double["logits.train"]),
-        "gradient": max(distance(single[key], it, floor) for key, it in double.items() if key.startswith("grad.")),
-    }
-    del single
-    save_file({"input": example, **{key: it.float().contiguous() for key, it in double.items()}}, folder / "golden.safetensors")
-    del double
+    del model
+    largest = {key: it.abs().max().item() for key, it in double.items()}
+    floor = 1e-6 * max(size for key, size in largest.items() if key.startswith("grad."))
+    with safe_open(folder / "single.safetensors", "pt") as single:
+        apart = lambda key, floor=1e-12: distance(single.get_tensor(key), double[key], floor)
+        own = {
+            "eval": apart("logits.eval"),
+            "train": apart("logits.train"),
+            "gradient": max(apart(key, floor) for key in double if key.startswith("grad.")),
+        }
+    for key in double:
+        double[key] = double[key].float().contiguous()
+    save_file({"input": example, **double}, folder / "golden.safetensors")
+    return own
+
+
+def compared(folder):
+    """What the host makes of the files in a folder."""
     started = time.time()
     agree = ROOT / "target" / "release" / "examples" / "agree"
     said = subprocess.run([agree, folder / "net.pt2", folder / "golden.safetensors"], capture_output=True, text=True)
     if said.returncode:
         lines = [line for line in said.stderr.splitlines() if str(folder) in line or line.startswith("Error")]
-        raise ValueError((lines or [f"ended by {said.returncode}: {said.stderr[-200:]}"])[0])
-    return {**json.loads(said.stdout), "pytorch": own, "seconds": round(time.time() - started, 1)}
+        return {"error": (lines or [f"ended by {said.returncode}: {said.stderr[-200:]}"])[0]}
+    return {**json.loads(said.stdout), "seconds": round(time.time() - started, 1)}
+
+
+def measured(name):
+    """What is found of a network, PyTorch's part by a process of its own: the largest may need more memory than there is."""
+    with tempfile.TemporaryDirectory(dir=ROOT / "target") as folder:
+        command = [sys.executable, __file__, "--measure", name, folder]
+        said = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+        if said.returncode:
+            return {"error": f"PyTorch's process ended by {said.returncode}; -9 is too little memory"}
+        found = json.loads(said.stdout.splitlines()[-1])
+        return found if "error" in found else {**compared(Path(folder)), "pytorch": found}
+
+
+def measure_here(name, folder):
+    try:
+        Path("/proc/self/oom_score_adj").write_text("1000")  # if memory ends, this process goes first
+        found = measure(name, Path(folder))
+    except Exception as error:
+        traceback.print_exc()
+        found = {"error": f"{type(error).__name__}: {error}".splitlines()[0][:300]}
+    print(json.dumps(found))
 
 
 def failure(found):
@@ -158,20 +192,15 @@ def main():
     kept = HERE / "zoo.json"
     results = json.loads(kept.read_text()) if kept.exists() else {}
     asked = sys.argv[1:]
-    for name, make in networks():
+    for name, _ in networks():
         if asked and name not in asked or not asked and name in results:
             continue
-        with tempfile.TemporaryDirectory(dir=ROOT / "target") as folder:
-            try:
-                found = measure(make, name, Path(folder))
-            except Exception as error:  # one that fails stops no other
-                traceback.print_exc()
-                found = {"error": f"{type(error).__name__}: {error}".splitlines()[0][:300]}
+        found = measured(name)
         results[name] = found
         kept.write_text(json.dumps(results, indent=1) + "\n")
         print(name, failure(found) or "agrees", flush=True)
-    page(results)
+    page({name: results[name] for name, _ in networks() if name in results})
 
 
 if __name__ == "__main__":
-    main()
+    measure_here(*sys.argv[2:]) if sys.argv[1:2] == ["--measure"] else main()
