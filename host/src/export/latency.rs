@@ -9,7 +9,7 @@ use tch::{Kind, TchError, Tensor};
 use super::forward::forward;
 use super::runtime::Runtime;
 use super::{Csr, Model, Source, compact};
-use crate::model::{Mode, Network};
+use crate::model::{Mode, Network, Parameter};
 use crate::rng::{Moment, Purpose, Stream};
 
 /// How the weights are stored and multiplied.
@@ -62,10 +62,9 @@ pub fn measure(source: Source, batches: &[i64], time: Duration) -> Vec<Latency> 
     let in_full = bytes(&model);
     let (rows, in_rows) = sparse(&model);
     let mut small = model.copied();
-    let fewer = network.takes_fewer_units();
-    if fewer {
-        compact(&mut small);
-    }
+    compact(&mut small);
+    let sizes = |it: &Parameter| small.tensors[&it.name].size();
+    let fewer = network.takes(&network.parameters().iter().map(sizes).collect::<Vec<_>>());
     let own = |model: &Model| {
         let pass = Own::new(&*network, model);
         move |input: &Tensor| Ok(pass.forward(input))
@@ -75,11 +74,9 @@ pub fn measure(source: Source, batches: &[i64], time: Duration) -> Vec<Latency> 
         Err(reason) => Err(TchError::Torch(reason.clone())),
     };
     let (dense, in_fewer) = (own(&model), own(&small));
-    let compact = |input: &Tensor| match fewer {
-        true => in_fewer(input),
-        false => Err(TchError::Torch(
-            "an imported network's graph says how many units each layer has".to_owned(),
-        )),
+    let compact = |input: &Tensor| match &fewer {
+        Ok(()) => in_fewer(input),
+        Err(reason) => Err(TchError::Torch(reason.clone())),
     };
     let runtime = Runtime::new(&model);
     let at_survivors = |input: &Tensor| match &runtime {

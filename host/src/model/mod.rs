@@ -40,7 +40,7 @@ pub use mlp::MlpOptions;
 pub use parts::{Initialisation, LAYER_NORM_EPSILON, NORM_EPSILON, NORM_MOMENTUM};
 pub use pt2::{Pt2Options, Start, spec_of};
 pub use resnet::{CifarResnetOptions, Resnet50Options, ResnetOptions, Stem};
-pub use units::{LeftOut, Side, Slice, UnitSet, Units, units_of};
+pub use units::{LeftOut, Side, Slice, UnitSet, Units, places, units_of};
 pub use vgg::VggOptions;
 pub use vit::{Pool, VitOptions};
 pub(crate) use weights::numbers_of_state_dict;
@@ -399,9 +399,13 @@ pub trait Network: Send + Sync {
         true
     }
 
-    /// Whether [`forward`](Network::forward) takes parameters of layers that lost some of their units.
-    fn takes_fewer_units(&self) -> bool {
-        true
+    /// Whether [`forward`](Network::forward) computes the same with parameters of these shapes, of layers that lost
+    /// some of their units whole.
+    ///
+    /// # Errors
+    /// Why it does not.
+    fn takes(&self, _shapes: &[Vec<i64>]) -> Result<(), String> {
+        Ok(())
     }
 
     /// Whether several seeds can be trained as lanes of one computation.

@@ -1,5 +1,7 @@
 //! What can go wrong in training.
 
+use std::borrow::Cow;
+
 use kernels::shim::ShimError;
 
 use crate::data::DataError;
@@ -104,7 +106,7 @@ pub enum TrainError {
     NotSynchronised,
     /// The network cannot be computed without its units.
     #[error("train.compact: {0}")]
-    NotCompact(&'static str),
+    NotCompact(Cow<'static, str>),
     /// A split has no sample.
     #[error("dataset `{0}` has a split without samples: expected at least one sample each")]
     Empty(String),

@@ -9,6 +9,7 @@ use kernels::dispatch::{
 };
 use kernels::shim::ShimError;
 
+use super::fewer::Fewer;
 use super::fused::{self, Convolution, Norm};
 use super::program::Setting;
 use super::quiet::quiet;
@@ -58,7 +59,7 @@ pub fn slot(value: ::pt2::ValueId) -> Slot {
     Slot(value.0)
 }
 
-/// The calls of a graph, in order; what nothing needs is left out.
+/// The calls of a graph, in order, with the sizes that are left of it; what nothing needs is left out.
 ///
 /// # Errors
 /// Which node calls what this libtorch lacks, or takes what the host does not know.
@@ -67,6 +68,7 @@ pub fn calls(
     state: &State,
     setting: Setting,
     channels_last: bool,
+    mut fewer: Option<Fewer<'_>>,
 ) -> Result<Vec<Call>, String> {
     let reads = views::reads(graph);
     let changed = views::changed(graph);
@@ -100,6 +102,11 @@ pub fn calls(
             calls.push(Call { name, work, drops });
             continue;
         }
+        let named = |reason| format!("its node `{}` calls {}: {reason}", node.name, node.target);
+        let node = match &mut fewer {
+            Some(fewer) => &fewer.node(node).map_err(named)?,
+            None => node,
+        };
         let node = match setting.draws {
             true => node.clone(),
             false => quiet(node),
@@ -109,9 +116,7 @@ pub fn calls(
             true => reshaped(node),
             false => node,
         };
-        let made = call(&node, setting, &mut operators).map_err(|reason| {
-            format!("its node `{}` calls {}: {reason}", node.name, node.target)
-        })?;
+        let made = call(&node, setting, &mut operators).map_err(named)?;
         calls.push(Call {
             name: node.name,
             work: Work::Dispatched(made),

@@ -4,6 +4,7 @@
 //! buffers there are. What is prunable, and how far the host understands how layers are connected, follows from
 //! the graphs.
 
+mod fewer;
 mod fused;
 mod head;
 mod lower;
@@ -43,6 +44,8 @@ pub(super) const ENTRY: Entry<Build> = Entry {
     build,
 };
 const NAME: &str = "pt2";
+/// Programs for levels that lost units, which are kept at a time.
+const MOST_PROGRAMS: usize = 8;
 
 /// Options of `pt2`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -170,7 +173,7 @@ impl Imported {
                 device: Device::Cpu,
                 kind: Kind::Float,
             };
-            network.program(setting).map_err(refuse)?;
+            network.program(setting, None).map_err(refuse)?;
         }
         Ok(network)
     }
@@ -228,15 +231,30 @@ impl Imported {
         }
     }
 
-    fn program(&self, setting: Setting) -> Result<Arc<Program>, String> {
+    fn program(
+        &self,
+        setting: Setting,
+        left: Option<Vec<Vec<i64>>>,
+    ) -> Result<Arc<Program>, String> {
         let mut programs = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = programs.iter().find(|it| it.setting == setting) {
+        let mut all = programs.iter();
+        if let Some(known) = all.find(|it| it.setting == setting && it.left == left) {
             return Ok(Arc::clone(known));
         }
-        let made = Program::new(&self.archive, &self.state, setting, self.channels_last)?;
+        let made = self.new_program(setting, left.as_deref())?;
         let made = Arc::new(made);
+        // Each level leaves other sizes.
+        let of_levels = programs.iter().filter(|it| it.left.is_some()).count();
+        if of_levels >= MOST_PROGRAMS {
+            programs.retain(|it| it.left.is_none());
+        }
         programs.push(Arc::clone(&made));
         Ok(made)
+    }
+
+    fn new_program(&self, setting: Setting, left: Option<&[Vec<i64>]>) -> Result<Program, String> {
+        let Self { archive, state, .. } = self;
+        Program::new(archive, state, setting, self.channels_last, left)
     }
 }
 
@@ -285,8 +303,8 @@ impl Network for Imported {
         units::units(&self.archive, &self.state)
     }
 
-    fn takes_fewer_units(&self) -> bool {
-        false
+    fn takes(&self, shapes: &[Vec<i64>]) -> Result<(), String> {
+        self.computes_the_same(shapes)
     }
 
     fn drops_out(&self) -> bool {
@@ -329,7 +347,10 @@ impl Network for Imported {
             let (first, _) = key.split_first_chunk().unwrap_or((&[0; 8], &[]));
             u64::from_le_bytes(*first)
         });
-        (self.program(setting))
+        let sizes = parameters.iter().zip(&self.state.parameters);
+        let is_full = sizes.clone().all(|(it, own)| it.size() == own.shape);
+        let left = (!is_full).then(|| sizes.map(|(it, _)| it.size()).collect());
+        (self.program(setting, left))
             .and_then(|program| program.run(parameters, buffers, input, seed))
             .unwrap_or_else(|error| panic!("{}: {error}", self.path.display()))
     }

@@ -8,6 +8,7 @@ use kernels::dispatch::{self, Frame, Slot};
 use kernels::shim::ShimError;
 use tch::{Device, Kind, Tensor};
 
+use super::fewer::Fewer;
 use super::lower::{Call, Work, calls, slot};
 use super::state::{self, Given, State};
 
@@ -27,6 +28,8 @@ pub struct Setting {
 /// A graph ready to be called, by several threads at once.
 pub struct Program {
     pub setting: Setting,
+    /// The shapes of its parameters, where units are gone of them.
+    pub left: Option<Vec<Vec<i64>>>,
     calls: Vec<Call>,
     slots: usize,
     inputs: Vec<(Slot, Input)>,
@@ -57,7 +60,7 @@ enum Input {
 static DRAWS: Mutex<()> = Mutex::new(());
 
 impl Program {
-    /// The program of an archive's graph.
+    /// The program of an archive's graph, for parameters of the shapes in `left` if there are some.
     ///
     /// # Errors
     /// Which node calls what this libtorch lacks, or takes what the host does not know.
@@ -66,6 +69,7 @@ impl Program {
         state: &State,
         setting: Setting,
         channels_last: bool,
+        left: Option<&[Vec<i64>]>,
     ) -> Result<Self, String> {
         let mode = match setting.trains {
             true => Mode::Train,
@@ -117,11 +121,14 @@ impl Program {
                 updates.push((slot(update.value), at));
             }
         }
-        let calls = calls(graph, state, setting, channels_last)?;
+        let fewer = left.map(|left| Fewer::of(archive, mode, state, left));
+        let fewer = fewer.transpose()?;
+        let calls = calls(graph, state, setting, channels_last, fewer)?;
         let is_random = (calls.iter())
             .any(|call| matches!(&call.work, Work::Dispatched(node) if node.is_random()));
         let mut program = Self {
             setting,
+            left: left.map(<[_]>::to_vec),
             calls,
             slots: graph.values.len(),
             inputs,

@@ -18,19 +18,7 @@ use crate::model::units::{Side, Trace, Units};
 
 /// The units of an archive's network.
 pub fn units(archive: &Archive, state: &State) -> Units {
-    let graph = archive.graph(Mode::Eval);
-    let mut walk = Walk::new(graph, state);
-    if let Err(reason) = walk.run() {
-        let mut trace = Trace::new();
-        let known = walk.trace.known();
-        for (tensor, axis, size, side) in known {
-            for id in trace.axis(&tensor, axis, size, side) {
-                trace.keep_one(id, &reason);
-            }
-        }
-        walk.trace = trace;
-    }
-    walk.trace.sets(&state.parameters, &state.buffers)
+    Walk::of(archive, Mode::Eval, state).1
 }
 
 /// The nodes one after the other.
@@ -46,6 +34,23 @@ pub(super) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
+    /// The nodes of an archive's graph, followed, and the units that they are about.
+    pub(super) fn of(archive: &'a Archive, mode: Mode, state: &'a State) -> (Self, Units) {
+        let mut walk = Self::new(archive.graph(mode), state);
+        if let Err(reason) = walk.run() {
+            let mut trace = Trace::new();
+            let known = walk.trace.known();
+            for (tensor, axis, size, side) in known {
+                for id in trace.axis(&tensor, axis, size, side) {
+                    trace.keep_one(id, &reason);
+                }
+            }
+            walk.trace = trace;
+        }
+        let units = walk.trace.clone().sets(&state.parameters, &state.buffers);
+        (walk, units)
+    }
+
     fn new(graph: &'a Graph, state: &'a State) -> Self {
         let mut names = HashMap::new();
         for input in &graph.inputs {

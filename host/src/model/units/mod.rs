@@ -10,6 +10,7 @@
 //! operation says which units it makes and which it ties together. What cannot be said so keeps its units: outputs
 //! and inputs of the network, the features that a layer norm takes the mean of, whatever an unknown operation reads.
 
+mod fewer;
 mod graph;
 mod sets;
 mod tie;
@@ -21,6 +22,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{Graph, Init, Parameter, Role};
+pub use fewer::places;
+pub(super) use fewer::{Left, first_of};
 pub(super) use graph::units;
 pub(super) use trace::{Channels, Trace};
 

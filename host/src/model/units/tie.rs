@@ -7,7 +7,7 @@ pub type Id = i64;
 pub const NOBODY: Id = 0;
 
 /// Units that were tied together, and those that stay.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Ties {
     parents: Vec<Id>,
     /// Why the unit stays, at its root.

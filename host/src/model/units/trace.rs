@@ -12,6 +12,7 @@ use super::value::{different, different_of, numbers, once, whole};
 ///
 /// Units of a value are a tensor of int64 with the value's shape for one sample, batch first, that says of each number
 /// which unit it belongs to.
+#[derive(Clone)]
 pub struct Trace {
     pub(super) ties: Ties,
     /// The units along dimensions of tensors.
@@ -19,7 +20,7 @@ pub struct Trace {
 }
 
 /// The units along a dimension of a tensor.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Axis {
     pub side: Side,
     pub ids: Vec<Id>,

@@ -11,7 +11,7 @@ use kernels::shim;
 use tch::{Device, Kind, Tensor};
 
 use super::{TrainError, Trainer};
-use crate::model::Side;
+use crate::model::{Parameter, Side, places};
 
 /// Dimensions of a tensor, each with the places along it that are left.
 type Picks = Vec<(i64, Tensor)>;
@@ -90,8 +90,9 @@ impl Trainer {
         let views = self.layout.lane(flat);
         let names = self.layout.parameters().map(|it| it.name.as_str());
         let view_of: BTreeMap<&str, &Tensor> = names.zip(&views).collect();
-        let mut kept: BTreeMap<(&str, usize), Vec<bool>> = BTreeMap::new();
-        for set in self.unit_sets().0 {
+        let sets = self.unit_sets().0;
+        let mut all = Vec::new();
+        for set in sets {
             let mut survives = vec![false; set.units];
             for slice in set.slices.iter().filter(|it| it.side != Side::Follows) {
                 let Some(view) = view_of.get(slice.tensor.as_str()) else {
@@ -107,18 +108,26 @@ impl Trainer {
                 // A tensor without numbers is none that every operation takes.
                 survives[0] = true;
             }
-            if !survives.contains(&false) {
-                continue;
-            }
-            for slice in &set.slices {
-                let own = (kept.entry((&slice.tensor, slice.axis)))
-                    .or_insert_with(|| vec![true; slice.units.len()]);
-                for (is_kept, unit) in own.iter_mut().zip(&slice.units) {
-                    *is_kept &= unit.is_none_or(|unit| survives[unit]);
-                }
-            }
+            all.push(survives);
         }
-        kept
+        places(sets, &all)
+    }
+
+    /// Whether the network computes the same without half of its units.
+    fn takes_half_of_its_units(&self) -> Result<(), String> {
+        let sets = self.unit_sets().0;
+        let half = |units: usize| (0..units).map(|unit| unit < units.div_ceil(2)).collect();
+        let half: Vec<Vec<bool>> = sets.iter().map(|set| half(set.units)).collect();
+        let places = places(sets, &half);
+        let left = |it: &Parameter| -> Vec<i64> {
+            let size = |(axis, full): (usize, &i64)| match places.get(&(it.name.as_str(), axis)) {
+                Some(kept) => kept.iter().filter(|it| **it).count() as i64,
+                None => *full,
+            };
+            it.shape.iter().enumerate().map(size).collect()
+        };
+        let shapes: Vec<Vec<i64>> = self.layout.parameters().map(left).collect();
+        self.network.takes(&shapes)
     }
 
     /// The same trainer, unless the network cannot be computed without its units though the experiment asks for it.
@@ -130,12 +139,14 @@ impl Trainer {
             return Ok(self);
         } else if self.lanes() {
             "networks of linear layers alone are computed at their surviving weights anyway: leave it out"
-        } else if !self.network.takes_fewer_units() {
-            "an archive of PyTorch's names the sizes of its layers itself: leave it out"
+                .into()
         } else if self.sparse_below > 0.0 {
-            "it does not go together with train.sparse_below: choose one of them"
+            "it does not go together with train.sparse_below: choose one of them".into()
         } else if self.unit_sets().0.is_empty() {
-            "no unit of this network can be removed: leave it out"
+            "no unit of this network can be removed: leave it out".into()
+        } else if let Err(reason) = self.takes_half_of_its_units() {
+            format!("this network cannot be computed without its units: {reason}; leave it out")
+                .into()
         } else {
             return Ok(self);
         };
