@@ -550,12 +550,45 @@ fn a_level_is_exported_in_every_format_and_timed() {
             2,
             "is not a finished level",
         ),
+        (
+            &["--format", "csr", "--compact", "--multiple", "8"],
+            2,
+            "--multiple keeps units that are zero",
+        ),
+        (
+            &["--format", "onnx", "--compact", "--multiple", "4000"],
+            2,
+            "the widest has 128",
+        ),
+        (
+            &["--format", "onnx", "--compact", "--multiple", "0"],
+            2,
+            "0 is not in 1..=4096",
+        ),
+        (&["--format", "onnx", "--multiple", "8"], 2, "--compact"),
         (&[], 2, "--format"),
     ] {
         let said = desk.host(&[&["export", name], args].concat());
         assert_eq!(said.code, Some(code), "{args:?}");
         assert!(said.err.contains(text), "{}", said.err);
     }
+    let filled = desk.json(&[
+        "export",
+        name,
+        "--format",
+        "onnx",
+        "--compact",
+        "--multiple",
+        "16",
+    ]);
+    let layers = filled["compact"].as_array().unwrap();
+    let kept = |it: &Value| it["kept"].as_u64().unwrap();
+    assert!(
+        layers
+            .iter()
+            .all(|it| kept(it) % 16 == 0 || it["kept"] == it["units"]),
+        "{filled}"
+    );
     let timed = desk.json(&[
         "bench-export",
         name,

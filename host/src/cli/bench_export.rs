@@ -6,7 +6,8 @@ use serde_json::json;
 
 use super::args::{BenchExportArgs, Output};
 use super::exit::{Exit, Failure};
-use super::{export::read, locate, spin, stdout};
+use super::export::{failed, read};
+use super::{locate, spin, stdout};
 use crate::counted::counted;
 use crate::export::{self, Latency, Variant};
 use crate::report::{columns, warn_of_other_builds};
@@ -25,7 +26,7 @@ pub fn bench(args: &BenchExportArgs, output: &Output) -> Result<Exit, Failure> {
     let source = read(&run, &args.model)?;
     let (seed, level, density) = (source.seed, source.level, source.density());
     let time = Duration::from_secs_f64(args.seconds);
-    let rows = export::measure(source, &args.batch, time);
+    let rows = export::measure(source, &args.batch, time).map_err(failed)?;
     if output.json {
         stdout::line(json!({
             "run": run.path(), "seed": seed, "level": level, "density": density,

@@ -30,12 +30,19 @@ pub fn export(args: &ExportArgs, output: &Output) -> Result<Exit, Failure> {
             "--compact makes layers smaller, and an archive's graph says how large they are: leave it out".to_owned(),
         ));
     }
+    if args.multiple.is_some() && !matches!(args.format, Format::Onnx | Format::Safetensors) {
+        return Err(Failure::bad_input(
+            "--multiple keeps units that are zero, which this format skips: leave it out, or use --format onnx or \
+             safetensors"
+                .to_owned(),
+        ));
+    }
     let run = RunDir::new(locate::find(&args.model.run, &args.model.runs)?);
     warn_of_other_builds(&run);
     let mut source = read(&run, &args.model)?;
     let path = target(args, &run, &source)?;
     let compacted = match args.compact {
-        true => export::compact(&mut source.model),
+        true => export::compact(&mut source.model, args.multiple.unwrap_or(1)).map_err(failed)?,
         false => Vec::new(),
     };
     let pixels = pixels(args, &source).map_err(failed)?;
@@ -65,7 +72,10 @@ pub fn export(args: &ExportArgs, output: &Output) -> Result<Exit, Failure> {
     let smaller = |it: &&Compacted| it.kept < it.units;
     lines.extend(compacted.iter().filter(smaller).map(removed));
     if args.compact && lines.len() == 1 {
-        lines.push("no unit is dead".to_owned());
+        lines.push(match args.multiple {
+            None | Some(1) => "no unit is dead".to_owned(),
+            Some(multiple) => format!("no layer has fewer live units by a multiple of {multiple}"),
+        });
     }
     if !left.is_empty() {
         let layers = left.join(", ");
@@ -85,7 +95,8 @@ pub fn read(run: &RunDir, args: &ModelArgs) -> Result<Source, Failure> {
     export::read(run, args.seed, args.level).map_err(failed)
 }
 
-fn failed(error: ExportError) -> Failure {
+/// What went wrong, with its exit code.
+pub fn failed(error: ExportError) -> Failure {
     let exit = match error {
         ExportError::Store(_)
         | ExportError::Statistics(StatisticsError::Store(_))

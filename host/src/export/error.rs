@@ -30,6 +30,17 @@ pub enum ExportError {
         "the inputs of dataset `{0}` are no pixels, and the network takes them as they are: leave --normalise out"
     )]
     NoPixels(String),
+    /// A multiple that no layer has.
+    #[error(
+        "--multiple {multiple}: of the layers that can lose units the widest has {widest}: name a smaller number, such as 8 \
+         or 16, or leave it out"
+    )]
+    Multiple {
+        /// The multiple.
+        multiple: usize,
+        /// Units of the widest layer, features where these are heads.
+        widest: usize,
+    },
     /// An imported network with operations that the format is not written for.
     #[error(
         "the network computes {}, which cannot be written as ONNX here: export it with --format pt2, and let PyTorch \

@@ -8,7 +8,7 @@ use tch::{Kind, TchError, Tensor};
 
 use super::forward::forward;
 use super::runtime::Runtime;
-use super::{Csr, Model, Source, compact};
+use super::{Csr, ExportError, Model, Source, compact};
 use crate::model::{Mode, Network};
 use crate::rng::{Moment, Purpose, Stream};
 
@@ -56,7 +56,14 @@ const WARM_UP: usize = 3;
 const PASSES: [usize; 2] = [5, 2000];
 
 /// Times the forward passes of a level's model, the variants in turn, for about so long each.
-pub fn measure(source: Source, batches: &[i64], time: Duration) -> Vec<Latency> {
+///
+/// # Errors
+/// If a model cannot be made smaller.
+pub fn measure(
+    source: Source,
+    batches: &[i64],
+    time: Duration,
+) -> Result<Vec<Latency>, ExportError> {
     let _no_grad = tch::no_grad_guard();
     let Source { network, model, .. } = source;
     let in_full = bytes(&model);
@@ -64,7 +71,7 @@ pub fn measure(source: Source, batches: &[i64], time: Duration) -> Vec<Latency> 
     let mut small = model.copied();
     let fewer = network.takes_fewer_units();
     if fewer {
-        compact(&mut small);
+        compact(&mut small, 1)?;
     }
     let own = |model: &Model| {
         let pass = Own::new(&*network, model);
@@ -99,7 +106,7 @@ pub fn measure(source: Source, batches: &[i64], time: Duration) -> Vec<Latency> 
         }
         time_in_turn(&variants, &input, time)
     };
-    batches.iter().flat_map(of_batch).collect()
+    Ok(batches.iter().flat_map(of_batch).collect())
 }
 
 /// A forward pass.

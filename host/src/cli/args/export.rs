@@ -38,6 +38,12 @@ pub struct ExportArgs {
     /// Leave out units that nothing reads or that read nothing: layers get smaller, outputs stay.
     #[arg(long)]
     pub compact: bool,
+    /// Keep of the units that --compact leaves out so many, without a weight, that a layer has a multiple of N (onnx,
+    /// safetensors).
+    #[arg(
+        long, value_name = "N", requires = "compact", value_parser = clap::value_parser!(u16).range(1..=4096),
+    )]
+    pub multiple: Option<u16>,
     /// Make batch norms part of the layers before them (onnx).
     #[arg(long)]
     pub fold: bool,

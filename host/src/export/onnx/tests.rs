@@ -148,7 +148,7 @@ fn every_model_computes_what_its_network_does_also_folded_and_compact() {
             let input = inputs(shape, 3, 4);
             let expected = forward(&*network, &model, &input);
             if is_compact {
-                compact(&mut model);
+                compact(&mut model, 1).unwrap();
             }
             if is_folded {
                 fold(&mut model);
@@ -248,7 +248,7 @@ fn writes_every_model_for_an_onnx_runtime() {
             }
             let logits = forward(&*network, &model, &input);
             if form.contains("compact") {
-                compact(&mut model);
+                compact(&mut model, 1).unwrap();
             }
             if form.contains("folded") {
                 fold(&mut model);
