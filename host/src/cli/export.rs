@@ -29,6 +29,10 @@ pub fn export(args: &ExportArgs, output: &Output) -> Result<Exit, Failure> {
         true => export::compact(&mut source.model, args.multiple.unwrap_or(1)).map_err(failed)?,
         false => Vec::new(),
     };
+    // Shapes that nobody's module has.
+    if args.compact && matches!(args.format, Format::Safetensors | Format::Csr) {
+        export::describe_modules(&mut source.model);
+    }
     let pixels = pixels(args, &source).map_err(failed)?;
     // The runtime and integers have no need of them by themselves.
     if args.fold || matches!(args.format, Format::Rewind | Format::Int8) {
@@ -88,7 +92,8 @@ fn check_options(args: &ExportArgs) -> Result<(), Failure> {
     } else if args.normalise && !onnx {
         "--normalise changes what is computed, which only an ONNX file says: leave it out or use --format onnx"
     } else if args.compact && format == Format::Pt2 {
-        "--compact makes layers smaller, and an archive's graph says how large they are: leave it out"
+        "--compact makes layers smaller, and an archive's graph says how large they are: leave it out, or use --format \
+         safetensors, whose `modules` say what the small layers are"
     } else if args.multiple.is_some() && !onnx && format != Format::Safetensors {
         "--multiple keeps units that are zero, which this format skips: leave it out, or use --format onnx, int8 or \
          safetensors"

@@ -157,3 +157,68 @@ fn in_8_bits_a_network_is_nearly_as_accurate_and_says_so() {
     let refused = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(refused.contains("use --format int8"), "{refused}");
 }
+
+/// The network of the run in PyTorch, full-size and shrunk.
+const MODULE: &str = r#"
+import sys
+from safetensors.torch import load_file
+from torch import nn
+
+class Cnn1d(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.conv1 = nn.Conv1d(1, width, 5, padding=2, bias=False)
+        self.conv2 = nn.Conv1d(width, width, 3, stride=2, padding=1, bias=False)
+        self.conv3 = nn.Conv1d(width, width, 3, stride=2, padding=1, bias=False)
+        self.bn1, self.bn2, self.bn3 = (nn.BatchNorm1d(width) for _ in range(3))
+        self.fc = nn.Linear(10 * width, 10)
+
+    def forward(self, x):
+        x = self.bn1(self.conv1(x[:, None])).relu()
+        x = self.bn2(self.conv2(x)).relu()
+        return self.fc(self.bn3(self.conv3(x)).relu().flatten(1))
+
+full, small = Cnn1d(16), shrink(Cnn1d(16), sys.argv[2])
+full.load_state_dict(load_file(sys.argv[1]))
+samples = torch.randn(8, 40, generator=torch.Generator().manual_seed(0))
+expected, got = full.eval()(samples), small.eval()(samples)
+assert torch.allclose(got, expected, rtol=1e-4, atol=1e-4 * expected.abs().max()), (got, expected)
+count = lambda model: sum(it.numel() for it in model.parameters())
+assert count(small) < 0.8 * count(full), (count(small), count(full))
+"#;
+
+#[test]
+fn the_lines_of_the_page_build_the_small_module() {
+    let Some(python) = python("torch, safetensors.torch", "the small module in PyTorch") else {
+        return;
+    };
+    let page =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/export.md"));
+    let page = page.unwrap();
+    let lines = page
+        .split("```python\n")
+        .find(|it| it.contains("def shrink"));
+    let lines = lines.unwrap().split("```").next().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let run = structured(folder.path());
+    let paths = [("full", &[][..]), ("small", &["--compact"])].map(|(name, more)| {
+        let path = folder.path().join(format!("{name}.safetensors"));
+        let mut export = command();
+        export
+            .arg("export")
+            .arg(&run)
+            .args(["--format", "safetensors", "-o"]);
+        expect(export.arg(&path).args(more), 0);
+        path
+    });
+    let ran = Command::new(python)
+        .args(["-c", &format!("{lines}\n{MODULE}")])
+        .args(paths)
+        .output()
+        .unwrap();
+    assert!(
+        ran.status.success(),
+        "{}",
+        String::from_utf8_lossy(&ran.stderr)
+    );
+}
