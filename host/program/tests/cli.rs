@@ -550,12 +550,45 @@ fn a_level_is_exported_in_every_format_and_timed() {
             2,
             "is not a finished level",
         ),
+        (
+            &["--format", "csr", "--compact", "--multiple", "8"],
+            2,
+            "--multiple keeps units that are zero",
+        ),
+        (
+            &["--format", "onnx", "--compact", "--multiple", "4000"],
+            2,
+            "the widest has 128",
+        ),
+        (
+            &["--format", "onnx", "--compact", "--multiple", "0"],
+            2,
+            "0 is not in 1..=4096",
+        ),
+        (&["--format", "onnx", "--multiple", "8"], 2, "--compact"),
         (&[], 2, "--format"),
     ] {
         let said = desk.host(&[&["export", name], args].concat());
         assert_eq!(said.code, Some(code), "{args:?}");
         assert!(said.err.contains(text), "{}", said.err);
     }
+    let filled = desk.json(&[
+        "export",
+        name,
+        "--format",
+        "onnx",
+        "--compact",
+        "--multiple",
+        "16",
+    ]);
+    let layers = filled["compact"].as_array().unwrap();
+    let kept = |it: &Value| it["kept"].as_u64().unwrap();
+    assert!(
+        layers
+            .iter()
+            .all(|it| kept(it) % 16 == 0 || it["kept"] == it["units"]),
+        "{filled}"
+    );
     let timed = desk.json(&[
         "bench-export",
         name,
@@ -565,21 +598,48 @@ fn a_level_is_exported_in_every_format_and_timed() {
         "1",
         "--batch",
         "1,8",
+        "--python",
+        "/no/python",
     ]);
     let rows = timed["latencies"].as_array().unwrap();
-    assert_eq!(rows.len(), 8);
+    assert_eq!(rows.len(), 14);
     for row in rows.iter().filter(|row| row["unavailable"].is_null()) {
         assert!(row["difference"].as_f64().unwrap() < 1e-5, "{row}");
+        assert_eq!(row["accuracy"], timed["recorded_accuracy"], "{row}");
         let quartile = |i: usize| row["quartiles_ms"][i].as_f64().unwrap();
         assert!(0.0 < quartile(0) && quartile(0) <= quartile(1) && quartile(1) <= quartile(2));
     }
-    let table = desk
-        .host(&["bench-export", name, "--seconds", "0.01", "--threads", "1"])
-        .out;
-    assert!(
-        table.contains("sparse rows") && table.contains("Batch 128, "),
-        "{table}"
-    );
+    let absent = rows.iter().filter(|row| !row["unavailable"].is_null());
+    let absent: Vec<&Value> = absent.filter(|row| row["variant"] != "csr").collect();
+    assert_eq!(absent.len(), 6);
+    for row in absent {
+        let reason = row["unavailable"].as_str().unwrap();
+        assert!(
+            reason.starts_with("`/no/python` cannot be started"),
+            "{row}"
+        );
+        assert!(
+            row["accuracy"].is_null() && row["quartiles_ms"].is_null(),
+            "{row}"
+        );
+    }
+    let plain = [
+        "bench-export",
+        name,
+        "--seconds",
+        "0.01",
+        "--threads",
+        "1",
+        "--no-data",
+    ];
+    let table = desk.host(&plain).out;
+    for text in [
+        "sparse rows",
+        "Batch 128, ",
+        "Without accuracies: --no-data.",
+    ] {
+        assert!(table.contains(text), "{table}");
+    }
     let end = format!("{run}/seed-3/level-02/end.safetensors");
     let end = desk.folder.path().join(end);
     let mut damaged = fs::read(&end).unwrap();

@@ -21,6 +21,19 @@ pub fn forward(
     sparse: &BTreeMap<String, Tensor>,
     input: &Tensor,
 ) -> Result<Tensor, TchError> {
+    forward_through(model, sparse, input, &mut |_, made| made)
+}
+
+/// The same, in which operations read what `through` makes of each value.
+///
+/// # Errors
+/// As [`forward`].
+pub fn forward_through(
+    model: &Model,
+    sparse: &BTreeMap<String, Tensor>,
+    input: &Tensor,
+    through: &mut dyn FnMut(Value, Tensor) -> Tensor,
+) -> Result<Tensor, TchError> {
     let mut values: BTreeMap<Value, Tensor> = BTreeMap::new();
     for (value, operation) in model.graph.operations() {
         let of = |layer: &str, part: &str| &model.tensors[&format!("{layer}.{part}")];
@@ -110,7 +123,7 @@ pub fn forward(
                 }
             }
         };
-        values.insert(value, made);
+        values.insert(value, through(value, made));
     }
     let output = values.remove(&model.graph.output());
     Ok(output.unwrap_or_else(|| input.shallow_clone()))

@@ -1,16 +1,25 @@
-//! How long a forward pass takes with weights in full, without dead units, in sparse rows, and in the runtime.
+//! How long a forward pass takes with weights in full, without dead units, in sparse rows, in the runtime, and in ONNX
+//! Runtime; and how many of the test samples each gets right.
 
-use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::ffi::OsStr;
+use std::time::Duration;
 
 use serde::Serialize;
-use tch::{Kind, TchError, Tensor};
+use tch::Tensor;
 
-use super::forward::forward;
+use super::accuracy::accuracy;
+use super::onnx_runtime::OnnxRuntime;
+use super::quantise::{Calibration, Quantised, calibrate};
 use super::runtime::Runtime;
-use super::{Csr, Model, Source, compact};
-use crate::model::{Mode, Network, Parameter};
+use super::{Csr, ExportError, Model, Source, compact, fold, onnx};
+use crate::model::Parameter;
 use crate::rng::{Moment, Purpose, Stream};
+use crate::trainer::Trainer;
+use turns::time_in_turn;
+use ways::{AtSurvivors, InOnnx, InRows, Own, Way};
+
+mod turns;
+mod ways;
 
 /// How the weights are stored and multiplied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -25,6 +34,12 @@ pub enum Variant {
     Csr,
     /// At the surviving weights by the runtime, `rewind-infer`, which has none of libtorch.
     Infer,
+    /// In full by ONNX Runtime.
+    Onnx,
+    /// Without dead units by ONNX Runtime.
+    OnnxCompact,
+    /// The same in 8 bits.
+    OnnxInt8,
 }
 
 /// What was measured of one variant with one batch size.
@@ -44,184 +59,154 @@ pub struct Latency {
     /// Its time as a share of the dense one's in the same turn, in quartiles as well: what else went on in
     /// the machine fell on both.
     pub of_dense: Option<[f64; 3]>,
+    /// Its time as a share of that of ONNX Runtime in full, in the same way.
+    pub of_onnx: Option<[f64; 3]>,
     /// Largest difference of an output from the dense one's, as a share of the largest output.
     pub difference: Option<f64>,
+    /// Share of the test samples that are right, if the data are here.
+    pub accuracy: Option<f64>,
     /// Why it cannot be computed.
     pub unavailable: Option<String>,
 }
 
-/// Passes before the first that is timed.
-const WARM_UP: usize = 3;
-/// Passes that are timed at least, and at most.
-const PASSES: [usize; 2] = [5, 2000];
+/// What is timed, and where.
+#[derive(Clone, Copy)]
+pub struct Bench<'a> {
+    /// Samples of a pass.
+    pub batches: &'a [i64],
+    /// How long about.
+    pub time: Duration,
+    /// Threads of each way.
+    pub threads: usize,
+    /// Of what number layers without dead units have a multiple.
+    pub multiple: u16,
+    /// The Python that has ONNX Runtime.
+    pub python: &'a OsStr,
+    /// The test samples, if they are here.
+    pub tests: Option<&'a Trainer>,
+}
 
-/// Times the forward passes of a level's model, the variants in turn, for about so long each.
-pub fn measure(source: Source, batches: &[i64], time: Duration) -> Vec<Latency> {
+/// What was measured.
+#[derive(Debug)]
+pub struct Measured {
+    /// Of each batch the variants.
+    pub rows: Vec<Latency>,
+    /// Version of ONNX Runtime.
+    pub onnx_runtime: Option<String>,
+}
+
+/// A variant with the bytes of its weights and the way in which it is computed, or why it is not.
+struct Timed<'a> {
+    variant: Variant,
+    bytes: usize,
+    way: Result<Box<dyn Way + 'a>, String>,
+}
+
+/// Times the forward passes of a level's model, the variants in turn.
+///
+/// # Errors
+/// If the test samples cannot be read, or no layer has as many units as the multiple.
+pub fn measure(source: Source, bench: &Bench<'_>) -> Result<Measured, ExportError> {
     let _no_grad = tch::no_grad_guard();
     let Source { network, model, .. } = source;
-    let in_full = bytes(&model);
-    let (rows, in_rows) = sparse(&model);
     let mut small = model.copied();
-    compact(&mut small);
+    compact(&mut small, bench.multiple)?;
     let sizes = |it: &Parameter| small.tensors[&it.name].size();
-    let fewer = network.takes(&network.parameters().iter().map(sizes).collect::<Vec<_>>());
-    let own = |model: &Model| {
-        let pass = Own::new(&*network, model);
-        move |input: &Tensor| Ok(pass.forward(input))
+    let sizes: Vec<Vec<i64>> = network.parameters().iter().map(sizes).collect();
+    let in_fewer = match network.takes(&sizes) {
+        Ok(()) => Ok(boxed(Own::new(&*network, &small))),
+        Err(reason) => Err(reason),
     };
-    let by_rows = |input: &Tensor| match &rows {
-        Ok(rows) => forward(&model, rows, input),
-        Err(reason) => Err(TchError::Torch(reason.clone())),
+    let at_survivors = Runtime::new(&model, bench.threads);
+    let mut onnx_runtime = None;
+    let mut in_onnx = |model: &Model, quantised: Option<&Quantised>| {
+        let bytes = onnx(model, None, quantised).map_err(in_short)?;
+        let runtime = OnnxRuntime::new(bench.python, &bytes, bench.threads)?;
+        onnx_runtime = Some(runtime.version().to_owned());
+        Ok(boxed(InOnnx { runtime, batch: 0 }))
     };
-    let (dense, in_fewer) = (own(&model), own(&small));
-    let compact = |input: &Tensor| match &fewer {
-        Ok(()) => in_fewer(input),
-        Err(reason) => Err(TchError::Torch(reason.clone())),
+    let (full, fewer) = (bytes(&model), bytes(&small));
+    let in_8_bits = match bench.tests {
+        Some(trainer) => in_8_bits(&small, trainer),
+        None => Err("ranges of 8 bits come from the run's data".to_owned()),
     };
-    let runtime = Runtime::new(&model);
-    let at_survivors = |input: &Tensor| match &runtime {
-        Ok(runtime) => runtime.forward(input.size()[0]),
-        Err(reason) => Err(TchError::Torch(reason.clone())),
+    let in_8_bits = in_8_bits.and_then(|(folded, quantised)| {
+        let way = in_onnx(&folded, Some(&quantised))?;
+        Ok((way, quantised.bytes()))
+    });
+    let (in_8_bits, of_8_bits) = match in_8_bits {
+        Ok((way, bytes)) => (Ok(way), bytes),
+        Err(reason) => (Err(reason), 0),
     };
-    let variants: [(Variant, usize, Pass<'_>); 4] = [
-        (Variant::Dense, in_full, &dense),
-        (Variant::Compact, bytes(&small), &compact),
-        (Variant::Csr, in_rows, &by_rows),
-        (Variant::Infer, in_full, &at_survivors),
+    let timed = |variant, bytes, way| Timed {
+        variant,
+        bytes,
+        way,
+    };
+    let mut all = [
+        timed(Variant::Dense, full, Ok(boxed(Own::new(&*network, &model)))),
+        timed(Variant::Compact, fewer, in_fewer),
+        timed(
+            Variant::Csr,
+            bytes_in_rows(&model),
+            InRows::new(&model).map(boxed),
+        ),
+        timed(
+            Variant::Infer,
+            full,
+            at_survivors.map(|runtime| boxed(AtSurvivors { runtime, batch: 0 })),
+        ),
+        timed(Variant::Onnx, full, in_onnx(&model, None)),
+        timed(Variant::OnnxCompact, fewer, in_onnx(&small, None)),
+        timed(Variant::OnnxInt8, of_8_bits, in_8_bits),
     ];
-    let of_batch = |&batch: &i64| {
+    let mut rows = Vec::new();
+    for &batch in bench.batches {
         let input = random(&model.input_shape, batch);
-        if let Ok(runtime) = &runtime {
-            runtime.give(&input);
-        }
-        time_in_turn(&variants, &input, time)
-    };
-    batches.iter().flat_map(of_batch).collect()
-}
-
-/// A forward pass.
-type Pass<'a> = &'a dyn Fn(&Tensor) -> Result<Tensor, TchError>;
-
-fn time_in_turn(
-    variants: &[(Variant, usize, Pass<'_>)],
-    input: &Tensor,
-    time: Duration,
-) -> Vec<Latency> {
-    let outputs: Vec<Result<Tensor, TchError>> =
-        variants.iter().map(|(.., it)| it(input)).collect();
-    let works: Vec<usize> = (0..variants.len())
-        .filter(|&i| outputs[i].is_ok())
-        .collect();
-    for _ in 0..WARM_UP {
-        for &i in &works {
-            let _ = variants[i].2(input);
-        }
+        rows.extend(time_in_turn(&mut all, &input, bench.time));
     }
-    let mut times: Vec<Vec<f64>> = vec![Vec::new(); variants.len()];
-    let (start, all) = (Instant::now(), time * works.len() as u32);
-    for pass in 0..PASSES[1] {
-        if pass >= PASSES[0] && start.elapsed() > all {
-            break;
-        }
-        // In turn, so that whatever else the machine does falls on all of them.
-        for &i in &works {
-            let before = Instant::now();
-            let output = variants[i].2(input);
-            times[i].push(before.elapsed().as_secs_f64() * 1e3);
-            drop(output);
-        }
-    }
-    let dense = outputs.first().and_then(|it| it.as_ref().ok());
-    let base = times.first().cloned().unwrap_or_default();
-    let shares = |times: &[f64]| {
-        let mut shares: Vec<f64> = times
-            .iter()
-            .zip(&base)
-            .map(|(it, base)| it / base)
-            .collect();
-        quartiles(&mut shares)
-    };
-    (variants.iter().zip(&outputs).zip(&mut times))
-        .map(|((&(variant, bytes, _), output), times)| Latency {
-            variant,
-            batch: input.size()[0],
-            bytes,
-            passes: times.len(),
-            of_dense: shares(times),
-            quartiles_ms: quartiles(times),
-            difference: output
-                .as_ref()
-                .ok()
-                .zip(dense)
-                .map(|(it, dense)| difference(it, dense)),
-            unavailable: output.as_ref().err().map(first_line),
-        })
-        .collect()
-}
-
-/// The network's own forward pass on a model's tensors.
-struct Own<'a> {
-    network: &'a dyn Network,
-    parameters: Vec<Tensor>,
-    buffers: Vec<Tensor>,
-}
-
-impl<'a> Own<'a> {
-    fn new(network: &'a dyn Network, model: &Model) -> Self {
-        let of = |name: &String| {
-            let tensor = model.tensors[name].contiguous();
-            match network.lanes() {
-                true => tensor.unsqueeze(0),
-                // Stored in memory as it is trained.
-                false if network.channels_last() && tensor.dim() == 4 => {
-                    let last = tensor.permute([0, 2, 3, 1]).contiguous();
-                    last.permute([0, 3, 1, 2])
-                }
-                false => tensor,
+    if let Some(tests) = bench.tests {
+        for Timed { variant, way, .. } in &mut all {
+            let Ok(way) = way else { continue };
+            let right = accuracy(tests, |input| {
+                way.give(input)?;
+                way.outputs()
+            })?;
+            for row in rows.iter_mut().filter(|it| it.variant == *variant) {
+                row.accuracy = right;
             }
-        };
-        Self {
-            network,
-            parameters: network.parameters().iter().map(|it| of(&it.name)).collect(),
-            buffers: network.buffers().iter().map(|it| of(&it.name)).collect(),
         }
     }
+    Ok(Measured { rows, onnx_runtime })
+}
 
-    fn forward(&self, input: &Tensor) -> Tensor {
-        let (parameters, buffers) = (&self.parameters, &self.buffers);
-        match self.network.lanes() {
-            true => {
-                let input = input.unsqueeze(0);
-                self.network
-                    .forward(parameters, buffers, &input, Mode::Eval)
-                    .squeeze_dim(0)
-            }
-            false => self.network.forward(parameters, buffers, input, Mode::Eval),
-        }
+fn boxed<'a>(way: impl Way + 'a) -> Box<dyn Way + 'a> {
+    Box::new(way)
+}
+
+/// A model with its batch norms folded, and the same in 8 bits.
+fn in_8_bits(model: &Model, trainer: &Trainer) -> Result<(Model, Quantised), String> {
+    let mut folded = model.copied();
+    fold(&mut folded);
+    let quantised = calibrate(&folded, trainer, Calibration::default()).map_err(in_short)?;
+    Ok((folded, quantised))
+}
+
+/// Why a model is not written as ONNX.
+fn in_short(error: ExportError) -> String {
+    match error {
+        ExportError::Opaque(names) => format!("ONNX of {} is not written here", names.join(", ")),
+        other => other.to_string(),
     }
 }
 
-/// Sparse rows of the weights for which they are smaller, by name.
-type Rows = Result<BTreeMap<String, Tensor>, String>;
-
-/// The rows, and bytes of everything with them.
-fn sparse(model: &Model) -> (Rows, usize) {
-    let (mut rows, mut total) = (Ok(BTreeMap::new()), bytes(model));
-    for name in &model.prunable {
+/// Bytes of everything with the weights in sparse rows for which these are smaller.
+fn bytes_in_rows(model: &Model) -> usize {
+    let saved = |name: &String| {
         let weight = &model.tensors[name];
-        let Some(csr) = Csr::of(weight) else {
-            continue;
-        };
-        total = total - 4 * weight.numel() + csr.bytes();
-        match (csr.tensor(), &mut rows) {
-            (Ok(tensor), Ok(rows)) => {
-                rows.insert(name.clone(), tensor);
-            }
-            (Err(error), Ok(_)) => rows = Err(first_line(&error)),
-            (_, Err(_)) => {}
-        }
-    }
-    (rows, total)
+        Some(4 * weight.numel() - Csr::of(weight)?.bytes())
+    };
+    bytes(model) - model.prunable.iter().filter_map(saved).sum::<usize>()
 }
 
 /// Bytes of all tensors in full.
@@ -240,42 +225,4 @@ fn random(shape: &[i64], batch: i64) -> Tensor {
         .map(|_| stream.normal())
         .collect();
     Tensor::from_slice(&values).view(&shape[..])
-}
-
-fn difference(got: &Tensor, expected: &Tensor) -> f64 {
-    let most = |it: Tensor| it.abs().max().to_kind(Kind::Double).double_value(&[]);
-    most(got - expected) / most(expected.shallow_clone()).max(f64::MIN_POSITIVE)
-}
-
-/// Quartiles, between the two nearest times in proportion; none of nothing.
-fn quartiles(times: &mut [f64]) -> Option<[f64; 3]> {
-    times.sort_by(f64::total_cmp);
-    let last = times.len().checked_sub(1)?;
-    Some([0.25, 0.5, 0.75].map(|share| {
-        let place = share * last as f64;
-        let below = place.floor() as usize;
-        let above = (below + 1).min(last);
-        times[below] + (times[above] - times[below]) * (place - below as f64)
-    }))
-}
-
-fn first_line(error: &TchError) -> String {
-    let text = error.to_string();
-    text.lines().next().unwrap_or_default().to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quartiles_lie_between_the_times() {
-        assert_eq!(quartiles(&mut []), None);
-        assert_eq!(quartiles(&mut [2.0]), Some([2.0; 3]));
-        assert_eq!(
-            quartiles(&mut [4.0, 1.0, 2.0, 3.0, 5.0]),
-            Some([2.0, 3.0, 4.0])
-        );
-        assert_eq!(quartiles(&mut [1.0, 2.0]), Some([1.25, 1.5, 1.75]));
-    }
 }

@@ -2,18 +2,22 @@
 //! other programs know, timed in each.
 //!
 //! ```text
-//! run -> source -> (compact) -> (fold) -> safetensors | csr | onnx | pt2 | rewind
+//! run -> source -> (compact) -> (fold) -> (quantise) -> safetensors | csr | onnx | pt2 | rewind
 //!                      `-> latency
 //! ```
 
+mod accuracy;
 mod compact;
 mod csr;
 mod error;
 mod fold;
 mod forward;
 mod latency;
+mod modules;
 mod onnx;
+mod onnx_runtime;
 mod pt2;
+mod quantise;
 mod rewind;
 mod runtime;
 mod safetensors;
@@ -25,13 +29,17 @@ use std::collections::BTreeMap;
 
 use tch::Tensor;
 
+pub use accuracy::accuracy;
 pub use compact::{Compacted, compact};
 pub use csr::Csr;
 pub use error::ExportError;
 pub use fold::fold;
-pub use latency::{Latency, Variant, measure};
+pub use latency::{Bench, Latency, Measured, Variant, measure};
+pub use modules::describe_modules;
 pub use onnx::onnx;
+pub use onnx_runtime::interpreter;
 pub use pt2::pt2;
+pub use quantise::{Calibration, Int8, Quantised, quantise};
 pub use rewind::rewind;
 pub use source::{Source, read};
 

@@ -215,7 +215,7 @@ mod tests {
                 difference(&as_trained, kernels, 1, &input, &expected) <= 1e-5,
                 "{name}"
             );
-            compact(&mut model);
+            compact(&mut model, 1).unwrap();
             fold(&mut model);
             let small = rewind(&model).unwrap();
             assert!(

@@ -14,16 +14,16 @@ pub struct Runtime {
 }
 
 impl Runtime {
-    /// Loads it, for as many threads as libtorch has.
+    /// Loads it, for so many threads.
     ///
     /// # Errors
     /// Operations that the runtime does not have, in words.
-    pub fn new(model: &Model) -> Result<Self, String> {
+    pub fn new(model: &Model, threads: usize) -> Result<Self, String> {
         let mut model = model.copied();
         fold(&mut model);
         let bytes = rewind(&model).map_err(|error| error.to_string())?;
         let options = rewind_infer::Options {
-            threads: tch::get_num_threads().max(1) as usize,
+            threads,
             kernels: None,
         };
         let model = rewind_infer::Model::of_bytes(&bytes, &options);

@@ -69,6 +69,29 @@ impl Trainer {
         one.ok_or_else(|| TrainError::ReadBack("nothing was evaluated".to_owned()))
     }
 
+    /// Right answers of outputs that were computed elsewhere, and the targets that they were for.
+    ///
+    /// # Shapes
+    /// `samples`: `[n]`, i64, on the data's device; `outputs`: `[n, ...]`, theirs.
+    ///
+    /// # Errors
+    /// If the outputs are not of the targets' shape.
+    pub fn right(
+        &self,
+        on: On,
+        samples: &Tensor,
+        outputs: &Tensor,
+    ) -> Result<(u64, u64), TrainError> {
+        let zero = |kind| Tensor::zeros([1], (kind, self.device));
+        let (loss, right) = (zero(Kind::Double), zero(Kind::Int64));
+        let targets = self.split(on)?.labels_at(samples).unsqueeze(0);
+        let outputs = outputs.contiguous().unsqueeze(0);
+        self.objective()
+            .compare(&outputs, &targets, &loss, &right)?;
+        let all = samples.numel() as u64 * self.targets_a_sample();
+        Ok((right.int64_value(&[0]) as u64, all))
+    }
+
     /// Loss, accuracy and metrics of lanes `[lanes, width]` on the test samples, in one pass; none if `stop`
     /// came true meanwhile.
     pub(super) fn test_lanes(

@@ -20,6 +20,7 @@ mod drop_and_grow;
 mod dynamic_masks;
 mod embedding;
 mod exactness;
+mod exports;
 mod failures;
 mod finished;
 mod guide;

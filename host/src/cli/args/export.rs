@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, ValueHint};
 
-use super::{positive, threads};
+use super::{DataArgs, positive, threads};
 
 /// Which model.
 #[derive(ClapArgs, Debug)]
@@ -38,12 +38,36 @@ pub struct ExportArgs {
     /// Leave out units that nothing reads or that read nothing: layers get smaller, outputs stay.
     #[arg(long)]
     pub compact: bool,
+    /// Keep of the units that --compact leaves out so many, without a weight, that a layer has a multiple of N (onnx,
+    /// int8, safetensors).
+    #[arg(
+        long, value_name = "N", requires = "compact", value_parser = clap::value_parser!(u16).range(1..=4096),
+    )]
+    pub multiple: Option<u16>,
+    /// Training samples that the ranges of activations come from; 512 if not given (int8).
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub calibration: Option<u32>,
+    /// Percent of a tensor's activations that lie within its range from below, and from above: 100 for all; 99.99 if
+    /// not given (int8).
+    #[arg(long, value_name = "P", value_parser = percentile)]
+    pub percentile: Option<f64>,
+    /// Where the datasets are.
+    #[command(flatten)]
+    pub data: DataArgs,
     /// Make batch norms part of the layers before them (onnx).
     #[arg(long)]
     pub fold: bool,
-    /// Let the model take bytes, 0 to 255, and normalise them itself (onnx).
+    /// Let the model take bytes, 0 to 255, and normalise them itself (onnx, int8).
     #[arg(long)]
     pub normalise: bool,
+}
+
+/// More than half of all, in percent.
+fn percentile(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(value) if value > 50.0 && value <= 100.0 => Ok(value),
+        _ => Err("expected more than 50 and at most 100, such as 99.99".to_owned()),
+    }
 }
 
 /// A form in which other programs read a model.
@@ -55,6 +79,8 @@ pub enum Format {
     Csr,
     /// Operations and weights, for ONNX runtimes.
     Onnx,
+    /// The same in 8 bits, calibrated on training samples (QDQ).
+    Int8,
     /// The archive of a network from PyTorch, with the level's weights.
     Pt2,
     /// Operations and weights, for `rewind-infer`, which skips what was pruned.
@@ -79,6 +105,19 @@ pub struct BenchExportArgs {
     /// Threads to compute with; the cores of this machine if not given.
     #[arg(long, value_name = "N")]
     pub threads: Option<std::num::NonZeroU16>,
+    /// Keep so many dead units that a layer has a multiple of N, as `export --compact --multiple N` does.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub multiple: Option<u16>,
+    /// The Python that has ONNX Runtime; that of REWIND_PYTHON, of the virtual environment that is active, or python3 if
+    /// not given.
+    #[arg(long, value_name = "PROGRAM", value_hint = ValueHint::ExecutablePath)]
+    pub python: Option<PathBuf>,
+    /// Leave out accuracies, which need the data.
+    #[arg(long)]
+    pub no_data: bool,
+    /// Where the datasets are.
+    #[command(flatten)]
+    pub data: DataArgs,
 }
 
 impl BenchExportArgs {

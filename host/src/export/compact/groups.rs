@@ -4,26 +4,25 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tch::{Kind, Tensor};
 
-use super::Tensors;
+use super::{Tensors, staying};
 use crate::export::Model;
-use crate::model::{Graph, Operation, Side, UnitSet, units_of};
+use crate::model::{Graph, Operation, Side, Slice, UnitSet, units_of};
 
-/// Removes whole units that were pruned with all that goes with them, those of shortcuts and heads, too; the layers that
-/// made some of them.
-pub fn remove(model: &mut Model) -> BTreeSet<String> {
+/// Removes whole units that were pruned with all that goes with them, those of shortcuts and heads, too, but for those
+/// that fill up a multiple; the layers that made some of them, and the features of the widest set.
+pub fn remove(model: &mut Model, multiple: usize) -> (BTreeSet<String>, usize) {
     if !model.graph.opaque().is_empty() {
-        return BTreeSet::new();
+        return (BTreeSet::new(), 0);
     }
     let shapes: BTreeMap<String, Vec<i64>> = (model.tensors.iter())
         .map(|(name, tensor)| (name.clone(), tensor.size()))
         .collect();
-    let mut lost = BTreeSet::new();
+    let (mut lost, mut widest) = (BTreeSet::new(), 0);
     for set in units_of(&model.graph, &shapes, &model.input_shape).sets {
-        let mut kept = used(&set, &model.tensors);
-        if !kept.contains(&true) {
-            // No program knows layers without units.
-            kept[0] = true;
-        }
+        let used = used(&set, &model.tensors);
+        let features = features(&set);
+        widest = widest.max(features * set.units);
+        let kept = staying(&used, multiple / common(multiple, features));
         if !kept.contains(&false) {
             continue;
         }
@@ -42,7 +41,21 @@ pub fn remove(model: &mut Model) -> BTreeSet<String> {
         }
     }
     model.graph = with_heads_left(&model.graph, &model.tensors);
-    lost
+    (lost, widest)
+}
+
+/// Features of a unit: a head has several.
+fn features(set: &UnitSet) -> usize {
+    let places = |slice: &Slice| slice.units.iter().filter(|it| **it == Some(0)).count();
+    set.slices.iter().map(places).fold(0, common)
+}
+
+/// The greatest common divisor.
+fn common(one: usize, other: usize) -> usize {
+    match other {
+        0 => one,
+        _ => common(other, one % other),
+    }
 }
 
 /// Which units of a set have a weight left.

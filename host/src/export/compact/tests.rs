@@ -1,6 +1,7 @@
 //! What is left computes the same.
 
 use serde_json::json;
+use tch::Kind;
 
 use super::*;
 use crate::export::testing::{
@@ -43,7 +44,7 @@ fn every_model_computes_the_same_without_its_dead_units() {
             let input = inputs(shape, 16, seed);
             let expected = forward(&*network, &model, &input);
             let (on_path, before) = (effective(&model, &*network), nonzeros(&model));
-            let compacted = compact(&mut model);
+            let compacted = compact(&mut model, 1).unwrap();
             removed += compacted.iter().map(|it| it.units - it.kept).sum::<i64>();
             let got = forward(&*network, &model, &input);
             let spread = &expected - expected.narrow(0, 0, 1);
@@ -65,6 +66,85 @@ fn every_model_computes_the_same_without_its_dead_units() {
         let has_none = name == "hidden-neuron" || links(&network.graph()).is_empty();
         assert!(removed > 0 || has_none, "{name}");
         assert!(varies, "{name}: no path is left");
+    }
+}
+
+#[test]
+fn dead_units_fill_up_a_multiple_without_weights() {
+    for (name, options, shape, classes) in MODELS_OF_ALL_KINDS {
+        let options: serde_json::Value = serde_json::from_str(options).unwrap();
+        let network = network_of(name, &options, shape, classes);
+        let pruned = || {
+            let mut model = model_of(name, options.clone(), shape, classes, 2);
+            prune(&mut model, 0.2, 2);
+            model
+        };
+        let (mut least, mut filled) = (pruned(), pruned());
+        let input = inputs(shape, 16, 2);
+        let expected = forward(&*network, &least, &input);
+        let alone = compact(&mut least, 1).unwrap();
+        let by_four = match compact(&mut filled, 4) {
+            Ok(compacted) => compacted,
+            Err(error) => {
+                // A multiple that no layer has.
+                assert!(alone.iter().all(|it| it.units < 4), "{name}: {error}");
+                assert!(error.to_string().contains("the widest has"), "{error}");
+                continue;
+            }
+        };
+        for (one, other) in alone.iter().zip(&by_four) {
+            assert_eq!((&one.layer, one.units), (&other.layer, other.units));
+            let all = one.units.min((one.kept + 3) / 4 * 4);
+            assert_eq!(other.kept, all, "{name}: {one:?}");
+        }
+        // What fills up has no weight: the same are left.
+        assert_eq!(nonzeros(&least), nonzeros(&filled), "{name}");
+        let got = forward(&*network, &filled, &input);
+        let scale = expected.abs().max().double_value(&[]);
+        let error = (&got - &expected).abs().max().double_value(&[]);
+        assert!(error <= 1e-5 * scale, "{name}: {error} of {scale}");
+        let said = filled.metadata.get("multiple").map(String::as_str);
+        assert_eq!((said, least.metadata.get("multiple")), (Some("4"), None));
+    }
+}
+
+#[test]
+fn a_head_counts_as_its_features() {
+    let (options, shape) = (
+        json!({"patch": 4, "width": 48, "depth": 1, "heads": 6}),
+        [3, 8, 8],
+    );
+    for (multiple, left) in [(1, 1), (8, 1), (16, 2), (12, 3), (64, 6)] {
+        let mut model = model_of("vit", options.clone(), &shape, 10, 1);
+        let network = network_of("vit", &options, &shape, 10);
+        let input = inputs(&shape, 4, 1);
+        // All heads but the last, of 8 features each.
+        let qkv = Tensor::from_slice(&(0..144).filter(|it| it % 48 < 40).collect::<Vec<i64>>());
+        for (tensor, axis, places) in [
+            ("qkv", 0, qkv),
+            (
+                "proj",
+                1,
+                Tensor::arange(40, (Kind::Int64, tch::Device::Cpu)),
+            ),
+        ] {
+            let layer = model
+                .tensors
+                .keys()
+                .find(|it| it.ends_with(&format!("{tensor}.weight")));
+            let layer = layer.unwrap().clone();
+            let weight = model.tensors[&layer].index_fill(axis, &places, 0.0);
+            model.tensors.insert(layer, weight);
+        }
+        let expected = forward(&*network, &model, &input);
+        let compacted = compact(&mut model, multiple).unwrap();
+        let qkv = compacted.iter().find(|it| it.layer.ends_with("qkv"));
+        // What loses nothing is not listed.
+        let kept = qkv.map_or(144, |it| it.kept);
+        assert_eq!(kept, 24 * left, "{multiple}");
+        let got = crate::export::testing_forward(&model, &input);
+        let error = (got - expected).abs().max().double_value(&[]);
+        assert!(error < 1e-4, "{multiple}: {error}");
     }
 }
 
@@ -97,7 +177,7 @@ fn units_that_were_pruned_whole_go_with_all_that_ties_them() {
         }
         let input = inputs(shape, 8, 1);
         let before = forward(&*network, &model, &input);
-        compact(&mut model);
+        compact(&mut model, 1).unwrap();
         for (tensor, left) in expected {
             assert_eq!(model.tensors[&tensor].size()[0], left, "{name}: {tensor}");
         }
@@ -129,7 +209,7 @@ fn outputs_are_the_same_bits_where_arithmetic_is_exact() {
             let input = (inputs(shape, 16, seed) * 2.0).round();
             let expected = forward(&*network, &model, &input);
             assert!(expected.equal(&expected.round()), "{name}");
-            let compacted = compact(&mut model);
+            let compacted = compact(&mut model, 1).unwrap();
             let smaller = compacted.iter().any(|it| it.kept < it.units);
             assert!(smaller || compacted.is_empty(), "{name}");
             assert!(
@@ -163,11 +243,19 @@ fn a_channel_that_is_constant_stays_before_a_padded_convolution_and_goes_before_
                 .unwrap();
             own.units - own.kept
         };
-        assert_eq!(find(&compact(&mut model)), i64::from(goes), "{layer}");
+        assert_eq!(
+            find(&compact(&mut model, 1).unwrap()),
+            i64::from(goes),
+            "{layer}"
+        );
         // With a value of 0 it goes either way.
         set(&mut model, &format!("layer1.0.{layer}.weight"), 0.0);
         set(&mut model, &format!("{norm}.bias"), -100.0);
-        assert_eq!(find(&compact(&mut model)), 1, "{layer} before {next}");
+        assert_eq!(
+            find(&compact(&mut model, 1).unwrap()),
+            1,
+            "{layer} before {next}"
+        );
     }
 }
 
@@ -190,7 +278,11 @@ fn a_layer_without_a_live_unit_keeps_one() {
     model.tensors.insert("fc2.weight".to_owned(), none);
     let input = inputs(&[6], 4, 0);
     let expected = forward(&*network, &model, &input);
-    let kept: Vec<i64> = compact(&mut model).iter().map(|it| it.kept).collect();
+    let kept: Vec<i64> = compact(&mut model, 1)
+        .unwrap()
+        .iter()
+        .map(|it| it.kept)
+        .collect();
     assert_eq!(kept, [1, 1]);
     let error = forward(&*network, &model, &input) - expected;
     assert!(error.abs().max().double_value(&[]) < 1e-6);

@@ -174,6 +174,10 @@ impl Tensor {
     pub const FLOAT: i32 = 1;
     /// Bytes.
     pub const UINT8: i32 = 2;
+    /// Bytes with a sign.
+    pub const INT8: i32 = 3;
+    /// 32-bit integers.
+    pub const INT32: i32 = 6;
     /// 64-bit integers.
     pub const INT64: i32 = 7;
 }

@@ -1,5 +1,7 @@
 //! A model as ONNX.
 
+mod feed;
+mod integers;
 mod message;
 #[cfg(test)]
 mod tests;
@@ -7,16 +9,14 @@ mod tokens;
 
 use prost::Message;
 
+use super::quantise::{Quantised, Rounded};
 use super::safetensors::values;
 use super::{ExportError, Model};
 use crate::data::PixelStatistics;
 use crate::model::{NORM_EPSILON, Operation, Value};
+use feed::batch_of;
+use message::{Attribute, Graph, Node, OperatorSet, Property, Tensor};
 use tokens::{layer_norm, over_tokens};
-
-use message::{
-    Attribute, Dimension, Graph, Node, OperatorSet, Property, Shape, Tensor, TensorType, Type,
-    ValueInfo,
-};
 
 /// Version of the operators.
 const OPSET: i64 = 17;
@@ -26,24 +26,29 @@ const IR_VERSION: i64 = 8;
 const INPUT: &str = "input";
 /// Name of what comes out.
 const OUTPUT: &str = "logits";
-/// Name of the dimension that is open.
-const BATCH: &str = "batch";
 
 /// The bytes of an ONNX file with a model's operations and tensors. With `pixels` its input is bytes,
-/// which it normalises itself.
+/// which it normalises itself; with `quantised`, which is of the same model, layers are in 8 bits.
 ///
 /// # Shapes
 /// `input`: `[batch, ...input_shape]`, f32, or u8 with `pixels`; `logits`: `[batch, outputs]`, f32.
 ///
 /// # Errors
 /// If an imported network has operations that are not known here.
-pub fn onnx(model: &Model, pixels: Option<&PixelStatistics>) -> Result<Vec<u8>, ExportError> {
+pub fn onnx(
+    model: &Model,
+    pixels: Option<&PixelStatistics>,
+    quantised: Option<&Quantised>,
+) -> Result<Vec<u8>, ExportError> {
     let opaque = model.graph.opaque();
     if !opaque.is_empty() {
         let names = opaque.into_iter().map(str::to_owned);
         return Err(ExportError::Opaque(names.collect()));
     }
-    let mut writer = Writer::default();
+    let mut writer = Writer {
+        graph: Graph::default(),
+        quantised,
+    };
     let first = match pixels {
         Some(pixels) => writer.normalise(pixels),
         None => INPUT.to_owned(),
@@ -55,13 +60,23 @@ pub fn onnx(model: &Model, pixels: Option<&PixelStatistics>) -> Result<Vec<u8>, 
             .map(|(_, name)| name.clone())
             .collect();
         let is_last = value == model.graph.output();
+        let rounded = quantised.and_then(|it| it.activation(value));
         let name = match operation {
             Operation::Input => first.clone(),
+            // Integers begin at 0: rounding alone does what ReLU does, and runtimes fuse it with the layer before.
+            Operation::Relu(_) if rounded.is_some_and(|it| it.zero == i8::MIN) => reads[0].clone(),
             operation => writer.operation(model, operation, reads, is_last),
+        };
+        let name = match rounded {
+            Some(how) => writer.rounded(&name, how),
+            None => name,
         };
         names.push((value, name));
     }
-    let tensors = (model.tensors.iter()).map(|(name, it)| tensor(name, it.size(), &values(it)));
+    let tensors = (model.tensors.iter())
+        .filter(|(name, _)| !quantised.is_some_and(|it| it.has(name)))
+        .map(|(name, it)| tensor(name, it.size(), &values(it)))
+        .collect::<Vec<_>>();
     writer.graph.initializer.splice(0..0, tensors);
     let kind = if pixels.is_some() {
         Tensor::UINT8
@@ -93,32 +108,31 @@ pub fn onnx(model: &Model, pixels: Option<&PixelStatistics>) -> Result<Vec<u8>, 
 }
 
 /// Collects operations and what they need to know besides the model's tensors.
-#[derive(Default)]
-struct Writer {
+struct Writer<'a> {
     graph: Graph,
+    quantised: Option<&'a Quantised>,
 }
 
-impl Writer {
-    /// Bytes to the network's inputs, as one product and one sum a channel.
-    fn normalise(&mut self, PixelStatistics { mean, std }: &PixelStatistics) -> String {
-        let shape = vec![1, mean.len() as i64, 1, 1];
-        let pairs = || mean.iter().zip(std);
-        let scale: Vec<f32> = pairs().map(|(_, s)| (1.0 / (255.0 * s)) as f32).collect();
-        let shift: Vec<f32> = pairs().map(|(m, s)| (-m / s) as f32).collect();
-        for (name, values) in [("pixels.scale", scale), ("pixels.shift", shift)] {
-            self.graph
-                .initializer
-                .push(tensor(name, shape.clone(), &values));
+impl<'a> Writer<'a> {
+    /// A layer's integers, if it has any.
+    fn rounded_layer(&self, layer: &str) -> Option<&'a Rounded> {
+        self.quantised?.layer(layer)
+    }
+
+    /// The names of a layer's weight and bias.
+    fn parameters(&mut self, layer: &str, bias: bool) -> Vec<String> {
+        let own = self.rounded_layer(layer);
+        let mut names = vec![match own {
+            Some(own) => self.rounded_weight(layer, own, false),
+            None => format!("{layer}.weight"),
+        }];
+        if bias {
+            names.push(match own.and_then(|it| it.bias.as_ref()) {
+                Some(bias) => self.rounded_bias(layer, bias),
+                None => format!("{layer}.bias"),
+            });
         }
-        let to_float = vec![Attribute::int("to", i64::from(Tensor::FLOAT))];
-        let pixels = self.node("Cast", "pixels", &[INPUT], to_float);
-        let scaled = self.node("Mul", "pixels.scaled", &[&pixels, "pixels.scale"], vec![]);
-        self.node(
-            "Add",
-            "pixels.normalised",
-            &[&scaled, "pixels.shift"],
-            vec![],
-        )
+        names
     }
 
     /// Adds what one operation of a model is in ONNX; the name of what it makes.
@@ -138,8 +152,8 @@ impl Writer {
             true => OUTPUT.to_owned(),
             false => format!("{layer}.output"),
         };
-        let mut own = |layer: &str, parts: &[&str]| {
-            reads.extend(parts.iter().map(|part| format!("{layer}.{part}")));
+        let own = |layer: &str, parts: &[&str]| -> Vec<String> {
+            parts.iter().map(|part| format!("{layer}.{part}")).collect()
         };
         let (operator, name, attributes) = match operation {
             Operation::Input => return INPUT.to_owned(),
@@ -188,7 +202,7 @@ impl Writer {
                 ("Add", numbered("positions"), vec![])
             }
             Operation::LayerNorm { layer, .. } => {
-                own(layer, &["weight", "bias"]);
+                reads.extend(own(layer, &["weight", "bias"]));
                 ("LayerNormalization", named(layer), layer_norm())
             }
             Operation::Gelu(_) => return self.gelu(&reads[0], &numbered("gelu")),
@@ -201,14 +215,7 @@ impl Writer {
                 return self.linear_of_tokens(layer, *bias, &reads[0], &named(layer));
             }
             Operation::Linear { layer, bias, .. } => {
-                own(
-                    layer,
-                    if *bias {
-                        &["weight", "bias"]
-                    } else {
-                        &["weight"]
-                    },
-                );
+                reads.extend(self.parameters(layer, *bias));
                 ("Gemm", named(layer), vec![Attribute::int("transB", 1)])
             }
             Operation::Convolution {
@@ -218,19 +225,13 @@ impl Writer {
                 padding,
                 ..
             } => {
-                own(
-                    layer,
-                    if *bias {
-                        &["weight", "bias"]
-                    } else {
-                        &["weight"]
-                    },
-                );
+                reads.extend(self.parameters(layer, *bias));
                 let kernel = model.tensors[&format!("{layer}.weight")].size()[2..].to_vec();
                 ("Conv", named(layer), window(kernel, *stride, *padding))
             }
             Operation::Norm { layer, .. } => {
-                own(layer, &["weight", "bias", "running_mean", "running_var"]);
+                let parts = ["weight", "bias", "running_mean", "running_var"];
+                reads.extend(own(layer, &parts));
                 let epsilon = Attribute::float("epsilon", NORM_EPSILON as f32);
                 ("BatchNormalization", named(layer), vec![epsilon])
             }
@@ -278,27 +279,5 @@ fn tensor(name: &str, dims: Vec<i64>, values: &[f32]) -> Tensor {
         data_type: Tensor::FLOAT,
         name: name.to_owned(),
         raw_data: values.iter().flat_map(|it| it.to_le_bytes()).collect(),
-    }
-}
-
-/// A batch of any size.
-fn batch_of(name: &str, elem_type: i32, shape: &[i64]) -> ValueInfo {
-    let batch = Dimension {
-        dim_param: Some(BATCH.to_owned()),
-        ..Dimension::default()
-    };
-    let size = |&size: &i64| Dimension {
-        dim_value: Some(size),
-        ..Dimension::default()
-    };
-    let dim = std::iter::once(batch).chain(shape.iter().map(size));
-    ValueInfo {
-        name: name.to_owned(),
-        r#type: Some(Type {
-            tensor_type: Some(TensorType {
-                elem_type,
-                shape: Some(Shape { dim: dim.collect() }),
-            }),
-        }),
     }
 }

@@ -21,7 +21,7 @@ fn order(dimensions: &[i64]) -> Vec<Attribute> {
     vec![Attribute::ints("perm", dimensions.to_vec())]
 }
 
-impl Writer {
+impl Writer<'_> {
     /// `[batch, channels, height, width]` to `[batch, height * width, channels]`. In a shape 0 stands for the size
     /// that a dimension has, -1 for what is left.
     pub(super) fn tokens(&mut self, read: &str, name: &str) -> String {
@@ -64,9 +64,14 @@ impl Writer {
         read: &str,
         name: &str,
     ) -> String {
-        let weight = format!("{layer}.weight");
-        let transposed = format!("{weight}.transposed");
-        let transposed = self.node("Transpose", &transposed, &[&weight], order(&[1, 0]));
+        let transposed = match self.rounded_layer(layer) {
+            Some(own) => self.rounded_weight(layer, own, true),
+            None => {
+                let weight = format!("{layer}.weight");
+                let transposed = format!("{weight}.transposed");
+                self.node("Transpose", &transposed, &[&weight], order(&[1, 0]))
+            }
+        };
         if !bias {
             return self.node("MatMul", name, &[read, &transposed], vec![]);
         }
