@@ -43,6 +43,7 @@ mod records;
 mod report;
 mod rewinds;
 mod statistics;
+mod stops;
 mod stored;
 mod structured;
 mod submit;
