@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any, Mapping, Optional
+from typing import Any, Dict, Mapping, Optional, Set, Tuple
 
 
 class Progress:
@@ -14,7 +14,9 @@ class Progress:
         self._shown = shown
         self._bar: Any = None
         self._levels = 0
-        self._total: Optional[int] = None
+        self._total = 0
+        self._cells: Dict[str, Mapping[str, Any]] = {}
+        self._seen: Set[Tuple[Any, int, int]] = set()
         self._started = time.monotonic()
 
     def __enter__(self) -> "Progress":
@@ -34,6 +36,9 @@ class Progress:
         elif kind == "sweep-started":
             total = sum(cell["levels"] * len(cell["seeds"]) for cell in event["cells"])
             self._start(str(event["sweep"]), total)
+            self._cells = {cell["cell"]: cell for cell in event["cells"]}
+        elif kind == "cell-stopped":
+            self._stopped(event)
         elif kind in ("level-found", "level-done"):
             self._level(event, event["summary"], found=kind == "level-found")
         elif kind == "epoch" and self._bar is not None:
@@ -51,7 +56,22 @@ class Progress:
         else:
             self._bar = tqdm(total=total, desc=name, unit="level")
 
+    def _stopped(self, event: Mapping[str, Any]) -> None:
+        cell = self._cells.get(event["cell"])
+        if cell is not None:
+            self._total -= max(0, cell["levels"] - event["level"] - 1) * len(cell["seeds"])
+        if self._bar is not None:
+            self._bar.total = self._total
+            self._bar.refresh()
+        points = -100 * event["difference"]
+        self._say(f"{_cell(event)}stopped at level {event['level']}, {points:.2f} points behind {event['behind']}")
+
     def _level(self, event: Mapping[str, Any], summary: Mapping[str, Any], found: bool) -> None:
+        # A run that waited for others at a level tells again of what it found done.
+        place = (event.get("cell"), summary["seed"], summary["level"])
+        if place in self._seen:
+            return
+        self._seen.add(place)
         self._levels += 1
         if self._bar is not None:
             # What was done earlier says nothing of this session's speed.

@@ -38,6 +38,16 @@ class Cell:
         return self.name if len(self.sweep.parts) < 2 else f"{self.part}/{self.name}"
 
     @property
+    def stopped(self) -> Optional[Mapping[str, Any]]:
+        """Behind whom it was stopped by `[sweep.stop]`: `level`, `behind`, and `difference`, `low` and `high` of its
+        validation accuracy; None if it was not."""
+        for rung in self.sweep.rungs:
+            for cell in rung["stopped"]:
+                if cell["cell"] == self.full_name:
+                    return {**cell, "level": rung["level"], "behind": rung["best"], "confidence": rung["confidence"]}
+        return None
+
+    @property
     def run(self) -> Run:
         """Its run, with the cell's seeds alone. Raises `Unfinished` if it has not begun."""
         if not self.folder.is_dir():
@@ -106,6 +116,17 @@ class Sweep:
         except (KeyError, TypeError, ValueError) as error:
             path = self.path / "sweep.json"
             raise Damaged(f"{path} is damaged: a cell lacks {error}; the sweep's command writes it anew") from error
+
+    @property
+    def rungs(self) -> List[Mapping[str, Any]]:
+        """`rungs` of `stopped.json`: where cells were compared, and which ended; empty without `[sweep.stop]`."""
+        path = self.path / "stopped.json"
+        try:
+            return list(json.loads(path.read_text("utf-8"))["rungs"])
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise Damaged(f"{path} is damaged: {error}; the sweep's command writes it anew") from error
 
     def summary(self, frame: Optional[Frame] = None) -> Any:
         """A row for each finished level of each seed of each cell that has begun; see `Run.summary`."""

@@ -1,13 +1,18 @@
+import contextlib
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import unittest
 from pathlib import Path
+from unittest import mock
 
 import rewind
 from rewind.lock import writer
+from rewind.progress import Progress
 
 from . import made
 from .made import WithProgram, needs
@@ -196,6 +201,50 @@ class Runs(WithProgram):
         dense = rewind.load(run.path.parent / run.identity["dense"])
         self.assertEqual((dense.seeds, dense.levels()), ([0, 3], [0]))
         self.assertEqual(dense.summary("rows"), [it for it in run.summary("rows") if it["level"] == 0])
+
+
+class StoppedCells(unittest.TestCase):
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+        cells = [
+            {"name": name, "method": name, "values": {}, "seeds": [0, 1], "run": f"../{name}"} for name in ("lrr", "imp")
+        ]
+        parts = [{"name": "small", "title": "small", "cells": cells, "claims": [], "neuron": None}]
+        (self.folder / "sweep.json").write_text(json.dumps({"name": "small", "file": "small.toml", "parts": parts}))
+
+    def test_a_cell_says_behind_whom_it_was_stopped(self) -> None:
+        sweep = rewind.Sweep(self.folder)
+        self.assertEqual(sweep.rungs, [])
+        self.assertIsNone(sweep.cell("imp").stopped)
+        behind = {"cell": "imp", "difference": -0.1, "low": -0.2, "high": -0.05, "seeds": [0, 1]}
+        rung = {"level": 3, "best": "lrr", "confidence": 0.95, "stopped": [behind]}
+        (self.folder / "stopped.json").write_text(json.dumps({"rungs": [rung]}))
+        stopped = sweep.cell("imp").stopped
+        self.assertEqual((stopped["level"], stopped["behind"], stopped["high"]), (3, "lrr", -0.05))
+        self.assertIsNone(sweep.cell("lrr").stopped)
+        (self.folder / "stopped.json").write_text("{")
+        with self.assertRaisesRegex(rewind.Damaged, "stopped.json is damaged"):
+            sweep.rungs
+
+    def test_progress_counts_a_level_once_and_leaves_out_those_of_stopped_cells(self) -> None:
+        progress = Progress(True)
+        cells = [{"cell": name, "run": name, "levels": 4, "seeds": [0, 1]} for name in ("lrr", "imp")]
+        said = io.StringIO()
+        with contextlib.redirect_stderr(said), mock.patch("rewind.progress._tqdm", return_value=None):
+            progress.event({"event": "sweep-started", "sweep": "small", "cells": cells})
+            for kind in ("level-done", "level-found"):
+                for name in ("lrr", "imp"):
+                    for seed in (0, 1):
+                        summary = {"seed": seed, "level": 0, "density": 1.0, "test_accuracy": 0.5}
+                        progress.event({"event": kind, "cell": name, "summary": summary})
+            progress.event({"event": "cell-stopped", "cell": "imp", "level": 0, "behind": "lrr", "difference": -0.1})
+            summary = {"seed": 0, "level": 1, "density": 0.5, "test_accuracy": 0.5}
+            progress.event({"event": "level-done", "cell": "lrr", "summary": summary})
+        lines = said.getvalue().splitlines()
+        self.assertIn("stopped at level 0, 10.00 points behind lrr", lines[-2])
+        self.assertTrue(lines[-1].startswith("5 of 10  "), lines)
 
 
 class Sweeps(WithProgram):

@@ -319,6 +319,9 @@ pub struct RunArgs {
     /// Leave out what has no effect: a sweep that starts its runs has told it already.
     #[arg(long, hide = true)]
     pub told: bool,
+    /// End after this level: a sweep with `[sweep.stop]` decides there who goes on.
+    #[arg(long, value_name = "LEVEL", hide = true)]
+    pub to_level: Option<u64>,
 }
 
 /// What one call of a plugin may cost; a call that costs more ends the run, which can go on later.

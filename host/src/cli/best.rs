@@ -7,7 +7,7 @@ use super::exit::{Exit, Failure};
 use super::locate::locate;
 use super::stdout;
 use crate::experiment::Measure;
-use crate::records::{SweepRecord, name_in_sweep};
+use crate::records::{SweepRecord, name_in_sweep, stopped_cells};
 use crate::report::{Interval, Results, Subject, columns, value};
 
 /// A run of the sweep at the level that is looked at.
@@ -42,6 +42,14 @@ pub fn best(args: &BestArgs, output: &Output) -> Result<Exit, Failure> {
             (name, results)
         })
         .collect();
+    let stopped = stopped_cells(&folder);
+    // At a level that it came to a stopped run is one of them.
+    let ends_before = |name: &str| {
+        let last = stopped.get(name).map(|it| it.level);
+        last.is_some_and(|last| args.level.is_none_or(|level| last < level))
+    };
+    let (out, cells): (Vec<_>, Vec<_>) =
+        (cells.into_iter()).partition(|(name, _)| ends_before(name));
     let level = match args.level {
         Some(level) => level,
         None => last_common_level(&cells).ok_or_else(|| {
@@ -60,6 +68,10 @@ pub fn best(args: &BestArgs, output: &Output) -> Result<Exit, Failure> {
              `validation = 0.1`, by whose samples the best is chosen",
             folder.display()
         )));
+    }
+    if !out.is_empty() {
+        let names: Vec<&str> = out.iter().map(|it| it.0.as_str()).collect();
+        log::info!("left out, as they were stopped: {}", names.join(", "));
     }
     let left_out = cells.len() - candidates.len();
     if left_out > 0 {

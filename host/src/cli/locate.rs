@@ -87,9 +87,33 @@ fn complain(name: &Path, runs: &Path) -> String {
 
 /// The names of all that lies among the runs, in order.
 fn names(runs: &Path) -> Vec<String> {
+    lying(runs, &[Lying::Run, Lying::Sweep, Lying::Simulation])
+}
+
+/// What can lie among the runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lying {
+    /// A run.
+    Run,
+    /// A sweep.
+    Sweep,
+    /// A simulation of the hidden neuron.
+    Simulation,
+}
+
+/// The names of what of these kinds lies among the runs, in order.
+pub fn lying(runs: &Path, kinds: &[Lying]) -> Vec<String> {
+    let is_asked = |folder: &Path| {
+        let kind = match subject(folder)? {
+            Subject::Run(_) => Lying::Run,
+            Subject::Sweep(_) => Lying::Sweep,
+            Subject::Neuron(_) => Lying::Simulation,
+        };
+        kinds.contains(&kind).then_some(())
+    };
     let entries = std::fs::read_dir(runs).into_iter().flatten().flatten();
     let mut names: Vec<String> = entries
-        .filter(|entry| subject(&entry.path()).is_some())
+        .filter(|entry| is_asked(&entry.path()).is_some())
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .collect();
     names.sort();

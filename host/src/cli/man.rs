@@ -1,23 +1,11 @@
-//! `host completions` and `host man`.
+//! `host man`.
 
 use clap::Command;
-use clap_complete::Shell;
 use clap_mangen::Man;
 
 use super::exit::{Exit, Failure};
 use super::{stdout, usage};
 use crate::program;
-
-/// Writes a shell's completions.
-///
-/// # Errors
-/// If stdout cannot be written.
-pub fn completions(shell: Shell) -> Result<Exit, Failure> {
-    let mut text = Vec::new();
-    clap_complete::generate(shell, &mut usage::command(), program::name(), &mut text);
-    stdout::whole(&text)?;
-    Ok(Exit::Success)
-}
 
 /// Writes the manual page: the program, then a section for each command.
 ///

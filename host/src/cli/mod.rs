@@ -7,6 +7,7 @@ mod bench_export;
 mod best;
 mod cancel;
 mod compare;
+mod completions;
 mod data;
 mod disk;
 pub mod early;
@@ -67,6 +68,9 @@ pub(crate) fn seeds(text: &str) -> Result<Vec<u64>, String> {
 /// Parses the command line, does what it says and ends the process with an exit code.
 pub fn main() -> ! {
     crate::memory::keep_freed();
+    if completions::is_asked() {
+        guard::leave(completions::names());
+    }
     let parsed = usage::command().try_get_matches();
     match parsed.and_then(|matches| Args::from_arg_matches(&matches)) {
         Ok(args) => guard::leave(follow(&args) as i32),
@@ -119,7 +123,7 @@ fn obey(args: &Args, bars: &MultiProgress) -> Result<Exit, Failure> {
         Command::Model(command) => model::model(command, output),
         Command::Plugin(command) => plugin::plugin(command, output),
         Command::Data(command) => data::data(command, output, bars),
-        Command::Completions { shell } => man::completions(*shell),
+        Command::Completions { shell } => completions::completions(*shell),
         Command::Man => man::man(),
     }
 }

@@ -105,6 +105,7 @@ fn train(
             _ => Changed::Refuse,
         },
         // The process before it was led by a sweep that was killed, and is on its way out.
+        to_level: args.to_level,
         patience: args.until_stdin_closes.then_some(ORPHAN_ENDS),
     };
     let mut watcher = Watcher::new(output, bars, run.experiment(), &run.folders().run);

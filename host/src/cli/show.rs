@@ -11,7 +11,7 @@ use super::locate;
 use super::stdout;
 use crate::counted::counted;
 use crate::experiment::{self, Experiment};
-use crate::records::{self, SweepRecord};
+use crate::records::{self, SweepRecord, stopped_beside};
 use crate::report::{self, OtherBuilds, Overview, Part, Subject};
 use crate::store::{self, RunDir, StoreError};
 
@@ -61,7 +61,17 @@ pub fn show(args: &ShowArgs, output: &Output) -> Result<Exit, Failure> {
         true => "no level is finished yet".to_owned(),
         false => report::table(&summaries, builds.as_ref()),
     };
-    let notes: Vec<String> = standings.iter().filter_map(|it| note(it, wanted)).collect();
+    // A level at which a sweep stopped the run is as good as its last.
+    let stopped = wanted.and_then(|wanted| {
+        let is_unfinished = standings.iter().any(|it| it.levels < wanted);
+        stopped_beside(&path).filter(|_| is_unfinished)
+    });
+    let wanted = match &stopped {
+        Some(it) => Some(it.level + 1),
+        None => wanted,
+    };
+    let mut notes: Vec<String> = standings.iter().filter_map(|it| note(it, wanted)).collect();
+    notes.extend(stopped.map(|it| it.to_string()));
     if !notes.is_empty() {
         text = format!("{text}\n\n{}", notes.join("\n"));
     }
@@ -93,8 +103,9 @@ fn show_sweep(folder: &Path, output: &Output) -> Result<Exit, Failure> {
 /// If its record is missing or damaged.
 pub(super) fn parts(folder: &Path) -> Result<Vec<Part>, StoreError> {
     let record = SweepRecord::read(folder)?;
-    let parts = record.parts.iter().filter(|it| !it.cells.is_empty());
-    Ok(parts.map(|it| Part::of_sweep(folder, it)).collect())
+    let mut parts = Part::all_of_sweep(folder, &record);
+    parts.retain(|it| !it.cells.is_empty());
+    Ok(parts)
 }
 
 /// A table for each part with a finished level, under its title if there are several.

@@ -52,5 +52,5 @@ pub use remark::Remark;
 pub use review::{density_key, review};
 pub use script::{file_name, option_of};
 pub use stored::{read_stored, stored};
-pub use sweep::{CellFile, Distinct, FileKind, PartFile, SweepFile, kind_of, load_sweep};
+pub use sweep::{CellFile, Distinct, FileKind, PartFile, Stop, SweepFile, kind_of, load_sweep};
 pub use typed::read_typed;

@@ -61,6 +61,8 @@ pub struct Levels<'a> {
     pub checkpoint_every: Duration,
     /// What the user asks for by signals.
     pub interrupt: Interrupt,
+    /// The last level to train; the experiment's last if not given.
+    pub to_level: Option<u64>,
 }
 
 impl Levels<'_> {
@@ -76,7 +78,7 @@ impl Levels<'_> {
         let Some(mut queue) = Queue::new(self, seeds, observer)? else {
             return Ok(Outcome::Interrupted);
         };
-        while let Some((level, group)) = queue.next(&self.course, seeds) {
+        while let Some((level, group)) = queue.next(&self.course, seeds, self.last_level()) {
             match self.level(level, seeds, &group, &mut queue.failed, observer)? {
                 Pause::Done => queue.pass(&self.course, level, seeds, &group)?,
                 Pause::Interrupted => return Ok(Outcome::Interrupted),
@@ -85,6 +87,11 @@ impl Levels<'_> {
         Ok(Outcome::Finished {
             failed: queue.failed,
         })
+    }
+
+    fn last_level(&self) -> u64 {
+        let last = self.course.experiment.last_level();
+        self.to_level.map_or(last, |it| it.min(last))
     }
 
     /// One level of the seeds that stand at the same place. What it starts from is made of the level

@@ -51,11 +51,16 @@ impl Queue {
         Ok(Some(queue))
     }
 
-    /// The seeds that stand furthest behind and at the same place, as indices, with their level.
-    pub fn next(&self, course: &Course<'_>, seeds: &[Seed]) -> Option<(u64, Vec<usize>)> {
+    /// The seeds that stand furthest behind and at the same place up to the last level, as indices, with their level.
+    pub fn next(
+        &self,
+        course: &Course<'_>,
+        seeds: &[Seed],
+        last: u64,
+    ) -> Option<(u64, Vec<usize>)> {
         let mut places = Vec::new();
         for (index, (seed, &level)) in seeds.iter().zip(&self.next).enumerate() {
-            if !self.is_given_up(seed) && level <= course.experiment.last_level() {
+            if !self.is_given_up(seed) && level <= last {
                 places.push((course.place_within(seed, level), index));
             }
         }

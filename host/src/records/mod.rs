@@ -2,11 +2,15 @@
 //! one summary; of a run, its levels' summaries; of a sweep, its runs.
 
 mod classes;
+mod stopped;
 mod summaries;
 mod sweep;
 mod units;
 
 pub use classes::ClassRecord;
+pub use stopped::{
+    Behind, FILE as STOPPED_FILE, Rung, StopRecord, Stopped, stopped_beside, stopped_cells,
+};
 pub use summaries::{read_summary, summaries, summary_csv, summary_table};
 pub use sweep::{FILE as SWEEP_FILE, SweepCell, SweepPart, SweepRecord, name_in_sweep};
 pub use units::{KeptOfSet, KeptUnits};

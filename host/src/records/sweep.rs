@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::experiment::Claim;
+use crate::experiment::{Claim, Stop};
 use crate::store::{self, StoreError};
 
 /// A sweep: the runs of one file, or of the files that it includes.
@@ -33,6 +33,9 @@ pub struct SweepPart {
     pub claims: Vec<Claim>,
     /// Folder of a simulation of the hidden neuron, relative to the sweep's.
     pub neuron: Option<PathBuf>,
+    /// When cells that are behind end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop: Option<Stop>,
 }
 
 /// One run of a sweep.

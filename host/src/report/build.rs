@@ -192,8 +192,9 @@ fn read(subjects: &[Subject]) -> Result<(String, Vec<Owned>), StoreError> {
             Subject::Sweep(folder) => {
                 let record = SweepRecord::read(folder)?;
                 names.push(record.name.clone());
-                parts.extend(record.parts.iter().map(|part| Owned {
-                    part: Part::of_sweep(folder, part),
+                let own = Part::all_of_sweep(folder, &record).into_iter();
+                parts.extend(own.map(|part| Owned {
+                    part,
                     sweep: Some(record.file.clone()),
                 }));
             }

@@ -15,6 +15,15 @@ impl Interval {
     /// The mean of some values, with Student's t interval: t(0.975, n - 1) * s / sqrt(n). None
     /// without a value.
     pub fn of(values: &[f64]) -> Option<Self> {
+        Self::to_quantile(values, 0.975)
+    }
+
+    /// The same with another confidence than 95 %, between 0 and 1.
+    pub fn of_confidence(values: &[f64], confidence: f64) -> Option<Self> {
+        Self::to_quantile(values, 0.5 + confidence / 2.0)
+    }
+
+    fn to_quantile(values: &[f64], quantile: f64) -> Option<Self> {
         let n = values.len() as f64;
         if values.is_empty() {
             return None;
@@ -23,7 +32,7 @@ impl Interval {
         let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
         let half_width = StudentsT::new(0.0, 1.0, n - 1.0)
             .ok()
-            .map(|t| t.inverse_cdf(0.975) * (squares / (n - 1.0)).sqrt() / n.sqrt());
+            .map(|t| t.inverse_cdf(quantile) * (squares / (n - 1.0)).sqrt() / n.sqrt());
         Some(Self { mean, half_width })
     }
 }

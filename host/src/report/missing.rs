@@ -39,7 +39,12 @@ pub fn missing(part: &Part, sweep: Option<&Path>) -> Vec<Missing> {
 
 fn of_cell(part: &Part, cell: &Cell, sweep: Option<&Path>) -> Option<Missing> {
     let results = &cell.results;
-    let wanted = results.wanted();
+    // Where its sweep stopped it nothing is missing after that.
+    let last = cell.stopped.as_ref().map(|it| it.level + 1);
+    let wanted = match (results.wanted(), last) {
+        (Some(wanted), Some(last)) => Some(wanted.min(last)),
+        (wanted, _) => wanted,
+    };
     let mut lacks = Vec::new();
     let mut seeds = Vec::new();
     for seed in &results.seeds {
@@ -148,6 +153,16 @@ mod tests {
             "{}",
             missing[0].command
         );
+    }
+
+    #[test]
+    fn a_run_that_was_stopped_lacks_nothing_after_that() {
+        let desk = Desk::new();
+        assert_eq!(missing(&desk.part_with_stop(), None), []);
+        let level = desk.path("half/seed-1/level-00");
+        std::fs::remove_dir_all(level).unwrap();
+        let missing = missing(&desk.part_with_stop(), None);
+        assert_eq!(missing[0].lacks, "seed 1: 0 of 1 level done");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! [`build()`] reads runs or a sweep, judges its claims and writes one page with all figures; the
 //! parts before it are tables and intervals that other commands print too.
 
+mod behind;
 mod build;
 mod builds;
 pub mod chart;
@@ -24,6 +25,7 @@ pub(crate) mod testing;
 mod theory;
 mod verdict;
 
+pub use behind::{Comparison, Lag, behind};
 pub use build::{ReportError, Subject, Written, build};
 pub use builds::{MARK, OtherBuilds, warn_of_other_builds};
 pub use chart::ChartError;

@@ -68,7 +68,11 @@ impl<'a> Overview<'a> {
             std::iter::once(cell.name.clone()).chain(values).collect()
         });
         let numbers: Vec<usize> = (1..=self.levels.len()).collect();
-        columns(header.collect(), rows, &numbers)
+        let table = columns(header.collect(), rows, &numbers);
+        match self.part.stops() {
+            stops if stops.is_empty() => table,
+            stops => format!("{table}\n\n{}", stops.join("\n")),
+        }
     }
 
     /// The same for programs: accuracies as shares.
@@ -81,9 +85,13 @@ impl<'a> Overview<'a> {
                     "mean": interval.map(|it| it.mean), "half_width": interval.and_then(|it| it.half_width),
                 })
             });
-            json!({
+            let mut own = json!({
                 "cell": cell.name, "run": cell.results.run.path(), "test_accuracy": levels.collect::<Vec<_>>(),
-            })
+            });
+            if let Some(stopped) = &cell.stopped {
+                own["stopped"] = json!(stopped);
+            }
+            own
         });
         json!({ "part": self.part.name, "title": self.part.title, "cells": cells.collect::<Vec<_>>() })
     }

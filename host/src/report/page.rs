@@ -50,6 +50,8 @@ pub struct PagePart {
     claims: Vec<ClaimRow>,
     predictions: Vec<PredictionRow>,
     missing: Vec<Missing>,
+    /// The runs that were stopped, each in a line.
+    stopped: Vec<String>,
     /// What another build of a plugin made.
     builds: Vec<String>,
     /// The numbers that the reader may choose from, as JSON.
@@ -194,6 +196,7 @@ pub fn page_part(
             })
             .collect(),
         missing,
+        stopped: part.stops(),
         builds: other_builds(part),
         explorer: Explorer::of(part, SERIES.len()).map(|it| it.json()),
         sections: sections.into_iter().map(section).collect(),
@@ -371,6 +374,7 @@ mod tests {
             name: "runs".to_owned(),
             title: "The runs".to_owned(),
             cells: vec![Cell {
+                stopped: None,
                 name: "lrr".to_owned(),
                 method: "lrr".to_owned(),
                 values: Default::default(),

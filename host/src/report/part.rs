@@ -9,7 +9,9 @@ use super::chart::SERIES;
 use super::results::Results;
 use super::theory::Simulation;
 use crate::experiment::Claim;
-use crate::records::SweepPart;
+use crate::records::{
+    Stopped, SweepPart, SweepRecord, name_in_sweep, stopped_beside, stopped_cells,
+};
 
 /// Runs that are shown in the same figures.
 #[derive(Debug)]
@@ -39,6 +41,8 @@ pub struct Cell {
     pub values: BTreeMap<String, Value>,
     /// What it left.
     pub results: Results,
+    /// Behind whom its sweep stopped it, if it did.
+    pub stopped: Option<Stopped>,
 }
 
 /// The cells with the same values of the grid.
@@ -59,9 +63,22 @@ impl Combination<'_> {
 }
 
 impl Part {
-    /// A part of a sweep that lies in this folder.
-    pub fn of_sweep(folder: &Path, part: &SweepPart) -> Self {
+    /// The parts of a sweep that lies in this folder.
+    pub fn all_of_sweep(folder: &Path, record: &SweepRecord) -> Vec<Self> {
+        let mut stopped = stopped_cells(folder);
+        let parts = record.parts.iter();
+        let each = parts.map(|part| Self::of_sweep(folder, record.parts.len(), part, &mut stopped));
+        each.collect()
+    }
+
+    fn of_sweep(
+        folder: &Path,
+        parts: usize,
+        part: &SweepPart,
+        stopped: &mut BTreeMap<String, Stopped>,
+    ) -> Self {
         let cells = part.cells.iter().map(|cell| Cell {
+            stopped: stopped.remove(&name_in_sweep(parts, &part.name, &cell.name)),
             name: cell.name.clone(),
             method: cell.method.clone(),
             values: cell.values.clone(),
@@ -86,6 +103,7 @@ impl Part {
                 let name = name_of(folder);
                 let method = results.experiment.as_ref().map(|it| it.name.clone());
                 Cell {
+                    stopped: stopped_beside(folder),
                     method: method.unwrap_or_else(|| name.clone()),
                     name,
                     values: BTreeMap::new(),
@@ -117,6 +135,13 @@ impl Part {
         let mut seen = BTreeSet::new();
         let all = self.cells.iter().map(|cell| cell.method.as_str());
         all.filter(|method| seen.insert(*method)).collect()
+    }
+
+    /// The cells that were stopped, each in a line.
+    pub fn stops(&self) -> Vec<String> {
+        let each = self.cells.iter();
+        each.filter_map(|it| Some(format!("{} was {}", it.name, it.stopped.as_ref()?)))
+            .collect()
     }
 
     /// Place of a method in the palette.

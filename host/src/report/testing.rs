@@ -8,7 +8,7 @@ use tch::Tensor;
 use super::part::{Cell, Part};
 use super::results::Results;
 use crate::records::{
-    ClassRecord, Epoch, LayerRecord, Summary, SweepCell, SweepPart, SweepRecord, lines,
+    ClassRecord, Epoch, LayerRecord, Stopped, Summary, SweepCell, SweepPart, SweepRecord, lines,
 };
 use crate::store::{self, RunDir, write_tensors};
 
@@ -60,12 +60,28 @@ impl Desk {
         Results::read(&self.path(name), None)
     }
 
+    /// The part, with the method that did not get far as one that was stopped.
+    pub fn part_with_stop(&self) -> Part {
+        let mut part = self.part();
+        part.cells[2].stopped = Some(Stopped {
+            level: 0,
+            behind: "lrr".to_owned(),
+            difference: -0.2,
+            low: -0.3,
+            high: -0.1,
+            confidence: 0.95,
+            seeds: vec![0, 1, 2],
+        });
+        part
+    }
+
     pub fn part(&self) -> Part {
         let cell = |name: &str| Cell {
             name: name.to_owned(),
             method: name.to_owned(),
             values: Default::default(),
             results: self.results(name),
+            stopped: None,
         };
         Part {
             name: "methods".to_owned(),
@@ -101,6 +117,7 @@ impl Desk {
                 cells: methods.iter().map(cell).collect(),
                 claims: vec![serde_json::from_value(claim).unwrap()],
                 neuron: neuron.map(|it| Path::new("..").join(it)),
+                stop: None,
             }],
         };
         let folder = self.path("paper");

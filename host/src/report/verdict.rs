@@ -5,7 +5,7 @@ use std::fmt;
 use super::Interval;
 use super::interval::p_value;
 use super::paired::seed_difference;
-use super::part::{Combination, Part};
+use super::part::{Cell, Combination, Part};
 use super::results::Results;
 use crate::experiment::{Claim, Measure};
 
@@ -114,13 +114,14 @@ fn judge_one(claim: &Claim, combination: &Combination<'_>) -> Judged {
         let cell = combination.cell(method);
         cell.ok_or_else(|| format!("there is no method `{method}` here"))
     };
-    let (above, below) = match (of(&claim.above), of(&claim.below)) {
-        (Ok(above), Ok(below)) => (&above.results, &below.results),
+    let cells = match (of(&claim.above), of(&claim.below)) {
+        (Ok(above), Ok(below)) => [above, below],
         (Err(note), _) | (_, Err(note)) => {
             judged.note = note;
             return judged;
         }
     };
+    let [above, below] = cells.map(|it| &it.results);
     match levels_in_range(claim, above, below) {
         Ok(levels) => judged.levels = levels,
         Err(note) => {
@@ -128,12 +129,29 @@ fn judge_one(claim: &Claim, combination: &Combination<'_>) -> Judged {
             return judged;
         }
     }
+    let is_cut = |cell: &&&Cell| {
+        let last = cell.stopped.as_ref().map(|it| it.level);
+        let past = last.zip(judged.levels.last());
+        let lacks = |end: u64| {
+            let mut seeds = cell.results.seeds.iter();
+            seeds.any(|it| it.levels.len() as u64 <= end)
+        };
+        past.is_some_and(|(last, end)| last < *end && lacks(*end))
+    };
+    let cut: Vec<String> = (cells.iter())
+        .filter(is_cut)
+        .filter_map(|cell| Some(format!("{} was {}", cell.method, cell.stopped.as_ref()?)))
+        .collect();
     let ends = [judged.levels.last(), judged.levels.first()];
     judged.densities = match ends.map(|level| above.density(*level?)) {
         [Some(low), Some(high)] => Some([low, high]),
         _ => None,
     };
     judge_seeds(&mut judged, above, below);
+    if !cut.is_empty() {
+        // That seeds lack levels is said by this.
+        judged.note = cut.join("; ");
+    }
     judged
 }
 
@@ -259,6 +277,21 @@ mod tests {
             it.note
                 .contains("no level has a density from 0.001 to 0.002")
         );
+    }
+
+    #[test]
+    fn a_method_that_was_stopped_is_said_to_have_been() {
+        let desk = Desk::new();
+        let mut part = desk.part_with_stop();
+        part.claims = vec![claim("half", "imp", None), claim("lrr", "imp", None)];
+        let judged = judge(&part);
+        assert_eq!(judged[0].verdict, Verdict::NotDecided);
+        let note = "half was stopped at level 0: 20.00 points behind lrr by validation (95 %: 10.00 to 30.00, 3 seeds)";
+        assert_eq!(
+            judged.iter().map(|it| it.note.as_str()).collect::<Vec<_>>(),
+            [note, ""]
+        );
+        assert_eq!(part.stops(), [note]);
     }
 
     #[test]

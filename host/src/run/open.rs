@@ -48,6 +48,8 @@ pub struct Conduct {
     pub changed_plugins: Changed,
     /// How long to wait for a process that has the run and was led by one that is gone.
     pub patience: Option<Duration>,
+    /// The last level to train; the experiment's last if not given. A later call goes on from there.
+    pub to_level: Option<u64>,
 }
 
 /// What a run came to.
@@ -170,6 +172,7 @@ impl Run {
             threads: self.threads.each,
             checkpoint_every: conduct.checkpoint_every.unwrap_or(CHECKPOINT_EVERY),
             interrupt: conduct.interrupt,
+            to_level: conduct.to_level,
         };
         for seed in &self.read.seeds {
             levels

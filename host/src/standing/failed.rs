@@ -39,13 +39,22 @@ pub fn read(sweep: &Path, log: &str) -> Option<Failed> {
 
 /// Why a seed was given up, if it was.
 pub fn given_up(run: &RunDir, seed: u64) -> Option<String> {
-    let text = store::read(&run.seed(seed).failure()).ok()?;
-    let failure: Value = serde_json::from_slice(&text).ok()?;
+    let failure = failure(run, seed)?;
     let reason = failure["reason"].as_str().unwrap_or("the reason is lost");
     Some(format!(
         "seed {seed} at level {}: {reason}",
         failure["level"]
     ))
+}
+
+/// The level at which a seed was given up, if it was.
+pub fn given_up_at(run: &RunDir, seed: u64) -> Option<u64> {
+    failure(run, seed)?["level"].as_u64()
+}
+
+fn failure(run: &RunDir, seed: u64) -> Option<Value> {
+    let text = store::read(&run.seed(seed).failure()).ok()?;
+    serde_json::from_slice(&text).ok()
 }
 
 /// The error with which a cell's process ended, if that is the last thing it said.

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use super::{Standing, State, failed, pace};
 use crate::counted::counted;
 use crate::experiment::read_stored;
 use crate::neuron;
-use crate::records::{SweepCell, SweepPart, SweepRecord, name_in_sweep};
+use crate::records::{
+    STOPPED_FILE, StopRecord, Stopped, SweepCell, SweepPart, SweepRecord, name_in_sweep,
+};
 use crate::store::{Lock, RunDir, SeedDir, Standing as LockStanding, Watch};
 
 /// What is remembered from look to look, so that a look at what has not changed costs one question a seed.
@@ -22,7 +24,20 @@ pub struct Look {
     finished: BTreeMap<PathBuf, (SystemTime, u64)>,
     /// Finished levels of a run's seeds, and how long a level took then.
     paces: BTreeMap<PathBuf, (Vec<u64>, Option<f64>)>,
+    /// Which cells of a sweep were stopped.
+    stopped: BTreeMap<PathBuf, StoppedCells>,
 }
+
+/// Which cells of a sweep were stopped.
+struct StoppedCells {
+    /// When the file that says so was looked at, and when it had been written.
+    looked: Instant,
+    written: Option<SystemTime>,
+    cells: BTreeMap<String, Stopped>,
+}
+
+/// For so long the cells of a sweep are looked at by one question which of them were stopped.
+const ONE_LOOK: Duration = Duration::from_millis(500);
 
 impl Look {
     /// How the cells of a sweep stand now.
@@ -53,19 +68,30 @@ impl Look {
         let name = name_in_sweep(record.parts.len(), &part.name, &cell.name);
         let path = folder.join(&cell.run);
         let run = RunDir::new(&path);
+        let stopped = self.stopped(folder, &name);
         let wanted = self.levels_of(folder, record, &run);
+        let wanted = match &stopped {
+            Some(it) => Some(wanted.map_or(it.level + 1, |wanted| wanted.min(it.level + 1))),
+            None => wanted,
+        };
         let done: Vec<u64> = (cell.seeds.iter())
             .map(|&seed| self.finished(&run.seed(seed), wanted))
             .collect();
         let left = done.iter().map(|done| wanted.map(|it| it - done));
         let left = left.max().unwrap_or_default();
         let mut standing = self.of_run(path, name, left == Some(0));
+        if let Some(stopped) = stopped.filter(|_| standing.owner.is_none()) {
+            // Seeds that were given up before are no reason to go on.
+            standing.state = State::Behind;
+            standing.reason = Some(stopped.to_string());
+            standing.stopped = Some(stopped);
+        }
         standing.levels_done = done.iter().sum();
         standing.levels = wanted.map(|it| it * cell.seeds.len() as u64);
         standing.levels_left = left;
         standing.seconds_a_level = self.pace(&run, &cell.seeds, &done);
         standing.finished = done;
-        if standing.state != State::Done {
+        if !standing.state.is_over() {
             let failures = cell
                 .seeds
                 .iter()
@@ -146,6 +172,32 @@ impl Look {
                 pace
             }
         }
+    }
+
+    /// Behind whom a cell of a sweep was stopped, if it was.
+    fn stopped(&mut self, folder: &Path, cell: &str) -> Option<Stopped> {
+        let known = self.stopped.get_mut(folder);
+        if !known
+            .as_ref()
+            .is_some_and(|it| it.looked.elapsed() < ONE_LOOK)
+        {
+            let file = fs::metadata(folder.join(STOPPED_FILE));
+            let written = file.and_then(|it| it.modified()).ok();
+            match known {
+                Some(known) if known.written == written => known.looked = Instant::now(),
+                _ => {
+                    // What is damaged is written anew by the sweep's own command.
+                    let record = StopRecord::read(folder).unwrap_or_default();
+                    let now = StoppedCells {
+                        looked: Instant::now(),
+                        written,
+                        cells: record.cells(),
+                    };
+                    self.stopped.insert(folder.to_owned(), now);
+                }
+            }
+        }
+        self.stopped.get(folder)?.cells.get(cell).cloned()
     }
 
     /// What the lock of a run says.

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::counted::duration;
+use crate::records::Stopped;
 use crate::store::Owner;
 
 pub use look::{Look, estimate, log_of};
@@ -23,6 +24,8 @@ pub use total::Total;
 pub enum State {
     /// All levels of all seeds are finished.
     Done,
+    /// It was stopped at a level at which it was behind, and is finished there.
+    Behind,
     /// A process has it.
     Running,
     /// It was not begun.
@@ -35,8 +38,9 @@ pub enum State {
 
 impl State {
     /// All of them, in the order in which they are counted.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Done,
+        Self::Behind,
         Self::Running,
         Self::Waiting,
         Self::Stopped,
@@ -47,11 +51,17 @@ impl State {
     pub fn word(self) -> &'static str {
         match self {
             Self::Done => "done",
+            Self::Behind => "behind",
             Self::Running => "running",
             Self::Waiting => "waiting",
             Self::Stopped => "stopped",
             Self::Failed => "failed",
         }
+    }
+
+    /// Whether nothing is left to do.
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Done | Self::Behind)
     }
 }
 
@@ -88,6 +98,9 @@ pub struct Standing {
     pub seconds_silent: Option<f64>,
     /// Why it failed or stopped.
     pub reason: Option<String>,
+    /// Behind whom it was stopped, if it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<Stopped>,
     /// How often it failed where it stands; after three times, who takes what is left leaves it alone.
     pub failures: u64,
 }
@@ -109,6 +122,7 @@ impl Standing {
             seconds_held: None,
             seconds_silent: None,
             reason: None,
+            stopped: None,
             failures: 0,
         }
     }

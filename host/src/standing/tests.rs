@@ -2,7 +2,7 @@ use std::fs::{self, File};
 use std::time::{Duration, SystemTime};
 
 use super::*;
-use crate::records::{SweepCell, SweepPart, SweepRecord};
+use crate::records::{Behind, Rung, StopRecord, SweepCell, SweepPart, SweepRecord};
 use crate::store::{self, RunDir};
 
 const CELL: &str = r#"
@@ -108,6 +108,53 @@ fn a_cell_waits_runs_stops_and_is_done_as_its_files_say() {
             .starts_with(&format!("process {} on ", owner.pid))
     );
     assert_eq!(cells[3].note(), "seed 1 at level 1: the loss is NaN");
+}
+
+#[test]
+fn a_cell_that_its_sweep_stopped_is_behind_and_has_nothing_left() {
+    let desk = Desk::new(&["ends", "goes-on", "given-up"]);
+    for seed in [0, 1] {
+        desk.finish("ends", seed, 1000, &[9, 10]);
+        desk.finish("goes-on", seed, 1000, &[9, 10]);
+    }
+    desk.finish("given-up", 0, 1000, &[9, 10]);
+    let failure = r#"{"seed": 1, "level": 0, "reason": "the loss is NaN"}"#;
+    store::write(&desk.run("given-up").seed(1).failure(), failure.as_bytes()).unwrap();
+    let behind = |cell: &str| Behind {
+        cell: cell.to_owned(),
+        difference: -0.1,
+        low: -0.11,
+        high: -0.09,
+        seeds: vec![0, 1],
+    };
+    let record = StopRecord {
+        rungs: vec![Rung {
+            part: String::new(),
+            within: Default::default(),
+            level: 1,
+            density: 0.8,
+            compared: Vec::new(),
+            missing: Vec::new(),
+            best: Some("goes-on".to_owned()),
+            accuracy: Some(0.9),
+            confidence: 0.95,
+            stopped: vec![behind("ends"), behind("given-up")],
+        }],
+    };
+    record.write(&desk.at("small")).unwrap();
+    let cells = desk.cells();
+    let states: Vec<&str> = cells.iter().map(|it| it.state.word()).collect();
+    assert_eq!(states, ["behind", "stopped", "behind"]);
+    let levels: Vec<_> = cells.iter().map(|it| (it.levels_done, it.levels)).collect();
+    assert_eq!(levels, [(4, Some(4)), (4, Some(6)), (2, Some(4))]);
+    assert_eq!(cells[0].seconds_left, Some(0.0));
+    assert!(
+        cells[2]
+            .note()
+            .starts_with("stopped at level 1: 10.00 points behind goes-on")
+    );
+    let total = Total::of(&cells);
+    assert_eq!((total.states[1], total.levels), (2, 14));
 }
 
 #[test]

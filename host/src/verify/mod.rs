@@ -22,6 +22,7 @@ use std::path::Path;
 use crate::experiment::{Experiment, Identity};
 use crate::levels::{Course, Seed};
 use crate::program;
+use crate::records::{STOPPED_FILE, StopRecord};
 use crate::store::{MANIFEST, RunDir, RunIdentity};
 use crate::trainer::Trainer;
 
@@ -85,6 +86,12 @@ pub fn collection(folder: &Path, main: &str) -> Verdict {
                 "it is missing; the same `{} run` writes it anew",
                 program::name()
             ),
+        );
+    }
+    if let Err(error) = StopRecord::read(folder) {
+        verdict.problem(
+            STOPPED_FILE,
+            format!("{error}; the same `{} run` writes it anew", program::name()),
         );
     }
     files::check_report(folder, &mut verdict);

@@ -194,3 +194,36 @@ fn what_nobody_needs_goes_and_everything_else_keeps_its_bytes() {
         before.get(&Path::new(source.file_name().unwrap()).join(path)) == Some(digest)
     }));
 }
+
+#[test]
+fn bash_completes_the_names_of_runs_and_sweeps() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("lrr-301ce8ac");
+    fs::create_dir(&run).unwrap();
+    fs::write(run.join("identity.json"), "{}").unwrap();
+    let script = r#"
+        source <("$HOST" completions bash)
+        complete -p host
+        COMP_WORDS=("$HOST" show --runs "$RUNS" l)
+        COMP_CWORD=4
+        _host_or_names "$HOST" l "$RUNS"
+        printf '<%s>\n' "${COMPREPLY[@]}"
+        COMP_WORDS=("$HOST" sta)
+        COMP_CWORD=1
+        _host_or_names "$HOST" sta "$HOST"
+        printf '<%s>\n' "${COMPREPLY[@]}"
+    "#;
+    let mut bash = Command::new("bash");
+    bash.args(["--norc", "-c", script])
+        .env("RUNS", folder.path());
+    let said = bash.env("HOST", program::host()).output().unwrap();
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    assert_eq!(
+        said.lines().collect::<Vec<_>>(),
+        [
+            "complete -o bashdefault -o default -F _host_or_names host",
+            "<lrr-301ce8ac>",
+            "<status>"
+        ]
+    );
+}

@@ -44,6 +44,7 @@ mod records;
 mod report;
 mod rewinds;
 mod statistics;
+mod stops;
 mod stored;
 mod structured;
 mod submit;

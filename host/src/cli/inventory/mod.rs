@@ -106,6 +106,7 @@ impl Inventory {
         let mut names: Vec<String> = names.collect();
         names.sort();
         let (mut look, mut links) = (Look::default(), Links::new());
+        let mut cells: BTreeMap<String, Vec<Standing>> = BTreeMap::new();
         let mut inventory = Self {
             entries: Vec::new(),
             bytes: 0,
@@ -115,7 +116,7 @@ impl Inventory {
             let folder = runs.join(&name);
             if clean::is_remains(&name) {
                 inventory.remains.push(folder);
-            } else if let Some(mut entry) = entry(&mut look, runs, name) {
+            } else if let Some(mut entry) = entry((&mut look, &mut cells), runs, name) {
                 let size = Size::of(&folder, &mut links);
                 let since = size.changed.map(|it| SystemTime::now().duration_since(it));
                 entry.seconds_since = since.map(|it| it.unwrap_or_default().as_secs_f64());
@@ -125,6 +126,9 @@ impl Inventory {
             }
         }
         inventory.link();
+        for entry in &mut inventory.entries {
+            entry.stop(cells.get(&entry.name).map_or(&[], Vec::as_slice));
+        }
         Ok(inventory)
     }
 
@@ -164,7 +168,11 @@ impl Inventory {
 }
 
 /// What a folder is, but for its size; none if it is nothing that this program made.
-fn entry(look: &mut Look, runs: &Path, name: String) -> Option<Entry> {
+fn entry(
+    (look, all): (&mut Look, &mut BTreeMap<String, Vec<Standing>>),
+    runs: &Path,
+    name: String,
+) -> Option<Entry> {
     let folder = runs.join(&name);
     let run = RunDir::new(&folder);
     let mut entry = Entry {
@@ -184,8 +192,14 @@ fn entry(look: &mut Look, runs: &Path, name: String) -> Option<Entry> {
         entry.kind = Kind::Sweep;
         let cells = look.cells(&folder, &record);
         entry.stand(&cells);
-        let named = cells.iter().filter_map(|it| it.run.file_name());
-        entry.uses = named.map(|it| it.to_string_lossy().into_owned()).collect();
+        for cell in cells {
+            let Some(run) = cell.run.file_name() else {
+                continue;
+            };
+            let run = run.to_string_lossy().into_owned();
+            entry.uses.push(run.clone());
+            all.entry(run).or_default().push(cell);
+        }
     } else if run.file("identity.json").exists() || run.file("experiment.toml").exists() {
         entry.kind = Kind::Run;
         entry.stand(&[look.alone(&run).1]);
@@ -235,7 +249,7 @@ impl Entry {
         self.levels = cells.iter().map(|it| it.levels).sum();
         let said = cells
             .iter()
-            .find(|it| it.state == self.state && it.state != State::Done);
+            .find(|it| it.state == self.state && !it.state.is_over());
         self.note = match (self.kind, said) {
             (_, None) => String::new(),
             (Kind::Sweep, Some(cell)) => match cell.note() {
@@ -244,6 +258,17 @@ impl Entry {
             },
             (_, Some(cell)) => cell.note(),
         };
+    }
+
+    /// Takes in how the cells stand that it is: one that all sweeps are through with is not unfinished.
+    fn stop(&mut self, cells: &[Standing]) {
+        let own = cells.iter().find(|it| it.state == State::Behind);
+        if let Some(own) = own.filter(|_| cells.iter().all(|it| it.state.is_over()))
+            && matches!(self.state, State::Stopped | State::Failed)
+        {
+            (self.state, self.note) = (State::Behind, own.note());
+            self.levels = own.levels.filter(|_| cells.len() == 1).or(self.levels);
+        }
     }
 
     fn of_dense(&mut self, run: &RunDir) {

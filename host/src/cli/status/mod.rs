@@ -59,7 +59,7 @@ pub fn status(args: &StatusArgs, output: &Output) -> Result<Exit, Failure> {
             true => as_json(&folder, &cells, used).to_string(),
             false => as_text(&folder, &cells, used),
         })?;
-        let is_done = cells.iter().all(|cell| cell.state == State::Done);
+        let is_done = cells.iter().all(|cell| cell.state.is_over());
         if !args.watch || is_done {
             return Ok(Exit::Success);
         }
@@ -97,7 +97,7 @@ fn as_text(folder: &Path, cells: &[Standing], used: u64) -> String {
         let levels = cell
             .levels
             .map_or_else(|| "?".to_owned(), |it| it.to_string());
-        let left = cell.seconds_left.filter(|_| cell.state != State::Done);
+        let left = cell.seconds_left.filter(|_| !cell.state.is_over());
         vec![
             cell.name.clone(),
             cell.state.word().to_owned(),

@@ -46,7 +46,7 @@ pub fn submit(args: &SubmitArgs, output: &Output) -> Result<Exit, Failure> {
     if args.engine == Engine::Slurm && !args.dry_run {
         slurm::find()?;
     }
-    let Some(prepared) = sweep::prepare(&args.run, output, &listen()?)? else {
+    let Some(mut prepared) = sweep::prepare(&args.run, output, &listen()?)? else {
         return Ok(Exit::Interrupted);
     };
     if args.run.sweep.retry_failed {

@@ -34,16 +34,18 @@ pub struct Running {
     is_run: bool,
     /// The process that has the run instead.
     owner: Option<Owner>,
+    /// The level to which it brings the run, if that is not its last.
+    goal: Option<u64>,
 }
 
 impl Running {
-    /// Starts a job, of which these seeds are asked for; what it says comes through `said` with the job's
+    /// Starts a job, of which these seeds are asked for, up to a level if not to its last; what it says comes through `said` with the job's
     /// number, and what it tells people goes into the file `log`.
     ///
     /// # Errors
     /// If the process cannot be started or its log cannot be written.
     pub fn start(
-        (index, job, seeds): (usize, &Job, &[u64]),
+        (index, job, seeds, goal): (usize, &Job, &[u64], Option<u64>),
         args: &RunArgs,
         device: Device,
         log: &Path,
@@ -53,6 +55,9 @@ impl Running {
             std::fs::create_dir_all(folder)?;
         }
         let mut command = command((job, seeds), args, device)?;
+        if let Some(goal) = goal {
+            command.args(["--to-level", &goal.to_string()]);
+        }
         // Another process may be at the same job, and say there what this one will be told.
         let stderr = OpenOptions::new().create(true).append(true).open(log)?;
         let from = stderr.metadata()?.len();
@@ -86,6 +91,7 @@ impl Running {
             from,
             is_run: matches!(job.task, Task::Run { .. }),
             owner: None,
+            goal,
         })
     }
 
@@ -116,6 +122,11 @@ impl Running {
     /// The process that had its run, or took it over.
     pub fn owner(&self) -> Option<&Owner> {
         self.owner.as_ref()
+    }
+
+    /// The level to which it brings the run, if that is not its last.
+    pub fn goal(&self) -> Option<u64> {
+        self.goal
     }
 
     /// Waits for its end: its exit code, or none if a signal ended it.

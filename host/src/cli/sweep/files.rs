@@ -107,6 +107,7 @@ fn part_record(part: &PartFile, folder: &Path) -> SweepPart {
         cells: part.cells.iter().map(cell).collect(),
         claims: part.claims.clone(),
         neuron: (part.neuron.as_ref()).map(|file| beside(&neuron::folder(file, folder))),
+        stop: part.stop.clone(),
     }
 }
 

@@ -10,6 +10,7 @@ mod jobs;
 mod others;
 mod plan;
 mod progress;
+mod rungs;
 mod schedule;
 mod slots;
 mod state;
@@ -39,6 +40,7 @@ use failures::Failures;
 use jobs::{Job, NOUNS, Task, count, jobs};
 use others::is_done;
 pub use plan::plan;
+use rungs::Rungs;
 use schedule::run_all;
 use slots::Slots;
 use state::State;
@@ -49,6 +51,7 @@ pub struct Prepared {
     folder: PathBuf,
     jobs: Vec<Job>,
     wanted: Vec<Vec<u64>>,
+    rungs: Rungs,
 }
 
 /// Reads a sweep, finds what cannot work in it, and writes what it consists of; none if the user asked to stop
@@ -76,6 +79,13 @@ pub fn prepare(
     let folder = runs.join(&sweep.name);
     let jobs = jobs(&sweep, runs, &args.store_points, &catalog)?;
     let wanted = wanted(&jobs, &args.sweep)?;
+    let rungs = Rungs::new(&sweep, &jobs, &folder);
+    if rungs.are_there() && args.sweep.task.is_some() {
+        return Err(Failure::bad_input(
+            "[sweep.stop] compares all cells before one goes on, and a share does not know of the others: expected \
+             --claim, by which processes take what nobody has, instead of --task or --shares",
+        ));
+    }
     let file = args.experiment.file.as_path();
     let is_shared = args.sweep.claim;
     if !files::write(
@@ -88,10 +98,14 @@ pub fn prepare(
         log::info!("stopped; the same command goes on from here");
         return Ok(None);
     }
+    if !rungs.are_there() {
+        rungs::forget(&folder).map_err(|error| Failure::new(Exit::Failed, error))?;
+    }
     Ok(Some(Prepared {
         folder,
         jobs,
         wanted,
+        rungs,
     }))
 }
 
@@ -101,11 +115,15 @@ impl Prepared {
         &self.folder
     }
 
-    /// Number of runs that are asked for and not done.
-    pub fn left(&self) -> usize {
-        let asked = self.jobs.iter().zip(&self.wanted);
-        let is_left = |(job, seeds): &(&Job, &Vec<u64>)| {
-            !seeds.is_empty() && matches!(job.task, Task::Run { .. }) && !is_done(job, seeds)
+    /// Number of runs that are asked for, not done and not stopped.
+    pub fn left(&mut self) -> usize {
+        self.rungs.look_at_all();
+        self.rungs.decide(&|_| false);
+        let asked = self.jobs.iter().zip(&self.wanted).enumerate();
+        let is_left = |(index, (job, seeds)): &(usize, (&Job, &Vec<u64>))| {
+            let stopped = self.rungs.stopped(*index).map(|it| it.level);
+            let last = stopped.unwrap_or(self.rungs.last(*index));
+            !seeds.is_empty() && matches!(job.task, Task::Run { .. }) && !is_done(job, seeds, last)
         };
         asked.filter(is_left).count()
     }
@@ -138,6 +156,7 @@ pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit
         folder,
         jobs,
         wanted,
+        rungs,
     }) = prepare(args, output, &interrupt)?
     else {
         return Ok(Exit::Interrupted);
@@ -160,7 +179,7 @@ pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit
         stdout::line(json!({ "event": "sweep-started", "sweep": folder, "cells": cells }))?;
     }
     let (states, started) = run_all(
-        (&jobs, &wanted),
+        (&jobs, &wanted, rungs),
         &folder,
         args,
         &slots,
@@ -221,6 +240,18 @@ fn finish(
     if let Some(unfinished) = unfinished {
         log::error!("{unfinished}");
         return Ok(Exit::Failed);
+    }
+    let waits = |state: &State| matches!(state, State::AtRung { .. });
+    if let Some(reason) = states.iter().find(|it| waits(it)).and_then(State::reason) {
+        let count = states.iter().filter(|it| waits(it)).count();
+        log::warn!(
+            "{}: {reason}; run the whole sweep, without --only, to go on from here",
+            match count {
+                1 => "a run waits".to_owned(),
+                count => format!("{count} runs wait"),
+            }
+        );
+        return Ok(Exit::Interrupted);
     }
     let elsewhere = |state: &&State| matches!(state, State::Elsewhere { .. });
     let elsewhere = states.iter().filter(elsewhere).count();

@@ -178,11 +178,11 @@ fn lock_of(job: &Job) -> PathBuf {
     }
 }
 
-/// Whether a job's files say that these seeds of it are done. Whether they are whole is not looked at.
-pub fn is_done(job: &Job, seeds: &[u64]) -> bool {
+/// Whether a job's files say that these seeds of it have finished this level, or all there is to do of what has no levels.
+/// Whether they are whole is not looked at.
+pub fn is_done(job: &Job, seeds: &[u64], last: u64) -> bool {
     match job.noun {
         RUN => Manifest::read(&job.run, MANIFEST).is_ok_and(|manifest| {
-            let last = job.levels - 1;
             let last = seeds
                 .iter()
                 .map(|seed| format!("seed-{seed}/level-{last:02}/done.json"));
@@ -221,7 +221,7 @@ mod tests {
         let job = job(folder.path());
         let mut files = RUN_FILES.map(str::to_owned).to_vec();
         for seed in [0, 1] {
-            assert!(!is_done(&job, &[0, 1]));
+            assert!(!is_done(&job, &[0, 1], 2));
             files.push(format!("seed-{seed}/level-02/done.json"));
             for file in &files {
                 store::write(&folder.path().join(file), b"").unwrap();
@@ -229,8 +229,8 @@ mod tests {
             let manifest = Manifest::of(folder.path(), files.clone()).unwrap();
             manifest.write(folder.path(), MANIFEST).unwrap();
         }
-        assert!(is_done(&job, &[0, 1]) && is_done(&job, &[1]));
-        assert!(!is_done(&job, &[0, 1, 2]));
+        assert!(is_done(&job, &[0, 1], 2) && is_done(&job, &[1], 2));
+        assert!(!is_done(&job, &[0, 1, 2], 2) && !is_done(&job, &[1], 3));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::cli::plan::{duration, estimate, grouped, plan_one};
 use crate::cli::review;
 use crate::cli::stdout;
 use crate::counted::counted;
-use crate::experiment::{self, CellFile};
+use crate::experiment::{self, CellFile, SweepFile};
 use crate::records::name_in_sweep;
 use crate::report::columns;
 use crate::run::{Folders, HostCatalog, Read, stand_in};
@@ -133,15 +133,17 @@ pub fn plan(args: &PlanArgs, output: &Output) -> Result<Exit, Failure> {
             .chain(others.filter(|noun| *noun != RUN)),
     );
     stdout::line(match output.json {
-        true => as_json(&sweep.name, &rows, &simulations, time, here).to_string(),
-        false => as_text(
-            &args.place.runs.join(&sweep.name),
-            &rows,
-            &simulations,
-            time,
-            &count,
-            here,
-        ),
+        true => as_json(&sweep, &rows, &simulations, time, here).to_string(),
+        false => {
+            as_text(
+                &args.place.runs.join(&sweep.name),
+                &rows,
+                &simulations,
+                time,
+                &count,
+                here,
+            ) + &rungs_text(&sweep)
+        }
     })?;
     Ok(Exit::Success)
 }
@@ -179,7 +181,7 @@ fn done(cell: &CellFile, seed: u64) -> u64 {
 }
 
 fn as_json(
-    name: &str,
+    sweep: &SweepFile,
     rows: &[Row<'_>],
     simulations: &[PathBuf],
     time: Option<Time>,
@@ -198,7 +200,45 @@ fn as_json(
             })
         })
         .collect();
-    json!({ "sweep": name, "cells": cells, "neurons": simulations, "seconds": time.map(|it| it.seconds) })
+    let mut plan = json!({
+        "sweep": sweep.name, "cells": cells, "neurons": simulations, "seconds": time.map(|it| it.seconds),
+    });
+    let rungs = rungs(sweep);
+    if !rungs.is_empty() {
+        let rungs = rungs.into_iter();
+        let rungs = rungs.map(|(part, levels)| json!({ "part": part, "levels": levels }));
+        plan["rungs"] = rungs.collect();
+    }
+    plan
+}
+
+/// The levels at which cells may be stopped, by part.
+fn rungs(sweep: &SweepFile) -> Vec<(&str, Vec<u64>)> {
+    let parts = sweep.parts.iter().filter_map(|part| {
+        let stop = part.stop.as_ref()?;
+        let last = part
+            .cells
+            .iter()
+            .map(|it| it.loaded.experiment.last_level());
+        Some((part.name.as_str(), stop.rungs(last.max()?)))
+    });
+    parts.collect()
+}
+
+/// What is said of these levels; empty without.
+fn rungs_text(sweep: &SweepFile) -> String {
+    let each = rungs(sweep).into_iter().map(|(part, levels)| {
+        let levels: Vec<String> = levels.iter().map(u64::to_string).collect();
+        let whose = match sweep.parts.len() {
+            1 => String::new(),
+            _ => format!("{part}: "),
+        };
+        format!(
+            "\n\n{whose}cells that are behind by validation are stopped at level {}; this is what is done if none is",
+            levels.join(", ")
+        )
+    });
+    each.collect()
 }
 
 fn as_text(

@@ -1,16 +1,18 @@
 //! One view of all runs of a sweep.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use indicatif::{MultiProgress, ProgressBar};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::jobs::{Job, count};
 use super::state::State;
 use crate::cli::args::Output;
 use crate::cli::bars::{self, CELL, RUN};
 use crate::cli::stdout;
+use crate::records::Stopped;
 
 /// Shows how far the runs are.
 pub struct Progress {
@@ -26,6 +28,7 @@ pub struct Progress {
 /// How far one run is.
 struct JobProgress {
     name: String,
+    run: PathBuf,
     wanted: bool,
     noun: &'static str,
     levels: u64,
@@ -48,6 +51,7 @@ impl Progress {
         let jobs: Vec<JobProgress> = (jobs.iter().zip(wanted))
             .map(|(job, seeds)| JobProgress {
                 name: job.name.clone(),
+                run: job.run.clone(),
                 wanted: !seeds.is_empty(),
                 noun: job.noun,
                 levels: job.levels,
@@ -80,8 +84,11 @@ impl Progress {
     }
 
     /// A run starts.
-    pub fn started(&mut self, index: usize) {
+    pub fn started(&mut self, index: usize, levels: u64) {
+        let job = &mut self.jobs[index];
+        (job.levels, job.is_done) = (levels, false);
         if let Some(total) = &self.total {
+            total.set_length(self.length());
             let job = &mut self.jobs[index];
             let bar = self.bars.insert_before(total, bars::bar(CELL));
             bar.set_length(job.length());
@@ -114,17 +121,63 @@ impl Progress {
         if let Some(bar) = self.jobs[index].bar.take() {
             bar.finish_and_clear();
         }
-        self.jobs[index].is_done = *state == State::Done;
+        self.jobs[index].is_done = state.is_over();
+        self.tell(index, state.word());
+        if state.is_lost()
+            && let Some(reason) = state.reason()
+        {
+            log::error!("{}: {reason}", self.jobs[index].name);
+        }
+    }
+
+    /// A run came to a level at which it waits for others.
+    pub fn arrived(&mut self, index: usize, level: u64) {
+        if let Some(bar) = self.jobs[index].bar.take() {
+            bar.finish_and_clear();
+        }
+        self.tell(index, &format!("level {level}"));
+    }
+
+    /// A run that waited at a level goes no further.
+    pub fn stopped(&mut self, index: usize, stopped: &Stopped) {
+        let job = &mut self.jobs[index];
+        job.levels = stopped.level + 1;
+        job.is_done = true;
+        let line = format!("{:<8} {}  {stopped}", "behind", job.name);
+        if self.json {
+            let mut event = json!({ "event": "cell-stopped", "cell": job.name, "run": job.run });
+            if let (Some(event), Ok(Value::Object(facts))) =
+                (event.as_object_mut(), serde_json::to_value(stopped))
+            {
+                event.extend(facts);
+            }
+            // As with events of runs.
+            let _ = stdout::line(event);
+        }
+        if let Some(total) = &self.total {
+            total.set_length(self.length());
+        }
+        self.say(line);
+    }
+
+    fn length(&self) -> u64 {
+        let wanted = self.jobs.iter().filter(|job| job.wanted);
+        wanted.map(JobProgress::length).sum()
+    }
+
+    fn tell(&self, index: usize, word: &str) {
         let job = &self.jobs[index];
         let accuracy = (job.accuracy).map_or_else(String::new, |it| {
             format!("  last accuracy {:.2} %", 100.0 * it)
         });
-        let line = format!(
-            "{:<8} {}{accuracy}  {:.0} s",
-            state.word(),
+        self.say(format!(
+            "{word:<8} {}{accuracy}  {:.0} s",
             job.name,
             self.started.elapsed().as_secs_f64()
-        );
+        ));
+    }
+
+    fn say(&self, line: String) {
         match &self.total {
             Some(total) => {
                 total.set_position(self.jobs.iter().map(JobProgress::position).sum());
@@ -134,11 +187,6 @@ impl Progress {
             }
             None if !self.quiet && !self.json => stdout::tell(line),
             None => {}
-        }
-        if state.is_lost()
-            && let Some(reason) = state.reason()
-        {
-            log::error!("{}: {reason}", job.name);
         }
     }
 

@@ -1,7 +1,9 @@
 //! Which run starts when.
 
+mod at_rungs;
+mod outcome;
+
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -11,18 +13,20 @@ use tch::Device;
 
 use super::child::{Running, Said};
 use super::failures::Failures;
-use super::jobs::{Job, Task};
+use super::jobs::Job;
 use super::others::{Looked, NEAR, Others, is_done};
 use super::progress::Progress;
+use super::rungs::Rungs;
 use super::slots::Slots;
 use super::state::State;
 use crate::cli::args::{Output, RunArgs};
-use crate::cli::exit::Exit;
 use crate::counted::counted;
 use crate::interrupt::Interrupt;
 use crate::program;
 use crate::standing::failed::MOST;
-use crate::store::{self, Lock, LockError, Owner};
+use crate::store::{self, Lock};
+use at_rungs::Rounds;
+use outcome::{as_written, elsewhere, ended, refused, skip_orphans};
 
 /// The jobs of a sweep, and how they stand.
 struct Schedule<'a> {
@@ -37,6 +41,10 @@ struct Schedule<'a> {
     started: Vec<bool>,
     /// When it was asked who has a job that waits for its dense level.
     asked: Vec<Option<Instant>>,
+    rungs: Rungs,
+    rounds: Rounds,
+    /// The level to which this process brought a job, or found it.
+    reached: Vec<Option<u64>>,
 }
 
 /// Time between two such questions: thousands of jobs may wait for one level.
@@ -46,7 +54,7 @@ const SELDOM: Duration = Duration::from_secs(60);
 /// goes into `logs` below the sweep's folder. Jobs that other processes have are left to them. How the jobs stand then,
 /// and which this process started.
 pub fn run_all(
-    (jobs, wanted): (&[Job], &[Vec<u64>]),
+    (jobs, wanted, rungs): (&[Job], &[Vec<u64>], Rungs),
     folder: &Path,
     args: &RunArgs,
     slots: &Slots,
@@ -68,7 +76,12 @@ pub fn run_all(
         failures: Failures::of(folder),
         started: vec![false; jobs.len()],
         asked: vec![None; jobs.len()],
+        rungs,
+        rounds: Rounds::default(),
+        reached: vec![None; jobs.len()],
     };
+    schedule.rungs.look_at_all();
+    schedule.decide();
     let (said, heard) = mpsc::channel();
     // The running jobs, by their slot.
     let mut running: BTreeMap<usize, (usize, Running, Option<Lock>)> = BTreeMap::new();
@@ -86,7 +99,10 @@ pub fn run_all(
                 child.checkpoint();
             }
         }
-        skip_orphans(jobs, &mut schedule.states);
+        if skip_orphans(jobs, &mut schedule.states) {
+            schedule.rounds.hear();
+        }
+        schedule.look_around();
         for (slot, &device) in slots.devices().iter().enumerate() {
             if stopping || running.contains_key(&slot) {
                 continue;
@@ -99,23 +115,27 @@ pub fn run_all(
                 Ok(lock) => lock,
                 Err(error) => {
                     schedule.states[index] = refused(&error);
+                    schedule.rounds.hear();
                     continue;
                 }
             };
             let log = folder.join("logs").join(format!("{}.log", jobs[index].log));
-            let job = (index, &jobs[index], wanted[index].as_slice());
+            let goal = schedule.rungs.goal(index);
+            let to = (goal < schedule.rungs.last(index)).then_some(goal);
+            let job = (index, &jobs[index], wanted[index].as_slice(), to);
             match as_written(&jobs[index])
                 .and_then(|()| Ok(Running::start(job, args, device, &log, said.clone())?))
             {
                 Ok(child) => {
                     schedule.states[index] = State::Running;
                     schedule.started[index] = true;
-                    schedule.progress.started(index);
+                    schedule.progress.started(index, jobs[index].levels);
                     running.insert(slot, (index, child, lock));
                 }
                 Err(error) => {
                     let reason = format!("failed to start: {error}");
                     schedule.states[index] = State::Failed { reason };
+                    schedule.rounds.hear();
                 }
             }
         }
@@ -124,7 +144,9 @@ pub fn run_all(
                 break;
             }
             if !std::mem::replace(&mut told, true) {
-                log::info!("other processes have what could start now, or make its dense level");
+                log::info!(
+                    "other processes have what could start now, make its dense level, or come to the level at which it waits"
+                );
             }
         }
         match heard.recv_timeout(Duration::from_millis(100)) {
@@ -138,72 +160,15 @@ pub fn run_all(
                 let slot = running.iter().find(|(_, (it, ..))| *it == index);
                 let slot = slot.map(|(slot, _)| *slot);
                 if let Some((_, mut child, _lock)) = slot.and_then(|slot| running.remove(&slot)) {
-                    schedule.states[index] = ended(&mut child, stopping);
-                    schedule.note(index);
-                    schedule.others.look_again(&jobs[index]);
-                    schedule.progress.ended(index, &schedule.states[index]);
+                    schedule.end(index, ended(&mut child, stopping), child.goal());
                 }
             }
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
         }
     }
+    schedule.leave_rungs();
     schedule.progress.finish();
     (schedule.states, schedule.started)
-}
-
-fn ended(child: &mut Running, stopping: bool) -> State {
-    match child.wait() {
-        Some(code) if code == Exit::Success as i32 => State::Done,
-        Some(code) if code == Exit::Interrupted as i32 && stopping => State::Stopped,
-        Some(_) => match child.owner() {
-            Some(by) => elsewhere(by),
-            None => State::Failed {
-                reason: child.reason(),
-            },
-        },
-        None if stopping => State::Stopped,
-        None => State::Failed {
-            reason: format!("its process was killed; {}", child.reason()),
-        },
-    }
-}
-
-/// What becomes of a job whose lock could not be taken.
-fn refused(error: &LockError) -> State {
-    match error {
-        LockError::Held { by, .. } => elsewhere(by),
-        LockError::Io { .. } => State::Failed {
-            reason: error.to_string(),
-        },
-    }
-}
-
-fn elsewhere(by: &Owner) -> State {
-    let job = by.job.iter().map(|job| format!(", job {job}"));
-    State::Elsewhere {
-        reason: format!(
-            "process {} on {} has it{}",
-            by.pid,
-            by.host,
-            job.collect::<String>()
-        ),
-    }
-}
-
-/// Fails unless a job's experiment file is what this process wrote or found: an edited sweep of the same name may
-/// have been started meanwhile.
-fn as_written(job: &Job) -> Result<(), Box<dyn Error>> {
-    let Task::Run { file, text } = &job.task else {
-        return Ok(());
-    };
-    match store::read(file)? == text.as_bytes() {
-        true => Ok(()),
-        false => Err(format!(
-            "another command on a sweep of this name wrote another {}; run the same command again",
-            file.display()
-        )
-        .into()),
-    }
 }
 
 impl Schedule<'_> {
@@ -221,7 +186,7 @@ impl Schedule<'_> {
     fn may_start(&mut self, index: usize, device: Device, is_near: bool) -> bool {
         let (job, seeds) = (&self.jobs[index], &self.wanted[index]);
         let may = matches!(self.states[index], State::Waiting | State::Elsewhere { .. });
-        if !may || !self.is_ready(index) {
+        if !may || self.is_at_rung(index) || !self.is_ready(index) {
             return false;
         }
         let threads = self
@@ -236,8 +201,9 @@ impl Schedule<'_> {
             return false;
         }
         // Who takes what is left looks at no level that is done: there may be thousands, and many who do.
-        if self.args.sweep.claim && !self.args.fresh && is_done(job, seeds) {
-            self.states[index] = State::Done;
+        let goal = self.rungs.goal(index);
+        if self.args.sweep.claim && !self.args.fresh && is_done(job, seeds, goal) {
+            self.arrive(index, goal);
             return false;
         }
         self.states[index] = match self.others.owner(job, is_near) {
@@ -245,6 +211,9 @@ impl Schedule<'_> {
             Looked::Free => self.left_alone(job).unwrap_or(State::Waiting),
             Looked::Later => return false,
         };
+        if self.states[index].is_lost() {
+            self.rounds.hear();
+        }
         self.states[index] == State::Waiting && !is_made
     }
 
@@ -255,9 +224,10 @@ impl Schedule<'_> {
             return false;
         }
         store::refresh_folder(&job.run);
-        let is_done = is_done(job, seeds);
+        let goal = self.rungs.goal(index);
+        let is_done = is_done(job, seeds, goal);
         if is_done {
-            self.states[index] = State::Done;
+            self.arrive(index, goal);
         }
         is_done
     }
@@ -285,7 +255,7 @@ impl Schedule<'_> {
         let job = &self.jobs[index];
         let noted = match &self.states[index] {
             State::Failed { reason } => self.failures.add(job, &self.wanted[index], reason),
-            State::Done => self.failures.forget(job),
+            State::Done | State::Behind { .. } | State::Waiting => self.failures.forget(job),
             _ => Ok(()),
         };
         if let Err(error) = noted {
@@ -308,7 +278,8 @@ impl Schedule<'_> {
 
     /// Whether a job's sources are done, and no job of this process makes its dense level.
     fn is_ready(&self, index: usize) -> bool {
-        let done = |source: &usize| self.states[*source] == State::Done;
+        // A barrier is measured as far as its runs go.
+        let done = |source: &usize| self.states[*source].is_over();
         let trains = |other: usize| {
             self.states[other] == State::Running
                 && self.jobs[other].dense == self.jobs[index].dense
@@ -319,13 +290,20 @@ impl Schedule<'_> {
 
     /// Whether there is something to wait for: a job of which another one is the source, or that waits for its
     /// dense level, and one whose process was not seen to be at work. The others are left to who has them. Of many
-    /// such, the first are looked at: whoever leaves last finds few.
-    fn waits(&self) -> bool {
+    /// such, the first are looked at: whoever leaves last finds few. At a rung those are waited for that somebody has.
+    fn waits(&mut self) -> bool {
         let order: Vec<usize> = self.order().collect();
         let is_elsewhere = |it: &&usize| matches!(self.states[**it], State::Elsewhere { .. });
         let mut elsewhere = order.iter().filter(is_elsewhere).take(NEAR);
-        self.states.contains(&State::Waiting)
+        let waiting = |&it: &usize| self.states[it] == State::Waiting;
+        let has_news = self.rounds.has_news();
+        has_news
+            || order
+                .iter()
+                .filter(|it| waiting(it))
+                .any(|&it| !self.is_at_rung(it))
             || elsewhere.any(|&it| !self.others.is_at_work(&self.jobs[it]))
+            || (order.iter().any(waiting) && self.is_brought_by_others())
     }
 
     /// The jobs in the order in which they are tried.
@@ -337,19 +315,5 @@ impl Schedule<'_> {
             false => 0,
         };
         (0..count).map(move |place| (first + place) % count)
-    }
-}
-
-/// Gives up jobs whose sources will not be finished.
-fn skip_orphans(jobs: &[Job], states: &mut [State]) {
-    for index in 0..jobs.len() {
-        if states[index] != State::Waiting {
-            continue;
-        }
-        let lost = (jobs[index].sources.iter()).find(|&&source| states[source].is_lost());
-        if let Some(&source) = lost {
-            let reason = format!("it takes from {}, which is not finished", jobs[source].name);
-            states[index] = State::Skipped { reason };
-        }
     }
 }

@@ -16,8 +16,18 @@ pub enum State {
     },
     /// It was stopped and can go on.
     Stopped,
+    /// It waits at a level for cells that nobody is about to bring there.
+    AtRung {
+        /// Which.
+        reason: String,
+    },
     /// It is finished.
     Done,
+    /// It is finished at a level at which it was behind.
+    Behind {
+        /// By how much.
+        reason: String,
+    },
     /// It failed.
     Failed {
         /// Why.
@@ -35,10 +45,11 @@ impl State {
     pub fn word(&self) -> &'static str {
         match self {
             Self::Left => "not asked for",
-            Self::Waiting | Self::Stopped => "stopped",
+            Self::Waiting | Self::Stopped | Self::AtRung { .. } => "stopped",
             Self::Running => "running",
             Self::Elsewhere { .. } => "elsewhere",
             Self::Done => "done",
+            Self::Behind { .. } => "behind",
             Self::Failed { .. } => "failed",
             Self::Skipped { .. } => "skipped",
         }
@@ -49,12 +60,19 @@ impl State {
         matches!(self, Self::Failed { .. } | Self::Skipped { .. })
     }
 
+    /// Whether nothing is left to do of it.
+    pub fn is_over(&self) -> bool {
+        matches!(self, Self::Done | Self::Behind { .. })
+    }
+
     /// Why it is not done, if that is known.
     pub fn reason(&self) -> Option<&str> {
         match self {
-            Self::Failed { reason } | Self::Skipped { reason } | Self::Elsewhere { reason } => {
-                Some(reason)
-            }
+            Self::Failed { reason }
+            | Self::Skipped { reason }
+            | Self::Elsewhere { reason }
+            | Self::AtRung { reason }
+            | Self::Behind { reason } => Some(reason),
             _ => None,
         }
     }

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::distinct::Distinct;
 use super::file::File;
+use super::stop::Stop;
 use crate::counted::counted;
 use crate::experiment::config::MOST_NAME;
 use crate::experiment::diagnostic::{Diagnostic, Place};
@@ -20,6 +21,8 @@ pub(super) struct Part {
     pub title: String,
     pub claims: Vec<Claim>,
     pub barriers: Vec<Vec<String>>,
+    /// `[sweep.stop]`, as it is and as it was written.
+    pub stop: Option<(Stop, Node)>,
     pub cells: Vec<Cell>,
     pub neuron: Option<NeuronFile>,
     pub reader: Reader,
@@ -123,6 +126,7 @@ pub(super) fn expand(file: File, budget: &mut Budget, reader: &mut Reader) -> Pa
         }
     }
     Part {
+        stop: file.stop,
         title: file.title.unwrap_or_else(|| file.name.clone()),
         name: file.name,
         claims: file.claims.into_iter().map(|(claim, _)| claim).collect(),
@@ -144,6 +148,7 @@ pub(super) fn simulation(file: NeuronFile) -> Part {
         title: "A single hidden neuron".to_owned(),
         claims: Vec::new(),
         barriers: Vec::new(),
+        stop: None,
         cells: Vec::new(),
         neuron: Some(file),
         reader: Reader::default(),

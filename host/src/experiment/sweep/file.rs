@@ -1,6 +1,7 @@
 //! What a sweep's file says, taken apart.
 
 use super::form;
+use super::stop::Stop;
 use crate::experiment::check::check;
 use crate::experiment::diagnostic::{Diagnostic, Place};
 use crate::experiment::inherit::Reader;
@@ -18,6 +19,8 @@ pub(super) struct File {
     /// What all its cells have in common.
     pub root: Node,
     pub sweep: Option<Node>,
+    /// `[sweep.stop]`, as it is and as it was written.
+    pub stop: Option<(Stop, Node)>,
     pub title: Option<String>,
     pub claims: Vec<(Claim, Node)>,
     pub barriers: Vec<(Vec<String>, Node)>,
@@ -67,8 +70,9 @@ pub(super) fn read(
     }
     let name = root.at(&["name"]).and_then(Node::text).unwrap_or_default();
     let at = |key| sweep.as_ref().and_then(|sweep| sweep.at(&[key]));
-    if let (Some(_), Some(other)) = (at("include"), at("methods").or(at("grid"))) {
-        let message = "a sweep that includes files has no methods and no grid of its own";
+    if let (Some(_), Some(other)) = (at("include"), at("methods").or(at("grid")).or(at("stop"))) {
+        let message =
+            "a sweep that includes files has no methods, no grid and no rule to stop of its own";
         let problem = Diagnostic::new(Some(&other.place), message)
             .label("put them into a file and include it");
         reader.problems.push(problem);
@@ -103,7 +107,10 @@ pub(super) fn read(
             })),
             _ => None,
         });
+    let stop = at("stop")
+        .and_then(|node| Some((serde_json::from_value(node.to_json()).ok()?, node.clone())));
     File {
+        stop,
         barriers: barriers.into_iter().flatten().collect(),
         name: name.to_owned(),
         includes,

@@ -4,7 +4,7 @@
 use plugin_api::schemars::{self, JsonSchema, schema_for};
 use serde_json::{Map, Value};
 
-use super::Claim;
+use super::{Claim, Stop};
 use crate::experiment::config::MOST_NAME;
 
 /// What a sweep's file has besides an experiment's keys.
@@ -42,6 +42,8 @@ struct SweepTable {
     barriers: Option<Vec<Vec<String>>>,
     /// Lists of values by key: every method is run with every combination.
     grid: Option<Map<String, Value>>,
+    /// At which levels cells that are behind end.
+    stop: Option<Stop>,
 }
 
 /// The JSON Schema of `sweep` and `claims`.

@@ -9,6 +9,7 @@ mod expand;
 mod file;
 mod form;
 mod resolve;
+mod stop;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 pub use self::distinct::Distinct;
+pub use self::stop::Stop;
 use super::diagnostic::{Diagnostic, Place};
 use super::inherit::{Reader, text_of};
 use super::overrides;
@@ -45,6 +47,8 @@ pub struct PartFile {
     pub claims: Vec<Claim>,
     /// One or two methods each, between whose networks the error is measured.
     pub barriers: Vec<Vec<String>>,
+    /// When cells that are behind end; none if all go on to their last level.
+    pub stop: Option<Stop>,
 }
 
 /// One experiment of a sweep.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use plugin_api::schemars::Schema;
 
 use super::expand::{Cell, Part};
-use super::{CellFile, PartFile};
+use super::{CellFile, PartFile, stop};
 use crate::experiment::diagnostic::Diagnostic;
 use crate::experiment::load::load_tree;
 use crate::experiment::overrides::Override;
@@ -73,6 +73,7 @@ pub(super) fn resolve(
         claims: part.claims.clone(),
         barriers: part.barriers.clone(),
         neuron: part.neuron.clone(),
+        stop: part.stop.as_ref().map(|(stop, _)| stop.clone()),
         cells: (part.cells.iter())
             .filter_map(|cell| {
                 let (state, sources) = (states.next()?, sources.next()?);
@@ -90,7 +91,12 @@ pub(super) fn resolve(
             })
             .collect(),
     };
-    Ok(parts.iter().map(finish).collect())
+    let finished: Vec<PartFile> = parts.iter().map(finish).collect();
+    let problems = stop::check_all(&parts, &finished);
+    match problems.is_empty() {
+        true => Ok(finished),
+        false => Err(problems),
+    }
 }
 
 impl Resolver<'_> {

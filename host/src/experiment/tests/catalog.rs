@@ -34,6 +34,8 @@ options!(Image {
     /// Folder of the files.
     #[schemars(extend("x-location" = true))]
     dir: Option<String> = None,
+    /// Share that is held out.
+    validation: Option<f64> = None,
 });
 #[derive(Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]

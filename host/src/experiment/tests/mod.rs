@@ -9,6 +9,7 @@ mod neuron;
 mod overrides;
 mod robust;
 mod shipped;
+mod stop;
 mod sweep;
 
 use std::fs;

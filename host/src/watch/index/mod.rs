@@ -164,7 +164,7 @@ impl<'a> Index<'a> {
     /// A finished run as it stood, in a round that takes it on trust.
     fn settled(&self, id: &str) -> Option<Standing> {
         let standing = self.known.get(id)?.standing.as_ref()?;
-        let is_settled = !self.is_whole && standing.state == State::Done;
+        let is_settled = !self.is_whole && standing.state.is_over();
         is_settled.then(|| standing.clone())
     }
 

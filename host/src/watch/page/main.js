@@ -113,7 +113,7 @@ function drawSweeps() {
   const drawn = sweeps.map((it) => {
     const button = toggle("", rows.sweep === it.id, choose(it.id), "sweep");
     button.title = it.trouble ?? it.titles.join("\n");
-    const done = it.states.done ?? 0;
+    const done = (it.states.done ?? 0) + (it.states.behind ?? 0);
     const facts = [`${grouped(done)}/${grouped(it.cells)}`];
     if (it.states.failed) facts.push(`${grouped(it.states.failed)} failed`);
     if (it.states.running && it.seconds_left) facts.push(`${duration(it.seconds_left)} left`);

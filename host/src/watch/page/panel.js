@@ -204,7 +204,7 @@ export class Panel {
       add("why", row.note, row.state === "failed" ? "trouble" : "");
       add("failures", row.failures ? counted(row.failures, "time") : "");
       add("cannot be read", row.trouble, "trouble");
-      add("left", row.state === "done" ? "" : duration(row.seconds_left));
+      add("left", ["done", "behind"].includes(row.state) ? "" : duration(row.seconds_left));
       body.append(facts);
       const there = logs?.logs ?? [];
       for (const log of there) {

@@ -21,7 +21,7 @@ export const FIELDS = {
   host: (it) => it.owner?.host ?? "",
 };
 
-export const STATES = ["running", "failed", "stopped", "waiting", "done"];
+export const STATES = ["running", "failed", "stopped", "waiting", "behind", "done"];
 
 export class Rows {
   constructor() {

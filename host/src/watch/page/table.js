@@ -20,7 +20,7 @@ const COLUMNS = [
   ["loss", "loss", "test loss", (row) => number(row.test_loss)],
   ["flips", "flips", "survivors whose sign differs from init", (row) => percent(row.flips_init, 1)],
   ["pace", "a level", "time that a level takes for all seeds", (row) => duration(row.seconds_a_level)],
-  ["left", "left", "time left at this pace", (row) => (row.state === "done" ? "" : duration(row.seconds_left))],
+  ["left", "left", "time left at this pace", (row) => (["done", "behind"].includes(row.state) ? "" : duration(row.seconds_left))],
   ["disk", "disk", "its files, shared ones included", (row) => bytes(row.bytes)],
   ["host", "host", "the machine that is at work on it", (row) => row.owner?.host ?? ""],
 ];
