@@ -140,7 +140,7 @@ def measured(name, draw):
         return found if "error" in found else {**compared(Path(folder)), "pytorch": found}
 
 
-def measure_here(name, folder, draw):
+def measure_here(name, folder, draw=0):
     try:
         Path("/proc/self/oom_score_adj").write_text("1000")  # if memory ends, this process goes first
         found = measure(name, Path(folder), int(draw))
