@@ -182,7 +182,7 @@ full, small = Cnn1d(16), shrink(Cnn1d(16), sys.argv[2])
 full.load_state_dict(load_file(sys.argv[1]))
 samples = torch.randn(8, 40, generator=torch.Generator().manual_seed(0))
 expected, got = full.eval()(samples), small.eval()(samples)
-assert torch.allclose(got, expected, rtol=1e-4, atol=1e-4 * expected.abs().max()), (got, expected)
+assert torch.allclose(got, expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item()), (got, expected)
 count = lambda model: sum(it.numel() for it in model.parameters())
 assert count(small) < 0.8 * count(full), (count(small), count(full))
 "#;
