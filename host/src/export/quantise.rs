@@ -28,8 +28,8 @@ pub use calibrate::{Calibration, Int8, calibrate, quantise};
 use places::{carried, measured};
 use ranges::Ranges;
 
-/// The integers of activations: all that 8 bits have.
-const ACTIVATIONS: [f64; 2] = [-128.0, 127.0];
+/// The integers of activations: all that 8 bits have, without a sign, as processors multiply them with weights.
+const ACTIVATIONS: [f64; 2] = [0.0, 255.0];
 /// The greatest integer of a weight; -128 is left out, so that both signs reach as far.
 const WEIGHTS: f32 = 127.0;
 /// The greatest integer of a bias, which an f32 still tells from its neighbours.
@@ -41,7 +41,7 @@ pub struct Affine {
     /// From an integer to the next.
     pub scale: f32,
     /// The integer of 0.
-    pub zero: i8,
+    pub zero: u8,
 }
 
 /// A layer's weight and bias.
@@ -253,6 +253,6 @@ fn affine([low, high]: [f32; 2]) -> Affine {
         _ => 1.0,
     };
     let zero = (ACTIVATIONS[0] - f64::from(low) / f64::from(scale)).round();
-    let zero = zero.clamp(ACTIVATIONS[0], ACTIVATIONS[1]) as i8;
+    let zero = zero.clamp(ACTIVATIONS[0], ACTIVATIONS[1]) as u8;
     Affine { scale, zero }
 }

@@ -14,7 +14,7 @@ impl Writer<'_> {
             .push(tensor(&scale_name, vec![], &[scale]));
         self.graph.initializer.push(Tensor {
             dims: vec![],
-            data_type: Tensor::INT8,
+            data_type: Tensor::UINT8,
             name: zero_name.clone(),
             raw_data: zero.to_le_bytes().to_vec(),
         });

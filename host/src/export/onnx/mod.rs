@@ -64,7 +64,7 @@ pub fn onnx(
         let name = match operation {
             Operation::Input => first.clone(),
             // Integers begin at 0: rounding alone does what ReLU does, and runtimes fuse it with the layer before.
-            Operation::Relu(_) if rounded.is_some_and(|it| it.zero == i8::MIN) => reads[0].clone(),
+            Operation::Relu(_) if rounded.is_some_and(|it| it.zero == 0) => reads[0].clone(),
             operation => writer.operation(model, operation, reads, is_last),
         };
         let name = match rounded {

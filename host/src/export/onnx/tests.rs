@@ -36,6 +36,7 @@ fn read(tensor: &Tensor) -> (String, tch::Tensor) {
         Tensor::INT64 => Kind::Int64,
         Tensor::INT32 => Kind::Int,
         Tensor::INT8 => Kind::Int8,
+        Tensor::UINT8 => Kind::Uint8,
         other => panic!("{other}"),
     };
     let values = tch::Tensor::f_from_data_size(&tensor.raw_data, &tensor.dims, kind);
@@ -106,7 +107,7 @@ fn check_structure(model: &message::Model, batch: &message::ValueInfo) {
     for tensor in &graph.initializer {
         let width = match tensor.data_type {
             Tensor::INT64 => 8,
-            Tensor::INT8 => 1,
+            Tensor::INT8 | Tensor::UINT8 => 1,
             _ => 4,
         };
         let count = tensor.dims.iter().product::<i64>() as usize;

@@ -102,11 +102,11 @@ fn weights_are_rounded_to_the_nearest_of_their_channels_and_0_stays() {
 #[test]
 fn integers_reach_from_end_to_end_of_a_range_with_an_exact_0() {
     for (range, scale, zero) in [
-        ([0.0, 255.0], 1.0, -128),
-        ([-255.0, 0.0], 1.0, 127),
-        ([10.0, 51.0], 0.2, -128),
-        ([-128.0, 127.0], 1.0, 0),
-        ([0.0, 0.0], 1.0, -128),
+        ([0.0, 255.0], 1.0, 0),
+        ([-255.0, 0.0], 1.0, 255),
+        ([10.0, 51.0], 0.2, 0),
+        ([-128.0, 127.0], 1.0, 128),
+        ([0.0, 0.0], 1.0, 0),
     ] {
         let own = affine(range);
         assert_eq!(own, Affine { scale, zero }, "{range:?}");

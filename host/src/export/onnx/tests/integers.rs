@@ -10,9 +10,9 @@ pub fn compute(node: &Node, values: &Values) -> Option<tch::Tensor> {
     let find = |name: &str| node.attribute.iter().find(|it| it.name == name);
     Some(match node.op_type.as_str() {
         "QuantizeLinear" => {
-            assert_eq!(read(2).kind(), Kind::Int8);
+            assert_eq!(read(2).kind(), Kind::Uint8);
             let integers = (read(0) / read(1)).round() + read(2);
-            integers.clamp(-128.0, 127.0).to_kind(Kind::Int8)
+            integers.clamp(0.0, 255.0).to_kind(Kind::Uint8)
         }
         "DequantizeLinear" => {
             let (scale, zero) = (read(1), read(2));
