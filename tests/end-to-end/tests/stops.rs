@@ -158,7 +158,7 @@ fn who_reads_it_knows(runs: &Path) {
     );
     let listed = {
         let mut ls = command();
-        ls.args(["ls", "--json", "--runs"]).arg(runs);
+        ls.args(["ls", "--json"]).arg(runs);
         serde_json::from_slice::<Value>(&expect(&mut ls, 0).stdout).unwrap()
     };
     let entries = listed["entries"].as_array().unwrap();
