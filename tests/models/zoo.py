@@ -8,7 +8,8 @@
 Of each network, with random weights, 3 random images go through evaluation and training, in fp64, by PyTorch and by
 the host: logits have to agree to 1e-5 and gradients to 1e-4 of the largest value. Probabilities of
 dropout are 0 on either side. In fp32 both round; how far each then is from fp64 stands beside it, and a factor of 10
-between them fails, if it is found for three draws of weights and images. What was measured is kept in zoo.json beside this file, and zoo.md is written from it.
+between them fails, if it is found for three draws of weights and images. What was measured is kept in zoo.json beside
+this file, and zoo.md is written from it.
 """
 
 import inspect
@@ -65,7 +66,7 @@ def side(name, model):
 
 def without_dropout(model):
     for module in model.modules():
-        for option in ("p", "drop_prob", "dropout_p", "attention_dropout", "dropout", "drop"):
+        for option in ("p", "drop_prob", "drop_rate", "dropout_p", "attention_dropout", "dropout", "drop"):
             if isinstance(getattr(module, option, None), float):
                 setattr(module, option, 0.0)
 
