@@ -40,7 +40,7 @@ pub use mlp::MlpOptions;
 pub use parts::{Initialisation, LAYER_NORM_EPSILON, NORM_EPSILON, NORM_MOMENTUM};
 pub use pt2::{Pt2Options, Start, spec_of};
 pub use resnet::{CifarResnetOptions, Resnet50Options, ResnetOptions, Stem};
-pub use units::{LeftOut, Side, Slice, UnitSet, Units, places, units_of};
+pub use units::{LeftOut, Side, Slice, UnitSet, Units, indices, places, units_of};
 pub use vgg::VggOptions;
 pub use vit::{Pool, VitOptions};
 pub(crate) use weights::numbers_of_state_dict;

@@ -13,7 +13,7 @@ use super::program::{Program, Setting};
 use super::state::State;
 use super::topology::{ints, same};
 use super::units::Walk;
-use super::views;
+use super::views::{self, set};
 use crate::model::units::{self, Left, Side, UnitSet, Units, first_of};
 
 /// How far outputs may be away from those with all units, of the largest.
@@ -91,7 +91,7 @@ impl<'a> Fewer<'a> {
                 // Groups of several channels stay; one of its own goes with its group.
                 if groups > 1 && each == Some(1) {
                     let channels = self.size(first, 1)?.1;
-                    set(&mut node, "groups", Argument::Int(channels));
+                    set(&mut node.inputs, "groups", Argument::Int(channels));
                 }
             }
             "group_norm" => {
@@ -101,7 +101,11 @@ impl<'a> Fewer<'a> {
                     if groups * left % full != 0 {
                         return Err("its groups would not be equally large".to_owned());
                     }
-                    set(&mut node, "num_groups", Argument::Int(groups * left / full));
+                    set(
+                        &mut node.inputs,
+                        "num_groups",
+                        Argument::Int(groups * left / full),
+                    );
                 }
             }
             "slice" | "narrow" | "split" | "split_with_sizes" | "chunk" => {
@@ -234,8 +238,8 @@ impl<'a> Fewer<'a> {
                 return Err("it leaves out places between".to_owned());
             }
             let start = [count(0, start)?, count(start, end.max(start))?];
-            set(node, "start", Argument::Int(start[0]));
-            set(node, "end", Argument::Int(start[0] + start[1]));
+            set(&mut node.inputs, "start", Argument::Int(start[0]));
+            set(&mut node.inputs, "end", Argument::Int(start[0] + start[1]));
             return Ok(());
         }
         if name == "narrow" {
@@ -244,8 +248,8 @@ impl<'a> Fewer<'a> {
                 number(node, "length", full)?,
             );
             let cut = [count(0, start)?, count(start, start + length)?];
-            set(node, "start", Argument::Int(cut[0]));
-            set(node, "length", Argument::Int(cut[1]));
+            set(&mut node.inputs, "start", Argument::Int(cut[0]));
+            set(&mut node.inputs, "length", Argument::Int(cut[1]));
             return Ok(());
         }
         let [Output::List(parts)] = &node.outputs[..] else {
@@ -266,7 +270,7 @@ impl<'a> Fewer<'a> {
         }
         node.inputs
             .retain(|(name, _)| name == "self" || name == "dim");
-        set(node, "split_sizes", Argument::Ints(sizes));
+        set(&mut node.inputs, "split_sizes", Argument::Ints(sizes));
         Ok(())
     }
 }
@@ -274,13 +278,6 @@ impl<'a> Fewer<'a> {
 /// A number of a node's, or this one if it is left out.
 fn number(node: &Node, name: &str, default: i64) -> Result<i64, String> {
     same(node, name, default).ok_or_else(|| format!("its {name} is no fixed number"))
-}
-
-fn set(node: &mut Node, name: &str, value: Argument) {
-    match node.inputs.iter_mut().find(|(known, _)| known == name) {
-        Some((_, known)) => *known = value,
-        None => node.inputs.push((name.to_owned(), value)),
-    }
 }
 
 impl Imported {
@@ -302,18 +299,14 @@ impl Imported {
                 kind: Kind::Double,
             };
             let fewer = Fewer::of(&self.archive, mode, &self.state, shapes)?;
-            let (units, survives) = fewer.survivors();
-            let (full, buffers) = self.without(&units.sets, survives);
-            let places = units::places(&units.sets, survives);
+            let (known, survives) = fewer.survivors();
+            let (full, buffers) = self.without(&known.sets, survives);
+            let places = units::places(&known.sets, survives);
             let left = |name: &str, tensor: &Tensor| {
                 let axes = 0..tensor.dim();
                 axes.fold(tensor.copy(), |tensor, axis| {
                     match places.get(&(name, axis)) {
-                        Some(kept) => {
-                            let kept = (0..).zip(kept).filter(|(_, is_kept)| **is_kept);
-                            let kept: Vec<i64> = kept.map(|(at, _)| at).collect();
-                            tensor.index_select(axis as i64, &Tensor::from_slice(&kept))
-                        }
+                        Some(kept) => tensor.index_select(axis as i64, &units::indices(kept)),
                         None => tensor,
                     }
                 })

@@ -2,6 +2,8 @@
 
 use ::pt2::{Argument, Node, Target};
 
+use super::views::set;
+
 /// The node as it is where nothing is drawn: dropouts give back what they read, and a mask of random zeros and
 /// ones becomes its expectation, by which networks divide it. Noise around 0 becomes 0. What is left draws from
 /// a generator that is seeded the same for every pass.
@@ -9,13 +11,6 @@ pub fn quiet(node: &Node) -> Node {
     let mut quiet = node.clone();
     let Target::Aten { name, overload } = &mut quiet.target else {
         return quiet;
-    };
-    let set = |inputs: &mut Vec<(String, Argument)>, name: &str, value: Argument| match inputs
-        .iter_mut()
-        .find(|(known, _)| known == name)
-    {
-        Some((_, known)) => *known = value,
-        None => inputs.push((name.to_owned(), value)),
     };
     let rename = |inputs: &mut Vec<(String, Argument)>, from: &str, to: &str| {
         inputs.retain(|(name, _)| name != "generator");

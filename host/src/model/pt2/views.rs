@@ -25,6 +25,14 @@ pub fn first(node: &Node) -> Option<ValueId> {
     }
 }
 
+/// Gives an argument a value, whether it had one or not.
+pub fn set(inputs: &mut Vec<(String, Argument)>, name: &str, value: Argument) {
+    match inputs.iter_mut().find(|(known, _)| known == name) {
+        Some((_, known)) => *known = value,
+        None => inputs.push((name.to_owned(), value)),
+    }
+}
+
 /// The tensor of an argument.
 pub fn tensor(node: &Node, argument: &str) -> Option<ValueId> {
     match node.argument(argument) {

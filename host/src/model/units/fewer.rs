@@ -33,6 +33,12 @@ pub fn places<'a>(
     kept
 }
 
+/// The places that are left along a dimension, `[left]`, int64.
+pub fn indices(left: &[bool]) -> Tensor {
+    let left = (0i64..).zip(left).filter(|(_, is_left)| **is_left);
+    Tensor::from_slice(&left.map(|(place, _)| place).collect::<Vec<_>>())
+}
+
 /// Which units of each set are left where its first ones are, by the shapes of a network's tensors.
 ///
 /// # Errors

@@ -22,8 +22,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{Graph, Init, Parameter, Role};
-pub use fewer::places;
 pub(super) use fewer::{Left, first_of};
+pub use fewer::{indices, places};
 pub(super) use graph::units;
 pub(super) use trace::{Channels, Trace};
 

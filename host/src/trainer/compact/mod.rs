@@ -11,7 +11,7 @@ use kernels::shim;
 use tch::{Device, Kind, Tensor};
 
 use super::{TrainError, Trainer};
-use crate::model::{Parameter, Side, places};
+use crate::model::{Parameter, Side, indices, places};
 
 /// Dimensions of a tensor, each with the places along it that are left.
 type Picks = Vec<(i64, Tensor)>;
@@ -67,15 +67,8 @@ impl Trainer {
         let kept = self.kept_places(flat);
         let picks = |name: &str| -> Picks {
             let own = kept.iter().filter(|((tensor, _), _)| *tensor == name);
-            own.map(|((_, axis), kept)| {
-                let places = (0..).zip(kept).filter(|(_, is_kept)| **is_kept);
-                let places: Vec<i64> = places.map(|(place, _)| place).collect();
-                (
-                    *axis as i64,
-                    Tensor::from_slice(&places).to_device(self.device),
-                )
-            })
-            .collect()
+            own.map(|((_, axis), kept)| (*axis as i64, indices(kept).to_device(self.device)))
+                .collect()
         };
         let compact = Compact {
             parameters: (self.layout.parameters().map(|it| picks(&it.name))).collect(),
