@@ -177,9 +177,9 @@ impl Look {
     /// Behind whom a cell of a sweep was stopped, if it was.
     fn stopped(&mut self, folder: &Path, cell: &str) -> Option<Stopped> {
         let known = self.stopped.get_mut(folder);
-        if !known
+        if known
             .as_ref()
-            .is_some_and(|it| it.looked.elapsed() < ONE_LOOK)
+            .is_none_or(|it| it.looked.elapsed() >= ONE_LOOK)
         {
             let file = fs::metadata(folder.join(STOPPED_FILE));
             let written = file.and_then(|it| it.modified()).ok();

@@ -330,7 +330,9 @@ impl Imported {
             let large = run(self.new_program(setting, None)?, &full, &buffers)?;
             let apart = (&small - &large).abs().max().double_value(&[]);
             let size = large.abs().max().double_value(&[]);
-            if !(apart <= TOLERANCE * size.max(1e-6)) {
+            // What is not finite is not the same.
+            let same = apart <= TOLERANCE * size.max(1e-6);
+            if !same {
                 return Err(format!(
                     "without units its outputs are {apart:.1e} away from those with them, of {size:.1e}"
                 ));

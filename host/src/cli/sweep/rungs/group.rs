@@ -49,8 +49,9 @@ pub struct Entrant {
 
 type Values = Vec<Option<f64>>;
 
-/// The cells that are compared at a rung with their values, none for those that are not there.
-type Inputs = Vec<(usize, Option<Values>)>;
+/// A cell that is compared at a rung with its values, none if it is not there.
+type Input = (usize, Option<Values>);
+type Inputs = Vec<Input>;
 
 impl Entrant {
     /// A cell of which nothing is known yet.
@@ -229,7 +230,7 @@ impl Group {
     /// Compares cells of the same density.
     fn compare(&self, level: u64, inputs: &Inputs) -> Vec<Rung> {
         let density = |place: usize| self.cells[place].densities[&level];
-        let mut classes: Vec<(f64, Vec<&(usize, Option<Values>)>)> = Vec::new();
+        let mut classes: Vec<(f64, Vec<&Input>)> = Vec::new();
         for input in inputs {
             let own = density(input.0);
             let same = |it: &f64| (it - own).abs() <= 0.01 * it.max(own);
@@ -245,7 +246,7 @@ impl Group {
             .collect()
     }
 
-    fn rung(&self, level: u64, density: f64, class: &[&(usize, Option<Values>)]) -> Rung {
+    fn rung(&self, level: u64, density: f64, class: &[&Input]) -> Rung {
         let name = |place: usize| self.cells[place].name.clone();
         let there: Vec<(usize, &[Option<f64>])> = (class.iter())
             .filter_map(|(place, values)| Some((*place, values.as_deref()?)))
@@ -275,7 +276,8 @@ impl Group {
             stopped: stopped.collect(),
             compared: there.iter().map(|it| name(it.0)).collect(),
             missing: (class.iter())
-                .filter_map(|(place, values)| values.is_none().then(|| name(*place)))
+                .filter(|(_, values)| values.is_none())
+                .map(|(place, _)| name(*place))
                 .collect(),
             accuracy: best.as_ref().map(|it| it.1),
             best: best.map(|it| it.0),
