@@ -83,7 +83,7 @@ pub fn calibrate(
 /// The same, and evaluates both on the test samples.
 ///
 /// # Errors
-/// As [`calibrate`].
+/// As `calibrate`.
 pub fn quantise(
     model: &mut Model,
     trainer: &Trainer,
