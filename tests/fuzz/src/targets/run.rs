@@ -3,7 +3,9 @@
 use std::fs;
 
 use host::fuzzing;
-use host::records::{self, ClassRecord, Epoch, LayerRecord, SweepRecord, read_lines};
+use host::records::{
+    self, ClassRecord, Epoch, LayerRecord, STOPPED_FILE, StopRecord, SweepRecord, read_lines,
+};
 use host::report::{Subject, build};
 use host::store::{Lock, Presence, RunDir, read_tensors};
 use host::{neuron, statistics};
@@ -73,6 +75,7 @@ const JSON: &[&str] = &[
     "experiment.toml",
     "identity.json",
     "sweep.json",
+    "stopped.json",
     "neuron.json",
     "barriers.jsonl",
     "seed-0/level-00/done.json",
@@ -134,6 +137,14 @@ fn records(bytes: &[u8]) {
         let text = serde_json::to_vec(&sweep).expect("what was read can be written");
         let again: SweepRecord = serde_json::from_slice(&text).expect("it was just written");
         assert_eq!(again, sweep);
+    }
+    // As it is read, and as if somebody had made a digest for it.
+    let _ = StopRecord::read(files.path());
+    let stopped = fs::read(files.file(STOPPED_FILE)).unwrap_or_default();
+    if let Ok(record) = serde_json::from_slice::<StopRecord>(&stopped) {
+        for (cell, why) in record.cells() {
+            assert!(!format!("{cell} {why}").is_empty());
+        }
     }
     if let Ok(Some(record)) = neuron::read(files.path()) {
         let folder = files.file("written");
