@@ -138,6 +138,14 @@ class Page:
                 raise AssertionError(f"not within {seconds} s: {expression}; the page: {self.text()[:2000]}")
             time.sleep(0.05)
 
+    def expect(self, expression, value, seconds=PATIENCE):
+        """Waits until an expression has a value: pages draw when the browser comes to it."""
+        until = time.monotonic() + seconds
+        while (got := self.tell(expression)) != value:
+            if time.monotonic() > until:
+                raise AssertionError(f"not within {seconds} s: {expression} is {got!r}, expected {value!r}")
+            time.sleep(0.05)
+
     def text(self):
         return self.tell("document.body.innerText")
 

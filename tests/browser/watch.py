@@ -19,6 +19,7 @@ import chromium
 
 PROGRAM, PICTURES = Path(), None
 MARKUP = '<img src="x" onerror="document.title=1">'
+NAMES = "[...document.querySelectorAll('.row:not([hidden]) .name span')].map(it => it.textContent)"
 SWEEP = """
 name = "paper"
 seeds = [0, 1]
@@ -90,9 +91,6 @@ class Watch(unittest.TestCase):
         page.wait("document.getElementById('stream')?.dataset.state === 'live'")
         return page
 
-    def names(self, page):
-        return page.tell("[...document.querySelectorAll('.row:not([hidden]) .name span')].map(it => it.textContent)")
-
     def picture(self, page, name):
         if PICTURES:
             time.sleep(0.3)
@@ -116,7 +114,7 @@ class Watch(unittest.TestCase):
         # The page that was opened before the sweep began, not one that was loaded again.
         self.assertIn("failed", seen)
         self.assertEqual(page.tell("window.opened"), "before")
-        self.assertIn("3/3", page.tell("document.getElementById('sweeps').textContent"))
+        page.wait("document.getElementById('sweeps').textContent.includes('3/3')")
         self.the_table_is_filtered_sorted_and_walked(page)
         self.runs_are_laid_over_each_other(page)
         self.markup_stays_text_and_nothing_is_asked_elsewhere(page)
@@ -124,26 +122,26 @@ class Watch(unittest.TestCase):
     def the_table_is_filtered_sorted_and_walked(self, page):
         page.press("/")
         page.type("0.2")
-        self.assertEqual(len(self.names(page)), 1)
-        self.assertIn("1 run", page.tell("document.getElementById('count').textContent"))
+        page.expect("document.querySelectorAll('.row:not([hidden])').length", 1)
+        page.expect("document.getElementById('count').textContent", "1 run")
         page.press("Escape")
         page.type("accuracy>0 density<0.13 -0.2 method:")
-        page.wait("document.getElementById('count').textContent === '2 runs'")
+        page.expect("document.getElementById('count').textContent", "2 runs")
         page.press("Escape")
-        page.wait("document.getElementById('count').textContent === '4 runs'")
+        page.expect("document.getElementById('count').textContent", "4 runs")
+        page.expect("document.querySelectorAll('.row:not([hidden])').length", 4)
         page.press("Escape")
         sort = "document.querySelector('[data-field=accuracy] button').click()"
-        page.tell(sort)
         # Best first, and what has no accuracy last, either way round.
         shown = "[...document.querySelectorAll('.row:not([hidden])')].sort((a, b) => a.ariaRowIndex - b.ariaRowIndex)" \
             ".map(it => parseFloat(it.querySelector('.accuracy').textContent))"
-        page.wait("document.querySelector('[data-field=accuracy]').ariaSort === 'descending'")
-        time.sleep(0.1)
-        *down, none = page.tell(shown)
-        self.assertEqual((down, none), (sorted(down, reverse=True), None))
+        up = sorted(it for it in page.tell(shown) if it is not None)
+        self.assertEqual(len(up), 3)
         page.tell(sort)
-        time.sleep(0.1)
-        self.assertEqual(page.tell(shown)[:3], sorted(down))
+        page.expect("document.querySelector('[data-field=accuracy]').ariaSort", "descending")
+        page.expect(shown, [*reversed(up), None])
+        page.tell(sort)
+        page.expect(shown, [*up, None])
         page.tell("document.getElementById('grid').focus()")
         page.press("Home")
         page.wait("document.querySelector('.row.focus').ariaRowIndex === '2'")
@@ -156,24 +154,22 @@ class Watch(unittest.TestCase):
             page.press(" ")
             page.press("ArrowDown")
         page.wait("document.querySelectorAll('#chosen .name').length === 3")
-        page.wait("document.querySelectorAll('.plot svg').length === 4")
-        self.assertEqual(page.tell("document.querySelector('.plot svg').querySelectorAll('.mean').length"), 3)
-        self.assertEqual(page.tell("document.querySelector('.plot svg').querySelectorAll('.seed').length"), 6)
+        page.expect("document.querySelectorAll('.plot svg').length", 4)
+        page.expect("document.querySelector('.plot svg').querySelectorAll('.mean').length", 3)
+        page.expect("document.querySelector('.plot svg').querySelectorAll('.seed').length", 6)
         box = page.tell("(({left, top, width, height}) => [left + width * 0.6, top + height / 2])"
                         "(document.querySelector('.plot svg').getBoundingClientRect())")
         page.move(*box)
-        tip = page.wait("document.querySelector('.tip:not([hidden])')?.textContent")
-        self.assertEqual(tip.count("%"), 3)
+        page.expect("document.querySelector('.tip:not([hidden])')?.textContent.split('%').length", 4)
         self.picture(page, "light")
         page.tell("[...document.querySelectorAll('.axes button')].find(it => it.textContent === 'epochs').click()")
         page.wait("document.querySelector('.plot svg')?.ariaLabel.includes('by epochs')")
         # Two epochs of four levels.
-        self.assertEqual(page.tell("document.querySelector('.plot .line').querySelectorAll('circle').length"), 8)
+        page.expect("document.querySelector('.plot .line').querySelectorAll('circle').length", 8)
         self.picture(page, "epochs")
         page.press("3")
         page.wait("document.querySelectorAll('.settings .differs').length > 0")
-        rows = page.tell("[...document.querySelectorAll('.settings tbody th')].map(it => it.textContent)")
-        self.assertEqual(rows, ["train.optimizer.lr"])
+        page.expect("[...document.querySelectorAll('.settings tbody th')].map(it => it.textContent)", ["train.optimizer.lr"])
         self.picture(page, "settings")
         page.press("2")
         page.wait("document.querySelectorAll('#shown table').length === 3")
@@ -183,15 +179,14 @@ class Watch(unittest.TestCase):
         page.wait("document.querySelectorAll('.plot svg').length === 4")
         self.picture(page, "dark")
         paper = "getComputedStyle(document.querySelector('header')).backgroundColor"
-        self.assertEqual(page.tell(paper), "rgb(22, 27, 34)")
+        page.expect(paper, "rgb(22, 27, 34)")
         page.press("t")
-        page.wait(f"{paper} === 'rgb(255, 255, 255)'")
+        page.expect(paper, "rgb(255, 255, 255)")
 
     def markup_stays_text_and_nothing_is_asked_elsewhere(self, page):
         page.press("Escape")
         page.tell("document.querySelector('#states [data-state=failed]').click()")
-        page.wait("document.querySelectorAll('.row:not([hidden])').length === 1")
-        self.assertEqual(self.names(page), [MARKUP])
+        page.expect(NAMES, [MARKUP])
         page.tell("document.querySelector('.row:not([hidden]) .name').click()")
         page.press("4")
         log = page.wait("document.querySelector('pre.log')?.textContent")
