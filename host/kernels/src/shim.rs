@@ -4,10 +4,16 @@
 
 use std::ffi::{CStr, c_char, c_void};
 use std::marker::PhantomData;
-use std::ptr::{NonNull, null, null_mut};
+use std::ptr::{NonNull, null_mut};
 
 use tch::{Device, Tensor};
 use torch_sys::C_tensor;
+
+pub use loss::{cross_entropy, cross_entropy_value, half_square, half_square_value};
+pub use step::{AdamwStep, Kept, Pruning, SgdStep, masked_adamw_step, masked_sgd_step};
+
+mod loss;
+mod step;
 
 /// A failure inside libtorch.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,22 +52,6 @@ unsafe extern "C" {
     fn rewind_describe_libtorch() -> Text;
     fn rewind_to_dlpack(tensor: *const C_tensor, out: *mut *mut c_void) -> Text;
     fn rewind_from_dlpack(managed: *mut c_void, out: *mut *mut C_tensor) -> Text;
-    fn rewind_cross_entropy(
-        logits: *const C_tensor,
-        labels: *const C_tensor,
-        smoothing: f64,
-        losses: *const C_tensor,
-        correct: *const C_tensor,
-        gradient: *mut *mut C_tensor,
-    ) -> Text;
-    fn rewind_half_square(
-        outputs: *const C_tensor,
-        targets: *const C_tensor,
-        tolerance: f64,
-        losses: *const C_tensor,
-        right: *const C_tensor,
-        gradient: *mut *mut C_tensor,
-    ) -> Text;
     fn rewind_backward(
         output: *const C_tensor,
         gradient: *const C_tensor,
@@ -69,33 +59,6 @@ unsafe extern "C" {
         into: *const *const C_tensor,
         count: i64,
         lanes: bool,
-    ) -> Text;
-    fn rewind_masked_sgd_step(
-        weights: *const C_tensor,
-        gradients: *const C_tensor,
-        momentum: *const C_tensor,
-        mask: *const C_tensor,
-        places: *const i32,
-        starts: *const i64,
-        lr: *const f64,
-        mu: f64,
-        decay: f64,
-        nesterov: bool,
-    ) -> Text;
-    fn rewind_masked_adamw_step(
-        weights: *const C_tensor,
-        gradients: *const C_tensor,
-        exp_avg: *const C_tensor,
-        exp_avg_sq: *const C_tensor,
-        mask: *const C_tensor,
-        places: *const i32,
-        starts: *const i64,
-        lr: *const f64,
-        steps: *const i64,
-        beta1: f64,
-        beta2: f64,
-        eps: f64,
-        decay: f64,
     ) -> Text;
 }
 
@@ -272,119 +235,6 @@ pub unsafe fn from_dlpack(managed: NonNull<c_void>) -> Result<Tensor, ShimError>
     Ok(unsafe { Tensor::from_ptr(out) })
 }
 
-/// Cross-entropy of every lane, outside of autograd: the sum over a lane's samples goes to `losses`
-/// and the number of right answers to `correct`; the result is the gradient of the sum of the lanes' means.
-///
-/// # Shapes
-/// `logits`: `[lanes, batch, classes]`, `labels`: `[lanes, batch]` i64, `losses`: `[lanes]` f64,
-/// `correct`: `[lanes]` i64, both contiguous; result: like `logits`.
-///
-/// # Errors
-/// If a shape or kind is another, or a label is not a class.
-pub fn cross_entropy(
-    logits: &Tensor,
-    labels: &Tensor,
-    smoothing: f64,
-    losses: &Tensor,
-    correct: &Tensor,
-) -> Result<Tensor, ShimError> {
-    let mut out = null_mut();
-    // SAFETY: the tensors outlive the call.
-    check(unsafe {
-        rewind_cross_entropy(
-            logits.as_ptr(),
-            labels.as_ptr(),
-            smoothing,
-            losses.as_ptr(),
-            correct.as_ptr(),
-            &mut out,
-        )
-    })?;
-    // SAFETY: on success `out` is a tensor that is ours.
-    Ok(unsafe { Tensor::from_ptr(out) })
-}
-
-/// The same without a gradient, for evaluation.
-///
-/// # Errors
-/// As [`cross_entropy`].
-pub fn cross_entropy_value(
-    logits: &Tensor,
-    labels: &Tensor,
-    smoothing: f64,
-    losses: &Tensor,
-    correct: &Tensor,
-) -> Result<(), ShimError> {
-    // SAFETY: the tensors outlive the call; null asks for no gradient.
-    check(unsafe {
-        rewind_cross_entropy(
-            logits.as_ptr(),
-            labels.as_ptr(),
-            smoothing,
-            losses.as_ptr(),
-            correct.as_ptr(),
-            null_mut(),
-        )
-    })
-}
-
-/// Half the squared distance of every lane's outputs from its targets, outside of autograd: the sum
-/// over a lane's samples goes to `losses` and the number of those within `tolerance` to `right`; the
-/// result is the gradient of the sum of the lanes' means.
-///
-/// # Shapes
-/// `outputs`: `[lanes, batch, 1]`, `targets`: `[lanes, batch]` f32, `losses`: `[lanes]` f64,
-/// `right`: `[lanes]` i64, both contiguous; result: like `outputs`.
-///
-/// # Errors
-/// If a shape or kind is another.
-pub fn half_square(
-    outputs: &Tensor,
-    targets: &Tensor,
-    tolerance: f64,
-    losses: &Tensor,
-    right: &Tensor,
-) -> Result<Tensor, ShimError> {
-    let mut out = null_mut();
-    // SAFETY: the tensors outlive the call.
-    check(unsafe {
-        rewind_half_square(
-            outputs.as_ptr(),
-            targets.as_ptr(),
-            tolerance,
-            losses.as_ptr(),
-            right.as_ptr(),
-            &mut out,
-        )
-    })?;
-    // SAFETY: on success `out` is a tensor that is ours.
-    Ok(unsafe { Tensor::from_ptr(out) })
-}
-
-/// The same without a gradient, for evaluation.
-///
-/// # Errors
-/// As [`half_square`].
-pub fn half_square_value(
-    outputs: &Tensor,
-    targets: &Tensor,
-    tolerance: f64,
-    losses: &Tensor,
-    right: &Tensor,
-) -> Result<(), ShimError> {
-    // SAFETY: the tensors outlive the call; null asks for no gradient.
-    check(unsafe {
-        rewind_half_square(
-            outputs.as_ptr(),
-            targets.as_ptr(),
-            tolerance,
-            losses.as_ptr(),
-            right.as_ptr(),
-            null_mut(),
-        )
-    })
-}
-
 /// Gradients of `output` with respect to `inputs`, for this gradient of `output`, written to `into`
 /// (zeros for inputs that `output` does not depend on). Frees the graph.
 ///
@@ -422,181 +272,6 @@ pub fn backward(
             lanes,
         )
     })
-}
-
-/// The elements of `[lanes, elements]` that are not pruned, for steps that look at nothing else.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kept {
-    /// Places within a lane, one lane's after another's.
-    places: Vec<i32>,
-    /// First of each lane's places, and their number.
-    starts: Vec<i64>,
-    width: i64,
-}
-
-/// What a step must not move.
-#[derive(Clone, Copy, Debug)]
-pub struct Pruning<'a> {
-    /// `[lanes, elements]`: 0 where an element is pruned.
-    pub mask: &'a Tensor,
-    /// The other elements, if nothing else needs to be looked at: all that is pruned is 0 already.
-    pub kept: Option<&'a Kept>,
-}
-
-impl Kept {
-    /// Where `mask`, `[lanes, elements]` f32 on the CPU, is not 0; none if these are more than this
-    /// share of it, or there is another reason to look at everything.
-    pub fn of(mask: &Tensor, most: f64) -> Option<Self> {
-        let [lanes, width] = mask.size()[..] else {
-            return None;
-        };
-        if mask.device() != Device::Cpu || i32::try_from(width).is_err() {
-            return None;
-        }
-        let kept = mask.count_nonzero(None).int64_value(&[]);
-        if kept as f64 > most * mask.numel() as f64 {
-            return None;
-        }
-        let mut places = Vec::with_capacity(kept as usize);
-        let mut starts = vec![0];
-        for lane in 0..lanes {
-            let values = Vec::<f32>::try_from(mask.get(lane)).ok()?;
-            let of_lane = (0i32..).zip(values).filter(|(_, kept)| *kept != 0.0);
-            places.extend(of_lane.map(|(place, _)| place));
-            starts.push(places.len() as i64);
-        }
-        Some(Self {
-            places,
-            starts,
-            width,
-        })
-    }
-
-    /// What the shim takes: nulls for all elements.
-    fn pointers(
-        kept: Option<&Self>,
-        weights: &Tensor,
-    ) -> Result<(*const i32, *const i64), ShimError> {
-        let Some(kept) = kept else {
-            return Ok((null(), null()));
-        };
-        if weights.size() != [kept.starts.len() as i64 - 1, kept.width] {
-            return Err(ShimError(
-                "the kept elements are another buffer's".to_owned(),
-            ));
-        }
-        Ok((kept.places.as_ptr(), kept.starts.as_ptr()))
-    }
-}
-
-/// Constants of an SGD step.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct SgdStep {
-    /// Share of the momentum that stays.
-    pub momentum: f64,
-    /// L2 penalty added to the gradient.
-    pub weight_decay: f64,
-    /// Whether the step looks ahead along the momentum.
-    pub nesterov: bool,
-}
-
-/// One step of SGD in one pass; where the mask is 0, weights and momentum become exactly +0.
-///
-/// The formulas are `torch.optim.SGD`'s with dampening 0. Its first step copies the gradient into
-/// the momentum, which is what a momentum of zero gives here.
-///
-/// # Shapes
-/// Everything `[lanes, elements]`, contiguous f32; `lr`: one a lane.
-///
-/// # Errors
-/// If a shape, kind or device is another.
-pub fn masked_sgd_step(
-    weights: &mut Tensor,
-    gradients: &Tensor,
-    momentum: Option<&mut Tensor>,
-    pruning: Pruning<'_>,
-    lr: &[f64],
-    step: SgdStep,
-) -> Result<(), ShimError> {
-    expect_lanes(weights, lr.len())?;
-    let (places, starts) = Kept::pointers(pruning.kept, weights)?;
-    // SAFETY: the tensors outlive the call, and `lr` has one number for each lane.
-    check(unsafe {
-        rewind_masked_sgd_step(
-            weights.as_ptr(),
-            gradients.as_ptr(),
-            momentum.map_or(null(), |tensor| tensor.as_ptr()),
-            pruning.mask.as_ptr(),
-            places,
-            starts,
-            lr.as_ptr(),
-            step.momentum,
-            step.weight_decay,
-            step.nesterov,
-        )
-    })
-}
-
-/// Constants of an AdamW step.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct AdamwStep {
-    /// Decay of the averages of the gradient and of its square.
-    pub betas: (f64, f64),
-    /// Added to the denominator.
-    pub eps: f64,
-    /// Share of a weight, times the learning rate, that a step takes away.
-    pub weight_decay: f64,
-}
-
-/// One step of AdamW in one pass; where the mask is 0, weights and averages become exactly +0.
-///
-/// # Shapes
-/// Everything `[lanes, elements]`, contiguous f32; `lr` and `steps` (counted with this one): one a lane.
-///
-/// # Errors
-/// If a shape, kind or device is another.
-pub fn masked_adamw_step(
-    weights: &mut Tensor,
-    gradients: &Tensor,
-    [exp_avg, exp_avg_sq]: [&mut Tensor; 2],
-    pruning: Pruning<'_>,
-    lr: &[f64],
-    steps: &[i64],
-    step: AdamwStep,
-) -> Result<(), ShimError> {
-    let (places, starts) = Kept::pointers(pruning.kept, weights)?;
-    expect_lanes(weights, lr.len())?;
-    expect_lanes(weights, steps.len())?;
-    // SAFETY: the tensors outlive the call, and `lr` and `steps` have one number for each lane.
-    check(unsafe {
-        rewind_masked_adamw_step(
-            weights.as_ptr(),
-            gradients.as_ptr(),
-            exp_avg.as_ptr(),
-            exp_avg_sq.as_ptr(),
-            pruning.mask.as_ptr(),
-            places,
-            starts,
-            lr.as_ptr(),
-            steps.as_ptr(),
-            step.betas.0,
-            step.betas.1,
-            step.eps,
-            step.weight_decay,
-        )
-    })
-}
-
-/// Fails unless there is one number for each lane.
-fn expect_lanes(weights: &Tensor, numbers: usize) -> Result<(), ShimError> {
-    if weights.size().first() == Some(&(numbers as i64)) {
-        Ok(())
-    } else {
-        Err(ShimError(format!(
-            "{numbers} numbers for weights of shape {:?}: expected one for each lane",
-            weights.size()
-        )))
-    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, ValueHint};
 
-use super::{DataArgs, PlaceArgs, SeedList, parse_seeds};
+use super::common::{DataArgs, PlaceArgs, SeedList, parse_seeds};
 use crate::experiment::Measure;
 use crate::statistics::{BatchNorm, Settings};
 use crate::trainer::On;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, ValueHint};
 
-use super::{DataArgs, positive, threads};
+use super::common::{DataArgs, positive, threads};
 
 /// Which model.
 #[derive(ClapArgs, Debug)]
