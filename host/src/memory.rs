@@ -20,8 +20,9 @@ pub fn keep_freed() {
 /// What says that memory ran out: libtorch on the CPU and on a GPU, C++, the system, and this module.
 /// oneDNN tells nothing more of a primitive whose memory it does not get; one that it does not have at
 /// all would fail at a network's first step.
-const SIGNS: [&str; 9] = [
-    NO_THREADS,
+const SIGNS: [&str; 10] = [
+    NO_POOL,
+    NO_THREAD,
     "could not create a primitive",
     "can't allocate memory",
     "not enough memory",
@@ -33,12 +34,16 @@ const SIGNS: [&str; 9] = [
 ];
 
 /// What rayon says where the system gives it no threads, which need memory for their stacks.
-const NO_THREADS: &str = "thread pool has not been initialized";
+const NO_POOL: &str = "thread pool has not been initialized";
+
+/// What the system says where it gives a thread no stack (EAGAIN). Nothing else of the program is told to try again: its
+/// sockets wait, and it takes no locks of files.
+const NO_THREAD: &str = "Resource temporarily unavailable";
 
 /// How libtorch introduces the size of what it asked for.
 const TRIED: &str = "you tried to allocate ";
 
-/// Whether a failure's text says that memory ran out; then in a few words, with the size of what was
+/// Whether a failure's text says that memory ran out, or that a thread got none; then in a few words, with the size of what was
 /// asked for if the text has it.
 pub fn shortage(text: &str) -> Option<String> {
     SIGNS.iter().find(|sign| text.contains(*sign))?;
@@ -47,7 +52,9 @@ pub fn shortage(text: &str) -> Option<String> {
         rest[..end].parse::<u64>().ok()
     });
     Some(match bytes {
-        None if text.contains(NO_THREADS) => "out of memory, or of threads".to_owned(),
+        None if [NO_POOL, NO_THREAD].iter().any(|it| text.contains(it)) => {
+            "out of memory, or of threads".to_owned()
+        }
         Some(bytes) => format!("out of memory, when {bytes} bytes more were asked for"),
         None => "out of memory".to_owned(),
     })
@@ -77,6 +84,9 @@ mod tests {
         let pool = "The global thread pool has not been initialized.: ThreadPoolBuildError { .. }";
         let expected = "out of memory, or of threads";
         assert_eq!(shortage(pool).as_deref(), Some(expected));
+        let stack = std::io::Error::from_raw_os_error(libc::EAGAIN);
+        let stack = format!("the thread that reads images ahead failed: {stack}");
+        assert_eq!(shortage(&stack).as_deref(), Some(expected));
         assert_eq!(shortage("mat1 and mat2 shapes cannot be multiplied"), None);
     }
 }

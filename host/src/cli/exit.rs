@@ -7,6 +7,7 @@ use serde_json::json;
 use super::args::Output;
 use super::stdout;
 use crate::experiment::Diagnostics;
+use crate::memory::shortage;
 use crate::printable::printable;
 use crate::run::OpenError;
 
@@ -69,11 +70,19 @@ enum Message {
 }
 
 impl Failure {
-    /// A failure with a message that completes "error: ".
+    /// A failure with a message that completes "error: ". Where memory or a thread was not to be had, it says what to
+    /// do, whoever asked for it.
     pub fn new(exit: Exit, message: impl fmt::Display) -> Self {
+        let mut text = message.to_string();
+        if matches!(exit, Exit::Failed)
+            && !text.contains("the same command")
+            && let Some(shortage) = shortage(&text)
+        {
+            text = format!("{text}: {}", with_advice(&shortage));
+        }
         Self {
             exit,
-            message: Message::Text(message.to_string()),
+            message: Message::Text(text),
         }
     }
 
@@ -104,6 +113,13 @@ impl Failure {
             Message::Diagnostics(diagnostics) => diagnostics.render(output.colour()),
         });
     }
+}
+
+/// What memory that was not to be had costs, and what to do.
+pub fn with_advice(shortage: &str) -> String {
+    format!(
+        "{shortage}; make memory free or raise the limit; what is stored is whole: the same command goes on from there"
+    )
 }
 
 /// The JSON of a plugin that ended the process.
@@ -163,6 +179,25 @@ impl From<Diagnostics> for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_got_no_thread_is_told_what_to_do_once() {
+        let error = std::io::Error::from_raw_os_error(libc::EAGAIN);
+        let failure = Failure::new(
+            Exit::Failed,
+            format!("failed to listen to signals: {error}"),
+        );
+        let said = failure.to_string();
+        assert!(
+            said.starts_with("failed to listen to signals: Resource"),
+            "{said}"
+        );
+        assert!(
+            said.contains("out of memory, or of threads; make memory free"),
+            "{said}"
+        );
+        assert_eq!(Failure::new(Exit::Failed, &said).to_string(), said);
+    }
 
     #[test]
     fn the_documentation_has_the_exit_codes_of_the_program_and_no_other() {

@@ -154,10 +154,7 @@ static LAST_PANIC: Mutex<String> = Mutex::new(String::new());
 
 fn panicked(text: &str) -> String {
     if let Some(shortage) = shortage(text) {
-        return format!(
-            "{shortage}; make memory free or raise the limit; what is stored is whole: the same command goes \
-             on from there"
-        );
+        return exit::with_advice(&shortage);
     }
     let text = text
         .split("\\nException raised from")

@@ -188,7 +188,7 @@ impl Door {
             if let Some(reason) = self.links.trouble().reason() {
                 return RanksError::Lost(reason);
             }
-            let advice = match starves(&error.to_string()) {
+            let advice = match memory::shortage(&error.to_string()).is_some() {
                 true => {
                     "this process gets no more memory, or no more threads: raise its limits (ulimit -v and -u; a job's \
                      --mem)"
@@ -274,11 +274,6 @@ impl Door {
             false => Err(RanksError::Differ(found)),
         }
     }
-}
-
-/// Whether a failure's text says that the system gives no more memory, or no thread.
-fn starves(text: &str) -> bool {
-    text.contains("Resource temporarily unavailable") || memory::shortage(text).is_some()
 }
 
 /// Who comes, if it is a rank of this start.
