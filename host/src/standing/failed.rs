@@ -1,5 +1,6 @@
 //! Why runs do not go on: what was noted of failures, and what was said last.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -30,6 +31,15 @@ pub struct Failed {
 /// The file in which the failure of the run with this log is noted.
 pub fn file_of(sweep: &Path, log: &str) -> PathBuf {
     sweep.join(FOLDER).join(format!("{log}.json"))
+}
+
+/// The logs of the runs of a sweep of which a failure is noted.
+pub fn noted(sweep: &Path) -> HashSet<String> {
+    let entries = fs::read_dir(sweep.join(FOLDER)).into_iter().flatten();
+    let log = |name: String| name.strip_suffix(".json").map(str::to_owned);
+    entries
+        .filter_map(|it| log(it.ok()?.file_name().into_string().ok()?))
+        .collect()
 }
 
 /// How the run with this log failed, whatever it would run now.

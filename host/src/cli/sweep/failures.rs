@@ -5,6 +5,7 @@
 //! for it, or what it runs is another: an edited file, a mended plugin, another build of the program.
 
 use std::cell::OnceCell;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::jobs::{Job, RUN, Task};
@@ -30,6 +31,11 @@ impl Failures {
     pub fn get(&self, job: &Job) -> Option<Failed> {
         let failed = failed::read(&self.sweep, &job.log)?;
         (failed.ran == self.ran(job)).then_some(failed)
+    }
+
+    /// The logs of the jobs of which a failure is noted.
+    pub fn noted(&self) -> HashSet<String> {
+        failed::noted(&self.sweep)
     }
 
     /// Notes that a job failed.
@@ -142,8 +148,10 @@ mod tests {
         assert_eq!(times(&own), 1);
         let said = failed::read(&sweep, "a").unwrap();
         assert_eq!((said.reason.as_str(), said.levels_done), ("killed", 1));
+        assert_eq!(failures.noted(), HashSet::from(["a".to_owned()]));
         failures.forget(&own).unwrap();
         failures.forget(&own).unwrap();
+        assert!(failures.noted().is_empty());
         assert_eq!(times(&own), 0);
     }
 }

@@ -160,13 +160,16 @@ pub fn run_all(
                 let slot = running.iter().find(|(_, (it, ..))| *it == index);
                 let slot = slot.map(|(slot, _)| *slot);
                 if let Some((_, mut child, _lock)) = slot.and_then(|slot| running.remove(&slot)) {
-                    schedule.end(index, ended(&mut child, stopping), child.goal());
+                    let last = child.goal().unwrap_or(schedule.rungs.last(index));
+                    let is_done = || is_done(&jobs[index], &wanted[index], last);
+                    schedule.end(index, ended(&mut child, stopping, is_done), child.goal());
                 }
             }
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
         }
     }
     schedule.leave_rungs();
+    schedule.forget_done();
     schedule.progress.finish();
     (schedule.states, schedule.started)
 }
@@ -260,6 +263,20 @@ impl Schedule<'_> {
         };
         if let Err(error) = noted {
             log::warn!("{error}");
+        }
+    }
+
+    /// Forgets failures of jobs that are done: who did one may have been killed before it came to that, and whoever
+    /// finds it done looks at nothing else of it.
+    fn forget_done(&self) {
+        let noted = self.failures.noted();
+        for (job, state) in self.jobs.iter().zip(&self.states) {
+            if *state == State::Done
+                && noted.contains(&job.log)
+                && let Err(error) = self.failures.forget(job)
+            {
+                log::warn!("{error}");
+            }
         }
     }
 

@@ -8,8 +8,8 @@ use crate::cli::sweep::jobs::{Job, Task};
 use crate::cli::sweep::state::State;
 use crate::store::{self, LockError, Owner};
 
-/// How a job stands whose process ended.
-pub fn ended(child: &mut Running, stopping: bool) -> State {
+/// How a job stands whose process ended. One that was killed may have done it all before.
+pub fn ended(child: &mut Running, stopping: bool, is_done: impl FnOnce() -> bool) -> State {
     match child.wait() {
         Some(code) if code == Exit::Success as i32 => State::Done,
         Some(code) if code == Exit::Interrupted as i32 && stopping => State::Stopped,
@@ -19,6 +19,7 @@ pub fn ended(child: &mut Running, stopping: bool) -> State {
                 reason: child.reason(),
             },
         },
+        None if is_done() => State::Done,
         None if stopping => State::Stopped,
         None => State::Failed {
             reason: format!("its process was killed; {}", child.reason()),
