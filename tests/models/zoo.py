@@ -71,6 +71,13 @@ def without_dropout(model):
                 setattr(module, option, 0.0)
 
 
+def without_zeros(model):
+    """Draws weights that start at 0, as those of some heads do: nothing before them would be compared."""
+    for parameter in model.parameters():
+        if parameter.ndim > 1 and not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.02)
+
+
 def values(model, example):
     """What the host is compared with, in the precision of `example`."""
     logits = model.eval()(example)
@@ -91,6 +98,7 @@ def distance(got, expected, floor=1e-12):
 def measure(name, folder, draw):
     torch.manual_seed(draw)
     model = dict(networks())[name]()
+    without_zeros(model)
     example = torch.randn(3, 3, *[side(name, model)] * 2)
     rewind_export(model, example, folder / "net.pt2")
     if not (folder / "net.pt2").exists():
@@ -105,6 +113,8 @@ def measure(name, folder, draw):
     double = values(model.double(), example.double())
     del model
     largest = {key: it.abs().max().item() for key, it in double.items()}
+    if not all(largest[key] for key in ("logits.eval", "logits.train")):
+        raise ValueError("its logits are 0, so that nothing can be compared")
     floor = 1e-6 * max(size for key, size in largest.items() if key.startswith("grad."))
     with safe_open(folder / "single.safetensors", "pt") as single:
         apart = lambda key, floor=1e-12: distance(single.get_tensor(key), double[key], floor)
