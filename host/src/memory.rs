@@ -43,8 +43,8 @@ const NO_THREAD: &str = "Resource temporarily unavailable";
 /// How libtorch introduces the size of what it asked for.
 const TRIED: &str = "you tried to allocate ";
 
-/// Whether a failure's text says that memory ran out, or that a thread got none; then in a few words, with the size of what was
-/// asked for if the text has it.
+/// Whether a failure's text says that memory ran out, or that a thread got none; then in a few words, with the size
+/// of what was asked for if the text has it.
 pub fn shortage(text: &str) -> Option<String> {
     SIGNS.iter().find(|sign| text.contains(*sign))?;
     let bytes = text.split_once(TRIED).and_then(|(_, rest)| {
