@@ -3,8 +3,9 @@
     ranks.py HOST [EPOCHS] [ROUNDS]     with PyTorch; HOST is the program
 
 The network is ResNet-20 of width 8 on generated images of 32x32, in batches of 128, fp32, SGD with momentum. Of each
-side the epochs after the first are timed, by when they end, and the middle one is shown; the sides take turns,
-three times. Nothing else should run meanwhile.
+side the epochs after the first are timed, by when they end, and the middle one counts; the sides take turns. The middle
+round is shown, and how many times as fast two ranks are in it, in the slowest and in the fastest for them. Nothing
+else should run meanwhile.
 """
 
 import json
@@ -16,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-SAMPLES, BATCH, WIDTH, ROUNDS = 1024, 128, 8, 3
+SAMPLES, BATCH, WIDTH, EPOCHS, ROUNDS = 1024, 128, 8, 12, 5
 # Few: the other side evaluates nothing.
 TESTED = 16
 
@@ -132,7 +133,7 @@ def main():
 
         return mp.spawn(train, (folder, epochs, processes, threads), nprocs=processes)
     host, *numbers = sys.argv[1:]
-    epochs = int(numbers[0]) if numbers else 5
+    epochs = int(numbers[0]) if numbers else EPOCHS
     rounds = int(numbers[1]) if len(numbers) > 1 else ROUNDS
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -150,11 +151,13 @@ def main():
         for _ in range(rounds):
             for side, measure in sides.items():
                 seconds[side].append(measure())
-        first = statistics.median(seconds["2 ranks of 1 thread"])
+        first = seconds["2 ranks of 1 thread"]
         print("| side | images a second | 2 ranks of ours are so many times as fast |\n|---|---|---|")
         for side, all_seconds in seconds.items():
-            own = statistics.median(all_seconds)
-            print(f"| {side} | {SAMPLES / own:.0f} | {own / first:.2f} |")
+            speed = SAMPLES / statistics.median(all_seconds)
+            ratios = [other / own for own, other in zip(first, all_seconds)]
+            spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+            print(f"| {side} | {speed:.0f} | {spread if all_seconds is not first else 1} |")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,8 @@
-//! Processes that exchange tensors: libtorch's c10d with Gloo, on Linux.
+//! Processes that exchange tensors, on Linux: through memory where all are on one machine, else by libtorch's c10d with
+//! Gloo.
+
+#[cfg(target_os = "linux")]
+mod memory;
 
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::ptr::{NonNull, null_mut};
@@ -42,11 +46,6 @@ unsafe extern "C" {
         group: *mut c_void,
         from: *const C_tensor,
         to: *const C_tensor,
-        given_up: *const AtomicBool,
-    ) -> Text;
-    fn rewind_group_broadcast(
-        group: *mut c_void,
-        tensor: *const C_tensor,
         given_up: *const AtomicBool,
     ) -> Text;
     fn free(text: *mut c_void);
@@ -124,10 +123,17 @@ impl Drop for Store {
 
 /// One of several processes that exchange tensors. All call the same, in the same order.
 #[derive(Debug)]
-pub struct Group(NonNull<c_void>);
+pub struct Group(Way);
 
-// SAFETY: libtorch's group may be used by any thread; calls come from one at a time, as all processes must
-// make them in one order.
+#[derive(Debug)]
+enum Way {
+    #[cfg(target_os = "linux")]
+    Memory(memory::Memory),
+    Gloo(NonNull<c_void>),
+}
+
+// SAFETY: either way may be used by any thread; calls come from one at a time, as all processes must make them
+// in one order.
 unsafe impl Send for Group {}
 // SAFETY: as above.
 unsafe impl Sync for Group {}
@@ -143,7 +149,7 @@ pub enum Reached<'a> {
 
 impl Group {
     /// The process with this rank of `count`, which find each other through a store. A call that takes longer than
-    /// `limit` fails.
+    /// `limit` fails. If all can, and none is told not to by `with_memory`, they exchange through memory.
     ///
     /// # Errors
     /// If one of the others does not come, or cannot be reached.
@@ -153,7 +159,12 @@ impl Group {
         (rank, count): (usize, usize),
         reached: Reached<'_>,
         limit: Duration,
+        with_memory: bool,
     ) -> Result<Self, ShimError> {
+        #[cfg(target_os = "linux")]
+        if let Some(memory) = memory::meet(store, name, (rank, count), limit, with_memory)? {
+            return Ok(Self(Way::Memory(memory)));
+        }
         let (name, mut out) = (text(name)?, null_mut());
         let (host, interface) = match reached {
             Reached::Host(host) => (text(host)?, text("")?),
@@ -172,8 +183,8 @@ impl Group {
                 &mut out,
             )
         })?;
-        let group = NonNull::new(out).ok_or_else(|| ShimError::new("no group".to_owned()))?;
-        Ok(Self(group))
+        let gloo = NonNull::new(out).ok_or_else(|| ShimError::new("no group".to_owned()))?;
+        Ok(Self(Way::Gloo(gloo)))
     }
 
     /// Sends part i of `from` to process i, and receives its part for this one as part i of `to`. It ends early
@@ -190,10 +201,17 @@ impl Group {
         to: &Tensor,
         given_up: &AtomicBool,
     ) -> Result<(), ShimError> {
-        // SAFETY: all outlive the call.
-        check(unsafe {
-            rewind_group_exchange(self.0.as_ptr(), from.as_ptr(), to.as_ptr(), given_up)
-        })
+        match &self.0 {
+            #[cfg(target_os = "linux")]
+            Way::Memory(memory) => {
+                let (from, to) = memory::bytes_of(from, to)?;
+                memory.exchange(from, to, given_up)
+            }
+            // SAFETY: all outlive the call.
+            Way::Gloo(gloo) => check(unsafe {
+                rewind_group_exchange(gloo.as_ptr(), from.as_ptr(), to.as_ptr(), given_up)
+            }),
+        }
     }
 
     /// Receives what every process sends, in their order.
@@ -209,24 +227,28 @@ impl Group {
         to: &Tensor,
         given_up: &AtomicBool,
     ) -> Result<(), ShimError> {
-        // SAFETY: all outlive the call.
-        check(unsafe { rewind_group_gather(self.0.as_ptr(), from.as_ptr(), to.as_ptr(), given_up) })
-    }
-
-    /// Gives all processes what process 0 has, in place.
-    ///
-    /// # Errors
-    /// As [`exchange`](Group::exchange).
-    pub fn broadcast(&self, tensor: &Tensor, given_up: &AtomicBool) -> Result<(), ShimError> {
-        // SAFETY: all outlive the call.
-        check(unsafe { rewind_group_broadcast(self.0.as_ptr(), tensor.as_ptr(), given_up) })
+        match &self.0 {
+            #[cfg(target_os = "linux")]
+            Way::Memory(memory) => {
+                let (from, to) = memory::bytes_of(from, to)?;
+                memory.gather(from, to, given_up)
+            }
+            // SAFETY: all outlive the call.
+            Way::Gloo(gloo) => check(unsafe {
+                rewind_group_gather(gloo.as_ptr(), from.as_ptr(), to.as_ptr(), given_up)
+            }),
+        }
     }
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // SAFETY: it is ours, and nobody uses it any more.
-        unsafe { rewind_group_free(self.0.as_ptr()) };
+        match &self.0 {
+            #[cfg(target_os = "linux")]
+            Way::Memory(_) => {}
+            // SAFETY: it is ours, and nobody uses it any more.
+            Way::Gloo(gloo) => unsafe { rewind_group_free(gloo.as_ptr()) },
+        }
     }
 }
 

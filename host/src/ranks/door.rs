@@ -23,8 +23,10 @@ const PATIENCE: Duration = Duration::from_secs(300);
 const GREETING: Duration = Duration::from_secs(20);
 /// How often to look whether somebody came.
 const PATROL: Duration = Duration::from_millis(20);
-/// A call of libtorch's may take as long as anybody computes: who is lost is noticed by what it no longer says.
+/// An exchange may take as long as anybody computes: who is lost is noticed by what it no longer says.
 const CALL: Duration = Duration::from_secs(7 * 24 * 3600);
+/// The environment's variable by which ranks of one machine exchange as those of several do.
+const SHARED_MEMORY: &str = "REWIND_SHARED_MEMORY";
 /// Bytes that a greeting may have.
 const MOST: usize = 4096;
 /// The address of ranks that one process starts on its own machine.
@@ -183,7 +185,15 @@ impl Door {
             interface => Reached::Interface(interface),
         };
         let name = format!("rewind/{}/gloo", self.place.attempt);
-        let group = Group::open(&self.store, &name, (rank, count), reached, CALL);
+        let with_memory = std::env::var_os(SHARED_MEMORY).is_none_or(|it| it != "0");
+        let group = Group::open(
+            &self.store,
+            &name,
+            (rank, count),
+            reached,
+            CALL,
+            with_memory,
+        );
         let group = group.map_err(|error| {
             if let Some(reason) = self.links.trouble().reason() {
                 return RanksError::Lost(reason);

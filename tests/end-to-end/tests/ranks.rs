@@ -106,6 +106,9 @@ fn a_run_has_the_same_bytes_on_any_number_of_ranks_and_threads() {
             let run = runs.find(|it| it.join("summary.csv").exists());
             expect(program::command().arg("verify").arg(run.unwrap()), 0);
         }
+        let mut over_sockets = command(&runs("sockets"), 2, set);
+        expect(over_sockets.env("REWIND_SHARED_MEMORY", "0"), 0);
+        assert_eq!(digests(&runs("sockets")), alone, "{set:?} over sockets");
         expect(&mut on_threads(&command(&runs("t"), 1, set), "3"), 0);
         assert_eq!(digests(&runs("t")), alone, "{set:?} with other threads");
     }
@@ -144,19 +147,24 @@ fn one_shard_is_what_an_experiment_without_shards_trains() {
 #[test]
 fn a_rank_that_is_killed_ends_all_and_another_number_of_ranks_goes_on_with_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
-    let (alone, runs) = (folder.path().join("alone"), folder.path().join("runs"));
+    let alone = folder.path().join("alone");
     expect(&mut long(&alone, 1), 0);
-    let (leader, others) = under_way(&runs, long(&runs, 4));
-    send(others[1], "KILL");
-    let said = end_all(leader, &others, 5);
-    assert!(
-        said.contains(&format!("(process {}) is gone", others[1])),
-        "{said}"
-    );
-    assert!(said.contains("goes on from the last checkpoint"), "{said}");
-    assert_ne!(digests(&runs), digests(&alone));
-    expect(&mut long(&runs, 2), 0);
-    assert_eq!(digests(&runs), digests(&alone));
+    for shared_memory in ["0", "1"] {
+        let runs = folder.path().join(shared_memory);
+        let mut four = long(&runs, 4);
+        four.env("REWIND_SHARED_MEMORY", shared_memory);
+        let (leader, others) = under_way(&runs, four);
+        send(others[1], "KILL");
+        let said = end_all(leader, &others, 5);
+        assert!(
+            said.contains(&format!("(process {}) is gone", others[1])),
+            "{said}"
+        );
+        assert!(said.contains("goes on from the last checkpoint"), "{said}");
+        assert_ne!(digests(&runs), digests(&alone));
+        expect(&mut long(&runs, 2), 0);
+        assert_eq!(digests(&runs), digests(&alone));
+    }
 }
 
 #[test]

@@ -110,15 +110,6 @@ char *rewind_group_gather(Group *group, const at::Tensor *from, const at::Tensor
   });
 }
 
-// Gives all processes what process 0 has.
-char *rewind_group_broadcast(Group *group, const at::Tensor *tensor, const std::atomic<bool> *given_up) {
-  return guarded([&] {
-    at::NoGradGuard no_grad;
-    std::vector<at::Tensor> tensors = {*tensor};
-    finish(group->group->broadcast(tensors), given_up);
-  });
-}
-
 } // extern "C"
 
 #else
@@ -145,7 +136,6 @@ char *rewind_group_open(void *, const char *, int32_t, int32_t, const char *, co
 void rewind_group_free(void *) {}
 char *rewind_group_exchange(void *, const void *, const void *, const void *) { return nowhere(); }
 char *rewind_group_gather(void *, const void *, const void *, const void *) { return nowhere(); }
-char *rewind_group_broadcast(void *, const void *, const void *) { return nowhere(); }
 
 } // extern "C"
 
