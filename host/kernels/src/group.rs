@@ -204,8 +204,8 @@ impl Group {
         match &self.0 {
             #[cfg(target_os = "linux")]
             Way::Memory(memory) => {
-                let (from, to) = memory::bytes_of(from, to)?;
-                memory.exchange(from, to, given_up)
+                let mut to = to.shallow_clone();
+                memory.exchange(memory::bytes(from)?, memory::bytes_mut(&mut to)?, given_up)
             }
             // SAFETY: all outlive the call.
             Way::Gloo(gloo) => check(unsafe {
@@ -230,8 +230,8 @@ impl Group {
         match &self.0 {
             #[cfg(target_os = "linux")]
             Way::Memory(memory) => {
-                let (from, to) = memory::bytes_of(from, to)?;
-                memory.gather(from, to, given_up)
+                let mut to = to.shallow_clone();
+                memory.gather(memory::bytes(from)?, memory::bytes_mut(&mut to)?, given_up)
             }
             // SAFETY: all outlive the call.
             Way::Gloo(gloo) => check(unsafe {

@@ -74,27 +74,27 @@ pub(super) fn meet(
     Ok(memory)
 }
 
-/// The bytes of what is sent and of what is received.
-pub(super) fn bytes_of<'a>(
-    from: &'a Tensor,
-    to: &'a Tensor,
-) -> Result<(&'a [u8], &'a mut [u8]), ShimError> {
-    for tensor in [from, to] {
-        if tensor.device() != Device::Cpu || !tensor.is_contiguous() {
-            return Err(ShimError::new(format!(
-                "{tensor:?} is not contiguous on the CPU"
-            )));
-        }
+/// The bytes of what is sent.
+pub(super) fn bytes(tensor: &Tensor) -> Result<&[u8], ShimError> {
+    let len = len_of(tensor)?;
+    // SAFETY: a contiguous tensor has that many bytes from there on.
+    Ok(unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast(), len) })
+}
+
+/// The bytes of where it is received, which nothing else uses meanwhile.
+pub(super) fn bytes_mut(tensor: &mut Tensor) -> Result<&mut [u8], ShimError> {
+    let len = len_of(tensor)?;
+    // SAFETY: as above.
+    Ok(unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast(), len) })
+}
+
+fn len_of(tensor: &Tensor) -> Result<usize, ShimError> {
+    match tensor.device() == Device::Cpu && tensor.is_contiguous() {
+        true => Ok(tensor.numel() * tensor.kind().elt_size_in_bytes()),
+        false => Err(ShimError::new(format!(
+            "{tensor:?} is not contiguous on the CPU"
+        ))),
     }
-    let len = |tensor: &Tensor| tensor.numel() * tensor.kind().elt_size_in_bytes();
-    // SAFETY: contiguous tensors have that many bytes from there on; nobody else uses them meanwhile.
-    Ok(unsafe {
-        let read = std::slice::from_raw_parts(from.data_ptr().cast(), len(from));
-        (
-            read,
-            std::slice::from_raw_parts_mut(to.data_ptr().cast(), len(to)),
-        )
-    })
 }
 
 /// The memory, as one of the processes has it.
