@@ -11,8 +11,8 @@ use super::loss::{Metric, TrainLoss};
 use crate::registry::Options;
 
 /// Characters that a name may have. A file's name has at most 255 bytes, and the longest that is made of it,
-/// of an export on its way, ends in `-01234567-seed-18446744073709551615-level-10000.csr.safetensors.tmp`.
-pub(super) const MOST_NAME: u64 = 180;
+/// of an export on its way, ends in `-01234567-seed-18446744073709551615-level-10000.csr.safetensors.0badcafe.tmp`.
+pub(super) const MOST_NAME: u64 = 175;
 
 /// One experiment: everything that decides its result.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

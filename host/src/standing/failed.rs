@@ -33,10 +33,13 @@ pub fn file_of(sweep: &Path, log: &str) -> PathBuf {
     sweep.join(FOLDER).join(format!("{log}.json"))
 }
 
-/// The logs of the runs of a sweep of which a failure is noted.
+/// The logs of the runs of a sweep of which a failure is noted, or was about to be as a process was killed.
 pub fn noted(sweep: &Path) -> HashSet<String> {
     let entries = fs::read_dir(sweep.join(FOLDER)).into_iter().flatten();
-    let log = |name: String| name.strip_suffix(".json").map(str::to_owned);
+    let log = |name: String| {
+        let name = store::left_of(&name).unwrap_or(&name);
+        name.strip_suffix(".json").map(str::to_owned)
+    };
     entries
         .filter_map(|it| log(it.ok()?.file_name().into_string().ok()?))
         .collect()

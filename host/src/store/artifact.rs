@@ -102,12 +102,15 @@ pub fn ask(path: &Path) -> Result<bool, StoreError> {
     })
 }
 
-/// Removes a file, or a folder with all that it holds; one that is not there is no error.
+/// Removes a file, or a folder with all that it holds; one that is not there is no error. Where no lock is held, what
+/// killed processes left of the file goes, too.
 ///
 /// # Errors
 /// Names the path, or who has its folder now.
 pub fn remove(path: &Path) -> Result<(), StoreError> {
-    ask(path)?;
+    if !ask(path)? {
+        tidy_file(path);
+    }
     let removed = match path.is_dir() {
         true => fs::remove_dir_all(path),
         false => fs::remove_file(path),
@@ -122,9 +125,11 @@ pub fn remove(path: &Path) -> Result<(), StoreError> {
 }
 
 /// Writes a file whole or not at all: to a temporary sibling, synced, then renamed over the target,
-/// then the folder is synced. A reader, or a run that was killed, never sees half of it. Where a lock is
-/// held, it is asked for before, and the sibling is this process's own: who lost the lock and does not know yet may
-/// be writing the same file.
+/// then the folder is synced. A reader, or a run that was killed, never sees half of it.
+///
+/// The sibling is this process's own, as others may be writing the same file: where a lock is held and asked for, who
+/// lost it and does not know yet; elsewhere, whoever does the same at the same time. There who is done removes what
+/// others have under way, or left as they were killed; whose sibling goes that way was overwritten.
 ///
 /// # Errors
 /// Names the path and the bytes it needs, or who has its folder now.
@@ -140,10 +145,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let is_locked = ask(path)?;
     fs::create_dir_all(folder).map_err(error)?;
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    if is_locked {
-        name.push(format!(".{}", lock::mark()));
-    }
-    name.push(".tmp");
+    name.push(format!(".{}.tmp", lock::mark()));
     let sibling = path.with_file_name(name);
     let written = File::create(&sibling).and_then(|mut file| {
         file.write_all(bytes)?;
@@ -152,10 +154,16 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     // Writing may have taken long.
     (written.map_err(error))
         .and_then(|()| ask(path))
-        .and_then(|_| {
-            fs::rename(&sibling, path)
-                .and_then(|()| sync_folder(folder))
-                .map_err(error)
+        .and_then(|_| match fs::rename(&sibling, path) {
+            Err(gone) if gone.kind() == ErrorKind::NotFound && !is_locked && path.exists() => {
+                Ok(())
+            }
+            renamed => renamed.and_then(|()| sync_folder(folder)).map_err(error),
+        })
+        .inspect(|()| {
+            if !is_locked {
+                tidy_file(path);
+            }
         })
         .inspect_err(|_| {
             // What was written of it takes room that the user may need to make.
@@ -166,7 +174,23 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
 /// Removes what processes that were killed left of files that they wrote into a folder under its lock.
 pub fn tidy(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        if is_left_over(&entry.file_name().to_string_lossy()) {
+        if left_of(&entry.file_name().to_string_lossy()).is_some() {
+            // It is in nobody's way.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Removes what others left of a file, or have under way.
+fn tidy_file(path: &Path) {
+    let folder = path.parent().filter(|it| !it.as_os_str().is_empty());
+    let entries = fs::read_dir(folder.unwrap_or(Path::new(".")));
+    for entry in entries.into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        if path
+            .file_name()
+            .is_some_and(|own| left_of(&name.to_string_lossy()) == own.to_str())
+        {
             // It is in nobody's way.
             let _ = fs::remove_file(entry.path());
         }
@@ -195,14 +219,11 @@ pub fn refresh_folder(folder: &Path) {
     let _ = File::create(&news).and_then(|_| fs::remove_file(&news));
 }
 
-/// Whether a name is that of a temporary sibling with the mark of its process.
-fn is_left_over(name: &str) -> bool {
-    let mark = name
-        .strip_suffix(".tmp")
-        .and_then(|name| name.rsplit_once('.'));
-    mark.is_some_and(|(_, mark)| {
-        mark.len() == lock::MARK_LETTERS && mark.bytes().all(|it| it.is_ascii_hexdigit())
-    })
+/// The name of the file that a temporary sibling with this name was to become; none if it is the name of none.
+pub fn left_of(name: &str) -> Option<&str> {
+    let (name, mark) = name.strip_suffix(".tmp")?.rsplit_once('.')?;
+    let is_mark = mark.len() == lock::MARK_LETTERS && mark.bytes().all(|it| it.is_ascii_hexdigit());
+    is_mark.then_some(name)
 }
 
 /// Makes renames in a folder last; not every system can sync a folder.

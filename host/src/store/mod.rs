@@ -20,8 +20,8 @@ mod run;
 mod sealed;
 
 pub use artifact::{
-    StoreError, ask, digest, expect_digest, read, read_tensors, refresh, refresh_folder, remove,
-    tidy, write, write_tensors,
+    StoreError, ask, digest, expect_digest, left_of, read, read_tensors, refresh, refresh_folder,
+    remove, tidy, write, write_tensors,
 };
 pub use identity::{PluginFile, RunIdentity};
 pub use level::{Done, LevelDir, link};

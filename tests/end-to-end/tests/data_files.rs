@@ -202,7 +202,7 @@ fn other_encodings_are_named() {
 #[test]
 fn the_longest_name_works_and_a_longer_one_is_refused_at_its_line() {
     let home = tempfile::tempdir().unwrap();
-    let longest = "a".repeat(180);
+    let longest = "a".repeat(175);
     let file = home.path().join("a.toml");
     fs::write(&file, experiment(&longest, "mnist1d")).unwrap();
     said(
@@ -218,23 +218,23 @@ fn the_longest_name_works_and_a_longer_one_is_refused_at_its_line() {
     fs::write(&file, experiment(&format!("{longest}a"), "mnist1d")).unwrap();
     let text = said(home.path(), &["run", "a.toml"], 2);
     assert!(
-        text.contains("`name` must have at most 180 characters"),
+        text.contains("`name` must have at most 175 characters"),
         "{text}"
     );
     assert!(
-        text.contains("a.toml:1:8") && text.contains("found 181"),
+        text.contains("a.toml:1:8") && text.contains("found 176"),
         "{text}"
     );
     // A sweep's cells have longer ones.
     let methods = "[sweep.methods.one]\n[sweep.methods.another]\n";
-    fs::write(&file, experiment(&"a".repeat(175), "mnist1d") + methods).unwrap();
+    fs::write(&file, experiment(&"a".repeat(170), "mnist1d") + methods).unwrap();
     let text = said(home.path(), &["plan", "a.toml"], 2);
     assert!(
         text.contains("the sweep's name is too long for its cell `another`"),
         "{text}"
     );
     assert!(
-        text.contains("together they have 183 characters, expected at most 180"),
+        text.contains("together they have 178 characters, expected at most 175"),
         "{text}"
     );
     let text = said(home.path(), &["plugin", "new", &"a".repeat(65)], 2);

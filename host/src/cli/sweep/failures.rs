@@ -154,4 +154,18 @@ mod tests {
         assert!(failures.noted().is_empty());
         assert_eq!(times(&own), 0);
     }
+
+    #[test]
+    fn a_note_that_a_killed_process_did_not_finish_is_forgotten_with_the_failure() {
+        let folder = tempfile::tempdir().unwrap();
+        let sweep = folder.path().join("sweep");
+        let failures = Failures::of(&sweep);
+        let own = job(&folder.path().join("run"), "epochs = 1");
+        let half = sweep.join("failures/a.json.0badcafe.tmp");
+        std::fs::create_dir_all(sweep.join("failures")).unwrap();
+        std::fs::write(&half, b"{").unwrap();
+        assert_eq!(failures.noted(), ["a".to_owned()].into());
+        failures.forget(&own).unwrap();
+        assert!(failures.noted().is_empty() && !half.exists());
+    }
 }

@@ -77,6 +77,68 @@ fn what_is_written_under_a_lock_has_a_sibling_of_its_own_until_it_is_whole() {
 }
 
 #[test]
+fn without_a_lock_who_is_done_removes_what_others_left_of_the_same_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = ["a.json.0badcafe.tmp", "a.json.tmp", "b.json.0badcafe.tmp"];
+    for name in names {
+        fs::write(folder.path().join(name), b"hal").unwrap();
+    }
+    let left = || {
+        let entries = fs::read_dir(folder.path()).unwrap();
+        let mut names: Vec<_> = entries.map(|it| it.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    write(&folder.path().join("a.json"), b"whole").unwrap();
+    assert_eq!(left(), ["a.json", "a.json.tmp", "b.json.0badcafe.tmp"]);
+    remove(&folder.path().join("b.json")).unwrap();
+    assert_eq!(left(), ["a.json", "a.json.tmp"]);
+}
+
+#[test]
+fn many_who_write_one_file_at_once_leave_it_whole_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("report.html");
+    let own = std::env::current_exe().unwrap();
+    let test = "store::artifact::tests::one_of_many_who_write";
+    let start = |byte: usize| {
+        let mut command = std::process::Command::new(&own);
+        command.args(["--exact", test, "--quiet"]);
+        command.env("WRITES", &path).env("BYTE", byte.to_string());
+        command
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    let others: Vec<_> = (0..4).map(start).collect();
+    for mut other in others {
+        while other.try_wait().unwrap().is_none() {
+            if let Ok(bytes) = fs::read(&path) {
+                assert_eq!(bytes.len(), LENGTH);
+                assert!(bytes.iter().all(|byte| *byte == bytes[0]));
+            }
+        }
+        assert!(other.wait_with_output().unwrap().status.success());
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+/// Bytes of the file that many write.
+const LENGTH: usize = 100_000;
+
+/// What the processes of the test above do; by itself nothing.
+#[test]
+fn one_of_many_who_write() {
+    let Some(path) = std::env::var_os("WRITES") else {
+        return;
+    };
+    let byte: u8 = std::env::var("BYTE").unwrap().parse().unwrap();
+    for _ in 0..50 {
+        write(Path::new(&path), &[byte; LENGTH]).unwrap();
+    }
+}
+
+#[test]
 fn a_refreshed_folder_has_what_it_had() {
     let folder = tempfile::tempdir().unwrap();
     for file in ["lock/000001/owner.json", "seed-0/level-00/done.json"] {
@@ -110,7 +172,8 @@ fn a_failed_write_names_path_and_bytes_and_leaves_the_old_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("end");
     write(&path, b"old").unwrap();
-    fs::create_dir(folder.path().join("end.tmp")).unwrap();
+    let sibling = format!("end.{}.tmp", lock::mark());
+    fs::create_dir(folder.path().join(sibling)).unwrap();
     let error = write(&path, b"new!").unwrap_err().to_string();
     assert!(
         error.contains(&format!("failed to write {} (4 bytes)", path.display())),
