@@ -167,6 +167,86 @@ fn a_strategy_in_python_gives_the_bytes_of_its_twin_in_rust() {
     assert_eq!(desk.masks("python"), desk.masks("rust"));
 }
 
+/// Strategies that ask for more than weights, as the shipped plugins `synflow`, `rigl` and `structured` have them.
+const FLOW: &str = r#"
+import rewind.strategy as rs
+
+@rs.score
+def flow(ctx):
+    slopes = ctx.gradients("sum-of-outputs", "ones", on_absolute_weights=True, eval_mode=True, double_precision=True)
+    flows = [(w * g).abs() for w, g in zip(ctx.weights(), slopes)]
+    largest = max(float(it.max()) for it in flows)
+    return [(it / largest).astype("float32") for it in flows]
+"#;
+
+const EXCHANGE: &str = r#"
+import rewind.strategy as rs
+
+@rs.mask(cadence=lambda every: rs.Cadence(between_levels=True, every=every))
+def exchange(ctx, every: str = "2it", fraction: rs.Range(0, 1) = 0.3):
+    if ctx.phase != "within-level":
+        return ctx.select(ctx.scores(), per_layer=ctx.counts("erk"))
+    exchanged = ctx.exchanged(fraction * ctx.cosine(0.75))
+    if sum(exchanged) == 0:
+        return ctx.masks()
+    growth = [g.abs() for g in ctx.gradients(batches="next")]
+    return ctx.drop_and_grow([w.abs() for w in ctx.weights()], growth, exchanged)
+"#;
+
+const UNITS: &str = r#"
+import rewind.strategy as rs
+
+RULE = rs.UnitRule(measure="units")
+
+@rs.mask(units=RULE)
+def whole(ctx):
+    assert sum(it["units"] for it in ctx.units()["sets"]) == 16
+    return ctx.select_units(ctx.scores(), RULE)
+"#;
+
+#[test]
+fn gradients_exchanges_and_whole_units_in_python_give_the_bytes_of_their_twins_in_rust() {
+    let Some(desk) = Desk::new() else { return };
+    let with_torch = Command::new(&desk.python)
+        .args(["-c", "import torch"])
+        .output();
+    let with_torch = with_torch.is_ok_and(|output| output.status.success());
+    desk.write("flow.py", FLOW);
+    let of_torch = FLOW.replace(r#".astype("float32")"#, ".float()");
+    desk.write("of_torch.py", &format!("import torch{of_torch}"));
+    desk.write("exchange.py", EXCHANGE);
+    desk.write("units.py", UNITS);
+    let (magnitude, global, back) = (r#""imp/magnitude""#, r#""imp/global""#, r#""imp/weights""#);
+    let own =
+        |kind: &str, file: &str| format!(r#"{{ use = "python/{kind}", file = "{file}.py" }}"#);
+    let flow = r#""synflow/flow""#;
+    let rigl = r#"{ use = "rigl/drop-and-grow", every = "2it" }"#;
+    let units = r#"{ use = "structured/mask", target = "units" }"#;
+    // A name; the score and the mask in Rust; their twins.
+    let own_units = own("mask", "units");
+    let own_exchange = own("mask", "exchange");
+    let (own_flow, of_torch) = (own("score", "flow"), own("score", "of_torch"));
+    let mut twins = vec![
+        ["flow", flow, global, &own_flow, global],
+        ["rigl", magnitude, rigl, magnitude, &own_exchange],
+        ["units", magnitude, units, magnitude, &own_units],
+    ];
+    if with_torch {
+        twins.push(["torch", flow, global, &of_torch, global]);
+    }
+    for [name, score, mask, own_score, own_mask] in twins {
+        let (rust, python) = (format!("{name}-rust"), format!("{name}-python"));
+        let files = [
+            desk.experiment(&rust, score, mask, back),
+            desk.experiment(&python, own_score, own_mask, back),
+        ];
+        for file in files {
+            expect(&mut desk.run(&file, &["--quiet"]), 0);
+        }
+        assert_eq!(desk.masks(&python), desk.masks(&rust), "{name}");
+    }
+}
+
 /// A score that does, at level 1, what the environment says.
 const FAULTY: &str = r#"
 import ctypes, os, signal, sys
