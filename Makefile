@@ -97,11 +97,12 @@ test: build ## run the tests
 	cargo test --release --workspace
 
 # `make test` opens both, too, where Chromium is installed.
-browser: build ## open the page of `watch` and a report in a headless Chromium, with ten thousand cells: minutes, with pictures
+browser: build ## open the page of `watch` and a report in a headless Chromium, with ten thousand cells and beside a sweep: minutes, with pictures
 	@mkdir -p "$(BROWSER)"
 	$(PYTHON) tests/browser/watch.py $(TARGET)/host "$(BROWSER)"
 	$(PYTHON) tests/browser/report.py $(TARGET)/host "$(BROWSER)"
 	$(PYTHON) tests/browser/many.py $(TARGET)/host "$(BROWSER)"
+	$(PYTHON) tests/browser/live.py $(TARGET)/host "$(BROWSER)"
 
 # The same tests are short in `make test`. ATTACK_KILLS is the number for each experiment, ATTACK_FAULTS
 # that of calls that fail for each kind of failure. ATTACK_TIMES has the times kept that the documentation
