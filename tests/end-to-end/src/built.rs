@@ -12,7 +12,7 @@ use host::strategy::{Loader, MakeError, Strategy, Trust};
 use serde_json::Value;
 
 /// Packages of the shipped plugins and the fixtures.
-pub const PACKAGES: [&str; 19] = [
+pub const PACKAGES: [&str; 20] = [
     "axes",
     "cyclic",
     "gmp",
@@ -27,6 +27,7 @@ pub const PACKAGES: [&str; 19] = [
     "set",
     "sign-perturbation",
     "snip",
+    "srigl",
     "structured",
     "synflow",
     "transplant",

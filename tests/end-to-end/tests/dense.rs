@@ -78,6 +78,12 @@ fn methods(source: &Path) -> Vec<Method> {
             IMP,
         ),
         method(
+            "srigl",
+            erk,
+            "{ use = \"srigl/constant-fan-in\", every = \"10it\" }",
+            IMP,
+        ),
+        method(
             "set",
             erk,
             "{ use = \"set/drop-and-grow\", every = \"10it\" }",

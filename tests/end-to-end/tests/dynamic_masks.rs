@@ -97,6 +97,50 @@ fn rigl_drops_by_magnitude_and_grows_by_gradient_layer_by_layer() {
 }
 
 #[test]
+fn srigl_keeps_one_fan_in_in_each_layer_and_grows_by_gradient_unit_by_unit() {
+    // Without ablation, and with as many weights in every unit as a layer has: what each unit does follows from itself.
+    let options = json!({"every": "20it", "fraction": 0.3, "salient": 0.0});
+    let mut srigl = masking("random-mask/random", "srigl/constant-fan-in", options);
+    let mut scene = within(&mut srigl, 3);
+    let counts = scene.survivors();
+    assert_eq!(counts.iter().sum::<u64>(), 120);
+    for step in (20..800).step_by(20) {
+        scene.facts.step = step;
+        let passed = (step as f64 / 600.0).min(1.0);
+        let share = 0.15 * (1.0 + (std::f64::consts::PI * passed).cos());
+        let (masks, weights) = (layers(&scene.masks), layers(&scene.weights));
+        let growth = layers(&scene.gradients);
+        scene.prune(&mut srigl, 120).unwrap();
+        let next = layers(&scene.masks);
+        assert_eq!(scene.survivors(), counts, "step {step}");
+        for (layer, units) in [6, 10].into_iter().enumerate() {
+            let inputs = next[layer].len() / units;
+            let fan_in: Vec<usize> = next[layer].chunks(inputs).map(ones).collect();
+            let (least, most) = (fan_in.iter().min().unwrap(), fan_in.iter().max().unwrap());
+            assert!(most - least <= 1, "step {step}: {fan_in:?}");
+            let survivors = (0..next[layer].len()).filter(|&i| masks[layer][i] == 1.0);
+            let exchanged = (share * counts[layer] as f64).round() as usize;
+            let kept = best(
+                survivors,
+                &sizes(&weights[layer]),
+                counts[layer] as usize - exchanged,
+            );
+            for (unit, &fan_in) in fan_in.iter().enumerate() {
+                let row = unit * inputs..(unit + 1) * inputs;
+                let own = kept.iter().copied().filter(|at| row.contains(at));
+                let own = best(own, &sizes(&weights[layer]), fan_in);
+                let others = row.clone().filter(|at| !kept.contains(at));
+                let grown = best(others, &sizes(&growth[layer]), fan_in - own.len());
+                for at in row {
+                    let expected = own.contains(&at) || grown.contains(&at);
+                    assert_eq!(next[layer][at] == 1.0, expected, "step {step}: {at}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn set_drops_by_magnitude_and_grows_anywhere_at_random() {
     let options = json!({"every": "20it", "fraction": 0.25, "decay": "constant"});
     let (mut grown, mut back) = (BTreeMap::new(), 0);
@@ -398,6 +442,7 @@ fn every_method_runs_to_its_exact_count_with_pruned_weights_and_momentum_at_zero
         ("gmp.toml", 1, 2278),
         ("set.toml", 1, 2278),
         ("rigl.toml", 1, 2278),
+        ("srigl.toml", 1, 2278),
         ("nm.toml", 3, 5696),
         ("lamp.toml", 2, 14582),
         ("layerwise.toml", 2, 14582),
