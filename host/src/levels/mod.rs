@@ -23,7 +23,9 @@ mod update;
 use std::time::Duration;
 
 pub(crate) use course::checkpoint::read_text as read_checkpoint_text;
-pub use course::checkpoint::{check_checkpoint, epochs_so_far, path as checkpoint_of};
+pub use course::checkpoint::{
+    check_checkpoint, epochs_so_far, path as checkpoint_of, place as place_of,
+};
 pub(crate) use course::guarded::is_gradual;
 pub use course::{Course, Length, Replayed, Seed};
 pub use error::RunError;

@@ -24,6 +24,9 @@ pub struct Failed {
     pub ran: String,
     /// Levels of all its seeds that were finished.
     pub levels_done: u64,
+    /// Steps of the levels that were under way, by the checkpoints of all its seeds and of its dense level.
+    #[serde(default)]
+    pub steps_done: u64,
     /// What was said the last time.
     pub reason: String,
 }

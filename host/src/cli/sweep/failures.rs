@@ -1,14 +1,19 @@
 //! Runs that failed by their own fault: many who share a sweep must not try them for ever.
 //!
-//! A run whose process failed, or was killed, is noted with what it ran and how far it was. Whoever comes to it
+//! A run whose process failed, or was killed, is noted with what it ran and how far it was, to the step. Whoever comes to it
 //! tries it again, up to three times at one place; then `--claim` and `--task` leave it alone until the user asks
 //! for it, or what it runs is another: an edited file, a mended plugin, another build of the program.
 
 use std::cell::OnceCell;
 use std::collections::HashSet;
+use std::fs;
 use std::path::{Path, PathBuf};
 
+use tch::Device;
+
 use super::jobs::{Job, RUN, Task};
+use crate::levels::place_of;
+use crate::run::dense_name;
 use crate::standing::failed::{self, Failed};
 use crate::store::{self, RunDir, StoreError};
 
@@ -43,13 +48,15 @@ impl Failures {
     /// # Errors
     /// If it cannot be written.
     pub fn add(&self, job: &Job, seeds: &[u64], reason: &str) -> Result<(), StoreError> {
-        let levels_done = levels_done(job, seeds);
+        let place = place(job, seeds);
         // One that got further was not stopped by what stopped it before.
-        let before = self.get(job).filter(|it| it.levels_done == levels_done);
+        let before = self.get(job);
+        let before = before.filter(|it| (it.levels_done, it.steps_done) == place);
         let failed = Failed {
             times: before.map_or(0, |it| it.times) + 1,
             ran: self.ran(job),
-            levels_done,
+            levels_done: place.0,
+            steps_done: place.1,
             reason: reason.to_owned(),
         };
         let text = serde_json::to_string_pretty(&failed).unwrap_or_default();
@@ -88,15 +95,26 @@ impl Failures {
     }
 }
 
-fn levels_done(job: &Job, seeds: &[u64]) -> u64 {
-    let run = RunDir::new(&job.run);
-    match job.noun {
-        RUN => seeds
-            .iter()
-            .map(|&seed| run.seed(seed).finished_levels())
-            .sum(),
-        _ => 0,
+/// Levels that are finished, and steps of those under way, of all seeds together.
+fn place(job: &Job, seeds: &[u64]) -> (u64, u64) {
+    if job.noun != RUN {
+        return (0, 0);
     }
+    let run = RunDir::new(&job.run);
+    let levels = seeds.iter().map(|&seed| run.seed(seed).finished_levels());
+    // The dense level is trained in a folder of its own, whose name also says on what.
+    let shared = dense_name(&job.dense, Device::Cpu, None);
+    let beside = fs::read_dir(job.run.parent().unwrap_or(&job.run));
+    let folders = beside.into_iter().flatten().flatten();
+    let folders = folders.filter(|it| it.file_name().to_string_lossy().starts_with(&shared));
+    let homes = folders
+        .map(|it| RunDir::new(&it.path()))
+        .chain([run.clone()]);
+    let steps = homes.flat_map(|home| {
+        let step = |&seed: &u64| place_of(&home.seed(seed)).map_or(0, |(_, step)| step);
+        seeds.iter().map(step).collect::<Vec<u64>>()
+    });
+    (levels.sum(), steps.sum())
 }
 
 #[cfg(test)]

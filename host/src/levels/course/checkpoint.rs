@@ -42,11 +42,15 @@ pub fn path(home: &SeedDir) -> PathBuf {
 
 /// The step of a level at which a seed's checkpoint stands; 0 without one.
 pub(in crate::levels) fn step(home: &SeedDir, level: u64) -> u64 {
-    read_sealed::<Checkpoint>(&path(home))
-        .ok()
-        .map(|read| read.value)
-        .filter(|checkpoint| checkpoint.level == level)
-        .map_or(0, |checkpoint| checkpoint.position.step)
+    place(home)
+        .filter(|it| it.0 == level)
+        .map_or(0, |(_, step)| step)
+}
+
+/// The level and the step of it at which a seed's checkpoint stands; none if it has no checkpoint, or one that is damaged.
+pub fn place(home: &SeedDir) -> Option<(u64, u64)> {
+    let checkpoint = read_sealed::<Checkpoint>(&path(home)).ok()?.value;
+    Some((checkpoint.level, checkpoint.position.step))
 }
 
 /// The level that a seed's checkpoint stands in, with the epochs of it that were done by then; none if it has no

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::thread;
 use std::time::Instant;
@@ -208,6 +208,44 @@ fn a_process_that_stood_still_writes_nothing_once_another_took_over() {
         .map(|log| fs::read_to_string(log.path()).unwrap())
         .collect();
     assert!(logs.contains("was not written: process "), "{logs}");
+}
+
+#[test]
+fn a_run_that_gets_further_each_time_that_it_is_killed_is_never_left_alone() {
+    let desk = Desk::new(1, 100, "");
+    let claim = ["--claim", "--checkpoint-every", "0"];
+    let mut reached = 0;
+    for _ in 0..5 {
+        let mut claimer = start(&mut desk.command("runs", &claim));
+        let is_further = || furthest_checkpoint(&desk.runs("runs")) > reached + 2;
+        wait_until(&mut claimer, "a later checkpoint", is_further);
+        let child = children_of(claimer.id());
+        send(child[0], "KILL");
+        let said = end(claimer).expect(5);
+        assert_eq!(
+            states(&said.stdout).into_values().collect::<Vec<_>>(),
+            ["failed"]
+        );
+        reached = furthest_checkpoint(&desk.runs("runs"));
+    }
+    run(&mut desk.command("runs", &claim)).expect(0);
+    run(&mut desk.command("one", &[])).expect(0);
+    desk.assert_same("one", "runs");
+}
+
+/// The step of the dense level's checkpoint, by its file.
+fn furthest_checkpoint(runs: &Path) -> u64 {
+    let folders = fs::read_dir(runs).into_iter().flatten().flatten();
+    let files = folders.flat_map(|it| fs::read_dir(it.path().join("seed-0/progress")));
+    let names = files.flatten().flatten().map(|it| it.file_name());
+    let step = |name: &str| {
+        name.strip_prefix("step-")?
+            .strip_suffix(".safetensors")?
+            .parse()
+            .ok()
+    };
+    let steps = names.filter_map(|it| step(it.to_str()?));
+    steps.max().unwrap_or(0)
 }
 
 #[test]
