@@ -44,6 +44,23 @@ pub fn run(experiment: &str, runs: &Path, more: &[&str]) -> Command {
     command
 }
 
+/// What a page of the documentation shows to type, one block after the other, in a folder of the user's own. How the
+/// program is got there is left out.
+pub fn typed(page: &str, folder: &Path) -> Command {
+    let blocks = page.split("```sh\n").skip(1);
+    let blocks = blocks.filter_map(|block| block.split("```").next());
+    let is_used = |block: &&str| !["make ", "pip "].iter().any(|it| block.starts_with(it));
+    let script: String = blocks.filter(is_used).collect();
+    let names = ["host", "rewind"].map(|name| format!("{name}() {{ \"$PROGRAM\" \"$@\"; }}\n"));
+    let mut command = Command::new("bash");
+    command
+        .args(["-euc", &format!("{}{script}", names.concat())])
+        .env("PROGRAM", host())
+        .env("REWIND_CONFIG", folder.join("configuration.toml"))
+        .current_dir(folder);
+    command
+}
+
 /// Runs a command to its end and expects this exit code.
 ///
 /// # Panics

@@ -283,6 +283,27 @@ fn sources(folder: &Path, ends: &[&str], all: &mut String) {
 }
 
 #[test]
+fn a_first_run_goes_as_its_page_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let experiments = Path::new(ROOT).join("experiments");
+    std::os::unix::fs::symlink(experiments, folder.path().join("experiments")).unwrap();
+    let page = include_str!("../../../docs/first-run.md");
+    let output = expect(&mut program::typed(page, folder.path()), 0);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let report = said.lines().last().unwrap();
+    assert!(folder.path().join(report).is_file(), "{said}");
+    // Its last chapter: a file of one's own.
+    let file = page.split("```toml\n").nth(1).unwrap();
+    let file = file.split("```").next().unwrap();
+    fs::write(folder.path().join("mine.toml"), file).unwrap();
+    let command = "host run mine.toml && host report runs/mine";
+    assert!(page.contains(&format!("`{command}`")));
+    let last = format!("```sh\n{command}\n```");
+    expect(&mut program::typed(&last, folder.path()), 0);
+    assert!(folder.path().join("runs/mine/report.html").is_file());
+}
+
+#[test]
 fn the_messages_that_are_explained_are_those_of_the_program() {
     let page = include_str!("../../../docs/troubleshooting.md");
     let mut said = include_str!("../../../Makefile").to_owned();

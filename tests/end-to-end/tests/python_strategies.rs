@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use attack::patience::PATIENCE;
-use end_to_end::program::{command, digests, expect, only_run, wait_until};
+use end_to_end::program::{command, digests, expect, only_run, typed, wait_until};
 use serde_json::Value;
 
 use crate::python::python;
@@ -501,6 +501,20 @@ fn mistakes_stand_at_their_line_before_anything_trains() {
     );
     let digest = blake3::hash(TEN_LINES.as_bytes()).to_hex();
     assert!(said.contains(digest.as_str()), "{said}");
+}
+
+#[test]
+fn from_nothing_to_a_figure_as_the_page_says() {
+    let Some(desk) = Desk::new() else { return };
+    let page = include_str!("../../../docs/write-a-strategy-in-python.md");
+    let mut typed = typed(page, desk.folder.path());
+    typed
+        .env("REWIND_PYTHON", &desk.python)
+        .env_remove("VIRTUAL_ENV");
+    let output = expect(&mut typed, 0);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let report = desk.path("fan-in").join(said.lines().last().unwrap());
+    assert!(report.is_file(), "{said}");
 }
 
 #[test]
