@@ -304,6 +304,37 @@ fn a_first_run_goes_as_its_page_says() {
 }
 
 #[test]
+fn runs_of_shipped_files_are_called_what_the_pages_call_them() {
+    let pages = fs::read_dir(Path::new(ROOT).join("docs"))
+        .unwrap()
+        .flatten();
+    let pages = pages
+        .map(|it| it.path())
+        .chain([Path::new(ROOT).join("README.md")]);
+    let pages = pages.filter(|it| it.extension().is_some_and(|end| end == "md"));
+    let text: String = pages.map(|it| fs::read_to_string(it).unwrap()).collect();
+    for name in ["imp", "lrr", "wr"] {
+        let file = Path::new(ROOT).join(format!("experiments/{name}.toml"));
+        let output = expect(program::command().args(["plan", "--json"]).arg(file), 0);
+        let plan: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let run = Path::new(plan["run"].as_str().unwrap())
+            .file_name()
+            .unwrap();
+        let run = run.to_str().unwrap();
+        let is_of = |word: &&str| {
+            let digest = word.strip_prefix(&format!("{name}-")).unwrap_or_default();
+            digest.len() == 8 && digest.bytes().all(|it| it.is_ascii_hexdigit())
+        };
+        let words = text.split(|it: char| !it.is_ascii_alphanumeric() && it != '-');
+        let called: Vec<&str> = words.filter(is_of).collect();
+        assert!(
+            !called.is_empty() && called.iter().all(|it| *it == run),
+            "{run}: {called:?}"
+        );
+    }
+}
+
+#[test]
 fn the_messages_that_are_explained_are_those_of_the_program() {
     let page = include_str!("../../../docs/troubleshooting.md");
     let mut said = include_str!("../../../Makefile").to_owned();
