@@ -108,7 +108,7 @@ fn place(job: &Job, seeds: &[u64]) -> (u64, u64) {
     let folders = beside.into_iter().flatten().flatten();
     let folders = folders.filter(|it| it.file_name().to_string_lossy().starts_with(&shared));
     let homes = folders
-        .map(|it| RunDir::new(&it.path()))
+        .map(|it| RunDir::new(it.path()))
         .chain([run.clone()]);
     let steps = homes.flat_map(|home| {
         let step = |&seed: &u64| place_of(&home.seed(seed)).map_or(0, |(_, step)| step);
