@@ -28,10 +28,10 @@ impl Layer<'_> {
                 survivors - exchanged,
             ),
         );
-        let grown = best(all.filter(|&at| !self.mask[at]), self.slopes, exchanged);
+        let steep = best(all, self.slopes, exchanged);
         let mut salient: Vec<usize> = kept.chunks(self.inputs).map(count).collect();
-        for at in grown {
-            salient[at / self.inputs] += 1;
+        for at in steep {
+            salient[at / self.inputs] += usize::from(!kept[at]);
         }
         let active = self
             .mask
@@ -215,7 +215,7 @@ mod tests {
             ..layer
         };
         let next = weak.exchange(2, 1.0);
-        // Kept are 3.0 and 0.3, grown 9.0 and 8.0: one salient weight, and three.
+        // Kept are 3.0 and 0.3, steepest 9.0 and 8.0: one salient weight, and three.
         assert_eq!(per_row(&next, 4), [0, 4]);
         // Without a threshold both have two.
         assert_eq!(per_row(&weak.exchange(2, 0.0), 4), [2, 2]);

@@ -19,7 +19,8 @@ use layer::{Layer, constant_fan_in};
 /// unit, from 0, where the gradient on the next batch is largest, until all have the same fan-in again. A unit
 /// with few salient weights is ablated: it has none until it has enough, and the others share its weights.
 ///
-/// Salient are the weights of a layer that an exchange of RigL's would keep or grow.
+/// Salient are, in each layer, the largest weights, as many as the exchange leaves, and those of largest gradient, as many
+/// as it exchanges. As in the published code, units of the last layer are not ablated: they are the answers.
 ///
 /// # Source
 /// Lasby et al., ICLR 2024 (arXiv:2305.02299), section 3 and its algorithm of seven steps.
@@ -95,7 +96,11 @@ impl ConstantFanIn {
                 magnitudes: &numbers(&weights[at].abs())?,
                 slopes: &numbers(&gradients[at].abs())?,
             };
-            let next = layer.exchange(exchanged[at] as usize, self.salient);
+            let salient = match at + 1 < masks.len() {
+                true => self.salient,
+                false => 0.0,
+            };
+            let next = layer.exchange(exchanged[at] as usize, salient);
             tensor(ctx, &next, &shape)
         };
         (0..masks.len()).map(|at| of_layer(ctx, at)).collect()
