@@ -20,14 +20,9 @@ impl Layer<'_> {
     pub fn exchange(&self, exchanged: usize, least: f64) -> Vec<bool> {
         let survivors = count(self.mask);
         let all = 0..self.mask.len();
-        let kept = chosen(
-            self.mask.len(),
-            best(
-                all.clone().filter(|&at| self.mask[at]),
-                self.magnitudes,
-                survivors - exchanged,
-            ),
-        );
+        let mut kept = vec![false; self.mask.len()];
+        let own = all.clone().filter(|&at| self.mask[at]);
+        keep(&mut kept, best(own, self.magnitudes, survivors - exchanged));
         let steep = best(all, self.slopes, exchanged);
         let mut salient: Vec<usize> = kept.chunks(self.inputs).map(count).collect();
         for at in steep {
@@ -44,13 +39,9 @@ impl Layer<'_> {
             let row = unit * self.inputs..(unit + 1) * self.inputs;
             let stay = best(row.clone().filter(|&at| kept[at]), self.magnitudes, quota);
             let missing = quota - stay.len();
-            for at in stay {
-                next[at] = true;
-            }
-            let free: Vec<usize> = row.filter(|&at| !kept[at]).collect();
-            for at in best(free.into_iter(), self.slopes, missing) {
-                next[at] = true;
-            }
+            keep(&mut next, stay);
+            let free = row.filter(|&at| !kept[at]);
+            keep(&mut next, best(free, self.slopes, missing));
         }
         next
     }
@@ -82,19 +73,15 @@ pub fn constant_fan_in(scores: &[f32], among: &[bool], inputs: usize, target: us
     let room: Vec<usize> = (0..rows).map(|unit| row(unit).count()).collect();
     let fan_in = fan_in(&room, target);
     let mut next = vec![false; among.len()];
-    let (mut sum, mut more) = (0, Vec::new());
-    for (unit, &room) in room.iter().enumerate() {
+    let mut more = Vec::new();
+    for unit in 0..rows {
         let mut order: Vec<usize> = row(unit).collect();
         order.sort_by(|&a, &b| descending(scores, a, b));
-        for &at in order.iter().take(fan_in) {
-            next[at] = true;
-        }
-        sum += room.min(fan_in);
+        keep(&mut next, order.iter().copied().take(fan_in));
         more.extend(order.get(fan_in));
     }
-    for at in best(more.into_iter(), scores, target - sum) {
-        next[at] = true;
-    }
+    let missing = target - count(&next);
+    keep(&mut next, best(more.into_iter(), scores, missing));
     next
 }
 
@@ -120,12 +107,10 @@ fn count(mask: &[bool]) -> usize {
     mask.iter().filter(|it| **it).count()
 }
 
-fn chosen(len: usize, places: Vec<usize>) -> Vec<bool> {
-    let mut mask = vec![false; len];
+fn keep(mask: &mut [bool], places: impl IntoIterator<Item = usize>) {
     for at in places {
         mask[at] = true;
     }
-    mask
 }
 
 /// Higher first, the lower index first among equals.
