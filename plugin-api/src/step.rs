@@ -30,6 +30,19 @@ impl Step {
             Self::Iterations(steps) => steps,
         }
     }
+
+    /// Fails if this is no time at all, as the distance of two calls of an option of this name cannot be.
+    ///
+    /// # Errors
+    /// Names the option, and what was expected.
+    pub fn expect_some(self, option: &str) -> crate::Result<()> {
+        match self {
+            Self::Epochs(0) | Self::Iterations(0) => Err(crate::Error::new(format!(
+                "{option} is \"{self}\", expected at least one step"
+            ))),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl fmt::Display for Step {

@@ -58,13 +58,7 @@ impl Gradual {
 
 impl MaskUpdate for Gradual {
     fn validate(&self) -> Result<()> {
-        if matches!(self.every, Step::Epochs(0) | Step::Iterations(0)) {
-            let every = self.every;
-            return Err(Error::new(format!(
-                "every is \"{every}\", expected at least one step"
-            )));
-        }
-        Ok(())
+        self.every.expect_some("every")
     }
 
     fn review(&self, experiment: &Experiment) -> Vec<Finding> {

@@ -5,8 +5,8 @@
 
 use plugin_api::schemars::{self, JsonSchema};
 use plugin_api::{
-    Among, Cadence, Counts, Distribution, Error, Experiment, Finding, MaskContext, MaskUpdate,
-    Phase, Result, Step, Tensor, export_plugin,
+    Among, Cadence, Counts, Distribution, Experiment, Finding, MaskContext, MaskUpdate, Phase,
+    Result, Step, Tensor, export_plugin,
 };
 use serde::Deserialize;
 
@@ -54,13 +54,7 @@ impl Default for DropAndGrow {
 
 impl MaskUpdate for DropAndGrow {
     fn validate(&self) -> Result<()> {
-        if matches!(self.every, Step::Epochs(0) | Step::Iterations(0)) {
-            let every = self.every;
-            return Err(Error::new(format!(
-                "every is \"{every}\", expected at least one step"
-            )));
-        }
-        Ok(())
+        self.every.expect_some("every")
     }
 
     fn review(&self, experiment: &Experiment) -> Vec<Finding> {
