@@ -69,6 +69,12 @@ fn exchanged(mask: &[f32], weights: &[f32], growth: &[f32], share: f64) -> Vec<f
     expected
 }
 
+/// f(t) = 0.3 / 2 (1 + cos(pi t / 600)), and nothing after three quarters of a level of 800 steps.
+fn exchanged_share(step: u64) -> f64 {
+    let passed = (step as f64 / 600.0).min(1.0);
+    0.15 * (1.0 + (std::f64::consts::PI * passed).cos())
+}
+
 #[test]
 fn rigl_drops_by_magnitude_and_grows_by_gradient_layer_by_layer() {
     let options = json!({"every": "20it", "fraction": 0.3});
@@ -78,9 +84,7 @@ fn rigl_drops_by_magnitude_and_grows_by_gradient_layer_by_layer() {
     assert_eq!(counts.iter().sum::<u64>(), 120);
     for step in (20..800).step_by(20) {
         scene.facts.step = step;
-        // f(t) = 0.3 / 2 (1 + cos(pi t / 600)), and nothing after three quarters of the level.
-        let passed = (step as f64 / 600.0).min(1.0);
-        let share = 0.15 * (1.0 + (std::f64::consts::PI * passed).cos());
+        let share = exchanged_share(step);
         let growth: Vec<Vec<f32>> = (layers(&scene.gradients).iter().map(|it| sizes(it))).collect();
         let (masks, weights) = (layers(&scene.masks), layers(&scene.weights));
         let expected: Vec<Vec<f32>> = (0..2)
@@ -106,8 +110,7 @@ fn srigl_keeps_one_fan_in_in_each_layer_and_grows_by_gradient_unit_by_unit() {
     assert_eq!(counts.iter().sum::<u64>(), 120);
     for step in (20..800).step_by(20) {
         scene.facts.step = step;
-        let passed = (step as f64 / 600.0).min(1.0);
-        let share = 0.15 * (1.0 + (std::f64::consts::PI * passed).cos());
+        let share = exchanged_share(step);
         let (masks, weights) = (layers(&scene.masks), layers(&scene.weights));
         let growth = layers(&scene.gradients);
         scene.prune(&mut srigl, 120).unwrap();
