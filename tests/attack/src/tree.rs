@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The files below a folder, by relative path; locks are left out.
-fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut all = BTreeMap::new();
+/// The files below a folder, by relative path and in its order; locks are left out.
+pub fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut all = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(next) = folders.pop() {
         for entry in fs::read_dir(&next).into_iter().flatten().flatten() {
@@ -17,12 +17,22 @@ fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
             if path.is_dir() {
                 folders.push(path);
             } else {
-                let bytes = fs::read(&path).expect("what is listed can be read");
-                let relative = path.strip_prefix(folder).expect("it lies below").to_owned();
-                all.insert(relative, bytes);
+                let relative = path.strip_prefix(folder).expect("it lies below");
+                all.push(relative.to_owned());
             }
         }
     }
+    all.sort();
+    all
+}
+
+/// The bytes of the files below a folder.
+fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let read = |file: PathBuf| {
+        let bytes = fs::read(folder.join(&file)).expect("what is listed can be read");
+        (file, bytes)
+    };
+    let all: BTreeMap<_, _> = files(folder).into_iter().map(read).collect();
     assert!(!all.is_empty(), "{} holds nothing", folder.display());
     all
 }
@@ -32,7 +42,7 @@ fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 /// # Panics
 /// If one of them holds no file.
 pub fn differences(expected: &Path, got: &Path) -> Vec<String> {
-    let (expected, got) = (files(expected), files(got));
+    let (expected, got) = (contents(expected), contents(got));
     let paths: BTreeSet<&PathBuf> = expected.keys().chain(got.keys()).collect();
     let difference = |path: &&PathBuf| match (expected.get(*path), got.get(*path)) {
         (Some(a), Some(b)) if a == b => None,

@@ -7,6 +7,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
 pub use attack::patience::wait_until;
+use attack::tree::files;
 use tch::{Kind, Tensor};
 
 use crate::built;
@@ -101,26 +102,16 @@ pub fn only_run(runs: &Path, name: &str) -> PathBuf {
     found[0].clone()
 }
 
-/// BLAKE3 of every file below a folder, by relative path; locks are left out.
+/// BLAKE3 of every file below a folder that nobody writes to now, by relative path; locks are left out.
+///
+/// # Panics
+/// If a file cannot be read.
 pub fn digests(folder: &Path) -> BTreeMap<PathBuf, String> {
-    let mut all = BTreeMap::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(next) = folders.pop() {
-        for entry in fs::read_dir(&next).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if entry.file_name() == "lock" {
-                continue;
-            }
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                let bytes = fs::read(&path).expect("the file is there");
-                let relative = path.strip_prefix(folder).expect("it lies below").to_owned();
-                all.insert(relative, blake3::hash(&bytes).to_hex().to_string());
-            }
-        }
-    }
-    all
+    let digest = |relative: PathBuf| {
+        let bytes = fs::read(folder.join(&relative)).expect("the file is there");
+        (relative, blake3::hash(&bytes).to_hex().to_string())
+    };
+    files(folder).into_iter().map(digest).collect()
 }
 
 /// Tensors of a safetensors file, sorted by name.

@@ -1,36 +1,24 @@
 //! `host plan` of what is shipped, and what it finds before anything trains.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use attack::tree::files;
 use end_to_end::program::{command, expect};
 
 use crate::python::python;
 
 const EXPERIMENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../experiments");
 
-/// All experiment files below a folder.
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).unwrap();
-    let of_entry = |path: PathBuf| match path.is_dir() {
-        true => files(&path),
-        false => vec![path],
-    };
-    let mut all: Vec<PathBuf> = entries
-        .flat_map(|it| of_entry(it.unwrap().path()))
-        .collect();
-    all.retain(|it| it.extension().is_some_and(|it| it == "toml"));
-    all
-}
-
 #[test]
 fn every_shipped_experiment_is_planned_with_its_time_and_without_its_data() {
     let folder = tempfile::tempdir().unwrap();
     let mut files = files(Path::new(EXPERIMENTS));
-    files.sort();
+    files.retain(|it| it.extension().is_some_and(|it| it == "toml"));
     assert!(files.len() > 40, "{files:?}");
     let python = python();
     for file in files {
+        let file = Path::new(EXPERIMENTS).join(file);
         let mut plan = command();
         // Where a user has neither runs nor data.
         plan.current_dir(&folder)

@@ -365,7 +365,7 @@ fn whatever_a_file_does_costs_one_message_and_the_run_goes_on_with_the_same_byte
             said.matches("error:").count(),
             "{said}"
         );
-        assert_eq!(alive(&mark), Vec::<String>::new(), "{fault}");
+        wait_until_gone(&mark, fault);
     }
     // A program that is killed takes the file's process with it, whatever that is at.
     let hangs = desk.path("hangs");
@@ -377,13 +377,19 @@ fn whatever_a_file_does_costs_one_message_and_the_run_goes_on_with_the_same_byte
     assert!(alive(&mark).len() >= 2);
     host.kill().unwrap();
     host.wait().unwrap();
-    let start = Instant::now();
-    while !alive(&mark).is_empty() {
-        assert!(start.elapsed() < PATIENCE, "{:?}", alive(&mark));
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    wait_until_gone(&mark, "a host that was killed");
     expect(&mut desk.run(&again, &["--quiet"]), 0);
     assert_eq!(desk.masks("again"), desk.masks("once"));
+}
+
+/// Waits until no process has this in its environment: the system ends a file's process after the host's own end,
+/// when it comes to it.
+fn wait_until_gone(mark: &str, left_by: &str) {
+    let start = Instant::now();
+    while !alive(mark).is_empty() {
+        assert!(start.elapsed() < PATIENCE, "{left_by}: {:?}", alive(mark));
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// Processes that have this in their environment.

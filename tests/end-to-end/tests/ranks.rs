@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use attack::process::{children, end, send, start, wait_for_ends};
+use attack::tree::files;
 use end_to_end::program::{self, digests, expect, run, wait_until};
 
 /// A small experiment in four shards, of two levels.
@@ -50,9 +51,8 @@ fn text(bytes: &[u8]) -> String {
 }
 
 fn has_checkpoint(runs: &Path) -> bool {
-    let found = digests(runs).into_keys();
-    let mut names = found.map(|path| path.to_string_lossy().into_owned());
-    names.any(|name| name.contains("progress/"))
+    let mut names = files(runs).into_iter();
+    names.any(|path| path.to_string_lossy().contains("progress/"))
 }
 
 /// A run in the middle of a level, with the processes that it started.

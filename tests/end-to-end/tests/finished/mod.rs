@@ -7,7 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use end_to_end::program::{self, digests, expect, only_run, run};
+use attack::tree;
+use end_to_end::program::{self, expect, only_run, run};
 use host::experiment;
 use host::store::RunDir;
 use host::verify::{Means, Verdict};
@@ -107,7 +108,7 @@ pub fn damage(path: &Path, way: &Way) {
 /// The files below a folder but locks, by their path from there.
 pub fn files(folder: &Path) -> Vec<String> {
     let name = |path: &PathBuf| path.to_string_lossy().into_owned();
-    digests(folder).keys().map(name).collect()
+    tree::files(folder).iter().map(name).collect()
 }
 
 pub fn copy(from: &Path, to: &Path) {
