@@ -260,13 +260,9 @@ fn the_crate_that_the_guide_begins_with_has_its_code_and_runs_its_experiments() 
 }
 
 #[test]
-fn the_readme_shows_the_plugin_of_the_front_page() {
-    let page = include_str!("../../../plugin-api/src/lib.rs");
-    let lines = page.split("//! ```").nth(1).unwrap().lines().skip(1);
-    let strip = |line: &'static str| line.strip_prefix("//! ").or(line.strip_prefix("//!"));
-    let plugin: Vec<&str> = lines.filter_map(strip).collect();
-    let readme = include_str!("../../../README.md");
-    assert!(readme.contains(plugin.join("\n").trim_end()));
+fn the_readme_shows_the_strategy_in_python_that_is_shipped() {
+    let strategy = include_str!("../../../experiments/python/fan_in.py");
+    assert!(include_str!("../../../README.md").contains(strategy));
 }
 
 /// All that a folder's files with one of these ends hold.
