@@ -96,6 +96,7 @@ fn follow(args: &Args) -> Exit {
 }
 
 fn obey(args: &Args, bars: &MultiProgress) -> Result<Exit, Failure> {
+    check_kernels()?;
     let output = &args.output;
     match &args.command {
         Command::Init(args) => init::init(args, output),
@@ -125,6 +126,24 @@ fn obey(args: &Args, bars: &MultiProgress) -> Result<Exit, Failure> {
         Command::Data(command) => data::data(command, output, bars),
         Command::Completions { shell } => completions::completions(*shell),
         Command::Man => man::man(),
+    }
+}
+
+/// The environment variable that names the longest vectors that the kernels may use.
+const KERNELS: &str = "REWIND_KERNELS";
+const KINDS: [&str; 3] = ["avx512", "avx2", "plain"];
+
+/// The kernels take what they do not know for `plain`.
+fn check_kernels() -> Result<(), Failure> {
+    match std::env::var_os(KERNELS) {
+        Some(named) if !named.is_empty() && KINDS.iter().all(|kind| named != *kind) => {
+            Err(Failure::bad_input(format!(
+                "{KERNELS} is `{}`, expected one of {}, or nothing, which takes the best that the processor has",
+                named.display(),
+                KINDS.join(", ")
+            )))
+        }
+        _ => Ok(()),
     }
 }
 

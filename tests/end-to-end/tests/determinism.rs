@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -200,6 +201,64 @@ fn memory_processors_place_and_language_change_no_byte() {
         let got = only_run(&desk().join(runs), family);
         assert_same(family, &got, reference(family));
     }
+}
+
+/// Has everything compute as where the longest vectors are of eight numbers.
+const OF_EIGHT: [(&str, &str); 4] = [
+    ("REWIND_KERNELS", "avx2"),
+    ("ATEN_CPU_CAPABILITY", "avx2"),
+    ("ONEDNN_MAX_CPU_ISA", "AVX2"),
+    ("MKL_ENABLE_INSTRUCTIONS", "AVX2"),
+];
+
+#[cfg(target_arch = "x86_64")]
+fn has_vectors_of_sixteen() -> bool {
+    is_x86_feature_detected!("avx512f")
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn has_vectors_of_sixteen() -> bool {
+    false
+}
+
+#[test]
+fn longer_vectors_change_no_byte() {
+    if !has_vectors_of_sixteen() {
+        // Said past the capture of a test's output: whoever reads a pass must know what it is worth.
+        let _ = writeln!(
+            std::io::stderr(),
+            "AVX2 and AVX-512 are not compared: this processor has no AVX-512"
+        );
+        return;
+    }
+    let changes = [
+        ("mlp", "model.dropout=0"),
+        ("resnet-20", "train.channels_last=true"),
+    ];
+    for (family, change) in changes {
+        let runs = |name: &str, changed: &[(&str, &str)]| {
+            let folder = format!("{name}-{family}");
+            let mut command = command(host(), &[], family, &folder, &["--set", change]);
+            expect(command.envs(changed.iter().copied()), 0);
+            only_run(&desk().join(folder), family)
+        };
+        let usual = runs("sixteen", &[]);
+        assert_same(family, &runs("eight", &OF_EIGHT), &usual);
+        // What is asked for is what computes: without fused products and sums, numbers are rounded otherwise.
+        let plain = runs("plain", &[("REWIND_KERNELS", "plain")]);
+        assert_ne!(digests(&plain), digests(&usual), "{family}");
+    }
+}
+
+#[test]
+fn kernels_that_do_not_exist_are_refused_with_those_that_do() {
+    let mut wrong = command(host(), &[], "mlp", "wrong", &[]);
+    let said = expect(wrong.env("REWIND_KERNELS", "avx1024"), 2).stderr;
+    let said = String::from_utf8_lossy(&said);
+    assert!(
+        said.contains("REWIND_KERNELS is `avx1024`, expected one of avx512, avx2, plain"),
+        "{said}"
+    );
 }
 
 #[test]

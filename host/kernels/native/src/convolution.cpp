@@ -142,9 +142,11 @@ template <typename Body> void for_terms(const Part &part, int64_t sources, const
 }
 
 // Weights of a part as its windows take them, strip by strip, and zeros behind the last output.
-std::vector<float> packed(const View &view, const Part &part, const Weights<const float> &weights) {
-  std::vector<float> out(view.result.strips() * part.places() * view.source.channels * STRIP);
-  float *to = out.data();
+Numbers packed(const View &view, const Part &part, const Weights<const float> &weights) {
+  const int64_t count = view.result.strips() * part.places() * view.source.channels * STRIP;
+  Numbers out = numbers_for(count);
+  std::fill_n(out.get(), count, 0.0f);
+  float *to = out.get();
   for (int64_t strip = 0; strip < view.result.strips(); ++strip)
     for_terms(part, view.source.channels, [&](int64_t row, int64_t column, int64_t source) {
       weights.read(row, column, source, strip, view.result.of_strip(strip), to);
@@ -156,14 +158,14 @@ std::vector<float> packed(const View &view, const Part &part, const Weights<cons
 // Writes the results of all images.
 template <typename T>
 void see_windows(const View &view, const Weights<const float> &weights, const T *images, int64_t count, T *out) {
-  std::vector<std::vector<float>> of_parts;
+  std::vector<Numbers> of_parts;
   for (const Part &part : view.parts) of_parts.push_back(packed(view, part, weights));
   const auto make = [&](const float *seen, int64_t here, float *made) {
     for (size_t p = 0; p < view.parts.size(); ++p)
       view.for_windows(view.parts[p], here, [&](const Windows &windows) {
         const int64_t strip_size = windows.rows * windows.terms * STRIP;
         for (int64_t strip = 0; strip < view.result.strips(); ++strip)
-          kernels().see(windows, seen, of_parts[p].data() + strip * strip_size, view.result.of_strip(strip),
+          kernels().see(windows, seen, of_parts[p].get() + strip * strip_size, view.result.of_strip(strip),
                         made + strip * STRIP);
       });
   };
@@ -304,7 +306,7 @@ bool rewind_convolution_fits(const at::Tensor *input, const at::Tensor *weight) 
   const auto is_last = [](const at::Tensor *tensor) {
     return tensor->suggest_memory_format() == at::MemoryFormat::ChannelsLast;
   };
-  return has_vectors_of_eight() && fits(input) && fits(weight) && input->size(1) == weight->size(1) &&
+  return kernels().see && (!rounds || has_vectors_of_eight()) && fits(input) && fits(weight) && input->size(1) == weight->size(1) &&
          input->is_contiguous(at::MemoryFormat::ChannelsLast) && (is_last(input) || is_last(weight)) &&
          weight->size(0) % VECTOR == 0 &&
          (weight->size(1) % VECTOR == 0 || !input->requires_grad()) &&

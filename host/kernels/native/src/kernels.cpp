@@ -12,18 +12,28 @@ using Norm = Kernels::Norm;
 
 // Terms whose activations stay in the cache while they are multiplied.
 constexpr int64_t TERMS = Kernels::TERMS;
-// Rows of weights that are multiplied together: 6 * 2 vectors of sums leave registers for the rest.
-constexpr int ROWS = 6;
+// Vectors of sums that leave registers for the rest, which are twice as many where vectors are longest.
+constexpr int SUMS = 12 * SHARING;
+// Rows of weights that are multiplied together, by two vectors of columns.
+constexpr int ROWS = SUMS / 2;
 // Rows of weights that are copied together where the terms of a row are no neighbours.
 constexpr int64_t PACKED = Kernels::PACKED;
 
 ALWAYS int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-ALWAYS V finish(const Product &p, int64_t row, int64_t column, V value) {
+// Numbers that are part of a type.
+template <int n> struct Number {
+  constexpr operator int() const { return n; }
+};
+constexpr Number<1> one;
+constexpr Number<2> two;
+
+template <typename T> ALWAYS T finish(const Product &p, int64_t row, int64_t column, T value) {
   switch (p.finish) {
-  case Kernels::BIAS: return value + spread(p.finish_with[row]);
-  case Kernels::BIAS_RELU: return relu(value + spread(p.finish_with[row]));
-  case Kernels::WHERE_POSITIVE: return where_positive(value, load(p.finish_with + row * p.stride + column));
+  case Kernels::BIAS: return value + spread_as<T>(p.finish_with[row]);
+  case Kernels::BIAS_RELU: return relu(value + spread_as<T>(p.finish_with[row]));
+  case Kernels::WHERE_POSITIVE:
+    return where_positive(value, load_as<T>(p.finish_with + row * p.stride + column));
   default: return value;
   }
 }
@@ -35,63 +45,69 @@ struct Weights {
 };
 
 // `rows` rows by `vectors` vectors of columns, for the terms `first` to `last`.
-template <int rows, int vectors>
+template <int rows, typename T, int vectors>
 ALWAYS void tile(const Product &p, const Weights &weights, int64_t row, int64_t column, int64_t first,
                  int64_t last, const float *packed) {
-  V total[rows][vectors];
+  T total[rows][vectors];
   float *out = p.out + row * p.stride + column;
-#pragma GCC unroll 8
+#pragma GCC unroll 12
   for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 8
     for (int v = 0; v < vectors; ++v)
-      total[r][v] = first == 0 ? spread(0.0f) : load(out + r * p.stride + v * VECTOR);
+      total[r][v] = first == 0 ? T{} : load_as<T>(out + r * p.stride + v * LENGTH<T>);
   const float *weight = weights.at;
   const int64_t row_step = weights.row_step, term_step = weights.term_step;
   for (int64_t k = first; k < last; ++k) {
-    V x[vectors];
+    T x[vectors];
 #pragma GCC unroll 8
-    for (int v = 0; v < vectors; ++v) x[v] = load(packed + v * VECTOR);
-#pragma GCC unroll 8
+    for (int v = 0; v < vectors; ++v) x[v] = load_as<T>(packed + v * LENGTH<T>);
+#pragma GCC unroll 12
     for (int r = 0; r < rows; ++r) {
-      const V w = spread(weight[r * row_step]);
+      const T w = spread_as<T>(weight[r * row_step]);
 #pragma GCC unroll 8
       for (int v = 0; v < vectors; ++v) total[r][v] += w * x[v];
     }
     weight += term_step;
-    packed += vectors * VECTOR;
+    packed += vectors * LENGTH<T>;
   }
   const bool done = last == p.terms;
-#pragma GCC unroll 8
+#pragma GCC unroll 12
   for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 8
     for (int v = 0; v < vectors; ++v) {
-      V value = total[r][v];
-      if (done) value = finish(p, row + r, column + v * VECTOR, value);
-      store(out + r * p.stride + v * VECTOR, value);
+      T value = total[r][v];
+      if (done) value = finish(p, row + r, column + v * LENGTH<T>, value);
+      store(out + r * p.stride + v * LENGTH<T>, value);
     }
 }
 
-template <int vectors>
+// `tile` for `rows` rows, at most `most`.
+template <int most, typename T, int vectors>
 ALWAYS void tiles(const Product &p, const Weights &weights, int64_t row, int64_t rows, int64_t column,
                   int64_t first, int64_t last, const float *packed) {
-  switch (rows) {
-  case 6: tile<6, vectors>(p, weights, row, column, first, last, packed); break;
-  case 5: tile<5, vectors>(p, weights, row, column, first, last, packed); break;
-  case 4: tile<4, vectors>(p, weights, row, column, first, last, packed); break;
-  case 3: tile<3, vectors>(p, weights, row, column, first, last, packed); break;
-  case 2: tile<2, vectors>(p, weights, row, column, first, last, packed); break;
-  case 1: tile<1, vectors>(p, weights, row, column, first, last, packed); break;
+  if constexpr (most > 0) {
+    if (rows == most)
+      tile<most, T, vectors>(p, weights, row, column, first, last, packed);
+    else
+      tiles<most - 1, T, vectors>(p, weights, row, rows, column, first, last, packed);
   }
+}
+
+// Calls `body(column, vector, vectors)` for tiles of so many vectors of columns, from the widest on.
+template <typename Body> ALWAYS void for_tiles(int64_t column, int64_t last_column, const Body &body) {
+  for (; column + 2 * WIDE <= last_column; column += 2 * WIDE) body(column, W{}, two);
+  if (column + WIDE <= last_column) body(column, W{}, one), column += WIDE;
+  if (WIDE > VECTOR && column < last_column) body(column, V{}, one);
 }
 
 // The activations of a block in the order in which `tile` reads them: column tile by column tile.
 void pack(const Product &p, int64_t first_column, int64_t last_column, int64_t first, int64_t last, float *to) {
-  for (int64_t column = first_column; column < last_column; column += 2 * VECTOR) {
-    const int64_t vectors = least(2, (last_column - column) / VECTOR);
+  for_tiles(first_column, last_column, [&](int64_t column, auto vector, auto vectors) {
+    using T = decltype(vector);
     for (int64_t k = first; k < last; ++k)
-      for (int64_t v = 0; v < vectors; ++v, to += VECTOR)
-        store(to, load(p.activations + k * p.stride + column + v * VECTOR));
-  }
+      for (int v = 0; v < vectors; ++v, to += LENGTH<T>)
+        store(to, load_as<T>(p.activations + k * p.stride + column + v * LENGTH<T>));
+  });
 }
 
 // `rows` rows of a block by all its columns, whose activations are packed.
@@ -101,14 +117,11 @@ void strips(const Product &p, const Weights &weights, int64_t row, int64_t last_
   for (; row < last_row; row += ROWS, at.at += ROWS * at.row_step) {
     const int64_t rows = least(ROWS, last_row - row);
     const float *activations = packed;
-    for (int64_t column = first_column; column < last_column; column += 2 * VECTOR) {
-      if (last_column - column > VECTOR) {
-        tiles<2>(p, at, row, rows, column, first, last, activations);
-        activations += (last - first) * 2 * VECTOR;
-      } else {
-        tiles<1>(p, at, row, rows, column, first, last, activations);
-      }
-    }
+    for_tiles(first_column, last_column, [&](int64_t column, auto vector, auto vectors) {
+      using T = decltype(vector);
+      tiles<ROWS, T, vectors>(p, at, row, rows, column, first, last, activations);
+      activations += (last - first) * vectors * LENGTH<T>;
+    });
   }
 }
 
@@ -134,61 +147,69 @@ void product(const Product &p, int64_t first_column, int64_t last_column, float 
   }
 }
 
-template <int vectors>
+template <typename T, int vectors>
 ALWAYS void sparse_columns(const Product &p, const int32_t *terms, int64_t count, int64_t row, int64_t column) {
-  V total[vectors];
+  T total[vectors];
 #pragma GCC unroll 8
-  for (int v = 0; v < vectors; ++v) total[v] = spread(0.0f);
+  for (int v = 0; v < vectors; ++v) total[v] = T{};
   const float *weights = p.weights + row * p.row_step, *activations = p.activations + column;
   for (int64_t i = 0; i < count; ++i) {
     const int64_t term = terms[i];
-    const V w = spread(weights[term * p.term_step]);
+    const T w = spread_as<T>(weights[term * p.term_step]);
     const float *x = activations + term * p.stride;
 #pragma GCC unroll 8
-    for (int v = 0; v < vectors; ++v) total[v] += w * load(x + v * VECTOR);
+    for (int v = 0; v < vectors; ++v) total[v] += w * load_as<T>(x + v * LENGTH<T>);
   }
 #pragma GCC unroll 8
   for (int v = 0; v < vectors; ++v)
-    store(p.out + row * p.stride + column + v * VECTOR, finish(p, row, column + v * VECTOR, total[v]));
+    store(p.out + row * p.stride + column + v * LENGTH<T>, finish(p, row, column + v * LENGTH<T>, total[v]));
+}
+
+// The columns from `column` on, as far as so many vectors fit.
+template <typename T, int vectors> ALWAYS int64_t sparse_strips(const Product &p, const Survivors &s, int64_t column) {
+  constexpr int64_t STEP = vectors * LENGTH<T>;
+  for (; column + STEP <= p.stride; column += STEP)
+    for (int64_t row = p.first_row; row < p.last_row; ++row)
+      sparse_columns<T, vectors>(p, s.terms + s.starts[row], s.starts[row + 1] - s.starts[row], row, column);
+  return column;
 }
 
 void sparse_product(const Product &p, const Survivors &s) {
-  int64_t column = 0;
-  for (; column + 8 * VECTOR <= p.stride; column += 8 * VECTOR)
-    for (int64_t row = p.first_row; row < p.last_row; ++row)
-      sparse_columns<8>(p, s.terms + s.starts[row], s.starts[row + 1] - s.starts[row], row, column);
-  for (; column + 4 * VECTOR <= p.stride; column += 4 * VECTOR)
-    for (int64_t row = p.first_row; row < p.last_row; ++row)
-      sparse_columns<4>(p, s.terms + s.starts[row], s.starts[row + 1] - s.starts[row], row, column);
-  for (; column < p.stride; column += VECTOR)
-    for (int64_t row = p.first_row; row < p.last_row; ++row)
-      sparse_columns<1>(p, s.terms + s.starts[row], s.starts[row + 1] - s.starts[row], row, column);
+  int64_t column = sparse_strips<W, 8>(p, s, 0);
+  column = sparse_strips<W, 4>(p, s, column);
+  column = sparse_strips<W, 2>(p, s, column);
+  column = sparse_strips<W, 1>(p, s, column);
+  sparse_strips<V, 1>(p, s, column);
 }
 
-// `rows` rows of gradients by the four features from `j` on.
-template <int rows>
+// `rows` rows of gradients by `features` features, a multiple of four.
+template <int rows, int features>
 ALWAYS void slope_tile(const float *slope, const float *x, int64_t stride, float *out, int64_t inputs) {
-  V total[rows][4];
+  constexpr int vectors = features / SHARING;
+  W total[rows][vectors];
 #pragma GCC unroll 8
   for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 8
-    for (int j = 0; j < 4; ++j) total[r][j] = spread(0.0f);
+    for (int v = 0; v < vectors; ++v) total[r][v] = W{};
   for (int64_t s = 0; s < stride; s += VECTOR) {
-    V seen[4];
+    W seen[vectors];
 #pragma GCC unroll 8
-    for (int j = 0; j < 4; ++j) seen[j] = load(x + j * stride + s);
+    for (int v = 0; v < vectors; ++v) seen[v] = load_rows(x + v * SHARING * stride + s, stride);
 #pragma GCC unroll 8
     for (int r = 0; r < rows; ++r) {
-      const V d = load(slope + r * stride + s);
+      const W d = load_twice(slope + r * stride + s);
 #pragma GCC unroll 8
-      for (int j = 0; j < 4; ++j) total[r][j] += d * seen[j];
+      for (int v = 0; v < vectors; ++v) total[r][v] += d * seen[v];
     }
   }
 #pragma GCC unroll 8
-  for (int r = 0; r < rows; ++r) {
-    const V4 found = sums(total[r][0], total[r][1], total[r][2], total[r][3]);
-    std::memcpy(out + r * inputs, &found, sizeof found);
-  }
+  for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 8
+    for (int j = 0; j < features; j += 4) {
+      const auto of = [&](int feature) { return part(total[r][feature / SHARING], feature % SHARING); };
+      const V4 found = sums(of(j), of(j + 1), of(j + 2), of(j + 3));
+      std::memcpy(out + r * inputs + j, &found, sizeof found);
+    }
 }
 
 ALWAYS float dot(const float *a, const float *b, int64_t stride) {
@@ -197,21 +218,36 @@ ALWAYS float dot(const float *a, const float *b, int64_t stride) {
   return sum(total);
 }
 
+// Rows of gradients that are added up together, by four vectors of features.
+constexpr int SLOPES = SUMS / 4;
+
+// The features from `j` on, as far as so many fit, of the rows of a block.
+template <int features>
+ALWAYS int64_t slope_tiles(const float *out_slopes, const float *activations, int64_t stride, int64_t inputs,
+                           int64_t begin, int64_t end, int64_t j, float *slopes) {
+  for (; j + features <= inputs; j += features) {
+    const float *x = activations + j * stride;
+    const auto rows_of = [&](int64_t i, auto rows) {
+      for (; i + rows <= end; i += rows)
+        slope_tile<rows, features>(out_slopes + i * stride, x, stride, slopes + i * inputs + j, inputs);
+      return i;
+    };
+    int64_t i = rows_of(begin, Number<SLOPES>());
+    if (SLOPES > 3) i = rows_of(i, Number<3>());
+    rows_of(i, one);
+  }
+  return j;
+}
+
 void weight_slopes(const float *out_slopes, const float *activations, int64_t stride, int64_t inputs,
                    int64_t first_row, int64_t last_row, float *slopes) {
   // Rows that stay in the first cache, beside the features that pass by.
-  const int64_t block = 3 * (2048 / stride > 1 ? 2048 / stride : 1);
+  const int64_t fit = 3 * 2048 / SLOPES / stride;
+  const int64_t block = SLOPES * (fit > 1 ? fit : 1);
   for (int64_t begin = first_row; begin < last_row; begin += block) {
     const int64_t end = least(begin + block, last_row);
-    int64_t j = 0;
-    for (; j + 4 <= inputs; j += 4) {
-      const float *x = activations + j * stride;
-      int64_t i = begin;
-      for (; i + 3 <= end; i += 3)
-        slope_tile<3>(out_slopes + i * stride, x, stride, slopes + i * inputs + j, inputs);
-      for (; i < end; ++i)
-        slope_tile<1>(out_slopes + i * stride, x, stride, slopes + i * inputs + j, inputs);
-    }
+    int64_t j = slope_tiles<4 * SHARING>(out_slopes, activations, stride, inputs, begin, end, 0, slopes);
+    if (SHARING > 1) j = slope_tiles<4>(out_slopes, activations, stride, inputs, begin, end, j, slopes);
     for (; j < inputs; ++j)
       for (int64_t i = begin; i < end; ++i)
         slopes[i * inputs + j] = dot(out_slopes + i * stride, activations + j * stride, stride);
@@ -259,12 +295,15 @@ ALWAYS V which(int64_t at, int64_t samples) {
 }
 
 ALWAYS void normalise(const Norm &n, float mean, float inverse, int64_t stride, float *values, float *out) {
-  const V m = spread(mean), f = spread(inverse), scale = spread(n.scale), shift = spread(n.shift);
-  for (int64_t s = 0; s < stride; s += VECTOR) {
-    const V h = (load(values + s) - m) * f;
+  const auto step = [&](int64_t s, auto vector) {
+    using T = decltype(vector);
+    const T h = (load_as<T>(values + s) - spread_as<T>(mean)) * spread_as<T>(inverse);
     store(values + s, h);
-    store(out + s, relu(h * scale + shift));
-  }
+    store(out + s, relu(h * spread_as<T>(n.scale) + spread_as<T>(n.shift)));
+  };
+  int64_t s = 0;
+  for (; s + WIDE <= stride; s += WIDE) step(s, W{});
+  for (; s < stride; s += VECTOR) step(s, V{});
 }
 
 ALWAYS float inverse_of(float variance, float epsilon) { return 1.0f / __builtin_sqrtf(variance + epsilon); }
@@ -318,29 +357,33 @@ void norm_row_slopes(const Norm &n, float inverse, int64_t samples, int64_t stri
   if (whole < stride) store(slopes + whole, moved(whole) * which(whole, samples));
 }
 
-template <int vectors>
+template <typename T, int vectors>
 ALWAYS void tap_columns(const float *weights, const int32_t *at, const int32_t *sources, int64_t count,
                         const float *in, int64_t step, float *out) {
-  V total[vectors];
+  T total[vectors];
 #pragma GCC unroll 8
-  for (int v = 0; v < vectors; ++v) total[v] = spread(0.0f);
+  for (int v = 0; v < vectors; ++v) total[v] = T{};
   for (int64_t t = 0; t < count; ++t) {
-    const V w = spread(weights[at[t]]);
+    const T w = spread_as<T>(weights[at[t]]);
     const float *x = in + sources[t] * step;
 #pragma GCC unroll 8
-    for (int v = 0; v < vectors; ++v) total[v] += w * load(x + v * VECTOR);
+    for (int v = 0; v < vectors; ++v) total[v] += w * load_as<T>(x + v * LENGTH<T>);
   }
 #pragma GCC unroll 8
-  for (int v = 0; v < vectors; ++v) store(out + v * VECTOR, total[v]);
+  for (int v = 0; v < vectors; ++v) store(out + v * LENGTH<T>, total[v]);
 }
 
 void taps(const float *weights, const int32_t *at, const int32_t *sources, int64_t count, const float *in,
           int64_t step, int64_t length, float *out) {
   int64_t j = 0;
-  for (; j + 8 * VECTOR <= length; j += 8 * VECTOR)
-    tap_columns<8>(weights, at, sources, count, in + j, step, out + j);
-  for (; j + VECTOR <= length; j += VECTOR)
-    tap_columns<1>(weights, at, sources, count, in + j, step, out + j);
+  const auto columns = [&](auto vector, auto vectors) {
+    using T = decltype(vector);
+    for (; j + vectors * LENGTH<T> <= length; j += vectors * LENGTH<T>)
+      tap_columns<T, vectors>(weights, at, sources, count, in + j, step, out + j);
+  };
+  columns(W{}, Number<8>());
+  columns(W{}, one);
+  columns(V{}, one);
   for (; j < length; ++j) {
     float total = 0;
     for (int64_t t = 0; t < count; ++t) total += weights[at[t]] * in[sources[t] * step + j];

@@ -148,9 +148,9 @@ struct Kernels {
 };
 
 extern "C" {
-// For every processor, and for those with AVX2 and FMA; the latter is absent elsewhere.
+// For every processor, for those with AVX2 and FMA, and for those with AVX-512, which give the bits of AVX2's.
 extern const Kernels rewind_kernels_plain;
 #if defined(__x86_64__)
-extern const Kernels rewind_kernels_avx2;
+extern const Kernels rewind_kernels_avx2, rewind_kernels_avx512;
 #endif
 }

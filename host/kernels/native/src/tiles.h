@@ -13,18 +13,19 @@ namespace {
 using Tiles = Kernels::Tiles;
 
 // B' d B of the 4x4 pixels that each tile sees.
-void spread_windows(const Tiles &t, const float *source, int64_t row_step, int64_t channels, float *out) {
+template <typename T>
+ALWAYS void spread_windows_of(const Tiles &t, const float *source, int64_t row_step, int64_t channels, float *out) {
   const int64_t step = t.count * channels;
   for (int64_t tile = 0; tile < t.count; ++tile)
-    for (int64_t channel = 0; channel < channels; channel += VECTOR) {
+    for (int64_t channel = 0; channel < channels; channel += LENGTH<T>) {
       const float *seen = source + t.from[tile] + channel;
       float *to = out + tile * channels + channel;
-      V half[4][4];
+      T half[4][4];
 #pragma GCC unroll 4
       for (int j = 0; j < 4; ++j) {
-        V d[4];
+        T d[4];
 #pragma GCC unroll 4
-        for (int i = 0; i < 4; ++i) d[i] = load(seen + i * row_step + j * channels);
+        for (int i = 0; i < 4; ++i) d[i] = load_as<T>(seen + i * row_step + j * channels);
         half[0][j] = d[0] - d[2];
         half[1][j] = d[1] + d[2];
         half[2][j] = d[2] - d[1];
@@ -42,18 +43,19 @@ void spread_windows(const Tiles &t, const float *source, int64_t row_step, int64
 }
 
 // Writes A' m A, 2x2 pixels, as far as they are inside the image.
-void gather_pixels(const Tiles &t, const float *products, int64_t row_step, int64_t pixel_step, int64_t outputs,
+template <typename T>
+ALWAYS void gather_pixels_of(const Tiles &t, const float *products, int64_t row_step, int64_t pixel_step, int64_t outputs,
                    float *out) {
   const int64_t step = t.count * Kernels::STRIP;
   for (int64_t tile = 0; tile < t.count; ++tile)
-    for (int64_t channel = 0; channel < outputs; channel += VECTOR) {
+    for (int64_t channel = 0; channel < outputs; channel += LENGTH<T>) {
       const float *from = products + tile * Kernels::STRIP + channel;
-      V half[2][4];
+      T half[2][4];
 #pragma GCC unroll 4
       for (int j = 0; j < 4; ++j) {
-        V m[4];
+        T m[4];
 #pragma GCC unroll 4
-        for (int i = 0; i < 4; ++i) m[i] = load(from + (4 * i + j) * step);
+        for (int i = 0; i < 4; ++i) m[i] = load_as<T>(from + (4 * i + j) * step);
         half[0][j] = (m[0] + m[1]) + m[2];
         half[1][j] = (m[1] - m[2]) - m[3];
       }
@@ -62,7 +64,7 @@ void gather_pixels(const Tiles &t, const float *products, int64_t row_step, int6
 #pragma GCC unroll 4
       for (int i = 0; i < 2; ++i) {
         if (i == 1 && !below) break;
-        const V *h = half[i];
+        const T *h = half[i];
         store(to + i * row_step, (h[0] + h[1]) + h[2]);
         if (right) store(to + i * row_step + pixel_step, (h[1] - h[2]) - h[3]);
       }
@@ -70,19 +72,20 @@ void gather_pixels(const Tiles &t, const float *products, int64_t row_step, int6
 }
 
 // A e A' of 2x2 pixels, zeros where they are outside of the image.
-void spread_pixels(const Tiles &t, const float *slopes, int64_t row_step, int64_t pixel_step, int64_t outputs,
+template <typename T>
+ALWAYS void spread_pixels_of(const Tiles &t, const float *slopes, int64_t row_step, int64_t pixel_step, int64_t outputs,
                    float *out) {
   const int64_t step = t.count * Kernels::STRIP;
-  const V zero = spread(0.0f);
+  const T zero = {};
   for (int64_t tile = 0; tile < t.count; ++tile)
-    for (int64_t channel = 0; channel < outputs; channel += VECTOR) {
+    for (int64_t channel = 0; channel < outputs; channel += LENGTH<T>) {
       const float *from = slopes + t.to[tile] + channel;
       const bool right = t.right[tile], below = t.below[tile];
-      V e[2][2] = {{load(from), zero}, {zero, zero}};
-      if (right) e[0][1] = load(from + pixel_step);
-      if (below) e[1][0] = load(from + row_step);
-      if (right && below) e[1][1] = load(from + row_step + pixel_step);
-      const V half[4][2] = {{e[0][0], e[0][1]},
+      T e[2][2] = {{load_as<T>(from), zero}, {zero, zero}};
+      if (right) e[0][1] = load_as<T>(from + pixel_step);
+      if (below) e[1][0] = load_as<T>(from + row_step);
+      if (right && below) e[1][1] = load_as<T>(from + row_step + pixel_step);
+      const T half[4][2] = {{e[0][0], e[0][1]},
                             {e[0][0] + e[1][0], e[0][1] + e[1][1]},
                             {e[0][0] - e[1][0], e[0][1] - e[1][1]},
                             {zero - e[1][0], zero - e[1][1]}};
@@ -96,6 +99,23 @@ void spread_pixels(const Tiles &t, const float *slopes, int64_t row_step, int64_
         store(row + 3 * step, zero - half[i][1]);
       }
     }
+}
+
+void spread_windows(const Tiles &t, const float *source, int64_t row_step, int64_t channels, float *out) {
+  channels % WIDE == 0 ? spread_windows_of<W>(t, source, row_step, channels, out)
+                       : spread_windows_of<V>(t, source, row_step, channels, out);
+}
+
+void gather_pixels(const Tiles &t, const float *products, int64_t row_step, int64_t pixel_step, int64_t outputs,
+                   float *out) {
+  outputs % WIDE == 0 ? gather_pixels_of<W>(t, products, row_step, pixel_step, outputs, out)
+                      : gather_pixels_of<V>(t, products, row_step, pixel_step, outputs, out);
+}
+
+void spread_pixels(const Tiles &t, const float *slopes, int64_t row_step, int64_t pixel_step, int64_t outputs,
+                   float *out) {
+  outputs % WIDE == 0 ? spread_pixels_of<W>(t, slopes, row_step, pixel_step, outputs, out)
+                      : spread_pixels_of<V>(t, slopes, row_step, pixel_step, outputs, out);
 }
 
 } // namespace

@@ -1,10 +1,15 @@
-// Eight numbers at a time, on any processor: the compiler splits them where its vectors are shorter.
+// Eight numbers at a time, on any processor: the compiler splits them where its vectors are shorter. Where they are
+// longer, sixteen are computed at a time, each of them as among eight: the bits are the same.
 #pragma once
 
 #include <cstdint>
 #include <cstring>
 
 #include "kernels.h"
+
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
 
 #define ALWAYS inline __attribute__((always_inline))
 
@@ -23,13 +28,27 @@ typedef float V4 __attribute__((vector_size(16)));
 typedef uint32_t VU __attribute__((vector_size(32)));
 typedef uint16_t Halves __attribute__((vector_size(16)));
 
-ALWAYS V load(const float *from) {
-  V v;
+// The longest vectors that there are.
+#if defined(__AVX512F__)
+typedef float W __attribute__((vector_size(64)));
+#else
+typedef V W;
+#endif
+
+// Numbers of a vector of this type.
+template <typename T> constexpr int64_t LENGTH = sizeof(T) / sizeof(float);
+
+constexpr int64_t WIDE = LENGTH<W>;
+
+template <typename T> ALWAYS T load_as(const float *from) {
+  T v;
   std::memcpy(&v, from, sizeof v);
   return v;
 }
 
-ALWAYS void store(float *to, V v) { std::memcpy(to, &v, sizeof v); }
+ALWAYS V load(const float *from) { return load_as<V>(from); }
+
+template <typename T> ALWAYS void store(float *to, T v) { std::memcpy(to, &v, sizeof v); }
 
 // Numbers in bfloat16 are the upper halves of floats.
 ALWAYS V load(const uint16_t *from) {
@@ -55,13 +74,40 @@ ALWAYS float single(const uint16_t *from) {
   return x;
 }
 
-ALWAYS V spread(float x) { return V{x, x, x, x, x, x, x, x}; }
+// Subtracting 0 leaves every number as it is, -0 too.
+template <typename T> ALWAYS T spread_as(float x) { return x - T{}; }
+
+ALWAYS V spread(float x) { return spread_as<V>(x); }
 
 // What is negative becomes 0; NaN stays, so that it reaches the loss.
-ALWAYS V relu(V v) { return v < spread(0.0f) ? spread(0.0f) : v; }
+template <typename T> ALWAYS T relu(T v) { return v < T{} ? T{} : v; }
 
 // `v` where `of` is positive, else 0: the gradient of a ReLU with the output `of`.
-ALWAYS V where_positive(V v, V of) { return of > spread(0.0f) ? v : spread(0.0f); }
+template <typename T> ALWAYS T where_positive(T v, T of) { return of > T{} ? v : T{}; }
+
+// Rows of eight numbers that share one of the longest vectors.
+constexpr int64_t SHARING = WIDE / VECTOR;
+
+#if defined(__AVX512F__)
+// Eight numbers of a row and of the next.
+ALWAYS W load_rows(const float *from, int64_t stride) {
+  return W(_mm512_insertf32x8(_mm512_castps256_ps512(__m256(load(from))), __m256(load(from + stride)), 1));
+}
+
+// The same eight numbers twice.
+ALWAYS W load_twice(const float *from) { return W(_mm512_broadcast_f32x8(__m256(load(from)))); }
+
+// The part of a vector that belongs to the row `which`.
+ALWAYS V part(W w, int which) {
+  return V(which == 0 ? _mm512_castps512_ps256(__m512(w)) : _mm512_extractf32x8_ps(__m512(w), 1));
+}
+#else
+ALWAYS W load_rows(const float *from, int64_t) { return load(from); }
+
+ALWAYS W load_twice(const float *from) { return load(from); }
+
+ALWAYS V part(W w, int) { return w; }
+#endif
 
 // Sums of the even-odd neighbours of two vectors, within halves.
 ALWAYS V add_neighbours(V a, V b) {

@@ -78,9 +78,9 @@ private:
 };
 
 // G w G' of all kernels: [strips of results, places, sources, STRIP], zeros behind the last result.
-std::vector<float> spread_kernels(const Tiling &tiling, const Weights<const float> &weights) {
+Numbers spread_kernels(const Tiling &tiling, const Weights<const float> &weights) {
   const int64_t channels = tiling.source.channels, place = channels * STRIP, strip_size = Tiling::PLACES * place;
-  std::vector<float> out(tiling.result.strips() * strip_size);
+  Numbers out = numbers_for(tiling.result.strips() * strip_size);
   share_out(tiling.result.strips(), [&](const auto &next) {
     for (int64_t strip; (strip = next()) < tiling.result.strips();)
       for (int64_t channel = 0; channel < channels; ++channel) {
@@ -99,7 +99,7 @@ std::vector<float> spread_kernels(const Tiling &tiling, const Weights<const floa
         };
         for (int64_t c = 0; c < 3; ++c)
           spread(w[0][c], w[1][c], w[2][c], {half[0][c], half[1][c], half[2][c], half[3][c]});
-        float *to = out.data() + strip * strip_size + channel * STRIP;
+        float *to = out.get() + strip * strip_size + channel * STRIP;
         for (int64_t i = 0; i < 4; ++i, to += 4 * place)
           spread(half[i][0], half[i][1], half[i][2], {to, to + place, to + 2 * place, to + 3 * place});
       }
@@ -109,17 +109,17 @@ std::vector<float> spread_kernels(const Tiling &tiling, const Weights<const floa
 
 // A thread's numbers of some tiles at all places.
 struct Scratch {
-  std::unique_ptr<float[]> windows, strip;
+  Numbers windows, strip;
 
   explicit Scratch(const Tiling &tiling)
-      : windows(new float[Tiling::PLACES * tiling.most * tiling.source.channels]),
-        strip(new float[Tiling::PLACES * tiling.most * STRIP]) {}
+      : windows(numbers_for(Tiling::PLACES * tiling.most * tiling.source.channels)),
+        strip(numbers_for(Tiling::PLACES * tiling.most * STRIP)) {}
 };
 
 // Writes the results of all images.
 template <typename T>
 void see_tiles(const Tiling &tiling, const Weights<const float> &weights, const T *images, int64_t count, T *out) {
-  const std::vector<float> spread = spread_kernels(tiling, weights);
+  const Numbers spread = spread_kernels(tiling, weights);
   const Size &source = tiling.source, &result = tiling.result;
   const int64_t place_size = source.channels * STRIP;
   make_images(tiling, images, count, out, [&] {
@@ -129,7 +129,7 @@ void see_tiles(const Tiling &tiling, const Weights<const float> &weights, const 
         for (int64_t strip = 0; strip < result.strips(); ++strip) {
           for (int64_t place = 0; place < Tiling::PLACES; ++place)
             kernels().see(tiling.at_place(tiles), scratch.windows.get() + place * tiles.count * source.channels,
-                          spread.data() + (strip * Tiling::PLACES + place) * place_size, result.of_strip(strip),
+                          spread.get() + (strip * Tiling::PLACES + place) * place_size, result.of_strip(strip),
                           scratch.strip.get() + place * tiles.count * STRIP);
           kernels().gather_pixels(tiles, scratch.strip.get(), result.row(), result.channels, result.of_strip(strip),
                                   made + strip * STRIP);
