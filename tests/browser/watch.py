@@ -142,6 +142,15 @@ class Watch(unittest.TestCase):
         page.expect(shown, [*reversed(up), None])
         page.tell(sort)
         page.expect(shown, [*up, None])
+        # Numbers in names count as such.
+        page.tell(sort.replace("accuracy", "name"))
+        page.wait("document.querySelector('[data-field=name]').ariaSort")
+        names = shown.replace(".accuracy", ".name").replace("parseFloat(", "(")
+        rates = [it for it in page.tell(names) if "lr" in it]
+        self.assertEqual([float(it.split("lr-")[1].split()[0]) for it in rates], [0.05, 0.1, 0.2], rates)
+        page.tell(sort)
+        page.tell(sort)
+        page.expect(shown, [*up, None])
         page.tell("document.getElementById('grid').focus()")
         page.press("Home")
         page.wait("document.querySelector('.row.focus').ariaRowIndex === '2'")

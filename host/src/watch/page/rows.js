@@ -74,7 +74,7 @@ export class Rows {
       if (this.states.size > 0 && !this.states.has(row.state)) continue;
       found.push([pick(row), row]);
     }
-    found.sort(([a, one], [b, other]) => compare(a, b, down) || text.compare(one.name, other.name));
+    found.sort(([a, one], [b, other]) => compare(a, b, down) || compareTexts(one.name, other.name));
     this.view = found.map((it) => it[1]);
     this.places = null;
   }
@@ -96,13 +96,33 @@ export class Rows {
   }
 }
 
-const text = new Intl.Collator("en", { numeric: true });
+const words = new Intl.Collator("en");
+const partsKnown = new Map();
+
+/** A text's words, and at odd places its numbers. */
+function partsOf(text) {
+  const known = partsKnown.get(text);
+  if (known) return known;
+  const parts = text.split(/(\d+(?:\.\d+)?)/).map((it, place) => (place % 2 ? Number(it) : it));
+  partsKnown.set(text, parts);
+  return parts;
+}
+
+/** The order of two texts in which numbers count as such: 0.014 comes before 0.02, and 9 before 10. */
+function compareTexts(a, b) {
+  const [left, right] = [partsOf(a), partsOf(b)];
+  for (let place = 0; place < Math.min(left.length, right.length); place++) {
+    const order = place % 2 ? left[place] - right[place] : words.compare(left[place], right[place]);
+    if (order) return order;
+  }
+  return left.length - right.length || words.compare(a, b);
+}
 
 /** What is unknown comes last, either way round. */
 function compare(a, b, down) {
   const [hasA, hasB] = [a, b].map((it) => it !== null && it !== undefined && it !== "");
   if (!hasA || !hasB) return hasB - hasA;
-  const order = typeof a === "number" ? a - b : text.compare(a, b);
+  const order = typeof a === "number" ? a - b : compareTexts(a, b);
   return down ? -order : order;
 }
 
