@@ -9,8 +9,8 @@ use super::exit::{Exit, Failure};
 use super::locate::locate;
 use super::stdout;
 use crate::report::{
-    self, Judged, Prediction, ReportError, Subject, Written, columns, measured, p_words, percent,
-    signed,
+    self, Judged, Prediction, ReportError, Subject, Verdict, Written, columns, measured, p_words,
+    percent, signed,
 };
 
 /// Writes a report of runs or sweeps and prints the verdicts.
@@ -91,7 +91,17 @@ fn claims_table(written: &Written) -> String {
         row
     });
     let rows = claims.chain(predictions);
-    columns(header.map(str::to_owned).into(), rows, &[2, 3, 4, 5])
+    let mut table = columns(header.map(str::to_owned).into(), rows, &[2, 3, 4, 5]);
+    let undecided = (written.claims.iter()).filter(|(_, it)| it.verdict == Verdict::NotDecided);
+    for (place, (_, it)) in undecided.enumerate() {
+        let before = if place == 0 { "\n\n" } else { "\n" };
+        let combination = match it.combination.as_str() {
+            "" => String::new(),
+            combination => format!(" ({combination})"),
+        };
+        table += &format!("{before} {}{combination}: {}", it.claim, it.note);
+    }
+    table
 }
 
 fn as_json(written: &Written) -> Value {

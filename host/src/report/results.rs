@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use plugin_api::Measure as Counted;
 use serde_json::Value;
 
 use super::builds::OtherBuilds;
@@ -224,6 +225,18 @@ impl Results {
             let experiment = self.experiment.as_ref()?;
             (level <= experiment.last_level()).then(|| experiment.density(level))
         })
+    }
+
+    /// What a level is to keep of whole units, as a share of what is counted of them; none where masks count weights.
+    pub fn share_of_units(&self, level: u64) -> Option<(Counted, f64)> {
+        let summary = self.at(level).next();
+        if let Some(units) = summary.and_then(|it| it.units.as_ref()) {
+            return Some((units.measure, units.target as f64 / units.total as f64));
+        }
+        let mut units = self.summaries().filter_map(|it| it.units.as_ref());
+        let measure = units.next()?.measure;
+        let experiment = self.experiment.as_ref()?;
+        (level <= experiment.last_level()).then(|| (measure, experiment.density(level)))
     }
 
     /// All summaries, by seed and level.

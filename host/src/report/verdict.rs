@@ -143,7 +143,7 @@ fn judge_one(claim: &Claim, combination: &Combination<'_>) -> Judged {
         .filter_map(|cell| Some(format!("{} was {}", cell.method, cell.stopped.as_ref()?)))
         .collect();
     let ends = [judged.levels.last(), judged.levels.first()];
-    judged.densities = match ends.map(|level| above.density(*level?)) {
+    judged.densities = match ends.map(|level| compared(above, below, *level?)[0]) {
         [Some(low), Some(high)] => Some([low, high]),
         _ => None,
     };
@@ -161,7 +161,7 @@ fn levels_in_range(claim: &Claim, above: &Results, below: &Results) -> Result<Ve
     let [low, high] = claim.densities.unwrap_or([0.0, 1.0]);
     let mut levels = Vec::new();
     for level in 1..count(above).max(count(below)) {
-        let (first, second) = (above.density(level), below.density(level));
+        let [first, second] = compared(above, below, level);
         let inside = |density: Option<f64>| density.is_some_and(|it| low <= it && it <= high);
         if !inside(first) && !inside(second) {
             continue;
@@ -180,6 +180,15 @@ fn levels_in_range(claim: &Claim, above: &Results, below: &Results) -> Result<Ve
     match levels.is_empty() {
         true => Err(format!("no level has a density from {low} to {high}")),
         false => Ok(levels),
+    }
+}
+
+/// The densities by which two methods' levels are compared. Where both prune whole units, so many by one measure, that is
+/// the share of it that they are to keep: other units of the same number have other numbers of weights.
+fn compared(above: &Results, below: &Results, level: u64) -> [Option<f64>; 2] {
+    match [above, below].map(|it| it.share_of_units(level)) {
+        [Some((first, a)), Some((second, b))] if first == second => [Some(a), Some(b)],
+        _ => [above.density(level), below.density(level)],
     }
 }
 
@@ -221,8 +230,11 @@ fn judge_seeds(judged: &mut Judged, above: &Results, below: &Results) {
 
 #[cfg(test)]
 mod tests {
+    use plugin_api::Measure as Counted;
+
     use super::super::testing::Desk;
     use super::*;
+    use crate::records::KeptUnits;
 
     fn claim(above: &str, below: &str, densities: Option<[f64; 2]>) -> Claim {
         Claim {
@@ -257,6 +269,46 @@ mod tests {
         // Level 1 alone: 0.04 +- 0.0497 holds 0.
         let one = judged(&desk, claim("lrr", "imp", Some([0.7, 0.9])));
         assert_eq!((one.levels, one.verdict), (vec![1], Verdict::NotVisible));
+    }
+
+    /// The results with masks of whole units: of 1,000 multiply-adds a level keeps `shares`, and of weights `density`.
+    fn of_units(results: &mut Results, shares: [u64; 3], density: f64) {
+        for level in results.seeds.iter_mut().flat_map(|it| &mut it.levels) {
+            let summary = &mut level.summary;
+            if summary.level == 0 {
+                continue;
+            }
+            let target = shares[summary.level as usize];
+            summary.density = density;
+            summary.units = Some(KeptUnits {
+                measure: Counted::Macs,
+                multiple: 1,
+                total: 1000,
+                target,
+                kept: target - 3,
+                sets: Vec::new(),
+            });
+        }
+    }
+
+    #[test]
+    fn whole_units_are_compared_at_the_share_that_is_asked_for() {
+        let desk = Desk::new();
+        let mut part = desk.part();
+        part.claims = vec![claim("lrr", "imp", None)];
+        of_units(&mut part.cells[0].results, [1000, 500, 250], 0.7);
+        of_units(&mut part.cells[1].results, [1000, 500, 250], 0.4);
+        let it = judge(&part).remove(0);
+        assert_eq!((it.levels, it.densities), (vec![1, 2], Some([0.25, 0.5])));
+        assert_eq!(it.verdict, Verdict::Visible);
+        // Other shares are other densities.
+        of_units(&mut part.cells[1].results, [1000, 600, 250], 0.7);
+        let it = judge(&part).remove(0);
+        assert_eq!(it.verdict, Verdict::NotDecided);
+        assert_eq!(
+            it.note,
+            "the two have other densities at level 1: 0.5000 and 0.6000"
+        );
     }
 
     #[test]
