@@ -1,4 +1,4 @@
-//! Cyclic training: one mask, and one training schedule after another.
+//! Cyclic training: one training schedule after another with one mask, which may be pruned once in between.
 //!
 //! # Source
 //! Gadhikar et al. 2024, *Cyclic Sparse Training: Is it Enough?* (arXiv:2406.02773).
@@ -54,12 +54,72 @@ impl MaskUpdate for Fixed {
                 ctx.level() + 1
             )));
         }
-        let counts = match self.distribution {
-            Some(distribution) => Counts::PerLayer(ctx.counts(distribution)?),
-            None => Counts::Total(target),
+        chosen(ctx, self.distribution)
+    }
+}
+
+/// The mask of the highest scores.
+fn chosen(ctx: &mut MaskContext<'_>, distribution: Option<Distribution>) -> Result<Vec<Tensor>> {
+    let counts = match distribution {
+        Some(distribution) => Counts::PerLayer(ctx.counts(distribution)?),
+        None => Counts::Total(ctx.target()),
+    };
+    let scores = ctx.scores()?;
+    ctx.select(&scores, Among::Survivors, counts)
+}
+
+/// SCULPT-ing: chooses a mask after level 0, the survivors of highest score, denser than what is wanted in the end, and
+/// keeps it through cycles of training. Then it prunes once: the survivors of largest magnitude stay, in all layers together,
+/// so that the mask fits the weights that were found. Levels of one density are cycles with one mask; after the first, the
+/// density falls once.
+///
+/// # Source
+/// Gadhikar et al. 2024 (arXiv:2406.02773), SCULPT-ing.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct Sculpt {
+    /// How the survivors of the first mask are spread over layers; if not given, as the scores are.
+    distribution: Option<Distribution>,
+}
+
+impl MaskUpdate for Sculpt {
+    fn review(&self, experiment: &Experiment) -> Vec<Finding> {
+        let levels = (1..).zip(experiment.targets.iter().skip(1));
+        let targets: Vec<(u64, u64)> = levels.map(|(level, target)| (level, *target)).collect();
+        let changes: Vec<_> = (targets.windows(2))
+            .filter(|pair| pair[0].1 != pair[1].1)
+            .map(|pair| (pair[0], pair[1]))
+            .collect();
+        let finding = match changes[..] {
+            [] if targets.is_empty() => return Vec::new(),
+            [] => Finding::pointless("all levels have one density: the mask is never pruned").advise(
+                "give the last of prune.densities a lower number, or take cyclic/fixed",
+            ),
+            [((before, had), (level, target)), ..] if target > had => Finding::impossible(format!(
+                "level {before} keeps {had} weights, level {level} {target}: a mask that is pruned does not grow"
+            ))
+            .at_density(level),
+            [_] => return Vec::new(),
+            [_, ((before, had), (level, target)), ..] => Finding::impossible(format!(
+                "level {before} keeps {had} weights, level {level} {target}, and the mask was pruned before: it is \
+                 pruned once"
+            ))
+            .at_density(level)
+            .advise("let prune.densities fall once"),
         };
-        let scores = ctx.scores()?;
-        ctx.select(&scores, Among::Survivors, counts)
+        vec![finding]
+    }
+
+    fn update(&mut self, ctx: &mut MaskContext<'_>) -> Result<Vec<Tensor>> {
+        let target = ctx.target();
+        if ctx.level() == 0 {
+            return chosen(ctx, self.distribution);
+        }
+        if ctx.survivors()?.iter().sum::<u64>() == target {
+            return ctx.masks();
+        }
+        let magnitudes: Vec<Tensor> = ctx.weights()?.iter().map(Tensor::abs).collect();
+        ctx.select(&magnitudes, Among::Survivors, Counts::Total(target))
     }
 }
 
@@ -106,7 +166,7 @@ impl Rewind for Cycle {
 }
 
 export_plugin! {
-    mask { "fixed" => Fixed }
+    mask { "fixed" => Fixed, "sculpt" => Sculpt }
     rewind { "cycle" => Cycle }
     default { score = "random-mask/random", mask = "cyclic/fixed", rewind = ["cyclic/cycle"] }
 }
@@ -114,7 +174,7 @@ export_plugin! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use plugin_api::{Layer, LayerKind};
+    use plugin_api::{Layer, LayerKind, Severity};
 
     #[test]
     fn a_second_density_is_found_before_training() {
@@ -130,5 +190,26 @@ mod tests {
         assert_eq!(review(&[]), [""; 0]);
         assert_eq!(review(&[0.2, 0.2, 0.2]), [""; 0]);
         assert_eq!(review(&[0.2, 0.2, 0.1, 0.05]), ["prune.densities.2"]);
+    }
+
+    #[test]
+    fn a_sculpted_mask_is_pruned_once() {
+        let layer = Layer::new("fc.weight", LayerKind::Linear, [10, 10]);
+        let review = |densities: &[f64]| {
+            let experiment = Experiment::new(vec![layer.clone()], 10, 2, densities.iter().copied());
+            let found = Sculpt::default().review(&experiment);
+            (found.into_iter())
+                .map(|it| (it.severity, it.setting.unwrap_or_default()))
+                .collect::<Vec<_>>()
+        };
+        let impossible = |setting: &str| vec![(Severity::Impossible, setting.to_owned())];
+        assert_eq!(review(&[]), []);
+        assert_eq!(review(&[0.2, 0.2, 0.05, 0.05]), []);
+        assert_eq!(review(&[0.2, 0.2]), [(Severity::Pointless, String::new())]);
+        assert_eq!(
+            review(&[0.2, 0.1, 0.1, 0.05]),
+            impossible("prune.densities.3")
+        );
+        assert_eq!(review(&[0.2, 0.2, 0.4]), impossible("prune.densities.2"));
     }
 }

@@ -440,6 +440,38 @@ fn cyclic_training_refuses_another_density() {
 }
 
 #[test]
+fn sculpting_keeps_a_mask_through_cycles_and_prunes_it_once_by_magnitude() {
+    let runs = tempfile::tempdir().unwrap();
+    let folder = finished("sculpt.toml", runs.path(), &[]);
+    for seed in 0..2 {
+        let file = |level: u64, name: &str| {
+            tensors(&folder.join(format!("seed-{seed}/level-0{level}/{name}.safetensors")))
+        };
+        // All layers as one list.
+        let all = |tensors: &BTreeMap<String, Tensor>, masks: &BTreeMap<String, Tensor>| {
+            (masks.keys())
+                .flat_map(|name| elements(&tensors[name]))
+                .collect::<Vec<f32>>()
+        };
+        let masks = [1, 2, 3, 4].map(|level| file(level, "mask"));
+        let [first, second, third, last] = [0, 1, 2, 3].map(|it| all(&masks[it], &masks[it]));
+        assert_eq!(ones(&first), 6835);
+        assert!(first == second && first == third);
+        let weights = all(&file(3, "end"), &masks[0]);
+        let survivors = (0..first.len()).filter(|&i| first[i] == 1.0);
+        let mut expected = vec![0.0; first.len()];
+        for place in best(survivors, &sizes(&weights), 2278) {
+            expected[place] = 1.0;
+        }
+        assert!(last == expected);
+        // It trains on from what it had.
+        let start = all(&file(4, "start"), &masks[3]);
+        let kept: Vec<f32> = (weights.iter().zip(&last)).map(|(w, m)| w * m).collect();
+        assert!(start == kept);
+    }
+}
+
+#[test]
 fn every_method_runs_to_its_exact_count_with_pruned_weights_and_momentum_at_zero() {
     for (file, level, count) in [
         ("gmp.toml", 1, 2278),
@@ -447,6 +479,7 @@ fn every_method_runs_to_its_exact_count_with_pruned_weights_and_momentum_at_zero
         ("rigl.toml", 1, 2278),
         ("srigl.toml", 1, 2278),
         ("nm.toml", 3, 5696),
+        ("sculpt.toml", 4, 2278),
         ("lamp.toml", 2, 14582),
         ("layerwise.toml", 2, 14582),
         ("random-tie.toml", 2, 14582),

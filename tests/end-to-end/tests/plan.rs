@@ -208,6 +208,11 @@ fn densities_that_a_mask_cannot_have_are_found_before_training() {
         "4:24",
         &["`cyclic/fixed`: level 1 keeps 11392 weights, level 3 4557"],
     );
+    let twice = "[prune]\ndensities = [0.5, 0.2, 0.1]\n[strategy]\nmask = \"cyclic/sculpt\"\n";
+    Desk::new(twice).refused(
+        "4:24",
+        &["`cyclic/sculpt`: level 2 keeps 4557 weights, level 3 2278, and the mask was pruned before"],
+    );
 }
 
 #[test]
