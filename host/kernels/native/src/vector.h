@@ -25,8 +25,6 @@ namespace {
 typedef float V __attribute__((vector_size(32)));
 typedef int32_t VI __attribute__((vector_size(32)));
 typedef float V4 __attribute__((vector_size(16)));
-typedef uint32_t VU __attribute__((vector_size(32)));
-typedef uint16_t Halves __attribute__((vector_size(16)));
 
 // The longest vectors that there are.
 #if defined(__AVX512F__)
@@ -50,17 +48,24 @@ ALWAYS V load(const float *from) { return load_as<V>(from); }
 
 template <typename T> ALWAYS void store(float *to, T v) { std::memcpy(to, &v, sizeof v); }
 
+// As many whole numbers as a vector has floats.
+template <typename T> struct Whole {
+  typedef uint32_t Bits __attribute__((vector_size(sizeof(T))));
+  typedef uint16_t Halves __attribute__((vector_size(sizeof(T) / 2)));
+};
+
 // Numbers in bfloat16 are the upper halves of floats.
-ALWAYS V load(const uint16_t *from) {
-  Halves h;
+template <typename T> ALWAYS T load_as(const uint16_t *from) {
+  typename Whole<T>::Halves h;
   std::memcpy(&h, from, sizeof h);
-  return V(__builtin_convertvector(h, VU) << 16);
+  return T(__builtin_convertvector(h, typename Whole<T>::Bits) << 16);
 }
 
 // Rounded to the nearest, halfway to the even one; NaN stays.
-ALWAYS void store(uint16_t *to, V v) {
-  const VU bits = VU(v), rounded = bits + 0x7fff + ((bits >> 16) & 1);
-  const Halves h = __builtin_convertvector((v == v ? rounded : (bits | 0x400000)) >> 16, Halves);
+template <typename T> ALWAYS void store(uint16_t *to, T v) {
+  using Bits = typename Whole<T>::Bits;
+  const Bits bits = Bits(v), rounded = bits + 0x7fff + ((bits >> 16) & 1);
+  const auto h = __builtin_convertvector((v == v ? rounded : (bits | 0x400000)) >> 16, typename Whole<T>::Halves);
   std::memcpy(to, &h, sizeof h);
 }
 
