@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::{Standing, State, failed, pace};
 use crate::counted::counted;
-use crate::experiment::read_stored;
+use crate::experiment::{Experiment, read_stored};
 use crate::neuron;
 use crate::records::{
     STOPPED_FILE, StopRecord, Stopped, SweepCell, SweepPart, SweepRecord, name_in_sweep,
@@ -18,14 +19,41 @@ use crate::store::{Lock, RunDir, SeedDir, Standing as LockStanding, Watch};
 #[derive(Default)]
 pub struct Look {
     watches: BTreeMap<PathBuf, Watch>,
-    /// Levels of a seed, by run.
-    levels: BTreeMap<PathBuf, u64>,
+    /// What the experiments of runs say.
+    asked: BTreeMap<PathBuf, Asked>,
     /// When a seed's folder was changed last, and its finished levels, by its path.
     finished: BTreeMap<PathBuf, (SystemTime, u64)>,
     /// Finished levels of a run's seeds, and how long a level took then.
     paces: BTreeMap<PathBuf, (Vec<u64>, Option<f64>)>,
     /// Which cells of a sweep were stopped.
     stopped: BTreeMap<PathBuf, StoppedCells>,
+}
+
+/// What a run's experiment says.
+#[derive(Clone, Copy)]
+struct Asked {
+    /// Levels of a seed.
+    levels: u64,
+    /// The same for experiments whose levels take as long: those of one network, trained as long on the same data.
+    size: u64,
+}
+
+impl Asked {
+    fn of(experiment: &Experiment) -> Self {
+        let train = &experiment.train;
+        let size = (
+            &experiment.data,
+            &experiment.model,
+            train.epochs,
+            train.batch_size,
+        );
+        let mut hasher = DefaultHasher::new();
+        format!("{size:?}").hash(&mut hasher);
+        Self {
+            levels: experiment.last_level() + 1,
+            size: hasher.finish(),
+        }
+    }
 }
 
 /// Which cells of a sweep were stopped.
@@ -69,7 +97,8 @@ impl Look {
         let path = folder.join(&cell.run);
         let run = RunDir::new(&path);
         let stopped = self.stopped(folder, &name);
-        let wanted = self.levels_of(folder, record, &run);
+        let asked = self.asked_of(folder, record, &run);
+        let wanted = asked.map(|it| it.levels);
         let wanted = match &stopped {
             Some(it) => Some(wanted.map_or(it.level + 1, |wanted| wanted.min(it.level + 1))),
             None => wanted,
@@ -89,6 +118,7 @@ impl Look {
         standing.levels_done = done.iter().sum();
         standing.levels = wanted.map(|it| it * cell.seeds.len() as u64);
         standing.levels_left = left;
+        standing.size = asked.map(|it| it.size);
         standing.seconds_a_level = self.pace(&run, &cell.seeds, &done);
         standing.finished = done;
         if !standing.state.is_over() {
@@ -231,10 +261,10 @@ impl Look {
         standing
     }
 
-    /// Levels that each seed of a run is to have: as its experiment says, or the sweep's copy of it.
-    fn levels_of(&mut self, folder: &Path, record: &SweepRecord, run: &RunDir) -> Option<u64> {
-        if let Some(&levels) = self.levels.get(run.path()) {
-            return Some(levels);
+    /// What a run's experiment says, or else the sweep's copy of it.
+    fn asked_of(&mut self, folder: &Path, record: &SweepRecord, run: &RunDir) -> Option<Asked> {
+        if let Some(&asked) = self.asked.get(run.path()) {
+            return Some(asked);
         }
         let name = run.name();
         let cell = name
@@ -242,20 +272,25 @@ impl Look {
             .map_or(record.name.as_str(), |it| it.0);
         let copy = folder.join("cells").join(format!("{cell}.toml"));
         let files = [run.file("experiment.toml"), copy];
-        let levels = files
+        let asked = files
             .iter()
             .find_map(|file| read_stored(file).ok())
-            .map(|it| it.last_level() + 1)?;
-        self.levels.insert(run.path().to_owned(), levels);
-        Some(levels)
+            .map(|it| Asked::of(&it))?;
+        self.asked.insert(run.path().to_owned(), asked);
+        Some(asked)
     }
 }
 
-/// Says how long the rest of each cell takes: as long as its own levels, or else as those of the others.
+/// Says how long the rest of each cell takes: as long as its own levels, or else as those of others that are trained alike.
 pub fn estimate(cells: &mut [Standing]) {
-    let known: Vec<f64> = cells.iter().filter_map(|it| it.seconds_a_level).collect();
-    let mean = (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64);
+    let mut known: BTreeMap<Option<u64>, Vec<f64>> = BTreeMap::new();
+    for cell in cells.iter() {
+        let seconds = cell.seconds_a_level;
+        known.entry(cell.size).or_default().extend(seconds);
+    }
     for cell in cells {
+        let alike = &known[&cell.size];
+        let mean = (!alike.is_empty()).then(|| alike.iter().sum::<f64>() / alike.len() as f64);
         cell.seconds_left = cell.levels_left.and_then(|levels| match levels {
             0 => Some(0.0),
             levels => Some(levels as f64 * cell.seconds_a_level.or(mean)?),

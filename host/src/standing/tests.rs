@@ -172,6 +172,21 @@ fn what_is_left_takes_as_long_as_what_was_finished() {
 }
 
 #[test]
+fn a_larger_network_says_nothing_of_a_smaller_one() {
+    let desk = Desk::new(&["small", "same", "large"]);
+    desk.finish("small", 0, 2000, &[9, 30]);
+    desk.finish("small", 1, 2000, &[9, 30]);
+    let file = desk.at("small/cells/small-large.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let text = text.replace("\"mlp\"", "\"mlp\"\nhidden = [999]");
+    store::write(&file, text.as_bytes()).unwrap();
+    let cells = desk.cells();
+    let left: Vec<Option<f64>> = cells.iter().map(|it| it.seconds_left).collect();
+    assert_eq!(left, [Some(30.0), Some(90.0), None]);
+    assert_eq!(Total::of(&cells).seconds, None);
+}
+
+#[test]
 fn a_cell_whose_process_failed_says_what_it_said_last() {
     let desk = Desk::new(&["a"]);
     let log = desk.at("small/logs/a.log");
