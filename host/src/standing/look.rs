@@ -35,23 +35,23 @@ struct Asked {
     /// Levels of a seed.
     levels: u64,
     /// The same for experiments whose levels take as long: those of one network, trained as long on the same data.
-    size: u64,
+    work: u64,
 }
 
 impl Asked {
     fn of(experiment: &Experiment) -> Self {
         let train = &experiment.train;
-        let size = (
+        let work = (
             &experiment.data,
             &experiment.model,
             train.epochs,
             train.batch_size,
         );
         let mut hasher = DefaultHasher::new();
-        format!("{size:?}").hash(&mut hasher);
+        format!("{work:?}").hash(&mut hasher);
         Self {
             levels: experiment.last_level() + 1,
-            size: hasher.finish(),
+            work: hasher.finish(),
         }
     }
 }
@@ -118,7 +118,7 @@ impl Look {
         standing.levels_done = done.iter().sum();
         standing.levels = wanted.map(|it| it * cell.seeds.len() as u64);
         standing.levels_left = left;
-        standing.size = asked.map(|it| it.size);
+        standing.work = asked.map(|it| it.work);
         standing.seconds_a_level = self.pace(&run, &cell.seeds, &done);
         standing.finished = done;
         if !standing.state.is_over() {
@@ -286,10 +286,10 @@ pub fn estimate(cells: &mut [Standing]) {
     let mut known: BTreeMap<Option<u64>, Vec<f64>> = BTreeMap::new();
     for cell in cells.iter() {
         let seconds = cell.seconds_a_level;
-        known.entry(cell.size).or_default().extend(seconds);
+        known.entry(cell.work).or_default().extend(seconds);
     }
     for cell in cells {
-        let alike = &known[&cell.size];
+        let alike = &known[&cell.work];
         let mean = (!alike.is_empty()).then(|| alike.iter().sum::<f64>() / alike.len() as f64);
         cell.seconds_left = cell.levels_left.and_then(|levels| match levels {
             0 => Some(0.0),

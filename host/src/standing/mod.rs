@@ -87,7 +87,7 @@ pub struct Standing {
     pub levels_left: Option<u64>,
     /// The same in cells whose levels take as long; none if no file says what it trains.
     #[serde(skip)]
-    pub size: Option<u64>,
+    pub work: Option<u64>,
     /// Seconds that a level of all its seeds takes; none before one is finished.
     #[serde(skip)]
     pub seconds_a_level: Option<f64>,
@@ -119,7 +119,7 @@ impl Standing {
             levels: None,
             finished: Vec::new(),
             levels_left: None,
-            size: None,
+            work: None,
             seconds_a_level: None,
             seconds_left: None,
             owner: None,

@@ -176,16 +176,18 @@ mod tests {
     use super::*;
     use plugin_api::{Layer, LayerKind, Severity};
 
+    /// What is found in levels of these densities, of a network of one layer.
+    fn found(mask: &impl MaskUpdate, densities: &[f64]) -> Vec<Finding> {
+        let layer = Layer::new("fc.weight", LayerKind::Linear, [10, 10]);
+        let densities = densities.iter().copied();
+        mask.review(&Experiment::new(vec![layer], 10, 2, densities))
+    }
+
     #[test]
     fn a_second_density_is_found_before_training() {
-        let layer = Layer::new("fc.weight", LayerKind::Linear, [10, 10]);
         let review = |densities: &[f64]| {
-            let experiment = Experiment::new(vec![layer.clone()], 10, 2, densities.iter().copied());
-            let found = Fixed::default().review(&experiment);
-            found
-                .into_iter()
-                .map(|it| it.setting.unwrap())
-                .collect::<Vec<_>>()
+            let found = found(&Fixed::default(), densities).into_iter();
+            found.map(|it| it.setting.unwrap()).collect::<Vec<_>>()
         };
         assert_eq!(review(&[]), [""; 0]);
         assert_eq!(review(&[0.2, 0.2, 0.2]), [""; 0]);
@@ -194,11 +196,9 @@ mod tests {
 
     #[test]
     fn a_sculpted_mask_is_pruned_once() {
-        let layer = Layer::new("fc.weight", LayerKind::Linear, [10, 10]);
         let review = |densities: &[f64]| {
-            let experiment = Experiment::new(vec![layer.clone()], 10, 2, densities.iter().copied());
-            let found = Sculpt::default().review(&experiment);
-            (found.into_iter())
+            let found = found(&Sculpt::default(), densities).into_iter();
+            found
                 .map(|it| (it.severity, it.setting.unwrap_or_default()))
                 .collect::<Vec<_>>()
         };

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -100,6 +101,12 @@ pub fn only_run(runs: &Path, name: &str) -> PathBuf {
         .collect();
     assert_eq!(found.len(), 1, "{found:?}");
     found[0].clone()
+}
+
+/// Says what a test leaves out, past the capture of its output: whoever reads a pass must know what it is worth.
+pub fn leave_out(what: &str) {
+    // Where nobody listens nobody is told.
+    let _ = writeln!(std::io::stderr(), "{what}");
 }
 
 /// BLAKE3 of every file below a folder that nobody writes to now, by relative path; locks are left out.

@@ -395,14 +395,17 @@ fn finished(file: &str, runs: &Path, more: &[&str]) -> std::path::PathBuf {
     only_run(runs, file.trim_end_matches(".toml"))
 }
 
+/// A file of tensors of a level.
+fn stored(run: &Path, seed: u64, level: u64, name: &str) -> BTreeMap<String, Tensor> {
+    tensors(&run.join(format!("seed-{seed}/level-0{level}/{name}.safetensors")))
+}
+
 #[test]
 fn cyclic_training_keeps_one_mask_and_trains_on() {
     let runs = tempfile::tempdir().unwrap();
     let folder = finished("cyclic.toml", runs.path(), &[]);
     for seed in 0..2 {
-        let file = |level: u64, name: &str| {
-            tensors(&folder.join(format!("seed-{seed}/level-0{level}/{name}.safetensors")))
-        };
+        let file = |level, name| stored(&folder, seed, level, name);
         let mask = file(1, "mask");
         let init = file(0, "start");
         for level in 1..=4 {
@@ -444,9 +447,7 @@ fn sculpting_keeps_a_mask_through_cycles_and_prunes_it_once_by_magnitude() {
     let runs = tempfile::tempdir().unwrap();
     let folder = finished("sculpt.toml", runs.path(), &[]);
     for seed in 0..2 {
-        let file = |level: u64, name: &str| {
-            tensors(&folder.join(format!("seed-{seed}/level-0{level}/{name}.safetensors")))
-        };
+        let file = |level, name| stored(&folder, seed, level, name);
         // All layers as one list.
         let all = |tensors: &BTreeMap<String, Tensor>, masks: &BTreeMap<String, Tensor>| {
             (masks.keys())
@@ -496,9 +497,7 @@ fn every_method_runs_to_its_exact_count_with_pruned_weights_and_momentum_at_zero
         let more = if file == "gmp.toml" { &schedule } else { more };
         let folder = finished(file, runs.path(), more);
         for seed in 0..2 {
-            let of = |name: &str| {
-                tensors(&folder.join(format!("seed-{seed}/level-0{level}/{name}.safetensors")))
-            };
+            let of = |name| stored(&folder, seed, level, name);
             let (masks, weights, state) = (of("mask"), of("end"), of("optimizer"));
             let kept: usize = masks.values().map(|mask| ones(&elements(mask))).sum();
             assert_eq!(kept, count, "{file}");

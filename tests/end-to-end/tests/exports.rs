@@ -2,11 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
-use end_to_end::program::{command, expect, only_run, run};
+use end_to_end::program::{self, command, expect, only_run, run};
 use serde_json::Value;
 
 /// `python3`, or what `$PYTHON` names, if it can import these; else says past the capture that a test is left out.
@@ -18,10 +17,9 @@ fn python(modules: &str, test: &str) -> Option<String> {
     match probe {
         Ok(output) if output.status.success() => Some(name),
         _ => {
-            let _ = writeln!(
-                std::io::stderr(),
+            program::leave_out(&format!(
                 "{test} is left out: {name} has no {modules}; PYTHON=... names one that has"
-            );
+            ));
             None
         }
     }

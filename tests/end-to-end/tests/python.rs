@@ -1,6 +1,5 @@
 //! The Python package reads, runs and compares what this program makes.
 
-use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
@@ -25,11 +24,9 @@ fn the_python_package_keeps_its_tests() {
     let python = match python() {
         Ok(python) => python,
         Err(reason) => {
-            // Said past the capture of a test's output: whoever reads a pass must know what it is worth.
-            let _ = writeln!(
-                std::io::stderr(),
+            program::leave_out(&format!(
                 "the tests of the Python package are left out: {reason}; `make python PYTHON=...` runs them"
-            );
+            ));
             return;
         }
     };

@@ -2,13 +2,12 @@
 //! nothing. Left out where no Python with NumPy is found.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use attack::patience::PATIENCE;
-use end_to_end::program::{command, digests, expect, only_run, typed, wait_until};
+use end_to_end::program::{self, command, digests, expect, only_run, typed, wait_until};
 use serde_json::Value;
 
 use crate::python::python;
@@ -42,11 +41,9 @@ impl Desk {
                 python,
             }),
             Err(reason) => {
-                // Said past the capture of a test's output: whoever reads a pass must know what it is worth.
-                let _ = writeln!(
-                    std::io::stderr(),
+                program::leave_out(&format!(
                     "a test of strategies in Python is left out: {reason}; `PYTHON=...` names one"
-                );
+                ));
                 None
             }
         }

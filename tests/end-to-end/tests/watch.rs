@@ -1,7 +1,6 @@
 //! The page of `host watch`, in a browser where there is one, and what the command refuses.
 
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
@@ -27,11 +26,9 @@ fn lacks() -> Option<&'static str> {
 #[test]
 fn a_browser_shows_a_sweep_as_it_goes_on_and_its_report() {
     if let Some(reason) = lacks() {
-        // Said past the capture of a test's output: whoever reads a pass must know what it is worth.
-        let _ = writeln!(
-            std::io::stderr(),
+        program::leave_out(&format!(
             "the page of `watch` and a report are not opened in a browser: {reason}; `make browser` does it"
-        );
+        ));
         return;
     }
     for file in ["watch.py", "report.py"] {

@@ -28,6 +28,16 @@ template <int n> struct Number {
 constexpr Number<1> one;
 constexpr Number<2> two;
 
+// Calls `body` with `count`, 1 to `most`, as part of a type.
+template <int most, typename Body> ALWAYS void with_number(int64_t count, const Body &body) {
+  if constexpr (most > 0) {
+    if (count == most)
+      body(Number<most>());
+    else
+      with_number<most - 1>(count, body);
+  }
+}
+
 template <typename T> ALWAYS T finish(const Product &p, int64_t row, int64_t column, T value) {
   switch (p.finish) {
   case Kernels::BIAS: return value + spread_as<T>(p.finish_with[row]);
@@ -81,18 +91,6 @@ ALWAYS void tile(const Product &p, const Weights &weights, int64_t row, int64_t 
     }
 }
 
-// `tile` for `rows` rows, at most `most`.
-template <int most, typename T, int vectors>
-ALWAYS void tiles(const Product &p, const Weights &weights, int64_t row, int64_t rows, int64_t column,
-                  int64_t first, int64_t last, const float *packed) {
-  if constexpr (most > 0) {
-    if (rows == most)
-      tile<most, T, vectors>(p, weights, row, column, first, last, packed);
-    else
-      tiles<most - 1, T, vectors>(p, weights, row, rows, column, first, last, packed);
-  }
-}
-
 // Calls `body(column, vector, vectors)` for tiles of so many vectors of columns, from the widest on.
 template <typename Body> ALWAYS void for_tiles(int64_t column, int64_t last_column, const Body &body) {
   for (; column + 2 * WIDE <= last_column; column += 2 * WIDE) body(column, W{}, two);
@@ -119,7 +117,9 @@ void strips(const Product &p, const Weights &weights, int64_t row, int64_t last_
     const float *activations = packed;
     for_tiles(first_column, last_column, [&](int64_t column, auto vector, auto vectors) {
       using T = decltype(vector);
-      tiles<ROWS, T, vectors>(p, at, row, rows, column, first, last, activations);
+      with_number<ROWS>(rows, [&](auto rows) {
+        tile<rows, T, vectors>(p, at, row, column, first, last, activations);
+      });
       activations += (last - first) * vectors * LENGTH<T>;
     });
   }

@@ -44,24 +44,13 @@ ALWAYS void see_tile(const Windows &w, int64_t pixel, const float *source, const
     for (int v = 0; v < vectors; ++v) store(out + w.to[pixel + p] + v * LENGTH<T>, total[p][v]);
 }
 
-// `see_tile` for the last pixels, at most `most`.
-template <int most, typename T, int vectors>
-ALWAYS void see_rest(const Windows &w, int64_t pixel, int64_t pixels, const float *source, const float *weights,
-                     float *out) {
-  if constexpr (most > 0) {
-    if (pixels == most)
-      see_tile<most, T, vectors>(w, pixel, source, weights, out);
-    else
-      see_rest<most - 1, T, vectors>(w, pixel, pixels, source, weights, out);
-  }
-}
-
 template <typename T, int vectors>
 ALWAYS void see_all(const Windows &w, const float *source, const float *weights, float *out) {
   int64_t pixel = 0;
   for (; pixel + SEEN <= w.count; pixel += SEEN)
     see_tile<SEEN, T, vectors>(w, pixel, source, weights, out);
-  see_rest<SEEN - 1, T, vectors>(w, pixel, w.count - pixel, source, weights, out);
+  with_number<SEEN - 1>(w.count - pixel,
+                        [&](auto pixels) { see_tile<pixels, T, vectors>(w, pixel, source, weights, out); });
 }
 
 template <int terms, typename T, int vectors>
@@ -91,17 +80,6 @@ ALWAYS void add_tile(const Windows &w, const float *source, const float *slopes,
     for (int v = 0; v < vectors; ++v) store(sums + t * Kernels::STRIP + v * LENGTH<T>, total[t][v]);
 }
 
-// `add_tile` for the last terms of a row, at most `most`.
-template <int most, typename T, int vectors>
-ALWAYS void add_rest(const Windows &w, int64_t terms, const float *source, const float *slopes, float *sums) {
-  if constexpr (most > 0) {
-    if (terms == most)
-      add_tile<most, T, vectors>(w, source, slopes, sums);
-    else
-      add_rest<most - 1, T, vectors>(w, terms, source, slopes, sums);
-  }
-}
-
 template <typename T, int vectors>
 ALWAYS void add_all(const Windows &w, const float *source, const float *slopes, float *sums) {
   for (int64_t row = 0; row < w.rows; ++row, source += w.row_step) {
@@ -109,7 +87,8 @@ ALWAYS void add_all(const Windows &w, const float *source, const float *slopes, 
     const auto at = [&] { return sums + (row * w.terms + term) * Kernels::STRIP; };
     for (; term + ADDED <= w.terms; term += ADDED)
       add_tile<ADDED, T, vectors>(w, source + term, slopes, at());
-    add_rest<ADDED - 1, T, vectors>(w, w.terms - term, source + term, slopes, at());
+    with_number<ADDED - 1>(w.terms - term,
+                           [&](auto terms) { add_tile<terms, T, vectors>(w, source + term, slopes, at()); });
   }
 }
 
