@@ -8,6 +8,8 @@
 
 mod convolution;
 pub mod dispatch;
+mod elements;
+pub mod elementwise;
 pub mod group;
 pub mod losses;
 mod meeting;
@@ -22,6 +24,7 @@ mod taps;
 use kernels_native as _;
 
 pub use convolution::{convolve, convolves};
+pub use elements::{elements, elements_mut};
 pub use meeting::{Across, Meeting, sees_all_shards};
 pub use norm::BatchNorm;
 pub use perceptron::{Lanes, Layer, Loss, Norm, Perceptron, Rows, Samples, break_even};
