@@ -1,11 +1,11 @@
-//! The three traits that a plugin's author implements.
+//! The four traits that a plugin's author implements.
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
 use crate::{
-    Cadence, Experiment, Finding, MaskContext, Point, Result, RewindContext, RewindPlan,
-    ScoreContext, Tensor, UnitRule,
+    Acts, Around, Cadence, Experiment, Finding, MaskContext, Parameters, Point, Result,
+    RewindContext, RewindPlan, ScoreContext, Tensor, UnitRule, UpdateContext, Updated,
 };
 
 /// A component's struct is its options: the fields that serde reads are what the experiment file
@@ -19,6 +19,34 @@ impl<T: Default + DeserializeOwned + JsonSchema + Send + 'static> Options for T 
 /// The methods that every kind of component has, with defaults for the stateless.
 macro_rules! component_trait {
     ($(#[$doc:meta])* $name:ident { $($own:tt)* }) => {
+        component_trait! { @ $(#[$doc])* $name {
+            $($own)*
+
+            /// What it needs to go on, bit for bit, after a restart.
+            ///
+            /// # Errors
+            /// If the state cannot be saved.
+            fn save_state(&self) -> Result<Vec<u8>> {
+                Ok(Vec::new())
+            }
+
+            /// Goes on from what [`save_state`](Self::save_state) gave.
+            ///
+            /// # Errors
+            /// If the bytes are not a state of this component.
+            fn load_state(&mut self, state: &[u8]) -> Result<()> {
+                if state.is_empty() {
+                    Ok(())
+                } else {
+                    Err(crate::Error::new(format!(
+                        "a stored state of {} bytes was given to a component that stores none",
+                        state.len()
+                    )))
+                }
+            }
+        } }
+    };
+    (@ $(#[$doc:meta])* $name:ident { $($own:tt)* }) => {
         $(#[$doc])*
         pub trait $name: Options {
             $($own)*
@@ -47,29 +75,6 @@ macro_rules! component_trait {
             /// The stored points that it will ask for, so that the host stores them.
             fn points(&self) -> Vec<Point> {
                 Vec::new()
-            }
-
-            /// What it needs to go on, bit for bit, after a restart.
-            ///
-            /// # Errors
-            /// If the state cannot be saved.
-            fn save_state(&self) -> Result<Vec<u8>> {
-                Ok(Vec::new())
-            }
-
-            /// Goes on from what [`save_state`](Self::save_state) gave.
-            ///
-            /// # Errors
-            /// If the bytes are not a state of this component.
-            fn load_state(&mut self, state: &[u8]) -> Result<()> {
-                if state.is_empty() {
-                    Ok(())
-                } else {
-                    Err(crate::Error::new(format!(
-                        "a stored state of {} bytes was given to a component that stores none",
-                        state.len()
-                    )))
-                }
             }
         }
     };
@@ -126,5 +131,62 @@ component_trait! {
         /// # Errors
         /// Shown to the user behind the names of plugin and component.
         fn rewind(&mut self, ctx: &mut RewindContext<'_>) -> Result<RewindPlan>;
+    }
+}
+
+component_trait! {
+    @
+    /// Says what becomes of the prunable weights at a step; from plugin-api 1.1 on.
+    ///
+    /// It has no state but the tensors that it [names](Update::states), which the host keeps as it keeps the
+    /// optimizer's: in checkpoints, zero where a weight is pruned, cleared and rewound by the same plans. Nothing
+    /// else may pass from one step to the next, since a run can be stopped and resumed between any two.
+    Update {
+        /// When in a step it acts.
+        fn acts(&self) -> Acts {
+            Acts::After
+        }
+
+        /// Whether what it does is the same tensor operations at every step of a level, of nothing but weights,
+        /// gradients, masks, states and [numbers of the step](crate::StepNumber): the host then asks for them at the first
+        /// steps and replays them, in one pass and with the same bits, where each is elementwise. An update that
+        /// says so and draws random numbers, reads elements or does otherwise at the second step is refused.
+        fn is_pure(&self) -> bool {
+            false
+        }
+
+        /// Names of its states, each of which holds one tensor for each prunable layer, of the layer's shape: 0 at
+        /// first, whenever the optimizer's state is cleared, and where a weight grows.
+        fn states(&self) -> Vec<&'static str> {
+            Vec::new()
+        }
+
+        /// The weights after this step (the gradients, if it acts before the optimizer), and its states. Where a
+        /// weight is pruned the weight and the states are 0.
+        ///
+        /// # Errors
+        /// Shown to the user behind the names of plugin and component.
+        fn update(&mut self, ctx: &mut UpdateContext<'_>) -> Result<Updated>;
+
+        /// Which parameters it replaces for the forward and backward pass of a step; none by default.
+        fn around(&self) -> Around {
+            Around::default()
+        }
+
+        /// The parameters for the forward and backward pass of this step.
+        ///
+        /// # Errors
+        /// Shown to the user behind the names of plugin and component.
+        fn replace(&mut self, _ctx: &mut UpdateContext<'_>) -> Result<Parameters> {
+            Ok(Parameters::default())
+        }
+
+        /// The gradients of the parameters themselves, given those at what replaced them; the same by default.
+        ///
+        /// # Errors
+        /// Shown to the user behind the names of plugin and component.
+        fn give_back(&mut self, _ctx: &mut UpdateContext<'_>, gradients: Parameters) -> Result<Parameters> {
+            Ok(gradients)
+        }
     }
 }

@@ -14,7 +14,8 @@ use crate::abi::wire::{CountsRequest, Facts, MasksRequest, SelectRequest};
 use crate::abi::{HostRef, Service, TensorBox};
 use crate::error::{Error, Result};
 use crate::{
-    Among, Counts, Distribution, GradientRequest, Layer, Phase, Point, Tensor, UnitRule, Units,
+    Among, Counts, Distribution, GradientRequest, Layer, Phase, Point, StepNumber, Tensor,
+    UnitRule, Units,
 };
 
 /// What every component can ask of the host. Every list of tensors has one for each prunable layer,
@@ -301,6 +302,15 @@ impl<'a> Context<'a> {
             .ok_or_else(|| Error::new("the host gave no permutation"))
     }
 
+    /// A state of the strategy's [`Update`](crate::Update) of this name (`plugin/component`) as the level ended with
+    /// it, one tensor for each prunable layer.
+    ///
+    /// # Errors
+    /// If the strategy has no such update, or it has no such state, or the optimizer's state was cleared.
+    pub fn update_state(&mut self, component: &str, state: &str) -> Result<Vec<Tensor>> {
+        self.tensors(Service::UPDATE_STATE, &(component, state), &[])
+    }
+
     /// A generator of the component's own, to be used with [`rand_core`](crate::rand_core). It depends on seed, component, level and step alone (and
     /// on how many streams this call took before), so that a resumed run draws the same numbers.
     ///
@@ -369,6 +379,78 @@ impl MaskContext<'_> {
     }
 }
 
+/// What an [`Update`](crate::Update) sees: [`step`](Context::step) counts the steps that were done before this one.
+pub struct UpdateContext<'a>(Context<'a>);
+
+impl UpdateContext<'_> {
+    /// The gradients of this step, one for each prunable layer; those of pruned weights may be anything.
+    ///
+    /// # Errors
+    /// What the host says.
+    pub fn gradients(&mut self) -> Result<Vec<Tensor>> {
+        self.tensors(Service::STEP_GRADIENTS, &(), &[])
+    }
+
+    /// A state by its name.
+    ///
+    /// # Errors
+    /// If it is none of the component's [`states`](crate::Update::states).
+    pub fn state(&mut self, name: &str) -> Result<Vec<Tensor>> {
+        self.tensors(Service::STEP_STATE, &name, &[])
+    }
+
+    /// A number of this step, as a tensor without dimensions.
+    ///
+    /// # Errors
+    /// What the host says.
+    pub fn number(&mut self, number: StepNumber) -> Result<Tensor> {
+        self.tensors(Service::STEP_NUMBER, &number, &[])?
+            .pop()
+            .ok_or_else(|| Error::new("the host gave no number"))
+    }
+
+    /// The learning rate of this step, as a tensor without dimensions.
+    ///
+    /// # Errors
+    /// What the host says.
+    pub fn lr(&mut self) -> Result<Tensor> {
+        self.number(StepNumber::Lr)
+    }
+
+    /// Scale and shift of every norm, in the network's order.
+    ///
+    /// # Errors
+    /// What the host says.
+    pub fn norms(&mut self) -> Result<Vec<Tensor>> {
+        self.tensors(Service::NORMS, &None::<Point>, &[])
+    }
+
+    /// Scale and shift of every norm at a stored point.
+    ///
+    /// # Errors
+    /// If the point is not stored.
+    pub fn norms_at(&mut self, point: &Point) -> Result<Vec<Tensor>> {
+        self.tensors(Service::NORMS, &Some(point), &[])
+    }
+
+    /// The gradients of [`norms`](Self::norms); only where the update replaced them.
+    ///
+    /// # Errors
+    /// What the host says.
+    pub(crate) fn norm_gradients(&mut self) -> Result<Vec<Tensor>> {
+        self.tensors(Service::NORM_GRADIENTS, &(), &[])
+    }
+
+    /// Uniform numbers on [0, 1), tensors of the shapes of these, from the component's own random stream.
+    ///
+    /// # Errors
+    /// What the host says.
+    pub fn uniform_like(&mut self, tensors: &[Tensor]) -> Result<Vec<Tensor>> {
+        let shapes: Vec<Vec<i64>> = tensors.iter().map(Tensor::shape).collect();
+        self.tensors(Service::UNIFORM, &shapes, &[])
+    }
+}
+
 impl RewindContext<'_> {
     /// The level whose training comes next.
     pub fn next_level(&self) -> u64 {
@@ -399,4 +481,4 @@ macro_rules! contexts {
     )* };
 }
 
-contexts!(ScoreContext, MaskContext, RewindContext);
+contexts!(ScoreContext, MaskContext, RewindContext, UpdateContext);

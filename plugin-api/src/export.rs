@@ -21,6 +21,7 @@ macro_rules! export_plugin {
         $(score { $($score_name:literal => $score:ty),* $(,)? })?
         $(mask { $($mask_name:literal => $mask:ty),* $(,)? })?
         $(rewind { $($rewind_name:literal => $rewind:ty),* $(,)? })?
+        $(update { $($update_name:literal => $update:ty),* $(,)? })?
         $(default { score = $default_score:literal, mask = $default_mask:literal, rewind = [$($default_rewind:literal),* $(,)?] $(,)? })?
     ) => {
         #[cfg(panic = "abort")]
@@ -44,6 +45,7 @@ macro_rules! export_plugin {
                     $($(components.push(export::describe_component::<$score>(ComponentKind::Score, $score_name));)*)?
                     $($(components.push(export::describe_component::<$mask>(ComponentKind::Mask, $mask_name));)*)?
                     $($(components.push(export::describe_component::<$rewind>(ComponentKind::Rewind, $rewind_name));)*)?
+                    $($(components.push(export::describe_component::<$update>(ComponentKind::Update, $update_name));)*)?
                     let mut default = ::std::option::Option::None;
                     $(default = ::std::option::Option::Some(DefaultStrategy {
                         score: $default_score.into(),
@@ -89,6 +91,26 @@ macro_rules! export_plugin {
             extern "C" fn load() -> export::RootModuleResult {
                 export::__call_root_module_loader(module)
             }
+
+            extern "C" fn update(name: RStr<'_>, options: RStr<'_>) -> AbiResult<abi::UpdateBox> {
+                export::guard(|| match name.as_str() {
+                    $($($update_name => export::update::<$update>(options),)*)?
+                    _ => Err(export::no_such(ComponentKind::Update, name)),
+                })
+            }
+
+            fn updates() -> abi::UpdateModuleRef {
+                export::updates(update)
+            }
+
+            extern "C" fn load_updates() -> export::RootModuleResult {
+                export::__call_root_module_loader(updates)
+            }
+
+            #[unsafe(no_mangle)]
+            pub static REWIND_PLUGIN_UPDATES: export::LibHeader = unsafe {
+                export::LibHeader::from_constructor::<abi::UpdateModuleRef>(load_updates, export::CheckTypeLayout::Yes)
+            };
 
             // The name under which `abi_stable` looks for a root module.
             #[unsafe(export_name = "_1as_0lib_1header_0root_bmodule_bloader")]

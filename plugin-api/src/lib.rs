@@ -1,7 +1,8 @@
 //! What the author of a pruning strategy writes against.
 //!
 //! A plugin is a dynamic library of *components*, each of one kind. A [`Scorer`] says which weights
-//! matter, a [`MaskUpdate`] which survive, a [`Rewind`] what is reset before training goes on. An
+//! matter, a [`MaskUpdate`] which survive, a [`Rewind`] what is reset before training goes on, an
+//! [`Update`] what becomes of the weights at each step. An
 //! experiment file puts any plugins' components together; the host trains, calls them and checks
 //! what they hand back. Plugins are plain safe Rust and link no tensor library: a [`Tensor`] is a
 //! handle to one that lives in the host, on the CPU or a GPU.
@@ -130,6 +131,9 @@
 //! | rewind weights, signs, batch norm, optimizer or schedule | [`RewindPlan`], [`Point`], [`Rewind`] |
 //! | take masks from another run | [`Context::stored_masks`] |
 //! | run a file of another language, whose options are its own | [`Script`], [`Scorer::options`] |
+//! | act inside training, at each step | [`Update`], [`UpdateContext`], [`StepNumber`] |
+//! | train weights as products of two factors | [`Factors`] |
+//! | score by what was gathered while training | [`Context::update_state`] |
 //! | say before anything trains what cannot work | [`Experiment`], [`Finding`] |
 //! | compute on elements | [`Tensor::as_slice`], [`Tensor::to_vec`], [`Context::tensor`] |
 //! | run kernels of your own | [`Tensor::to_dlpack`], [`Context::from_dlpack`] |
@@ -163,6 +167,7 @@ mod context;
 mod drop_and_grow;
 mod error;
 mod export;
+mod factors;
 mod layer;
 mod point;
 mod request;
@@ -173,24 +178,27 @@ mod script;
 mod step;
 mod tensor;
 mod units;
+mod update;
 
 pub mod abi;
 
 pub use abi::DType;
 pub use cadence::{Cadence, Interval, Phase};
-pub use component::{MaskUpdate, Options, Rewind, Scorer};
-pub use context::{Context, MaskContext, RewindContext, ScoreContext};
+pub use component::{MaskUpdate, Options, Rewind, Scorer, Update};
+pub use context::{Context, MaskContext, RewindContext, ScoreContext, UpdateContext};
 pub use error::{Error, Result};
+pub use factors::Factors;
 pub use layer::{Layer, LayerKind};
 pub use point::{ParsePointError, Point, Source};
 pub use request::{Among, Batches, Counts, Distribution, GradientRequest, Loss};
-pub use review::{Experiment, Finding, Severity};
+pub use review::{Experiment, Finding, Optimizer, Severity};
 pub use rewind_plan::{BatchNorm, DataOrder, OptimizerState, RewindPlan, Schedule, Weights};
 pub use run_ref::RunRef;
 pub use script::Script;
 pub use step::{ParseStepError, Step};
 pub use tensor::Tensor;
 pub use units::{Measure, Scope, UnitRule, UnitSet, UnitSlice, Units};
+pub use update::{Acts, Around, Parameters, StepNumber, UpdateForm, Updated};
 
 #[cfg(test)]
 mod tests {

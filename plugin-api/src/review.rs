@@ -26,6 +26,26 @@ pub struct Experiment {
     /// The units that can be removed whole, where the strategy's mask keeps whole units.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub units: Option<Units>,
+    /// The optimizer, where a strategy has updates, which act beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub optimizer: Option<Optimizer>,
+}
+
+/// The optimizer of an experiment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Optimizer {
+    /// Such as `sgd`.
+    pub name: String,
+    /// The options that the experiment gives it.
+    #[serde(default)]
+    pub options: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Optimizer {
+    /// A number among its options; none if the experiment leaves it at its default.
+    pub fn number(&self, option: &str) -> Option<f64> {
+        self.options.get(option)?.as_f64()
+    }
 }
 
 fn is_zero(count: &u64) -> bool {
@@ -53,6 +73,7 @@ impl Experiment {
             densities,
             layers,
             units: None,
+            optimizer: None,
         }
     }
 

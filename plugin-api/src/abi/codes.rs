@@ -205,6 +205,19 @@ codes!(Service {
     SELECT_UNITS = 111,
     /// Tensors, from 1.1 on: for each set of units how large the norms' scales of each are.
     UNIT_SCALES = 112,
+    /// Tensors, from 1.1 on: the gradients of a step (updates only).
+    STEP_GRADIENTS = 113,
+    /// Tensors, from 1.1 on: the update's state of the name in the request.
+    STEP_STATE = 114,
+    /// Tensors, from 1.1 on: one without dimensions, a [`StepNumber`](crate::StepNumber).
+    STEP_NUMBER = 115,
+    /// Tensors, from 1.1 on: scale and shift of every norm, now or at the [`Point`](crate::Point) in the request
+    /// (updates only).
+    NORMS = 116,
+    /// Tensors, from 1.1 on: the gradients of what replaced them.
+    NORM_GRADIENTS = 117,
+    /// Tensors, from 1.1 on: a state of an update at a level's end, by the names of update and state.
+    UPDATE_STATE = 118,
 });
 
 #[cfg(test)]
@@ -228,7 +241,8 @@ mod tests {
     const SERVICES: &str = "\
         FACTS 0, COUNTS 1, RANDOM_KEY 2, POINTS 3, SURVIVORS 4, UNITS 5, LIMITS 6, \
         WEIGHTS 100, MASKS 101, POINT_WEIGHTS 102, GRADIENTS 103, HESSIAN_VECTOR 104, SCORES 105, \
-        SELECT 106, UNIFORM 107, NORMAL 108, PERMUTATION 109, STORED_MASKS 110, SELECT_UNITS 111, UNIT_SCALES 112";
+        SELECT 106, UNIFORM 107, NORMAL 108, PERMUTATION 109, STORED_MASKS 110, SELECT_UNITS 111, UNIT_SCALES 112, \
+        STEP_GRADIENTS 113, STEP_STATE 114, STEP_NUMBER 115, NORMS 116, NORM_GRADIENTS 117, UPDATE_STATE 118";
 
     #[test]
     fn codes_keep_their_numbers() {

@@ -19,13 +19,13 @@ use super::{
     AbiError, AbiResult, ErrorCode, HostRef, OPTIONS, REVIEW, RewindReply, TAKE_DROP_PANIC,
     TensorBox, UNIT_RULE,
 };
-use super::{MaskUpdateObject, RewindObject, ScorerObject};
-use crate::context::{MaskContext, RewindContext, ScoreContext};
+use super::{MaskUpdateObject, RewindObject, ScorerObject, UpdateObject};
+use crate::context::{MaskContext, RewindContext, ScoreContext, UpdateContext};
 use crate::error::{Error, Result};
 use crate::tensor::Refused;
 use crate::{
-    Experiment, Finding, MaskUpdate, Options, Rewind, RewindPlan, Scorer, Source, Tensor, UnitRule,
-    Weights,
+    Experiment, Finding, MaskUpdate, Options, Parameters, Rewind, RewindPlan, Scorer, Source,
+    Tensor, UnitRule, Update, UpdateForm, Updated, Weights,
 };
 
 thread_local! {
@@ -249,6 +249,95 @@ impl<T: Rewind> RewindObject for Shell<T> {
     lifecycle!(None);
 }
 
+impl<T: Update> UpdateObject for Shell<T> {
+    fn form(&self) -> AbiResult<RString> {
+        guard(|| Ok(serde_json::to_string(&form(&*self.0))?.into()))
+    }
+
+    fn update(&mut self, host: HostRef<'_>) -> AbiResult<RVec<TensorBox>> {
+        guard(|| {
+            let mut ctx = UpdateContext::new(host)?;
+            let updated = self.0.update(&mut ctx)?;
+            states_behind(updated, &self.0.states(), &mut ctx)
+        })
+    }
+
+    fn replace(&mut self, host: HostRef<'_>) -> AbiResult<RVec<TensorBox>> {
+        guard(|| {
+            let replaced = self.0.replace(&mut UpdateContext::new(host)?)?;
+            Ok(both(replaced))
+        })
+    }
+
+    fn give_back(&mut self, host: HostRef<'_>) -> AbiResult<RVec<TensorBox>> {
+        guard(|| {
+            let mut ctx = UpdateContext::new(host)?;
+            let around = self.0.around();
+            let mut gradients = Parameters::default();
+            if around.weights {
+                gradients.weights = ctx.gradients()?;
+            }
+            if around.norms {
+                gradients.norms = ctx.norm_gradients()?;
+            }
+            Ok(both(self.0.give_back(&mut ctx, gradients)?))
+        })
+    }
+
+    fn points(&self) -> AbiResult<RString> {
+        guard(|| Ok(serde_json::to_string(&self.0.points())?.into()))
+    }
+
+    fn call(&mut self, code: u32, payload: RSlice<'_, u8>) -> AbiResult<RVec<u8>> {
+        let own: &Self = self;
+        call(
+            code,
+            payload.as_slice(),
+            |experiment| own.0.review(experiment),
+            || own.0.options(),
+            None::<fn() -> Option<UnitRule>>,
+        )
+    }
+}
+
+fn form(update: &impl Update) -> UpdateForm {
+    let states = update.states().into_iter();
+    UpdateForm {
+        acts: update.acts(),
+        pure: update.is_pure(),
+        states: states.map(str::to_owned).collect(),
+        around: update.around(),
+    }
+}
+
+/// The tensors of an update with those of all its states behind them, in their order.
+fn states_behind(
+    updated: Updated,
+    states: &[&str],
+    ctx: &mut UpdateContext<'_>,
+) -> Result<RVec<TensorBox>> {
+    let mut given = updated.states;
+    let mut all = updated.tensors;
+    for &state in states {
+        match given.iter().position(|(name, _)| name == state) {
+            Some(at) => all.extend(given.swap_remove(at).1),
+            None => all.extend(ctx.state(state)?),
+        }
+    }
+    match given.first() {
+        Some((name, _)) => Err(Error::new(format!(
+            "it gives a state `{name}` that it does not name, or gives it twice"
+        ))),
+        None => Ok(handles(all)),
+    }
+}
+
+fn both(parameters: Parameters) -> RVec<TensorBox> {
+    let mut all = parameters.weights;
+    all.extend(parameters.norms);
+    handles(all)
+}
+
 /// Takes the tensors out of a plan and puts them beside it.
 fn reply(plan: RewindPlan) -> Result<RewindReply> {
     let mut beside = Vec::new();
@@ -323,6 +412,20 @@ pub fn mask_update<T: MaskUpdate>(options: RStr<'_>) -> Result<super::MaskUpdate
 pub fn rewind<T: Rewind>(options: RStr<'_>) -> Result<super::RewindBox> {
     let shell = Shell::new(configure(options, T::validate)?);
     Ok(super::RewindBox::from_value(shell, TD_Opaque))
+}
+
+/// A configured update.
+///
+/// # Errors
+/// What does not fit in the options.
+pub fn update<T: Update>(options: RStr<'_>) -> Result<super::UpdateBox> {
+    let shell = Shell::new(configure(options, T::validate)?);
+    Ok(super::UpdateBox::from_value(shell, TD_Opaque))
+}
+
+/// The root module of a plugin's updates, which lives as long as the process.
+pub fn updates(update: Constructor<super::UpdateBox>) -> super::UpdateModuleRef {
+    super::UpdateModule { update }.leak_into_prefix()
 }
 
 type Constructor<T> = extern "C" fn(name: RStr<'_>, options: RStr<'_>) -> AbiResult<T>;

@@ -23,6 +23,7 @@ mod error;
 mod host;
 mod module;
 mod tensor;
+mod update;
 pub mod wire;
 
 pub use codes::{DType, OPTIONS, Op, REVIEW, Service, TAKE_DROP_PANIC, UNIT_RULE};
@@ -35,6 +36,9 @@ pub use error::{AbiError, AbiResult, ErrorCode};
 pub use host::{HostObject, HostObject_TO, HostRef};
 pub use module::{PluginModule, PluginModuleRef};
 pub use tensor::{RawSlice, TensorBox, TensorInfo, TensorObject, TensorObject_TO};
+pub use update::{
+    UPDATES_SYMBOL, UpdateBox, UpdateModule, UpdateModuleRef, UpdateObject, UpdateObject_TO,
+};
 
 #[doc(hidden)]
 pub mod export;

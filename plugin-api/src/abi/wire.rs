@@ -20,6 +20,8 @@ pub enum ComponentKind {
     Mask,
     /// A [`Rewind`](crate::Rewind).
     Rewind,
+    /// An [`Update`](crate::Update), from 1.1 on.
+    Update,
 }
 
 impl ComponentKind {
@@ -29,6 +31,7 @@ impl ComponentKind {
             Self::Score => "score",
             Self::Mask => "mask",
             Self::Rewind => "rewind",
+            Self::Update => "update",
         }
     }
 }
