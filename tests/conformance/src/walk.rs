@@ -88,6 +88,7 @@ impl Walk {
         let weights = course.values.draw(&layers, seed);
         let calls = match cadence {
             Some(cadence) => updates(cadence, size, &course.targets),
+            None if kind == ComponentKind::Update => steps(&course.targets),
             None => plain(&course.targets),
         };
         let facts = Facts {
@@ -169,13 +170,16 @@ impl Walk {
     fn go_on(&mut self, answer: &Answer) {
         match (self.kind, answer) {
             (ComponentKind::Mask, Answer::Tensors(masks)) => self.scene.masks.clone_from(masks),
-            _ => {
+            (kind, answer) => {
+                if let (ComponentKind::Update, Answer::Tensors(weights)) = (kind, answer) {
+                    self.scene.weights.clone_from(weights);
+                }
                 let (weights, masks) = (&self.scene.weights, &self.scene.masks);
                 let kept = self.scene.facts.target.min(self.scene.survivors());
                 self.scene.masks = largest(weights, masks, kept);
             }
         }
-        let moves = matches!(self.values, Values::Normal);
+        let moves = matches!(self.values, Values::Normal) && self.kind != ComponentKind::Update;
         let drift = Values::Normal.draw(&self.scene.facts.layers, self.seed ^ (self.made << 32));
         let lists = self
             .scene
@@ -206,6 +210,22 @@ fn plain(targets: &[u64]) -> Vec<Call> {
         most: Some(target),
     };
     targets.iter().enumerate().map(between).collect()
+}
+
+/// The calls of an update: at the first steps of each level, in its middle and at its end.
+fn steps(targets: &[u64]) -> Vec<Call> {
+    let calls = targets.iter().enumerate().flat_map(|(before, &target)| {
+        let at = |step| Call {
+            level: before as u64 + 1,
+            phase: Phase::WithinLevel,
+            step,
+            target,
+            may_grow: false,
+            most: Some(target),
+        };
+        [0, 1, 2, STEPS_PER_EPOCH - 1, STEPS_PER_LEVEL - 1].map(at)
+    });
+    calls.collect()
 }
 
 /// The calls of a mask update, as the level loop makes them.

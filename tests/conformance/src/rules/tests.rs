@@ -200,6 +200,7 @@ impl Component for Instance<'_> {
             _ => 0.0,
         };
         Ok(match fake.kind {
+            ComponentKind::Update => Answer::Tensors(scene.weights.clone()),
             ComponentKind::Score => {
                 let one = |list: &Vec<f32>| list.iter().map(|it| it.abs() + shift).collect();
                 Answer::Tensors(scene.weights.iter().map(one).collect())
@@ -309,10 +310,11 @@ fn failure(verdict: &Verdict) -> &Failure {
     }
 }
 
-const KINDS: [ComponentKind; 3] = [
+const KINDS: [ComponentKind; 4] = [
     ComponentKind::Score,
     ComponentKind::Mask,
     ComponentKind::Rewind,
+    ComponentKind::Update,
 ];
 
 #[test]
