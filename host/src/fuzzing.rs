@@ -97,6 +97,7 @@ pub fn service(code: u32, request: &str) -> (Option<String>, Option<usize>) {
     let mut services = Services {
         scene: &scene,
         scores: Some(scores),
+        step: None,
         stream: Stream::new(0, Purpose::Strategy("fuzz"), Moment::default()),
         component: "fuzz/fuzz",
         owner: &owner,

@@ -26,6 +26,8 @@ pub mod schedule;
 
 pub mod ranks;
 
+pub mod update;
+
 pub mod trainer;
 
 // What happens between levels: strategies, and the loop that calls them.

@@ -41,8 +41,11 @@ pub fn files(course: &Course<'_>, stored: &[u64]) -> Result<Vec<FileOutline>, Fa
     let prunable: u64 = layers.iter().map(Layer::len).sum();
     let header = |tensors: u64| 40 + 80 * tensors;
     let point = header(tensors + layout.buffers().len() as u64) + 4 * (values + statistics);
-    let state = header(states * tensors + 1) + 4 * states * values + 8;
     let layer_count = layers.len() as u64;
+    let beside = trainer.states_of_weights().count() as u64 - states;
+    let state = header(states * tensors + beside * layer_count + 1)
+        + 4 * (states * values + beside * prunable)
+        + 8;
     let file = |name: &str, bytes| FileOutline {
         name: name.to_owned(),
         bytes,

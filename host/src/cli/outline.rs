@@ -181,7 +181,8 @@ impl Outline {
         let strategy = &experiment.strategy;
         let parts = [&strategy.score, &strategy.mask]
             .into_iter()
-            .chain(&strategy.rewind);
+            .chain(&strategy.rewind)
+            .chain(&strategy.update);
         let path = |run: &crate::store::RunDir| here.then(|| run.path().display().to_string());
         Ok(Self {
             name: experiment.name.clone(),

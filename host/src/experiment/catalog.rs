@@ -41,6 +41,8 @@ pub enum Slot {
     Mask,
     /// What is reset before training goes on.
     Rewind,
+    /// What becomes of the weights at each step.
+    Update,
 }
 
 impl Slot {
@@ -50,6 +52,7 @@ impl Slot {
             Self::Score => "score",
             Self::Mask => "mask",
             Self::Rewind => "rewind",
+            Self::Update => "update",
         }
     }
 }

@@ -201,6 +201,9 @@ pub struct Strategy {
     /// What is reset before training goes on; each policy works on what the one before it left.
     #[serde(default)]
     pub rewind: Vec<Part>,
+    /// What becomes of the weights at each step, of level 0 too; each works on what the one before it left.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub update: Vec<Part>,
 }
 
 /// `"plugin/component"` or `{ use = "plugin/component", ...options }`.
@@ -258,7 +261,9 @@ mod form {
         /// Which weights survive.
         mask: PartForm,
         /// What is reset before training goes on; each policy works on what the one before it left.
-        rewind: Option<RewindForm>,
+        rewind: Option<PartsForm>,
+        /// What becomes of the weights at each step, of level 0 too; each works on what the one before it left.
+        update: Option<PartsForm>,
     }
 
     #[derive(JsonSchema)]
@@ -271,7 +276,7 @@ mod form {
 
     #[derive(JsonSchema)]
     #[schemars(untagged)]
-    pub enum RewindForm {
+    pub enum PartsForm {
         One(PartForm),
         List(Vec<PartForm>),
     }

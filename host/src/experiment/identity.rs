@@ -71,8 +71,8 @@ pub fn identity(loaded: &Loaded, data_checksum: &str, lanes: Option<u64>) -> Ide
 }
 
 /// The identity of level 0 of an ordinary run, which trains the dense network: data, model and
-/// training alone, and which parameters are pruned: the masks of level 0 list them.
-/// Experiments that agree in it can share that work.
+/// training alone, which parameters are pruned, for the masks of level 0 list them, and what acts inside its
+/// steps. Experiments that agree in it can share that work.
 pub fn dense_identity(loaded: &Loaded, data_checksum: &str, lanes: Option<u64>) -> Identity {
     let shared = ["data", "model", "train"].into_iter();
     let whole = &loaded.canonical.whole;
@@ -83,6 +83,14 @@ pub fn dense_identity(loaded: &Loaded, data_checksum: &str, lanes: Option<u64>) 
         if let Some(names) = names.filter(|it| *it != &json!([])) {
             canonical.insert(key.to_owned(), names.clone());
         }
+    }
+    if let Some(updates) = whole.get("strategy").and_then(|it| it.get("update")) {
+        let own = loaded.experiment.strategy.update.iter();
+        let plugins = own.map(|part| part.names().0.to_owned());
+        let version =
+            |name: String| Some((name.clone(), json!(loaded.plugins.get(&name)?.version)));
+        canonical.insert("update".to_owned(), updates.clone());
+        canonical.insert("plugins".to_owned(), plugins.filter_map(version).collect());
     }
     Identity::new(with_facts(canonical, data_checksum, lanes))
 }
@@ -155,12 +163,14 @@ fn strategy(node: &Node, parts: &PartSchemas) -> Value {
             value.insert(key.to_owned(), part(node, &format!("strategy.{key}")));
         }
     }
-    if let Some(Tree::List(rewind)) = node.at(&["rewind"]).map(|node| &node.value)
-        && !rewind.is_empty()
-    {
-        let rewind = rewind.iter().enumerate();
-        let rewind = rewind.map(|(at, node)| part(node, &format!("strategy.rewind.{at}")));
-        value.insert("rewind".to_owned(), rewind.collect());
+    for key in ["rewind", "update"] {
+        if let Some(Tree::List(listed)) = node.at(&[key]).map(|node| &node.value)
+            && !listed.is_empty()
+        {
+            let listed = listed.iter().enumerate();
+            let listed = listed.map(|(at, node)| part(node, &format!("strategy.{key}.{at}")));
+            value.insert(key.to_owned(), listed.collect());
+        }
     }
     Value::Object(value)
 }

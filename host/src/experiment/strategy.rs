@@ -11,7 +11,7 @@ use super::problems::Diagnostics;
 use super::tree::{Node, Tree};
 use super::{Catalog, Part, PluginInfo, PluginSource, Slot, script};
 
-/// Rewind policies that a strategy has at most; each is made and asked before anything trains.
+/// Components that a list of a strategy has at most; each is made and asked before anything trains.
 const MOST_POLICIES: usize = 100;
 
 /// The plugins that an experiment names, loaded once each.
@@ -155,22 +155,26 @@ impl<'a> Plugins<'a> {
                 self.check_part(part, slot, (&path, folders), problems, &mut schemas);
             }
         }
-        if let Some(rewind) = table.get_mut("rewind") {
-            if let Tree::Text(_) | Tree::Table(_) = rewind.value {
-                rewind.value = Tree::List(vec![rewind.clone()]);
+        for (key, slot) in [("rewind", Slot::Rewind), ("update", Slot::Update)] {
+            let Some(listed) = table.get_mut(key) else {
+                continue;
+            };
+            if let Tree::Text(_) | Tree::Table(_) = listed.value {
+                listed.value = Tree::List(vec![listed.clone()]);
             }
-            if let Tree::List(parts) = &mut rewind.value {
-                if parts.len() > MOST_POLICIES {
-                    let message = format!("`strategy.rewind` has {} policies", parts.len());
-                    let problem = Diagnostic::new(Some(&rewind.place), message)
-                        .label(format!("expected at most {MOST_POLICIES}"));
-                    problems.push(problem);
-                    return schemas;
-                }
-                for (i, part) in parts.iter_mut().enumerate() {
-                    let path = format!("strategy.rewind.{i}");
-                    self.check_part(part, Slot::Rewind, (&path, folders), problems, &mut schemas);
-                }
+            let Tree::List(parts) = &mut listed.value else {
+                continue;
+            };
+            if parts.len() > MOST_POLICIES {
+                let message = format!("`strategy.{key}` has {} components", parts.len());
+                let problem = Diagnostic::new(Some(&listed.place), message)
+                    .label(format!("expected at most {MOST_POLICIES}"));
+                problems.push(problem);
+                return schemas;
+            }
+            for (i, part) in parts.iter_mut().enumerate() {
+                let path = format!("strategy.{key}.{i}");
+                self.check_part(part, slot, (&path, folders), problems, &mut schemas);
             }
         }
         schemas

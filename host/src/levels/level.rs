@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use super::acting::Acting;
+use super::course::step::Points;
 use super::dense::{Goal, Part};
 use super::error::RunError;
 use super::running::Running;
@@ -104,10 +106,11 @@ impl Levels<'_> {
         let last_point = for_points.flat_map(|it| &it.stored_steps).max().copied();
         let mut saved = Instant::now();
         let saving = self.interrupt.save();
+        let points = Points::default();
         while !session.is_complete() {
             // A checkpoint may stand where an epoch's steps are made and its record is to come.
             if !session.is_epoch_complete() {
-                self.step(session, running, seeds, &saving, observer)?;
+                self.step(session, running, (seeds, &points), &saving, observer)?;
             }
             if last_point.is_some_and(|last| session.position().step >= last) {
                 return Ok(Some(Vec::new()));
@@ -147,11 +150,20 @@ impl Levels<'_> {
         &self,
         session: &mut Session<'_>,
         running: &mut [Running],
-        seeds: &mut [Seed],
+        (seeds, points): (&mut [Seed], &Points),
         saving: &Saving,
         observer: &mut dyn Observer,
     ) -> Result<(), RunError> {
-        session.step()?;
+        let mut acting = Acting {
+            course: &self.course,
+            seeds,
+            running,
+            points,
+            failure: None,
+        };
+        if let Err(error) = session.step_with(&mut acting) {
+            return Err(acting.failure.take().unwrap_or_else(|| error.into()));
+        }
         if let Some(first) = running.first() {
             observer.observe(&Event::Step {
                 level: first.level,

@@ -4,6 +4,7 @@
 //! from what the level before left on disk, whether that was written a moment or a month ago: going
 //! on after an interruption is the ordinary path.
 
+mod acting;
 mod course;
 mod dense;
 mod epoch;

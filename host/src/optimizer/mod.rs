@@ -33,6 +33,8 @@ pub struct Buffers {
     pub kept: Option<Kept>,
     /// The optimizer's state, in the order of [`Optimizer::state_names`].
     pub state: Vec<Tensor>,
+    /// What acts beside the optimizer keeps: its states, in its order. The optimizer leaves them alone.
+    pub beside: Vec<Tensor>,
 }
 
 impl Buffers {
@@ -44,7 +46,14 @@ impl Buffers {
             weights,
             mask,
             kept: None,
+            beside: Vec::new(),
         }
+    }
+
+    /// The same with so many states that are not the optimizer's.
+    pub fn with_beside(mut self, states: usize) -> Self {
+        self.beside = (0..states).map(|_| self.weights.zeros_like()).collect();
+        self
     }
 
     /// Has steps look at the elements alone that are not pruned, where these are few; to be called
@@ -53,10 +62,11 @@ impl Buffers {
         self.kept = Kept::of(&self.mask, FEW);
     }
 
-    /// Sets weights and state of one lane to exactly +0 where its mask is 0.
+    /// Sets weights and all state of one lane to exactly +0 where its mask is 0.
     pub fn clear_pruned(&mut self, lane: i64) {
         let off = self.mask.select(0, lane).eq(0.0);
-        for tensor in std::iter::once(&self.weights).chain(&self.state) {
+        let weights = std::iter::once(&self.weights);
+        for tensor in weights.chain(&self.state).chain(&self.beside) {
             let _ = tensor.select(0, lane).masked_fill_(&off, 0.0);
         }
     }

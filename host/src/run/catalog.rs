@@ -176,7 +176,8 @@ impl HostCatalog {
         let strategy = &experiment.strategy;
         let parts = [&strategy.score, &strategy.mask]
             .into_iter()
-            .chain(&strategy.rewind);
+            .chain(&strategy.rewind)
+            .chain(&strategy.update);
         let mut plugins: BTreeMap<String, Rc<Plugin>> = BTreeMap::new();
         for part in parts {
             let (name, _) = part.names();

@@ -154,6 +154,14 @@ impl Read {
         }
     }
 
+    /// The trainer in whose steps the strategy's updates act.
+    pub fn updated(&self, trainer: Trainer) -> Trainer {
+        match self.seeds.first() {
+            Some(first) => trainer.updated_by(first.strategy.updates()),
+            None => trainer,
+        }
+    }
+
     /// How long each level is, as far as that is known before anything trains.
     ///
     /// # Errors

@@ -18,6 +18,7 @@ pub fn plugin(plugin: &Plugin) -> PluginInfo {
             ComponentKind::Score => Slot::Score,
             ComponentKind::Mask => Slot::Mask,
             ComponentKind::Rewind => Slot::Rewind,
+            ComponentKind::Update => Slot::Update,
         },
         name: component.name.clone(),
         schema: component.schema.clone(),
@@ -33,6 +34,7 @@ pub fn plugin(plugin: &Plugin) -> PluginInfo {
             score: part(&default.score),
             mask: part(&default.mask),
             rewind: default.rewind.iter().map(part).collect(),
+            update: Vec::new(),
         }),
     }
 }
@@ -61,5 +63,6 @@ fn kind(slot: Slot) -> ComponentKind {
         Slot::Score => ComponentKind::Score,
         Slot::Mask => ComponentKind::Mask,
         Slot::Rewind => ComponentKind::Rewind,
+        Slot::Update => ComponentKind::Update,
     }
 }

@@ -131,9 +131,13 @@ fn component<'a>(experiment: &'a Experiment, place: &str) -> Option<&'a Part> {
     match place {
         "score" => Some(&strategy.score),
         "mask" => Some(&strategy.mask),
-        policy => {
-            let number = policy.strip_prefix("rewind[")?.strip_suffix(']')?;
-            strategy.rewind.get(number.parse::<usize>().ok()?)
+        listed => {
+            let (list, number) = listed.strip_suffix(']')?.split_once('[')?;
+            let parts = match list {
+                "rewind" => &strategy.rewind,
+                _ => &strategy.update,
+            };
+            parts.get(number.parse::<usize>().ok()?)
         }
     }
 }

@@ -8,7 +8,7 @@ use abi_stable::type_level::downcasting::TD_Opaque;
 use plugin_api::abi::wire::{Facts, Plan, PlanWeights};
 use plugin_api::abi::{
     AbiError, AbiResult, ErrorCode, HostObject_TO, HostRef, MaskUpdateBox, REVIEW, RewindBox,
-    ScorerBox, TAKE_DROP_PANIC, UNIT_RULE,
+    ScorerBox, TAKE_DROP_PANIC, UNIT_RULE, UpdateBox,
 };
 use plugin_api::{
     BatchNorm, Cadence, DataOrder, Experiment, Finding, OptimizerState, Phase, Point, Schedule,
@@ -27,10 +27,10 @@ pub struct Placed<T> {
     /// `score`, `mask`, `rewind[0]`: part of the key of its random stream.
     place: String,
     /// `plugin/component`.
-    name: String,
+    pub(super) name: String,
     /// Of the handles that it is lent.
-    owner: Owner,
-    object: T,
+    pub(super) owner: Owner,
+    pub(super) object: T,
 }
 
 /// A score at its place.
@@ -39,6 +39,8 @@ pub type PlacedScore = Placed<Watched<ScorerBox>>;
 pub type PlacedMask = Placed<Watched<MaskUpdateBox>>;
 /// A rewind policy at its place.
 pub type PlacedRewind = Placed<Watched<RewindBox>>;
+/// An update at its place.
+pub type PlacedUpdate = Placed<Watched<UpdateBox>>;
 
 impl<T> Placed<T> {
     /// Its place in the strategy.
@@ -66,18 +68,18 @@ impl<T> Placed<T> {
     }
 
     /// Notes for the guard that the plugin's code runs, outside any scene.
-    fn at_work(&self) -> Call {
+    pub(super) fn at_work(&self) -> Call {
         Call::enter(&self.who(), "")
     }
 
     /// Notes for the guard that the plugin's code runs in a scene.
-    fn at_work_in(&self, scene: &dyn Scene) -> Call {
+    pub(super) fn at_work_in(&self, scene: &dyn Scene) -> Call {
         let Facts { seed, level, .. } = scene.facts();
         Call::enter(&self.who(), &format!(" (seed {seed}, level {level})"))
     }
 
     /// Ends what the component was lent for a call.
-    fn settle(&self, scene: &dyn Scene) -> Result<(), StrategyError> {
+    pub(super) fn settle(&self, scene: &dyn Scene) -> Result<(), StrategyError> {
         match self.owner.settle() {
             None => Ok(()),
             Some(Changed { what, place }) => {
@@ -90,19 +92,22 @@ impl<T> Placed<T> {
         }
     }
 
-    fn unwrap<R>(&self, result: AbiResult<R>) -> Result<R, StrategyError> {
+    pub(super) fn unwrap<R>(&self, result: AbiResult<R>) -> Result<R, StrategyError> {
         result
             .into_result()
             .map_err(|error| self.error(violation(error)))
     }
 
-    fn parse<R: serde::de::DeserializeOwned>(&self, text: &str) -> Result<R, StrategyError> {
+    pub(super) fn parse<R: serde::de::DeserializeOwned>(
+        &self,
+        text: &str,
+    ) -> Result<R, StrategyError> {
         serde_json::from_str(text)
             .map_err(|error| self.error(Violation::Foreign(error.to_string())))
     }
 
     /// The component's random stream for a call in this scene.
-    fn stream(&self, scene: &dyn Scene) -> Stream {
+    pub(super) fn stream(&self, scene: &dyn Scene) -> Stream {
         let facts = scene.facts();
         // The phase takes the key's epoch: a component is never called twice in one round of one phase.
         let epoch = match facts.phase {
@@ -124,6 +129,30 @@ impl<T> Placed<T> {
 /// What every kind of component has.
 macro_rules! kind {
     ($object:ty, $constructor:ident) => {
+        kind!(@ $object, |plugin, name, options| (plugin.module.$constructor())(name, options));
+
+        impl Placed<Watched<$object>> {
+            /// What it needs to go on after a restart.
+            ///
+            /// # Errors
+            /// If it fails.
+            pub fn save_state(&self) -> Result<Vec<u8>, StrategyError> {
+                let _call = self.at_work();
+                Ok(self.unwrap(self.object.save_state())?.into())
+            }
+
+            /// Goes on from what [`save_state`](Self::save_state) gave.
+            ///
+            /// # Errors
+            /// If it does not take its state.
+            pub fn load_state(&mut self, state: &[u8]) -> Result<(), StrategyError> {
+                let _call = self.at_work();
+                let result = self.object.load_state(RSlice::from_slice(state));
+                self.unwrap(result)
+            }
+        }
+    };
+    (@ $object:ty, |$plugin:ident, $name:ident, $options:ident| $make:expr) => {
         impl Placed<Watched<$object>> {
             /// Makes the component that `part` names, at its place in a strategy.
             ///
@@ -132,10 +161,10 @@ macro_rules! kind {
             pub fn new(
                 place: impl Into<String>,
                 part: &Part,
-                plugin: &Rc<Plugin>,
+                $plugin: &Rc<Plugin>,
             ) -> Result<Self, StrategyError> {
-                let options = plugin.wire(&part.options);
-                let (name, options): (RStr<'_>, RStr<'_>) =
+                let options = $plugin.wire(&part.options);
+                let ($name, $options): (RStr<'_>, RStr<'_>) =
                     (part.names().1.into(), options.as_str().into());
                 let placed = Placed {
                     place: place.into(),
@@ -145,7 +174,7 @@ macro_rules! kind {
                 };
                 let made = {
                     let _call = placed.at_work();
-                    (plugin.module.$constructor())(name, options)
+                    $make
                 };
                 let object = Watched::new(placed.who(), placed.unwrap(made)?);
                 let Placed {
@@ -190,15 +219,6 @@ macro_rules! kind {
                 }
             }
 
-            /// What it needs to go on after a restart.
-            ///
-            /// # Errors
-            /// If it fails.
-            pub fn save_state(&self) -> Result<Vec<u8>, StrategyError> {
-                let _call = self.at_work();
-                Ok(self.unwrap(self.object.save_state())?.into())
-            }
-
             /// The panic that ended the last `Drop` of a component of this plugin, if there was one;
             /// asking takes it.
             pub fn take_drop_panic(&mut self) -> Option<String> {
@@ -207,16 +227,6 @@ macro_rules! kind {
                 let text = answer.into_result().ok()?;
                 (!text.is_empty()).then(|| String::from_utf8_lossy(&text).into_owned())
             }
-
-            /// Goes on from what [`save_state`](Self::save_state) gave.
-            ///
-            /// # Errors
-            /// If it does not take its state.
-            pub fn load_state(&mut self, state: &[u8]) -> Result<(), StrategyError> {
-                let _call = self.at_work();
-                let result = self.object.load_state(RSlice::from_slice(state));
-                self.unwrap(result)
-            }
         }
     };
 }
@@ -224,6 +234,7 @@ macro_rules! kind {
 kind!(ScorerBox, scorer);
 kind!(MaskUpdateBox, mask_update);
 kind!(RewindBox, rewind);
+kind!(@ UpdateBox, |plugin, name, options| plugin.update(name, options));
 
 impl PlacedScore {
     /// One finite score for each weight.
@@ -234,6 +245,7 @@ impl PlacedScore {
         let mut services = Services {
             scene,
             scores: None,
+            step: None,
             stream: self.stream(scene),
             component: &self.name,
             owner: &self.owner,
@@ -302,6 +314,7 @@ impl PlacedMask {
         let mut services = Services {
             scene,
             scores: Some(scores),
+            step: None,
             stream: self.stream(scene),
             component: &self.name,
             owner: &self.owner,
@@ -344,6 +357,7 @@ impl PlacedRewind {
         let mut services = Services {
             scene,
             scores: None,
+            step: None,
             stream: self.stream(scene),
             component: &self.name,
             owner: &self.owner,
@@ -433,6 +447,6 @@ pub enum PlannedWeights {
     Tensors(Vec<Tensor>),
 }
 
-fn host<'a>(services: &'a mut Services<'_>) -> HostRef<'a> {
+pub(super) fn host<'a>(services: &'a mut Services<'_>) -> HostRef<'a> {
     HostObject_TO::from_ptr(RMut::new(services), TD_Opaque)
 }

@@ -251,6 +251,27 @@ pub enum Violation {
         /// Row-major index of the first.
         index: i64,
     },
+    /// Something in the place of a weight that is pruned.
+    #[error(
+        "gave a {what} for layer `{layer}` whose element {index} is {value} although the weight is pruned; \
+         expected 0: multiply by the mask"
+    )]
+    Alive {
+        /// Weight or state.
+        what: &'static str,
+        /// Layer's name.
+        layer: String,
+        /// Row-major index.
+        index: i64,
+        /// The value.
+        value: f64,
+    },
+    /// It says that it is pure and is not.
+    #[error(
+        "says that it is pure and {0}: a pure update does the same operations at every step, of weights, gradients, \
+         masks, states and numbers of the step alone; let `is_pure` be false"
+    )]
+    Impure(&'static str),
     /// Masks of other units than its rule says.
     #[error("gave masks that do not keep its rule of whole units: {0}")]
     Units(super::units::Fault),

@@ -11,10 +11,11 @@
 use std::ffi::{CStr, OsString, c_char};
 use std::path::Path;
 
-use abi_stable::library::{LibraryError, lib_header_from_path};
+use abi_stable::library::{AbiHeaderRef, LibraryError, lib_header_from_path};
 use object::{Object, ObjectSection};
 use plugin_api::abi::{
-    API_MAJOR, API_MINOR, DESCRIPTOR_SYMBOL, Descriptor, MAGIC, PluginModuleRef,
+    API_MAJOR, API_MINOR, DESCRIPTOR_SYMBOL, Descriptor, MAGIC, PluginModuleRef, UPDATES_SYMBOL,
+    UpdateModuleRef,
 };
 
 use super::error::LoadError;
@@ -135,6 +136,7 @@ pub(super) fn load(candidate: &Candidate<'_>) -> Result<Plugin, LoadError> {
     let module = lib_header_from_path(file)
         .and_then(|header| header.init_root_module::<PluginModuleRef>())
         .map_err(|error| unusable(layout_message(name, api, &error)))?;
+    let updates = updates(file).map_err(|error| unusable(layout_message(name, api, &error)))?;
     let manifest = (module.manifest())()
         .into_result()
         .map_err(|error| unusable(format!("failed to describe itself: {}", error.message)))?;
@@ -151,8 +153,27 @@ pub(super) fn load(candidate: &Candidate<'_>) -> Result<Plugin, LoadError> {
         rustc,
         manifest,
         module,
+        updates,
         script: None,
     })
+}
+
+/// The root module of its updates; none of a plugin from before there were any.
+fn updates(path: &Path) -> Result<Option<UpdateModuleRef>, LibraryError> {
+    // SAFETY: it is loaded already, and never unloaded.
+    let Ok(library) = (unsafe { libloading::Library::new(path) }) else {
+        return Ok(None);
+    };
+    // SAFETY: `export_plugin!` gives the symbol this type, which says itself by which `abi_stable` it was made.
+    let Ok(symbol) = (unsafe { library.get::<AbiHeaderRef>(UPDATES_SYMBOL) }) else {
+        return Ok(None);
+    };
+    let header: AbiHeaderRef = *symbol;
+    std::mem::forget(library);
+    header
+        .upgrade()?
+        .init_root_module::<UpdateModuleRef>()
+        .map(Some)
 }
 
 /// What can be seen without loading it. A truncated library kills the process that maps it: its section

@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use plugin_api::abi::PluginModuleRef;
+use abi_stable::std_types::{RResult, RStr};
 use plugin_api::abi::wire::{ComponentKind, Manifest};
+use plugin_api::abi::{
+    AbiError, AbiResult, ErrorCode, PluginModuleRef, UpdateBox, UpdateModuleRef,
+};
 
 use super::error::LoadError;
 use super::guard::Call;
@@ -35,6 +38,8 @@ pub struct Plugin {
     pub manifest: Manifest,
     /// Its constructors.
     pub(super) module: PluginModuleRef,
+    /// Those of its updates, from plugin-api 1.1 on.
+    pub(super) updates: Option<UpdateModuleRef>,
     /// The file that it runs, if it is one of another language; path and digest are the file's then.
     pub(super) script: Option<Script>,
 }
@@ -57,8 +62,20 @@ impl Plugin {
             ComponentKind::Score => (self.module.scorer())(name, options).map(|_| ()),
             ComponentKind::Mask => (self.module.mask_update())(name, options).map(|_| ()),
             ComponentKind::Rewind => (self.module.rewind())(name, options).map(|_| ()),
+            ComponentKind::Update => self.update(name, options).map(|_| ()),
         };
         (made.into_result()).map_err(|error| error.message.into_string())
+    }
+
+    /// Makes an update.
+    pub(super) fn update(&self, name: RStr<'_>, options: RStr<'_>) -> AbiResult<UpdateBox> {
+        match &self.updates {
+            Some(updates) => (updates.update())(name, options),
+            None => RResult::RErr(AbiError {
+                code: ErrorCode::UNSUPPORTED,
+                message: "the plugin was built before there were updates".into(),
+            }),
+        }
     }
 
     /// A component of it, for people.

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tch::{Device, Kind, Tensor};
 
+use super::tape::{Node, Tape};
 use super::tensor::elements;
 
 /// Whose handles these are: each component of each seed has its own.
@@ -19,6 +20,8 @@ struct Loans {
     lent: Vec<Lent>,
     /// Whether the component has an address.
     shown: bool,
+    /// What it computes of what it was lent, where that is written down.
+    tape: Option<Tape>,
 }
 
 struct Lent {
@@ -76,9 +79,41 @@ impl Owner {
         }
     }
 
+    /// Writes down what the component computes, from here to [`recorded`](Self::recorded).
+    pub(super) fn record(&self) {
+        self.loans().tape = Some(Tape::default());
+    }
+
+    /// Whether what the component computes is written down.
+    pub(super) fn records(&self) -> bool {
+        self.loans().tape.is_some()
+    }
+
+    /// Writes down how a tensor came to be; its place, if anything is written down.
+    pub(super) fn push(&self, node: Node) -> Option<usize> {
+        self.loans().tape.as_mut().map(|tape| tape.push(node))
+    }
+
+    /// Notes that the component does what may be otherwise at the next step.
+    pub(super) fn note_impure(&self, what: &'static str) {
+        if let Some(tape) = &mut self.loans().tape {
+            tape.note_impure(what);
+        }
+    }
+
+    /// What was written down.
+    pub(super) fn recorded(&self) -> Tape {
+        self.loans().tape.take().unwrap_or_default()
+    }
+
     /// Ends all loans; what was changed meanwhile, if anything was.
     pub fn settle(&self) -> Option<Changed> {
-        let loans = std::mem::take(&mut *self.loans());
+        let mut own = self.loans();
+        let (lent, _) = (
+            std::mem::take(&mut own.lent),
+            std::mem::take(&mut own.shown),
+        );
+        drop(own);
         let changed = |lent: Lent| {
             let is_changed = lent
                 .print
@@ -88,7 +123,7 @@ impl Owner {
                 place: lent.place,
             })
         };
-        loans.lent.into_iter().find_map(changed)
+        lent.into_iter().find_map(changed)
     }
 }
 

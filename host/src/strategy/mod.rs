@@ -16,18 +16,22 @@ mod sealed;
 pub mod select;
 mod services;
 pub mod still;
+mod tape;
 pub mod tensor;
 pub mod trial;
 mod trust;
 pub mod units;
+mod updating;
 
 use std::rc::Rc;
 
-use plugin_api::{Cadence, Experiment, Finding, Point, UnitRule};
+use plugin_api::{Acts, Cadence, Experiment, Finding, Point, UnitRule};
 use tch::Tensor;
 
 pub use check::MaskRule;
-pub use component::{PlacedMask, PlacedRewind, PlacedScore, PlannedWeights, RewindPlan};
+pub use component::{
+    PlacedMask, PlacedRewind, PlacedScore, PlacedUpdate, PlannedWeights, RewindPlan,
+};
 pub use error::{LoadError, ServiceError, StrategyError, Violation};
 pub(crate) use library::check_sections as check_library;
 pub use library::{is_plugin, name_of};
@@ -38,12 +42,16 @@ pub use services::{Scene, Services};
 pub use trust::{Ground, Trust};
 
 use crate::experiment;
+use crate::update::Known;
 
 /// One seed's components.
 pub struct Strategy {
     score: PlacedScore,
     mask: PlacedMask,
     rewind: Vec<PlacedRewind>,
+    updates: Vec<PlacedUpdate>,
+    /// What the updates say of themselves.
+    known: Vec<Known>,
     cadence: Cadence,
     unit_rule: Option<UnitRule>,
     made_of: MadeOf,
@@ -62,15 +70,28 @@ impl Strategy {
         let made_of = MadeOf {
             score: part(&config.score)?,
             mask: part(&config.mask)?,
-            rewind: config.rewind.iter().map(part).collect::<Result<_, _>>()?,
+            rewind: config
+                .rewind
+                .iter()
+                .map(&mut part)
+                .collect::<Result<_, _>>()?,
+            updates: config.update.iter().map(part).collect::<Result<_, _>>()?,
         };
-        let (score, mut mask, rewind) = made_of.make()?;
+        let Made {
+            score,
+            mut mask,
+            rewind,
+            updates,
+        } = made_of.make()?;
+        let known = known(&updates)?;
         let cadence = mask.cadence()?;
         let unit_rule = mask.unit_rule()?;
         Ok(Self {
             score,
             mask,
             rewind,
+            updates,
+            known,
             cadence,
             unit_rule,
             made_of,
@@ -82,8 +103,25 @@ impl Strategy {
     /// # Errors
     /// If one does not take its options this time.
     pub fn renew(&mut self) -> Result<(), StrategyError> {
-        (self.score, self.mask, self.rewind) = self.made_of.make()?;
+        let made = self.made_of.make()?;
+        (self.score, self.mask) = (made.score, made.mask);
+        (self.rewind, self.updates) = (made.rewind, made.updates);
         Ok(())
+    }
+
+    /// The updates, as a trainer knows them.
+    pub fn updates(&self) -> &[Known] {
+        &self.known
+    }
+
+    /// The update at this place, with what it says of itself.
+    pub fn update_at(&mut self, place: usize) -> (&mut PlacedUpdate, &Known) {
+        (&mut self.updates[place], &self.known[place])
+    }
+
+    /// An error of the update at this place.
+    pub fn blame_update(&self, place: usize, violation: Violation) -> StrategyError {
+        self.updates[place].error(violation)
     }
 
     /// When the masks change.
@@ -135,6 +173,10 @@ impl Strategy {
             let findings = policy.review(experiment)?;
             add(policy.place(), findings);
         }
+        for update in &mut self.updates {
+            let findings = update.review(experiment)?;
+            add(update.place(), findings);
+        }
         Ok(found)
     }
 
@@ -151,6 +193,9 @@ impl Strategy {
         add(self.mask.place(), self.mask.points()?);
         for policy in &self.rewind {
             add(policy.place(), policy.points()?);
+        }
+        for update in &self.updates {
+            add(update.place(), update.points()?);
         }
         Ok(points)
     }
@@ -226,22 +271,64 @@ impl Strategy {
     }
 }
 
+/// What the updates of a strategy say of themselves.
+fn known(updates: &[PlacedUpdate]) -> Result<Vec<Known>, StrategyError> {
+    let mut known: Vec<Known> = Vec::new();
+    for update in updates {
+        let own = Known {
+            component: update.component().to_owned(),
+            form: update.form()?,
+        };
+        let is_instead = |it: &Known| it.form.acts == Acts::Instead;
+        let refuse = |reason: String| Err(update.error(Violation::Failed(reason)));
+        if let Some(other) = known.iter().find(|it| is_instead(it) && is_instead(&own)) {
+            return refuse(format!(
+                "it takes the optimizer's place, as `{}` does: only one update can",
+                other.component
+            ));
+        }
+        let is_same = |it: &&Known| it.component == own.component && !it.form.states.is_empty();
+        if known.iter().any(|it| is_same(&it)) {
+            return refuse("it has states and stands there twice".to_owned());
+        }
+        known.push(own);
+    }
+    Ok(known)
+}
+
 /// What a strategy's components are made of.
 struct MadeOf {
     score: (experiment::Part, Rc<Plugin>),
     mask: (experiment::Part, Rc<Plugin>),
     rewind: Vec<(experiment::Part, Rc<Plugin>)>,
+    updates: Vec<(experiment::Part, Rc<Plugin>)>,
+}
+
+/// A strategy's components.
+struct Made {
+    score: PlacedScore,
+    mask: PlacedMask,
+    rewind: Vec<PlacedRewind>,
+    updates: Vec<PlacedUpdate>,
 }
 
 impl MadeOf {
-    fn make(&self) -> Result<(PlacedScore, PlacedMask, Vec<PlacedRewind>), StrategyError> {
-        let score = PlacedScore::new("score", &self.score.0, &self.score.1)?;
-        let mask = PlacedMask::new("mask", &self.mask.0, &self.mask.1)?;
-        let mut rewind = Vec::new();
+    fn make(&self) -> Result<Made, StrategyError> {
+        let mut made = Made {
+            score: PlacedScore::new("score", &self.score.0, &self.score.1)?,
+            mask: PlacedMask::new("mask", &self.mask.0, &self.mask.1)?,
+            rewind: Vec::new(),
+            updates: Vec::new(),
+        };
         for (index, (part, plugin)) in self.rewind.iter().enumerate() {
-            rewind.push(PlacedRewind::new(format!("rewind[{index}]"), part, plugin)?);
+            let policy = PlacedRewind::new(format!("rewind[{index}]"), part, plugin)?;
+            made.rewind.push(policy);
         }
-        Ok((score, mask, rewind))
+        for (index, (part, plugin)) in self.updates.iter().enumerate() {
+            let update = PlacedUpdate::new(format!("update[{index}]"), part, plugin)?;
+            made.updates.push(update);
+        }
+        Ok(made)
     }
 }
 

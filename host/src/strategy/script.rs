@@ -82,6 +82,7 @@ impl Scripts {
             rustc: plugin.rustc.clone(),
             manifest: plugin.manifest.clone(),
             module: plugin.module,
+            updates: plugin.updates,
             script: Some(Script {
                 option: option.to_owned(),
                 source,
@@ -133,10 +134,10 @@ impl Plugin {
         let (name, options) = (component.into(), options.as_str().into());
         /// Asks a component of one kind.
         macro_rules! asked {
-            ($constructor:ident) => {{
+            ($make:expr) => {{
                 let made = {
                     let _call = Call::enter(&who, "");
-                    (self.module.$constructor())(name, options)
+                    $make(name, options)
                 };
                 let mut made = Watched::new(who.clone(), made.into_result()?);
                 let _call = Call::enter(&who, "");
@@ -144,9 +145,10 @@ impl Plugin {
             }};
         }
         let answer = match kind {
-            ComponentKind::Score => asked!(scorer),
-            ComponentKind::Mask => asked!(mask_update),
-            ComponentKind::Rewind => asked!(rewind),
+            ComponentKind::Score => asked!((self.module.scorer())),
+            ComponentKind::Mask => asked!((self.module.mask_update())),
+            ComponentKind::Rewind => asked!((self.module.rewind())),
+            ComponentKind::Update => asked!((|name, options| self.update(name, options))),
         };
         match answer {
             // Plugins from before this question have the options of their manifest.
@@ -210,6 +212,7 @@ impl Plugin {
             rustc: self.rustc.clone(),
             api: self.api,
             module: self.module,
+            updates: self.updates,
             script: self.script.as_ref().map(|script| Script {
                 option: script.option.clone(),
                 source: script.source.clone(),

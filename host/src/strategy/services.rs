@@ -9,7 +9,7 @@ use abi_stable::std_types::{RResult, RSlice, RStr, RString, RVec};
 use kernels::shim;
 use plugin_api::abi::wire::{CallLimits, CountsRequest, Facts, MasksRequest, SelectRequest};
 use plugin_api::abi::{AbiError, AbiResult, ErrorCode, HostObject, Service, TensorBox};
-use plugin_api::{GradientRequest, Phase, Point, UnitRule, Units};
+use plugin_api::{GradientRequest, Phase, Point, StepNumber, UnitRule, Units};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tch::{Device, Kind, Tensor};
@@ -17,10 +17,12 @@ use tch::{Device, Kind, Tensor};
 use super::error::ServiceError;
 use super::guard::Limits;
 use super::loan::Owner;
-use super::tensor::{failed, lend, message, take};
+use super::tape::{Leaf, Node};
+use super::tensor::{failed, lend, lend_from, message, take};
 use super::{distribution, guard as watch, select, units};
 use crate::memory::{shortage, text_of};
 use crate::rng::Stream;
+use crate::update::Given;
 
 /// One seed at the time of a call: what the level loop knows of it. Lists hold one tensor for each
 /// prunable layer, row-major, on the training device.
@@ -64,6 +66,26 @@ pub trait Scene {
     /// If no norm scales the units of a set.
     fn unit_scales(&self) -> Result<Vec<Tensor>, ServiceError>;
 
+    /// Scale and shift of every norm at a stored point.
+    ///
+    /// # Errors
+    /// If the point is not stored.
+    fn norms_at(&self, point: &Point) -> Result<Vec<Tensor>, ServiceError> {
+        Err(ServiceError::Other(format!(
+            "norms at the point `{point}` are for updates"
+        )))
+    }
+
+    /// A state of an update as the level ended with it, by the names of update and state.
+    ///
+    /// # Errors
+    /// If there is none.
+    fn update_state(&self, component: &str, state: &str) -> Result<Vec<Tensor>, ServiceError> {
+        Err(ServiceError::Missing(format!(
+            "no update `{component}` left a state `{state}`"
+        )))
+    }
+
     /// Gradients with respect to every weight, at the masked network.
     ///
     /// # Errors
@@ -92,6 +114,8 @@ pub struct Services<'a> {
     pub scene: &'a dyn Scene,
     /// Scores of this round; none for components that see none.
     pub scores: Option<&'a [Tensor]>,
+    /// What an update sees of the step; none for all other kinds.
+    pub step: Option<&'a Given>,
     /// The component's random stream for this call.
     pub stream: Stream,
     /// `plugin/component`, for the log.
@@ -188,7 +212,7 @@ impl Services<'_> {
             Service::WEIGHTS => Ok(scene.weights()),
             Service::MASKS => Ok(scene.masks()),
             Service::SCORES => match self.scores {
-                Some(scores) => Ok(scores.iter().map(Tensor::shallow_clone).collect()),
+                Some(scores) => Ok(copies(scores)),
                 None => Err(failed("only mask updates have scores")),
             },
             Service::POINT_WEIGHTS => scene
@@ -234,6 +258,33 @@ impl Services<'_> {
                     .map_err(refuse)
             }
             Service::UNIT_SCALES => scene.unit_scales().map_err(refuse),
+            Service::UPDATE_STATE => {
+                let (component, state): (String, String) = read(request)?;
+                scene
+                    .update_state(&component, &state)
+                    .map_err(|error| not_given(&error))
+            }
+            Service::STEP_GRADIENTS => Ok(copies(&self.given()?.gradients)),
+            Service::STEP_STATE => {
+                let name: String = read(request)?;
+                let states = &self.given()?.states;
+                let found = states.iter().find(|(own, _)| *own == name);
+                let found = found.map(|(_, tensors)| copies(tensors));
+                found.ok_or_else(|| failed(format!("it names no state `{name}`")))
+            }
+            Service::STEP_NUMBER => {
+                let number: StepNumber = read(request)?;
+                let value = self.given()?.numbers.get(number);
+                let value = value.ok_or_else(|| failed("this host does not know that number"))?;
+                Ok(vec![Tensor::from(value).to_device(scene.device())])
+            }
+            Service::NORMS => match read::<Option<Point>>(request)? {
+                Some(point) => scene.norms_at(&point).map_err(|error| not_given(&error)),
+                None => Ok((self.given()?.norms.iter())
+                    .map(|(_, tensor)| tensor.shallow_clone())
+                    .collect()),
+            },
+            Service::NORM_GRADIENTS => Ok(copies(&self.given()?.norm_gradients)),
             Service::UNIFORM => self.draw(read(request)?, Stream::uniform),
             Service::NORMAL => self.draw(read(request)?, Stream::normal),
             Service::PERMUTATION => {
@@ -245,6 +296,33 @@ impl Services<'_> {
             }
             other => Err(unknown(other)),
         }
+    }
+
+    fn given(&self) -> Answer<&Given> {
+        self.step
+            .ok_or_else(|| failed("only updates see what a step is made of"))
+    }
+
+    /// Lends what a service gave, and writes down what of a step it is.
+    fn lend_all(&self, service: Service, request: &str, tensors: &[Tensor]) -> RVec<TensorBox> {
+        let leaf = |place: usize| match service {
+            Service::WEIGHTS => Some(Leaf::Weights(place)),
+            Service::MASKS => Some(Leaf::Mask(place)),
+            Service::STEP_GRADIENTS => Some(Leaf::Gradients(place)),
+            Service::STEP_STATE => {
+                let name: String = serde_json::from_str(request).ok()?;
+                let states = &self.step?.states;
+                let state = states.iter().position(|(own, _)| *own == name)?;
+                Some(Leaf::State(state, place))
+            }
+            Service::STEP_NUMBER => Some(Leaf::Number(serde_json::from_str(request).ok()?)),
+            _ => None,
+        };
+        let lend = |(place, tensor): (usize, &Tensor)| match leaf(place) {
+            Some(leaf) if self.step.is_some() => lend_from(tensor, self.owner, Node::Leaf(leaf)),
+            _ => lend(tensor, self.owner),
+        };
+        tensors.iter().enumerate().map(lend).collect()
     }
 
     /// Numbers are drawn on the CPU, so that they are the same on every device.
@@ -289,6 +367,20 @@ fn own(inputs: &[TensorBox], owner: &Owner) -> Answer<Vec<Tensor>> {
     inputs.iter().map(one).collect()
 }
 
+fn copies(tensors: &[Tensor]) -> Vec<Tensor> {
+    tensors.iter().map(Tensor::shallow_clone).collect()
+}
+
+/// What a component does that asks for random numbers.
+const DRAWS: &str = "draws random numbers";
+
+fn is_random(service: Service) -> bool {
+    matches!(
+        service,
+        Service::UNIFORM | Service::NORMAL | Service::PERMUTATION | Service::RANDOM_KEY
+    )
+}
+
 /// The name of what a service lends that is the host's own; everything else is made for the call.
 fn lasting(service: Service) -> Option<&'static str> {
     match service {
@@ -297,6 +389,9 @@ fn lasting(service: Service) -> Option<&'static str> {
         Service::SCORES => Some("scores"),
         Service::POINT_WEIGHTS => Some("stored weights"),
         Service::STORED_MASKS => Some("stored masks"),
+        Service::STEP_GRADIENTS => Some("gradients"),
+        Service::STEP_STATE => Some("state"),
+        Service::NORMS => Some("norms"),
         _ => None,
     }
 }
@@ -318,6 +413,9 @@ fn guard<T>(work: impl FnOnce() -> Answer<T>) -> AbiResult<T> {
 
 impl HostObject for Services<'_> {
     fn query(&mut self, service: Service, request: RStr<'_>) -> AbiResult<RString> {
+        if is_random(service) {
+            self.owner.note_impure(DRAWS);
+        }
         guard(|| self.answer(service, request))
     }
 
@@ -332,7 +430,10 @@ impl HostObject for Services<'_> {
             if let Some(name) = lasting(service) {
                 self.owner.note(name, &tensors);
             }
-            Ok(tensors.iter().map(|it| lend(it, self.owner)).collect())
+            if is_random(service) {
+                self.owner.note_impure(DRAWS);
+            }
+            Ok(self.lend_all(service, &request, &tensors))
         })
     }
 
@@ -387,6 +488,7 @@ mod tests {
         let mut services = Services {
             scene: &scene,
             scores: None,
+            step: None,
             stream: Stream::new(0, Purpose::Strategy("test"), Moment::default()),
             component: "test/test",
             owner: &Owner::default(),

@@ -3,11 +3,12 @@
 use std::cell::RefCell;
 
 use plugin_api::abi::wire::Facts;
-use plugin_api::{GradientRequest, Layer, LayerKind, Phase, Point, Units};
+use plugin_api::{GradientRequest, Layer, LayerKind, Phase, Point, Units, UpdateForm};
 use tch::{Device, Kind, Tensor};
 
 use super::{MaskRule, Scene, ServiceError, Strategy, StrategyError};
 use crate::rng::{Moment, Purpose, Stream};
+use crate::update::{Given, Numbers};
 
 /// Where a seed stands, with weights and masks on the CPU.
 pub struct Still {
@@ -107,6 +108,25 @@ impl Still {
             .map(|(weight, mask)| weight * mask)
             .collect();
         Ok(())
+    }
+
+    /// A step of the level that is under way, for an update: states of 0, no norms.
+    pub fn step(&self, form: &UpdateForm, step: u64) -> Given {
+        let zeros = || self.weights.iter().map(Tensor::zeros_like).collect();
+        Given {
+            weights: copies(&self.weights),
+            gradients: copies(&self.gradients),
+            masks: copies(&self.masks),
+            states: form.states.iter().map(|it| (it.clone(), zeros())).collect(),
+            norms: Vec::new(),
+            norm_gradients: Vec::new(),
+            numbers: Numbers {
+                lr: 0.1,
+                step,
+                steps: self.facts.steps_per_level,
+                age: step,
+            },
+        }
     }
 
     /// The masks' ones per layer.

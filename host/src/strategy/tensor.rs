@@ -6,6 +6,7 @@ use std::ffi::c_void;
 
 use abi_stable::std_types::{RResult, RSlice, RVec};
 use abi_stable::type_level::downcasting::TD_CanDowncast;
+use kernels::elementwise::{Binary, Operand, Unary, unary};
 use kernels::shim;
 use plugin_api::abi::{
     AbiError, AbiResult, DType, ErrorCode, Op, RawSlice, TensorBox, TensorInfo, TensorObject,
@@ -14,20 +15,35 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use super::loan::Owner;
 use super::select;
+use super::tape::Node;
 
-/// A tensor of the host's behind a plugin's handle.
-pub struct HostTensor(Tensor, Owner);
+/// A tensor of the host's behind a plugin's handle, with its place where it is written down how it came to be.
+pub struct HostTensor(Tensor, Owner, Option<usize>);
 
 impl Clone for HostTensor {
     fn clone(&self) -> Self {
-        Self(self.0.shallow_clone(), self.1.clone())
+        Self(self.0.shallow_clone(), self.1.clone(), self.2)
     }
 }
 
 /// Hands a tensor to a component.
 pub fn lend(tensor: &Tensor, owner: &Owner) -> TensorBox {
-    let tensor = HostTensor(tensor.shallow_clone(), owner.clone());
+    lend_from(
+        tensor,
+        owner,
+        Node::Other("a tensor that is no part of the step"),
+    )
+}
+
+/// Hands a tensor to a component, and writes down where it comes from where that is asked for.
+pub(super) fn lend_from(tensor: &Tensor, owner: &Owner, node: Node) -> TensorBox {
+    let tensor = HostTensor(tensor.shallow_clone(), owner.clone(), owner.push(node));
     TensorBox::from_value(tensor, TD_CanDowncast)
+}
+
+/// The place of a handle's tensor where it is written down how it came to be.
+pub(super) fn place_of(handle: &TensorBox) -> Option<usize> {
+    handle.obj.downcast_as::<HostTensor>().ok()?.2
 }
 
 /// Why a handle is not taken, completing "... is ".
@@ -47,36 +63,14 @@ pub enum Refused {
 /// If it is not one of its own.
 pub fn take(handle: &TensorBox, owner: &Owner) -> Result<Tensor, Refused> {
     let tensor = handle.obj.downcast_as::<HostTensor>();
-    let HostTensor(tensor, own) = tensor.map_err(|_| Refused::Foreign)?;
+    let HostTensor(tensor, own, _) = tensor.map_err(|_| Refused::Foreign)?;
     match own.is(owner) {
         true => Ok(tensor.shallow_clone()),
         false => Err(Refused::OfAnother),
     }
 }
 
-/// The elements of a contiguous f32 tensor on the CPU, without a copy. Nothing may write to the
-/// tensor while the slice is in use.
-pub fn elements(tensor: &Tensor) -> Option<&[f32]> {
-    if tensor.device() != Device::Cpu || tensor.kind() != Kind::Float || !tensor.is_contiguous() {
-        return None;
-    }
-    if tensor.numel() == 0 {
-        return Some(&[]);
-    }
-    // SAFETY: a contiguous f32 CPU tensor holds `numel` floats at `data_ptr`, which lives as long
-    // as the tensor's handle.
-    Some(unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast::<f32>(), tensor.numel()) })
-}
-
-/// The elements of a contiguous f32 tensor on the CPU that nobody else refers to, to be written.
-pub fn elements_mut(tensor: &mut Tensor) -> Option<&mut [f32]> {
-    let len = elements(tensor)?.len();
-    if len == 0 {
-        return Some(&mut []);
-    }
-    // SAFETY: see `elements`; the exclusive handle is the only way to the memory, by the caller's promise.
-    Some(unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast::<f32>(), len) })
-}
+pub use kernels::{elements, elements_mut};
 
 /// libtorch's message without its backtrace.
 pub fn message(error: &TchError) -> String {
@@ -157,6 +151,16 @@ impl Arguments<'_> {
     }
 }
 
+/// The powers that libtorch computes without a logarithm.
+fn power(exponent: f32) -> Option<Unary> {
+    Some(match exponent {
+        0.5 => Unary::Sqrt,
+        2.0 => Unary::Square,
+        -1.0 => Unary::Reciprocal,
+        _ => return None,
+    })
+}
+
 fn kind_of(dtype: i64) -> Option<Kind> {
     match u32::try_from(dtype).map(DType).ok()? {
         DType::F32 => Some(Kind::Float),
@@ -166,7 +170,107 @@ fn kind_of(dtype: i64) -> Option<Kind> {
     }
 }
 
+/// What a component does that looks at elements.
+const READS: &str = "reads elements of a tensor";
+
+/// Operations on elements that have no number beside them.
+fn unary_of(op: Op) -> Option<Unary> {
+    Some(match op {
+        Op::NEG => Unary::Neg,
+        Op::ABS => Unary::Abs,
+        Op::SIGN => Unary::Sign,
+        Op::SQRT => Unary::Sqrt,
+        Op::SQUARE => Unary::Square,
+        Op::EXP => Unary::Exp,
+        Op::LOG => Unary::Log,
+        Op::RECIPROCAL => Unary::Reciprocal,
+        Op::TANH => Unary::Tanh,
+        Op::IS_FINITE => Unary::IsFinite,
+        _ => return None,
+    })
+}
+
+/// Operations on the elements of two tensors, or of one and a number.
+fn binary_of(op: Op) -> Option<Binary> {
+    Some(match op {
+        Op::ADD | Op::ADD_SCALAR => Binary::Add,
+        Op::SUB => Binary::Sub,
+        Op::MUL | Op::MUL_SCALAR => Binary::Mul,
+        Op::DIV => Binary::Div,
+        Op::MAXIMUM => Binary::Maximum,
+        Op::MINIMUM => Binary::Minimum,
+        Op::GT | Op::GT_SCALAR => Binary::Gt,
+        Op::GE | Op::GE_SCALAR => Binary::Ge,
+        Op::LT | Op::LT_SCALAR => Binary::Lt,
+        Op::LE | Op::LE_SCALAR => Binary::Le,
+        Op::EQ | Op::EQ_SCALAR => Binary::Eq,
+        _ => return None,
+    })
+}
+
 impl HostTensor {
+    /// The function of ours, whose bits are those of a step that is replayed; none where nothing is replayed.
+    fn own(&self, op: Unary) -> Option<Tensor> {
+        if !self.1.records() || self.0.device() != Device::Cpu || self.0.kind() != Kind::Float {
+            return None;
+        }
+        let operand = self.0.contiguous();
+        let mut result = operand.empty_like();
+        unary(
+            op,
+            Operand::Array(elements(&operand)?),
+            elements_mut(&mut result)?,
+        );
+        Some(result)
+    }
+
+    /// The same result of an operation, with how it came to be written down.
+    fn written(&self, made: TensorBox, arguments: &Arguments<'_>) -> TensorBox {
+        let Ok(tensor) = take(&made, &self.1) else {
+            return made;
+        };
+        let node = self.node(&tensor, arguments);
+        let node = node.unwrap_or(Node::Other(arguments.op.name()));
+        lend_from(&tensor, &self.1, node)
+    }
+
+    /// How the result of an operation came to be, if it is one on elements of tensors of one shape and of numbers.
+    fn node(&self, result: &Tensor, arguments: &Arguments<'_>) -> Option<Node> {
+        let op = arguments.op;
+        let of = |handle: &TensorBox| {
+            let HostTensor(tensor, _, place) = handle.obj.downcast_as::<Self>().ok()?;
+            // A number is the same for every element, all else is of the result's shape.
+            let fits = tensor.size().is_empty() || tensor.size() == result.size();
+            (fits && tensor.kind() == Kind::Float).then_some((*place)?)
+        };
+        let fits = self.0.size().is_empty() || self.0.size() == result.size();
+        let x = self
+            .2
+            .filter(|_| fits && self.0.kind() == Kind::Float && result.kind() == Kind::Float)?;
+        let operands: Vec<usize> = (arguments.operands.iter()).map(of).collect::<Option<_>>()?;
+        let number = |at: usize| arguments.floats.get(at).map(|it| *it as f32);
+        if let Some(op) = unary_of(op) {
+            return Some(Node::Unary(op, x));
+        }
+        if let (Some(op), [y]) = (binary_of(op), operands.as_slice()) {
+            return Some(Node::Binary(op, x, *y));
+        }
+        if let (Some(op), []) = (binary_of(op), operands.as_slice()) {
+            let y = self.1.push(Node::Constant(number(0)?))?;
+            return Some(Node::Binary(op, x, y));
+        }
+        Some(match (op, operands.as_slice()) {
+            (Op::COPY | Op::CAST, []) => {
+                Node::Binary(Binary::Mul, x, self.1.push(Node::Constant(1.0))?)
+            }
+            (Op::POW_SCALAR, []) => Node::Unary(power(number(0)?)?, x),
+            (Op::CLAMP, []) => Node::Clamp(x, number(0)?, number(1)?),
+            (Op::FULL_LIKE, []) => Node::Constant(number(0)?),
+            (Op::WHERE, [kept, other]) => Node::Select(x, *kept, *other),
+            _ => return None,
+        })
+    }
+
     fn reduce(&self, op: Op, dims: &[i64]) -> AbiResult<TensorBox> {
         let x = &self.0;
         compute(op, &self.1, || match (op, dims) {
@@ -183,6 +287,9 @@ impl HostTensor {
 
     fn unary(&self, op: Op) -> Option<AbiResult<TensorBox>> {
         let x = &self.0;
+        if let Some(own) = unary_of(op).and_then(|op| self.own(op)) {
+            return Some(compute(op, &self.1, || Ok(own)));
+        }
         Some(match op {
             Op::NEG => compute(op, &self.1, || x.f_neg()),
             Op::ABS => compute(op, &self.1, || x.f_abs()),
@@ -217,7 +324,10 @@ impl HostTensor {
             }
             Op::POW_SCALAR => {
                 let value = arguments.float(0)?;
-                compute(op, &self.1, || x.f_pow_tensor_scalar(value))
+                match power(value as f32).and_then(|op| self.own(op)) {
+                    Some(own) => compute(op, &self.1, || Ok(own)),
+                    None => compute(op, &self.1, || x.f_pow_tensor_scalar(value)),
+                }
             }
             Op::CLAMP => {
                 let (low, high) = (arguments.float(0)?, arguments.float(1)?);
@@ -361,7 +471,11 @@ impl TensorObject for HostTensor {
             ints: ints.as_slice(),
             floats: floats.as_slice(),
         };
-        self.dispatch(&arguments).unwrap_or_else(RResult::RErr)
+        let result = self.dispatch(&arguments).unwrap_or_else(RResult::RErr);
+        match result {
+            RResult::ROk(made) if self.1.records() => RResult::ROk(self.written(made, &arguments)),
+            result => result,
+        }
     }
 
     fn info(&self) -> TensorInfo {
@@ -379,6 +493,7 @@ impl TensorObject for HostTensor {
 
     fn view(&self) -> RawSlice {
         self.1.show();
+        self.1.note_impure(READS);
         match elements(&self.0) {
             Some(slice) => RawSlice {
                 start: slice.as_ptr(),
@@ -392,6 +507,7 @@ impl TensorObject for HostTensor {
     }
 
     fn read(&self) -> AbiResult<RVec<f64>> {
+        self.1.note_impure(READS);
         let flat = self
             .0
             .f_flatten(0, -1)
@@ -403,6 +519,7 @@ impl TensorObject for HostTensor {
     }
 
     fn read_f32(&self) -> AbiResult<RVec<f32>> {
+        self.1.note_impure(READS);
         let flat = self
             .0
             .f_flatten(0, -1)
@@ -415,6 +532,7 @@ impl TensorObject for HostTensor {
 
     fn dlpack(&self) -> AbiResult<*mut c_void> {
         self.1.show();
+        self.1.note_impure(READS);
         match shim::to_dlpack(&self.0) {
             Ok(managed) => RResult::ROk(managed.as_ptr()),
             Err(error) => RResult::RErr(failed(format!("to_dlpack: {error}"))),

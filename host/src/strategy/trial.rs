@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use plugin_api::abi::wire::{ComponentKind, ComponentManifest};
 use serde_json::Map;
 
-use super::component::{PlacedMask, PlacedRewind, PlacedScore};
+use super::component::{PlacedMask, PlacedRewind, PlacedScore, PlacedUpdate};
 use super::still::Still;
 use super::{MaskRule, Plugin, StrategyError};
 use crate::experiment::Part;
@@ -138,6 +138,20 @@ fn one(plugin: &Rc<Plugin>, component: &ComponentManifest) -> Result<(), Strateg
                 let state = policy.save_state()?;
                 policy = PlacedRewind::new("rewind[0]", &part, plugin)?;
                 policy.load_state(&state)?;
+            }
+        }
+        ComponentKind::Update => {
+            let mut update = PlacedUpdate::new("update[0]", &part, plugin)?;
+            update.points()?;
+            update.review(&experiment)?;
+            let form = update.form()?;
+            for step in 1..3 {
+                let given = scene.step(&form, step);
+                if !form.around.is_none() {
+                    update.replace(&scene, &form, &given)?;
+                    update.give_back(&scene, &form, &given)?;
+                }
+                update.act(&scene, &form, &given)?;
             }
         }
     }

@@ -15,6 +15,7 @@ use crate::model::{self, Given, MODELS, Network};
 use crate::optimizer::OPTIMIZERS;
 use crate::registry::{Entry, find};
 use crate::schedule::{SCHEDULES, Span};
+use crate::update::Known;
 
 /// Bytes of the samples that stand in for data in timings.
 const TIMING_MEMORY: usize = 64 << 20;
@@ -83,6 +84,8 @@ impl Trainer {
             perceptron: plan,
             optimizer: optimizer(&train.optimizer.options)
                 .map_err(|source| options_error("optimizer", &train.optimizer, source))?,
+            updates: Vec::new(),
+            beside: Vec::new(),
             schedule: schedule(&train.schedule.options, span)
                 .map_err(|source| options_error("schedule", &train.schedule, source))?,
             network,
@@ -150,6 +153,21 @@ impl Trainer {
     /// libtorch was told.
     pub fn side_by_side(mut self, shards: usize) -> Self {
         self.shards.abreast = shards;
+        self
+    }
+
+    /// The same trainer in whose steps these act, too. Its [sessions](Trainer::session) then go on by
+    /// [`step_with`](super::Session::step_with).
+    pub fn updated_by(mut self, updates: &[Known]) -> Self {
+        self.updates = updates.to_vec();
+        let names = |it: &Known| -> Vec<String> {
+            it.form
+                .states
+                .iter()
+                .map(|state| it.state_name(state))
+                .collect()
+        };
+        self.beside = updates.iter().flat_map(names).collect();
         self
     }
 

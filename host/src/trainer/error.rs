@@ -8,6 +8,7 @@ use crate::data::DataError;
 use crate::model::ModelError;
 use crate::model::names::Unmatched;
 use crate::ranks::RanksError;
+use crate::update::Failed;
 
 /// A failure of the trainer.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +23,9 @@ pub enum TrainError {
         /// Those that there are.
         known: String,
     },
+    /// An update failed; whoever called it knows how.
+    #[error("an update of the strategy failed")]
+    Update,
     /// The model cannot be made.
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -262,5 +266,11 @@ impl TrainError {
             name: pattern,
             known,
         }
+    }
+}
+
+impl From<Failed> for TrainError {
+    fn from(Failed: Failed) -> Self {
+        Self::Update
     }
 }

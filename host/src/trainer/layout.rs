@@ -207,6 +207,43 @@ impl Layout {
         Ok(())
     }
 
+    /// Writes a tensor for each prunable layer, found by `tensor_of` its name, to one lane `[width]`.
+    ///
+    /// # Errors
+    /// If one is missing or its shape is another.
+    pub fn pack_prunable<'a>(
+        &self,
+        flat: &Tensor,
+        mut tensor_of: impl FnMut(&str) -> Option<&'a Tensor>,
+    ) -> Result<(), TrainError> {
+        for (layer, view) in self.layers.iter().zip(self.prunable(flat)) {
+            let tensor = tensor_of(&layer.name).ok_or_else(|| TrainError::Missing {
+                name: layer.name.clone(),
+            })?;
+            write(&view, &layer.name, tensor)?;
+        }
+        Ok(())
+    }
+
+    /// Where the prunable layers lie in a lane: first element and length of each.
+    pub(super) fn prunable_places(&self) -> impl Iterator<Item = (i64, i64)> {
+        let places = self.prunable.iter().map(|&at| &self.places[at]);
+        places.map(|place| (place.offset, place.len))
+    }
+
+    /// Views of scale and shift of every norm of one lane `[width]`, with their names.
+    pub(super) fn norms(&self, flat: &Tensor) -> Vec<(String, Tensor)> {
+        let is_norm =
+            |place: &&Place| matches!(place.parameter.role, Role::NormWeight | Role::NormBias);
+        let norms = self.places.iter().filter(is_norm);
+        norms
+            .map(|place| {
+                let view = place.shaped(&flat.narrow(0, place.offset, place.len), None);
+                (place.parameter.name.clone(), view)
+            })
+            .collect()
+    }
+
     /// Writes one mask for each prunable layer to one lane `[width]`; all other parameters are trained.
     ///
     /// # Errors

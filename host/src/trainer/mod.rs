@@ -19,6 +19,7 @@ use crate::experiment::{Experiment, LevelEnd, Metric, Precision, TrainLoss};
 use crate::model::{Mode, Network, Role};
 use crate::optimizer::Optimizer;
 use crate::schedule::Schedule;
+use crate::update::Known;
 
 mod batches;
 mod begin;
@@ -51,6 +52,7 @@ mod teacher;
 #[cfg(test)]
 pub(crate) mod testing;
 mod units;
+mod updating;
 
 pub use error::TrainError;
 pub use evaluate::{Evaluation, On};
@@ -75,6 +77,10 @@ pub struct Trainer {
     /// Whether a batch norm sees one value per feature of a sample, whose variance takes two samples.
     needs_two: bool,
     optimizer: Box<dyn Optimizer>,
+    /// What acts beside the optimizer, in its order.
+    updates: Vec<Known>,
+    /// Names of their states.
+    beside: Vec<String>,
     schedule: Box<dyn Schedule>,
     epochs: u64,
     level_end: LevelEnd,
@@ -125,6 +131,13 @@ impl Trainer {
         facts.norms = scales.max(shifts) as u64;
         facts.targets = levels.map(|level| experiment.keep(level, size)).collect();
         facts.densities = experiment.densities();
+        if !self.updates.is_empty() {
+            let optimizer = &experiment.train.optimizer;
+            facts.optimizer = Some(plugin_api::Optimizer {
+                name: optimizer.name.clone(),
+                options: optimizer.options.clone(),
+            });
+        }
         facts
     }
 
@@ -180,8 +193,19 @@ impl Trainer {
     }
 
     /// What the optimizer keeps of each parameter, such as `momentum`.
-    pub fn state_names(&self) -> &[&'static str] {
-        self.optimizer.state_names()
+    pub fn state_names(&self) -> impl Iterator<Item = &str> {
+        self.optimizer.state_names().iter().copied()
+    }
+
+    /// What is kept of each prunable layer's weights: the optimizer's states and those of updates.
+    pub fn states_of_weights(&self) -> impl Iterator<Item = &str> {
+        let beside = self.beside.iter().map(String::as_str);
+        self.state_names().chain(beside)
+    }
+
+    /// What acts beside the optimizer, in its order.
+    pub fn updates(&self) -> &[Known] {
+        &self.updates
     }
 
     /// Where it trains.

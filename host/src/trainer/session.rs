@@ -1,5 +1,7 @@
 //! One level of one or several lanes under way.
 
+use std::collections::BTreeMap;
+
 use kernels::Taps;
 use kernels::shim;
 use tch::{Kind, Tensor};
@@ -11,11 +13,13 @@ use super::follow::Led;
 use super::lanes::{Lane, common_length, common_position, epoch_log};
 use super::perceptron::{Batch, Hand};
 use super::shards::Workshop;
+use super::updating::Replay;
 use super::{Evaluation, LaneStart, On, Position, Tested, TrainError, Trainer, batches};
 use crate::data::Inputs;
 use crate::model::{Mode, StepKey};
 use crate::optimizer::Buffers;
 use crate::rng::Moment;
+use crate::update::Updates;
 
 /// What one lane did in one epoch.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,6 +69,8 @@ pub struct Session<'t> {
     pub(super) losses: Tensor,
     pub(super) correct: Tensor,
     pub(super) position: Position,
+    /// What is known of what the updates do, by lane and place.
+    pub(super) replays: BTreeMap<(usize, usize), Replay>,
     /// Steps of the level.
     steps: u64,
     /// The other ranks, of rank 0, once the session is as it starts.
@@ -86,7 +92,8 @@ impl Trainer {
         let mut session = Session {
             trainer: self,
             lanes: Vec::new(),
-            buffers: Buffers::new(zeros(), zeros(), self.optimizer.state_names().len()),
+            buffers: Buffers::new(zeros(), zeros(), self.optimizer.state_names().len())
+                .with_beside(self.beside.len()),
             statistics: self.layout.new_statistics(lanes, self.device),
             leaves: Vec::new(),
             slopes: Vec::new(),
@@ -100,6 +107,7 @@ impl Trainer {
             losses,
             correct,
             position,
+            replays: BTreeMap::new(),
             steps,
             led: None,
         };
@@ -164,11 +172,11 @@ impl Session<'_> {
         Ok(self.lanes[self.slot(lane)?].lr(self.trainer, self.position.step))
     }
 
-    /// One optimizer step of all lanes. Nothing is read back from the device.
+    /// As [`step`](Session::step), with what acts in the trainer's steps.
     ///
     /// # Errors
-    /// If the epoch or the level is complete, or every lane was dropped.
-    pub fn step(&mut self) -> Result<(), TrainError> {
+    /// If the epoch or the level is complete, every lane was dropped, or an update fails.
+    pub fn step_with(&mut self, updates: &mut dyn Updates) -> Result<(), TrainError> {
         let refuse = |reason| {
             Err(TrainError::Step {
                 step: self.position.step,
@@ -195,6 +203,10 @@ impl Session<'_> {
                 _ => (None, None),
             };
         }
+        for lane in &mut self.lanes {
+            lane.optimizer_steps += 1;
+        }
+        let own = self.replace_parameters(updates)?;
         let index = self.next_index();
         let row = self.position.step_in_epoch as i64;
         let results = [self.losses.select(0, row), self.correct.select(0, row)];
@@ -210,17 +222,11 @@ impl Session<'_> {
             }
             _ => self.differentiate(&index, &results)?,
         }
+        self.give_parameters_back(updates, own)?;
         if let Some(largest) = trainer.clip_norm {
             self.buffers.clip(largest);
         }
-        let step = self.position.step;
-        let lr: Vec<f64> = self.lanes.iter().map(|l| l.lr(trainer, step)).collect();
-        for lane in &mut self.lanes {
-            lane.optimizer_steps += 1;
-        }
-        let count = |lane: &Lane| lane.optimizer_steps as i64;
-        let steps: Vec<i64> = self.lanes.iter().map(count).collect();
-        trainer.optimizer.step(&mut self.buffers, &lr, &steps)?;
+        self.move_weights(updates)?;
         self.position.step += 1;
         self.position.step_in_epoch += 1;
         Ok(())
@@ -354,6 +360,7 @@ impl Session<'_> {
         keep(&mut self.buffers.gradients, 0);
         keep(&mut self.buffers.mask, 0);
         self.buffers.state.iter_mut().for_each(|t| keep(t, 0));
+        self.buffers.beside.iter_mut().for_each(|t| keep(t, 0));
         self.statistics.iter_mut().for_each(|t| keep(t, 0));
         self.order.iter_mut().for_each(|t| keep(t, 0));
         keep(&mut self.losses, 1);

@@ -23,11 +23,19 @@ impl Session<'_> {
     /// If there is no such lane.
     pub fn optimizer_state(&self, lane: usize) -> Result<OptimizerState, TrainError> {
         let slot = self.slot(lane)?;
+        let layout = &self.trainer.layout;
         let mut tensors = Vec::new();
         for (state, flat) in self.states() {
-            let named = self.trainer.layout.unpack(&flat.select(0, slot as i64));
+            let named = layout.unpack(&flat.select(0, slot as i64));
             let prefix = |(name, tensor)| (format!("{state}.{name}"), tensor);
             tensors.extend(named.into_iter().map(prefix));
+        }
+        for (state, flat) in self.beside() {
+            // Only what is prunable has any.
+            let views = layout.prunable(&flat.select(0, slot as i64));
+            for (layer, view) in layout.layers().iter().zip(&views) {
+                tensors.push((format!("{state}.{}", layer.name), row_major(view)));
+            }
         }
         Ok(OptimizerState {
             tensors,
@@ -115,6 +123,14 @@ impl Session<'_> {
                 self.trainer.layout.pack(&flat, of)?;
             }
         }
+        for (name, flat) in self.beside() {
+            let flat = flat.select(0, slot as i64);
+            let _ = flat.shallow_clone().zero_();
+            if !state.tensors.is_empty() {
+                let of = |layer: &str| state.get(&format!("{name}.{layer}"));
+                self.trainer.layout.pack_prunable(&flat, of)?;
+            }
+        }
         self.lanes[slot].optimizer_steps = state.steps;
         self.buffers.clear_pruned(slot as i64);
         Ok(())
@@ -128,7 +144,7 @@ impl Session<'_> {
         let slot = self.slot(lane)? as i64;
         let off = self.buffers.mask.select(0, slot).eq(0.0);
         let weights = std::iter::once(("weight", &self.buffers.weights));
-        for (tensor, flat) in weights.chain(self.states()) {
+        for (tensor, flat) in weights.chain(self.states()).chain(self.beside()) {
             let flat = flat.select(0, slot);
             // Bits, so that neither -0 nor NaN passes.
             let alive = flat.view_dtype(Kind::Int).ne(0).logical_and(&off);
@@ -167,9 +183,14 @@ impl Session<'_> {
     }
 
     /// The optimizer's state tensors with their names.
-    fn states(&self) -> impl Iterator<Item = (&'static str, &Tensor)> {
-        let names = self.trainer.optimizer.state_names();
-        names.iter().copied().zip(&self.buffers.state)
+    fn states(&self) -> impl Iterator<Item = (&str, &Tensor)> {
+        self.trainer.state_names().zip(&self.buffers.state)
+    }
+
+    /// The states beside the optimizer's with their names.
+    fn beside(&self) -> impl Iterator<Item = (&str, &Tensor)> {
+        let names = self.trainer.beside.iter().map(String::as_str);
+        names.zip(&self.buffers.beside)
     }
 }
 

@@ -171,6 +171,7 @@ impl Catalog for Fake {
             score: part("imp/magnitude"),
             mask: part("imp/global"),
             rewind: vec![part(rewind)],
+            update: vec![],
         };
         let (components, default) = match name {
             "imp" => (

@@ -133,7 +133,7 @@ impl Course<'_> {
             if optimizer.tensors.is_empty() {
                 return Ok(());
             }
-            for state in self.trainer.state_names() {
+            for state in self.trainer.states_of_weights() {
                 let prefix = format!("{state}.");
                 let own = tensors_of(what, &names, &shapes, &prefix, &optimizer.tensors)?;
                 dead(what, state, &names, &own, masks)?;

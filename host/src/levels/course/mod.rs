@@ -12,6 +12,7 @@ mod rewind;
 mod scene;
 pub(super) mod source;
 mod start;
+pub(super) mod step;
 
 pub use lengths::Length;
 pub use replay::Replayed;

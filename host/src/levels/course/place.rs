@@ -136,7 +136,7 @@ impl Course<'_> {
             }
         };
         let state = self.read_optimizer(&dir, &file)?;
-        for name in self.trainer.state_names() {
+        for name in self.trainer.states_of_weights() {
             for parameter in self.trainer.layout().parameters() {
                 let own = format!("{name}.{}", parameter.name);
                 fitting(state.get(&own), &own, &parameter.shape).map_err(|reason| {

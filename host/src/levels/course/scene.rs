@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use plugin_api::abi::wire::Facts;
-use plugin_api::{Batches, GradientRequest, Phase, Point, Units};
+use plugin_api::{Batches, GradientRequest, Layer, Phase, Point, Units};
 use tch::{Device, Tensor};
 
 use super::Course;
@@ -13,7 +13,8 @@ use crate::levels::RunError;
 use crate::levels::running::Running;
 use crate::rng::Stream;
 use crate::strategy::{Scene, ServiceError};
-use crate::trainer::{self, Samples, Session, Snapshot};
+use crate::trainer::{self, OptimizerState, Samples, Session, Snapshot};
+use crate::update::state_name;
 
 /// One seed at the time of a call.
 pub(in crate::levels) struct LevelScene<'a> {
@@ -24,6 +25,8 @@ pub(in crate::levels) struct LevelScene<'a> {
     point: Snapshot,
     masks: Vec<Tensor>,
     points: Vec<Point>,
+    /// States of updates, by the names of state and layer, as the level ended with them.
+    states: Vec<(String, Tensor)>,
     /// Samples of the next step; only known within a level.
     next: Option<Vec<i64>>,
     /// Samples of the request before.
@@ -32,7 +35,7 @@ pub(in crate::levels) struct LevelScene<'a> {
 
 impl Course<'_> {
     /// What a component is told at this step of a level of so many.
-    fn facts(
+    pub(super) fn facts(
         &self,
         (seed, level): (u64, u64),
         leads_to: u64,
@@ -74,6 +77,7 @@ impl Course<'_> {
             point: share(&start.point),
             masks: start.masks.iter().map(Tensor::shallow_clone).collect(),
             points: points.to_vec(),
+            states: self.states_of_updates(&start.optimizer),
             next: None,
             last: RefCell::default(),
         }
@@ -104,6 +108,7 @@ impl Course<'_> {
             point: session.snapshot(lane)?,
             masks,
             points,
+            states: self.states_of_updates(&session.optimizer_state(lane)?),
             next: Some(session.next_samples(lane)?),
             last: RefCell::default(),
         })
@@ -140,6 +145,17 @@ impl LevelScene<'_> {
         };
         self.last.replace(Some(samples.clone()));
         Ok(trainer::GradientRequest::of(request, samples))
+    }
+}
+
+impl Course<'_> {
+    /// What updates keep, of all that is kept beside the weights.
+    fn states_of_updates(&self, kept: &OptimizerState) -> Vec<(String, Tensor)> {
+        let known = self.trainer.updates();
+        let is_own = |name: &str| known.iter().any(|it| name.starts_with(&it.state_name("")));
+        let own = kept.tensors.iter().filter(|(name, _)| is_own(name));
+        own.map(|(name, tensor)| (name.clone(), tensor.shallow_clone()))
+            .collect()
     }
 }
 
@@ -203,6 +219,22 @@ impl Scene for LevelScene<'_> {
 
     fn unit_scales(&self) -> Result<Vec<Tensor>, ServiceError> {
         self.course.trainer.unit_scales(&self.point).map_err(other)
+    }
+
+    fn update_state(&self, component: &str, state: &str) -> Result<Vec<Tensor>, ServiceError> {
+        let name = state_name(component, state);
+        let of = |layer: &Layer| {
+            let name = format!("{name}.{}", layer.name);
+            let found = self.states.iter().find(|(own, _)| *own == name);
+            found.map(|(_, tensor)| tensor.shallow_clone())
+        };
+        let found: Option<Vec<Tensor>> = self.facts.layers.iter().map(of).collect();
+        found.ok_or_else(|| {
+            ServiceError::Missing(format!(
+                "the state `{state}` of the update `{component}`: expected an update of that name in `strategy.update` \
+                 that has it, and a level that was trained with it"
+            ))
+        })
     }
 
     fn gradients(

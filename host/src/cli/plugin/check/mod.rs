@@ -6,6 +6,7 @@
 
 mod effort;
 mod scene;
+mod stepping;
 mod subject;
 mod worker;
 

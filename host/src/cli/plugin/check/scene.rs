@@ -34,8 +34,26 @@ impl Laid {
         }
     }
 
+    /// Scale and shift of two norms.
+    pub(super) fn norms(&self) -> Vec<(String, Tensor)> {
+        let mut stream = Stream::new(self.facts.seed, Purpose::Init("norms"), Moment::default());
+        let names = ["norm1.weight", "norm1.bias", "norm2.weight", "norm2.bias"];
+        let tensor = |stream: &mut Stream| {
+            let numbers: Vec<f32> = (0..5).map(|_| stream.normal()).collect();
+            Tensor::from_slice(&numbers).to_device(self.device)
+        };
+        names
+            .map(|name| (name.to_owned(), tensor(&mut stream)))
+            .into()
+    }
+
+    /// The gradients of the norms.
+    pub(super) fn norm_gradients(&self) -> Vec<Tensor> {
+        self.norms().iter().map(|(_, norm)| norm * 0.5).collect()
+    }
+
     /// Normal numbers for each layer, by a name.
-    fn drawn(&self, name: &str) -> Vec<Tensor> {
+    pub(super) fn drawn(&self, name: &str) -> Vec<Tensor> {
         let moment = Moment {
             level: self.facts.level,
             epoch: 0,
@@ -127,6 +145,16 @@ impl Scene for Laid {
             all.push(Tensor::from_slice(&scales).to_device(self.device));
         }
         Ok(all)
+    }
+
+    fn norms_at(&self, point: &Point) -> Result<Vec<Tensor>, ServiceError> {
+        self.point_weights(point)?;
+        let norms = self.norms().into_iter();
+        Ok(norms.map(|(_, norm)| norm.ones_like()).collect())
+    }
+
+    fn update_state(&self, component: &str, state: &str) -> Result<Vec<Tensor>, ServiceError> {
+        Ok(self.drawn(&format!("{component}.{state}")))
     }
 
     fn gradients(

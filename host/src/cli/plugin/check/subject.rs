@@ -10,11 +10,12 @@ use serde_json::{Map, Value};
 use tch::{Device, Tensor};
 
 use super::scene::{Laid, numbers, tensors};
+use super::stepping::Stepping;
 use crate::experiment::Part;
 use crate::strategy::guard;
 use crate::strategy::{
-    MaskRule, PlacedMask, PlacedRewind, PlacedScore, PlannedWeights, Plugin, RewindPlan,
-    StrategyError, Violation,
+    MaskRule, PlacedMask, PlacedRewind, PlacedScore, PlacedUpdate, PlannedWeights, Plugin,
+    RewindPlan, StrategyError, Violation,
 };
 
 /// One component of a loaded plugin.
@@ -62,6 +63,9 @@ impl Subject for Loaded {
             ComponentKind::Rewind => {
                 PlacedRewind::new("rewind[0]", &part, &self.plugin).map(Held::Rewind)
             }
+            ComponentKind::Update => PlacedUpdate::new("update[0]", &part, &self.plugin)
+                .and_then(Stepping::new)
+                .map(Held::Update),
         };
         Ok(Box::new(Instance {
             held: held.map_err(fault)?,
@@ -86,6 +90,7 @@ enum Held {
     Score(PlacedScore),
     Mask(PlacedMask, Option<UnitRule>),
     Rewind(PlacedRewind),
+    Update(Stepping),
 }
 
 struct Instance {
@@ -115,6 +120,9 @@ macro_rules! each {
             Held::Score($object) => $call,
             Held::Mask($object, _) => $call,
             Held::Rewind($object) => $call,
+            Held::Update(Stepping {
+                update: $object, ..
+            }) => $call,
         }
     };
 }
@@ -158,6 +166,11 @@ impl Component for Instance {
                     .map(Given::Tensors)
             }
             Held::Rewind(policy) => policy.plan(&scene).map(Given::Plan),
+            Held::Update(update) => {
+                let stepped = update.step(&scene, fault);
+                self.time_called += start.elapsed();
+                return Ok(Answer::Tensors(numbers(&stepped?)));
+            }
         };
         self.time_called += start.elapsed();
         match given.map_err(fault)? {
@@ -167,11 +180,21 @@ impl Component for Instance {
     }
 
     fn save_state(&self) -> Result<Vec<u8>, Fault> {
-        each!(&self.held, it => it.save_state()).map_err(fault)
+        match &self.held {
+            Held::Score(score) => score.save_state().map_err(fault),
+            Held::Mask(mask, _) => mask.save_state().map_err(fault),
+            Held::Rewind(policy) => policy.save_state().map_err(fault),
+            Held::Update(update) => Ok(update.save()),
+        }
     }
 
     fn load_state(&mut self, state: &[u8]) -> Result<(), Fault> {
-        each!(&mut self.held, it => it.load_state(state)).map_err(fault)
+        match &mut self.held {
+            Held::Score(score) => score.load_state(state).map_err(fault),
+            Held::Mask(mask, _) => mask.load_state(state).map_err(fault),
+            Held::Rewind(policy) => policy.load_state(state).map_err(fault),
+            Held::Update(update) => update.load(state),
+        }
     }
 
     fn time_called(&self) -> Duration {
