@@ -12,7 +12,7 @@ use host::strategy::{Loader, MakeError, Strategy, Trust};
 use serde_json::Value;
 
 /// Packages of the shipped plugins and the fixtures.
-pub const PACKAGES: [&str; 20] = [
+pub const PACKAGES: [&str; 25] = [
     "axes",
     "cyclic",
     "gmp",
@@ -28,6 +28,11 @@ pub const PACKAGES: [&str; 20] = [
     "sign-perturbation",
     "snip",
     "srigl",
+    "ham",
+    "sign-in",
+    "pilot",
+    "aws",
+    "movement",
     "structured",
     "synflow",
     "transplant",
@@ -193,6 +198,7 @@ pub fn strategy(score: Part, mask: Part, rewind: Vec<Part>) -> Result<Strategy, 
         score,
         mask,
         rewind,
+        update: Vec::new(),
     };
     LOADER.with_borrow_mut(|loader| Strategy::new(&config, |part| loader.load_part(part, None)))
 }

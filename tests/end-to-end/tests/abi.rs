@@ -187,6 +187,7 @@ fn a_plugin_built_against_a_later_version_is_told_what_this_host_lacks() {
             score: plain(component),
             mask: plain("imp/global"),
             rewind: vec![],
+            update: vec![],
         };
         let mut own = loader(&folder);
         let mut shipped = loader(end_to_end::built::own());

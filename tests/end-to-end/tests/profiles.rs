@@ -33,6 +33,7 @@ fn run(folder: &Path) -> Vec<u32> {
         score: plain("drop-and-grow/magnitude-plus-noise"),
         mask: part("random-mask/nested", json!({"distribution": "balanced"})),
         rewind: vec![part("sign-perturbation/flip", json!({"fraction": 0.4}))],
+        update: vec![],
     };
     let mut strategy = Strategy::new(&config, |part| {
         let plugin = loader.load_part(part, None)?;
@@ -70,6 +71,7 @@ fn a_panic_in_a_plugin_of_the_other_profile_is_an_error_too() {
         score: plain("misbehaving/panics"),
         mask: plain("imp/global"),
         rewind: vec![],
+        update: vec![],
     };
     let mut strategy = Strategy::new(&config, |part| loader.load_part(part, None)).unwrap();
     let message = strategy

@@ -98,6 +98,7 @@ fn strategy(settings: &Settings, score: &str) -> Result<Strategy, BenchError> {
         score: part(score),
         mask: part("imp/global"),
         rewind: Vec::new(),
+        update: Vec::new(),
     };
     let folder = settings.target.join("release/plugins");
     let mut loader = Loader::new(vec![folder], Vec::new(), None, Trust::Everything);
