@@ -21,9 +21,9 @@ impl Known {
     }
 }
 
-/// How a state of an update is called beside the optimizer's.
+/// How a state of an update is called beside the optimizer's: without a dot, as theirs.
 pub fn state_name(component: &str, state: &str) -> String {
-    format!("{component}.{state}")
+    format!("{component}/{state}")
 }
 
 /// The numbers of a step.

@@ -26,6 +26,9 @@ pub struct Experiment {
     /// The units that can be removed whole, where the strategy's mask keeps whole units.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub units: Option<Units>,
+    /// The strategy's updates: `plugin/component`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub updates: Vec<String>,
     /// The optimizer, where a strategy has updates, which act beside it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub optimizer: Option<Optimizer>,
@@ -73,6 +76,7 @@ impl Experiment {
             densities,
             layers,
             units: None,
+            updates: Vec::new(),
             optimizer: None,
         }
     }

@@ -121,6 +121,9 @@ fn verify_run(folder: &Path, args: &VerifyArgs) -> Verdict {
         Err(_) => Err("experiment.toml cannot be read".to_owned()),
     };
     let mut read = read(&run, known.as_ref(), args);
+    let updates = read.as_ref().ok().and_then(|read| read.seeds.first());
+    let trainer = trainer
+        .map(|trainer| trainer.updated_by(updates.map_or(&[], |seed| seed.strategy.updates())));
     let identity = match (&read, &known) {
         (Ok(read), Some(known)) => Ok(identity(read, known)),
         (Err(why), _) => Err(why.clone()),

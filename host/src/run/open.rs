@@ -81,7 +81,6 @@ impl Run {
             .map_err(|error| read.diagnose_data(error))?;
         let identities = read.identities(&data);
         let trainer = read.taught(read.trainer(data, setting.device)?, true)?;
-        let trainer = read.updated(trainer);
         let threads = setting.threads_of(&trainer, read.seeds.len());
         let trainer = trainer.side_by_side(threads.abreast);
         if trainer.shards() > 1 {

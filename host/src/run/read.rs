@@ -86,13 +86,17 @@ impl Read {
         }
     }
 
-    /// The experiment's network and how it is trained on these data.
+    /// The experiment's network and how it is trained on these data, with the updates of the strategy.
     ///
     /// # Errors
     /// If data, network and training do not fit together: what is wrong, at its place in the file.
     pub fn trainer(&self, data: Dataset, device: Device) -> Result<Trainer, Diagnostics> {
         let experiment = &self.loaded.experiment;
-        Trainer::of(experiment, data, device).map_err(|error| {
+        let trainer = Trainer::of(experiment, data, device).map(|trainer| {
+            let first = self.seeds.first();
+            trainer.updated_by(first.map_or(&[], |seed| seed.strategy.updates()))
+        });
+        trainer.map_err(|error| {
             let key = match &error {
                 TrainError::UnknownLayer { name, .. } => {
                     let at = experiment.prune.exclude.iter().position(|it| it == name);
@@ -151,14 +155,6 @@ impl Read {
                 let remark = Remark::impossible("train.loss.run", error);
                 Err(self.loaded.diagnose([remark]))
             }
-        }
-    }
-
-    /// The trainer in whose steps the strategy's updates act.
-    pub fn updated(&self, trainer: Trainer) -> Trainer {
-        match self.seeds.first() {
-            Some(first) => trainer.updated_by(first.strategy.updates()),
-            None => trainer,
         }
     }
 

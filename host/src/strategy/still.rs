@@ -26,6 +26,10 @@ pub struct Still {
     pub gradients: Vec<Tensor>,
     /// The units that can be removed whole.
     pub units: Units,
+    /// Scale and shift of norms: name, at present, at first.
+    pub norms: Vec<(String, Tensor, Tensor)>,
+    /// The gradients of the norms.
+    pub norm_gradients: Vec<Tensor>,
     /// The requests for gradients so far.
     pub requests: RefCell<Vec<GradientRequest>>,
 }
@@ -61,6 +65,8 @@ impl Still {
             points: vec![(Point::Init, init)],
             other_masks: Vec::new(),
             units: Units::of_chain(&layers),
+            norms: Vec::new(),
+            norm_gradients: Vec::new(),
             requests: RefCell::default(),
             facts: Facts {
                 target: layers.iter().map(Layer::len).sum(),
@@ -110,7 +116,7 @@ impl Still {
         Ok(())
     }
 
-    /// A step of the level that is under way, for an update: states of 0, no norms.
+    /// A step of the level that is under way, for an update with states of 0.
     pub fn step(&self, form: &UpdateForm, step: u64) -> Given {
         let zeros = || self.weights.iter().map(Tensor::zeros_like).collect();
         Given {
@@ -118,8 +124,10 @@ impl Still {
             gradients: copies(&self.gradients),
             masks: copies(&self.masks),
             states: form.states.iter().map(|it| (it.clone(), zeros())).collect(),
-            norms: Vec::new(),
-            norm_gradients: Vec::new(),
+            norms: (self.norms.iter())
+                .map(|(name, present, _)| (name.clone(), present.shallow_clone()))
+                .collect(),
+            norm_gradients: copies(&self.norm_gradients),
             numbers: Numbers {
                 lr: 0.1,
                 step,
@@ -206,6 +214,17 @@ impl Scene for Still {
     fn unit_scales(&self) -> Result<Vec<Tensor>, ServiceError> {
         let of = |units: u64| Tensor::arange(units as i64, (Kind::Float, Device::Cpu)) + 1.0;
         Ok(self.units.sets.iter().map(|set| of(set.units)).collect())
+    }
+
+    fn norms_at(&self, point: &Point) -> Result<Vec<Tensor>, ServiceError> {
+        match point {
+            Point::Init => Ok((self.norms.iter())
+                .map(|(_, _, first)| first.shallow_clone())
+                .collect()),
+            _ => Err(ServiceError::Missing(format!(
+                "the point `{point}` is not stored"
+            ))),
+        }
     }
 
     fn gradients(

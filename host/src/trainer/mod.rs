@@ -131,6 +131,8 @@ impl Trainer {
         facts.norms = scales.max(shifts) as u64;
         facts.targets = levels.map(|level| experiment.keep(level, size)).collect();
         facts.densities = experiment.densities();
+        let updates = self.updates.iter().map(|it| it.component.clone());
+        facts.updates = updates.collect();
         if !self.updates.is_empty() {
             let optimizer = &experiment.train.optimizer;
             facts.optimizer = Some(plugin_api::Optimizer {

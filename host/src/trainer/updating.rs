@@ -209,8 +209,12 @@ impl Session<'_> {
             .map(|tensors| copies(tensors))
             .collect();
         let targets = std::iter::once(main).chain(&self.buffers.beside[trainer.beside_of(place)]);
+        let off = self.buffers.mask.select(0, slot as i64).eq(0.0);
         for (flat, tensors) in targets.zip(&results) {
-            trainer.write_prunable(&flat.select(0, slot as i64), tensors);
+            let flat = flat.select(0, slot as i64);
+            trainer.write_prunable(&flat, tensors);
+            // A product with a mask may be -0.
+            let _ = flat.shallow_clone().masked_fill_(&off, 0.0);
         }
     }
 

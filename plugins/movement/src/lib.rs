@@ -5,7 +5,8 @@
 
 use plugin_api::schemars::{self, JsonSchema};
 use plugin_api::{
-    Result, ScoreContext, Scorer, StepNumber, Tensor, Update, UpdateContext, Updated, export_plugin,
+    Acts, Experiment, Finding, Result, ScoreContext, Scorer, StepNumber, Tensor, Update,
+    UpdateContext, Updated, export_plugin,
 };
 use serde::Deserialize;
 
@@ -27,9 +28,9 @@ const UPDATE: &str = "movement/accumulate";
 struct Accumulate {}
 
 impl Update for Accumulate {
-    fn acts(&self) -> plugin_api::Acts {
+    fn acts(&self) -> Acts {
         // Where the weights are still those of the gradient.
-        plugin_api::Acts::Before
+        Acts::Before
     }
 
     fn is_pure(&self) -> bool {
@@ -64,6 +65,18 @@ impl Update for Accumulate {
 struct Movement {}
 
 impl Scorer for Movement {
+    fn review(&self, experiment: &Experiment) -> Vec<Finding> {
+        match experiment.updates.iter().any(|it| it == UPDATE) {
+            true => Vec::new(),
+            false => vec![
+                Finding::impossible(format!(
+                    "it scores what `{UPDATE}` gathers, which `strategy.update` lacks"
+                ))
+                .advise(format!("add update = \"{UPDATE}\"")),
+            ],
+        }
+    }
+
     fn score(&mut self, ctx: &mut ScoreContext<'_>) -> Result<Vec<Tensor>> {
         ctx.update_state(UPDATE, STATE)
     }

@@ -22,6 +22,7 @@ pub struct Experiment {
 const FLIPS: &str = "strategy.rewind=[{ use = \"imp/weights\", to = \"1ep\" }, \
                      { use = \"sign-perturbation/flip\", fraction = 0.3, lasting = true, levels = [1, 2] }]";
 const GROWS: &str = "strategy.mask={ use = \"drop-and-grow/update\", every = \"7it\" }";
+const UPDATES: &str = "strategy.update=[\"aws/interpolated-norms\", { use = \"sign-in/reparameterised\", every = \"7it\" }]";
 
 impl Experiment {
     /// The experiment of this name, with so many epochs a level.
@@ -35,6 +36,7 @@ impl Experiment {
             "random-mask" => ("random-mask.toml", None),
             "sign-perturbation" => ("wr.toml", Some(FLIPS)),
             "drop-and-grow" => ("lrr.toml", Some(GROWS)),
+            "updates" => ("lrr.toml", Some(UPDATES)),
             "convolution" => return Self::convolution(epochs),
             other => panic!("no experiment is called {other}"),
         };

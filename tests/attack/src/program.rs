@@ -7,13 +7,15 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 /// What the experiments use; the fixture is `drop-and-grow`, `misbehaving` does not return.
-const PACKAGES: [&str; 8] = [
+const PACKAGES: [&str; 10] = [
     "program",
     "imp",
     "lrr",
     "random-mask",
     "sign-perturbation",
     "gmp",
+    "aws",
+    "sign-in",
     "drop-and-grow",
     "misbehaving",
 ];

@@ -172,7 +172,11 @@ impl Walk {
             (ComponentKind::Mask, Answer::Tensors(masks)) => self.scene.masks.clone_from(masks),
             (kind, answer) => {
                 if let (ComponentKind::Update, Answer::Tensors(weights)) = (kind, answer) {
-                    self.scene.weights.clone_from(weights);
+                    // The gradients are no function's: weights may run away with them, and begin anew then.
+                    let runs_away = |weight: &f32| weight.abs() > 1e3;
+                    if !weights.iter().flatten().any(runs_away) {
+                        self.scene.weights.clone_from(weights);
+                    }
                 }
                 let (weights, masks) = (&self.scene.weights, &self.scene.masks);
                 let kept = self.scene.facts.target.min(self.scene.survivors());

@@ -192,13 +192,26 @@ pub fn plain(component: &str) -> Part {
 /// # Errors
 /// Why it cannot be made.
 pub fn strategy(score: Part, mask: Part, rewind: Vec<Part>) -> Result<Strategy, MakeError> {
+    strategy_with(score, mask, rewind, Vec::new())
+}
+
+/// The same with updates.
+///
+/// # Errors
+/// Why it cannot be made.
+pub fn strategy_with(
+    score: Part,
+    mask: Part,
+    rewind: Vec<Part>,
+    update: Vec<Part>,
+) -> Result<Strategy, MakeError> {
     // A loader reads a library once, but stays on its thread.
     thread_local!(static LOADER: RefCell<Loader> = RefCell::new(loader(own())));
     let config = experiment::Strategy {
         score,
         mask,
         rewind,
-        update: Vec::new(),
+        update,
     };
     LOADER.with_borrow_mut(|loader| Strategy::new(&config, |part| loader.load_part(part, None)))
 }

@@ -15,7 +15,7 @@ use end_to_end::program::{self, digests, expect, host, only_run, tensors};
 use image::{Rgb, RgbImage};
 use tch::Kind;
 
-/// What all families share: dropout, and a score, masks and a rewind that draw numbers.
+/// What all families share: dropout, and a score, masks, a rewind and an update that draw numbers.
 const REST: &str = r#"
 [prune]
 levels = 2
@@ -24,6 +24,7 @@ levels = 2
 score = "imp/magnitude"
 mask = "magnitude/random-tie"
 rewind = ["lrr/learning-rate", { use = "sign-perturbation/flip", fraction = 0.1 }]
+update = ["aws/interpolated-norms", { use = "ham/hyperbolic", alpha = 2 }]
 "#;
 
 /// Each kind of network, trained for a moment.

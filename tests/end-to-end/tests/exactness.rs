@@ -107,6 +107,13 @@ fn a_killed_run_with_a_strategy_that_drops_and_grows_within_levels_goes_on_to_th
 }
 
 #[test]
+fn a_killed_run_with_updates_that_have_states_and_draw_goes_on_to_the_same_bytes() {
+    let updates = "strategy.update=[\"aws/interpolated-norms\", \"movement/accumulate\", \
+                   { use = \"sign-in/reparameterised\", every = \"7it\" }]";
+    assert_same_bytes("lrr.toml", "lrr", &["--set", updates], 10);
+}
+
+#[test]
 fn a_killed_run_of_a_convolution_net_goes_on_to_the_same_bytes() {
     let more = ["--set", "train.epochs=1"];
     assert_same_bytes("mnist1d-cnn-lrr.toml", "mnist1d-cnn-lrr", &more, 10);

@@ -83,6 +83,9 @@ impl Desk {
         }
         let mut component = |title: String, pointer: &str, table: Value, schema: Value| {
             let mut experiment = plain();
+            if pointer == UPDATE {
+                experiment["strategy"]["update"] = json!([Value::Null]);
+            }
             *experiment.pointer_mut(pointer).unwrap() = table;
             let table = experiment.pointer_mut(pointer).unwrap();
             for (key, value) in required(&schema, &schema) {
@@ -131,6 +134,7 @@ impl Desk {
                     Slot::Score => "/strategy/score",
                     Slot::Mask => "/strategy/mask",
                     Slot::Rewind => "/strategy/rewind/0",
+                    Slot::Update => UPDATE,
                 };
                 let name = format!("{plugin}/{}", info.name);
                 let table = json!({ "use": name });
@@ -235,6 +239,9 @@ fn companions(table: &Table, key: &str) -> Vec<Value> {
     }
     all
 }
+
+/// Where an update stands, in experiments that have one.
+const UPDATE: &str = "/strategy/update/0";
 
 fn plain() -> Value {
     json!({

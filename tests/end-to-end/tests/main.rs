@@ -54,6 +54,7 @@ mod transfer;
 mod transformers;
 mod transplant;
 mod trust;
+mod updates;
 mod verify;
 mod watch;
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::rules::{RULES, Rule, When};
-use end_to_end::built::{loader, own, part, plain, strategy};
+use end_to_end::built::{loader, own, part, plain, strategy, strategy_with};
 use host::strategy::still::Still;
 use host::strategy::{MakeError, PlannedWeights, Strategy, StrategyError};
 use plugin_api::abi::wire::ComponentKind;
@@ -34,7 +34,10 @@ fn with(rule: &Rule) -> Result<Strategy, MakeError> {
         "rewind" => own(),
         _ => plain("imp/weights"),
     };
-    strategy(score, mask, vec![rewind])
+    match rule.kind {
+        "update" => strategy_with(score, mask, vec![rewind], vec![own()]),
+        _ => strategy(score, mask, vec![rewind]),
+    }
 }
 
 /// One level's end: score and mask, then rewind.
@@ -42,6 +45,11 @@ fn level(strategy: &mut Strategy, scene: &mut Still, target: u64) -> Result<(), 
     scene.prune(strategy, target)?;
     strategy.plan(0, scene)?;
     scene.facts.level += 1;
+    for place in 0..strategy.updates().len() {
+        let (update, known) = strategy.update_at(place);
+        let form = known.form.clone();
+        update.act(scene, &form, &scene.step(&form, 1))?;
+    }
     Ok(())
 }
 
@@ -69,7 +77,12 @@ fn message(rule: &Rule) -> String {
         let experiment = plugin_api::Experiment::new(layers, 40, 20, [0.5]);
         return strategy.review(&experiment).unwrap_err().to_string();
     }
-    level(&mut strategy, &mut scene, 15).unwrap();
+    // An update is called after the level's start has pruned.
+    let target = match (rule.when, rule.kind) {
+        (When::CalledOnceSomeArePruned, "update") => scene.len(),
+        _ => 15,
+    };
+    level(&mut strategy, &mut scene, target).unwrap();
     match rule.when {
         When::CalledAfterAnother => {
             let mut other = with(rule).unwrap();
@@ -104,6 +117,9 @@ fn every_broken_rule_is_reported_with_plugin_component_and_reason() {
             When::Dropped,
             When::CarriedOut,
             When::Found,
+            When::CalledTwice,
+            When::Hidden,
+            When::Beside,
             When::EndsTheProcess,
         ];
         if silent.contains(&rule.when) {
@@ -117,10 +133,10 @@ fn every_broken_rule_is_reported_with_plugin_component_and_reason() {
             rule.component,
             rule.says
         );
-        let place = if rule.kind == "rewind" {
-            "rewind[0]"
-        } else {
-            rule.kind
+        let place = match rule.kind {
+            "rewind" => "rewind[0]",
+            "update" => "update[0]",
+            kind => kind,
         };
         let start = format!(
             "{place} component `{}` of plugin `misbehaving` ",
@@ -257,6 +273,7 @@ fn the_kinds_that_rules_name_are_those_of_the_boundary() {
         ComponentKind::Score,
         ComponentKind::Mask,
         ComponentKind::Rewind,
+        ComponentKind::Update,
     ];
     for rule in RULES {
         assert!(kinds.iter().any(|kind| kind.name() == rule.kind));

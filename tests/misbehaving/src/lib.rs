@@ -9,6 +9,7 @@ mod own;
 mod rewinds;
 pub mod rules;
 mod scores;
+mod updates;
 
 use plugin_api::export_plugin;
 
@@ -64,6 +65,21 @@ export_plugin! {
         "unknown-point" => rewinds::UnknownPoint,
         "panics-in-review" => rewinds::PanicsInReview,
         "finds-at-no-option" => rewinds::FindsAtNoOption,
+    }
+    update {
+        "panics" => updates::Panics,
+        "wrong-count" => updates::WrongCount,
+        "wrong-shape" => updates::WrongShape,
+        "nan" => updates::Nan,
+        "grows" => updates::Grows,
+        "leaves-state" => updates::LeavesState,
+        "unknown-state" => updates::UnknownState,
+        "reads-and-is-pure" => updates::ReadsAndIsPure,
+        "draws-and-is-pure" => updates::DrawsAndIsPure,
+        "counts-and-is-pure" => updates::CountsAndIsPure,
+        "hides-state" => updates::HidesState,
+        "bad-name" => updates::BadName,
+        "still" => updates::Still,
     }
 }
 

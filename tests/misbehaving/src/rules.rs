@@ -2,7 +2,7 @@
 
 /// One broken rule.
 pub struct Rule {
-    /// `score`, `mask` or `rewind`.
+    /// `score`, `mask`, `rewind` or `update`.
     pub kind: &'static str,
     /// The component that breaks it.
     pub component: &'static str,
@@ -25,6 +25,12 @@ pub enum When {
     CalledAfterAnother,
     /// When it is called at a level that starts with pruned weights; before, it does nothing wrong.
     CalledOnceSomeArePruned,
+    /// When it is called a second time, which the level loop notices.
+    CalledTwice,
+    /// When another instance goes on in its place, which the rules notice.
+    Hidden,
+    /// Never alone: two of it are one too many.
+    Beside,
     /// When the level loop carries out its plan; the plan itself is well-formed.
     CarriedOut,
     /// When its state is saved.
@@ -100,4 +106,17 @@ pub const RULES: &[Rule] = &[
     rule("rewind", "unknown-point", When::CarriedOut, "7it"),
     rule("rewind", "panics-in-review", When::Reviewed, "panicked: no opinion today at "),
     rule("rewind", "finds-at-no-option", When::Found, "a finding at the option `no.such.option`"),
+    rule("update", "panics", When::Called, "panicked: no step today at "),
+    rule("update", "wrong-count", When::Called, "one for each prunable layer"),
+    rule("update", "wrong-shape", When::Called, "gave a wrong weight for layer"),
+    rule("update", "nan", When::Called, "whose element 1 is NaN; expected finite numbers"),
+    rule("update", "grows", When::CalledOnceSomeArePruned, "although the weight is pruned; expected 0"),
+    rule("update", "leaves-state", When::CalledOnceSomeArePruned, "gave a state for layer"),
+    rule("update", "unknown-state", When::Called, "failed: it gives a state `right` that it does not name"),
+    rule("update", "reads-and-is-pure", When::Called, "says that it is pure and reads elements of a tensor"),
+    rule("update", "draws-and-is-pure", When::Called, "says that it is pure and draws random numbers"),
+    rule("update", "counts-and-is-pure", When::CalledTwice, "says that it is pure and does other operations at "),
+    rule("update", "hides-state", When::Hidden, "other numbers than the instance that was not stopped"),
+    rule("update", "bad-name", When::Made, "failed: it names a state `left/right`, expected letters, digits"),
+    rule("update", "still", When::Beside, "takes the optimizer's place, as `"),
 ];

@@ -42,6 +42,11 @@ fn a_strategy_with_state_that_works_within_levels_stands_kills_at_any_moment() {
 }
 
 #[test]
+fn updates_with_states_and_draws_stand_kills_at_any_moment() {
+    assert_nothing_is_lost("updates", 7);
+}
+
+#[test]
 fn a_convolution_net_with_dropout_on_augmented_images_stands_kills_at_any_moment() {
     assert_nothing_is_lost("convolution", 6);
 }
