@@ -8,6 +8,7 @@
 
 mod convolution;
 pub mod dispatch;
+mod each;
 mod elements;
 pub mod elementwise;
 pub mod group;
@@ -24,6 +25,7 @@ mod taps;
 use kernels_native as _;
 
 pub use convolution::{convolve, convolves};
+pub use each::each;
 pub use elements::{elements, elements_mut};
 pub use meeting::{Across, Meeting, sees_all_shards};
 pub use norm::BatchNorm;

@@ -209,8 +209,14 @@ impl Services<'_> {
     ) -> Answer<Vec<Tensor>> {
         let scene = self.scene;
         match service {
-            Service::WEIGHTS => Ok(scene.weights()),
-            Service::MASKS => Ok(scene.masks()),
+            Service::WEIGHTS => Ok(match self.step {
+                Some(given) => copies(&given.weights),
+                None => scene.weights(),
+            }),
+            Service::MASKS => Ok(match self.step {
+                Some(given) => copies(&given.masks),
+                None => scene.masks(),
+            }),
             Service::SCORES => match self.scores {
                 Some(scores) => Ok(copies(scores)),
                 None => Err(failed("only mask updates have scores")),

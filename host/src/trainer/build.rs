@@ -196,6 +196,9 @@ impl Trainer {
             // Its run is yet to come: what it takes to ask it is not known.
             self.loss = TrainLoss::default();
         }
+        // Their components are at hand only where a level is trained.
+        self.updates.clear();
+        self.beside.clear();
         // Longer than any timing, and no sum of steps overflows.
         self.epochs = u64::from(u32::MAX);
         // As much is computed in one piece.

@@ -1,9 +1,7 @@
 //! What acts inside a step beside the optimizer.
 
-use std::num::NonZeroUsize;
-
-use kernels::elements_mut;
 use kernels::shim::Kept;
+use kernels::{each, elements, elements_mut};
 use plugin_api::Acts;
 use tch::Tensor;
 
@@ -25,10 +23,16 @@ pub(super) enum Replay {
     Asked,
 }
 
-/// The updates of a trainer that has none.
-struct None_;
+/// Pieces of a layer that threads share are multiples of so many elements.
+const PIECE: usize = 8192;
 
-impl Updates for None_ {
+/// What an update does to the layers of a lane, with the numbers of the step that each takes.
+type Replayed<'a> = (&'a Vec<Fused>, Vec<Vec<f32>>);
+
+/// The updates of a trainer that has none.
+struct NoUpdates;
+
+impl Updates for NoUpdates {
     fn act(&mut self, _: usize, _: usize, _: Given) -> Result<Made, Failed> {
         Err(Failed)
     }
@@ -52,7 +56,7 @@ impl Session<'_> {
     /// # Errors
     /// If the epoch or the level is complete, every lane was dropped, or updates act in the trainer's steps.
     pub fn step(&mut self) -> Result<(), TrainError> {
-        self.step_with(&mut None_)
+        self.step_with(&mut NoUpdates)
     }
 
     /// What the updates put in the place of parameters for the pass of this step; gives the parameters, if any
@@ -134,11 +138,11 @@ impl Session<'_> {
             if !then(update.form.acts) {
                 continue;
             }
+            let mut known = Vec::new();
             for slot in 0..self.lanes.len() {
                 let lane = self.lanes[slot].id;
-                let known = self.replays.get(&(lane, place));
-                if let Some(Replay::Known(fused)) = known {
-                    self.replay(place, slot, fused)?;
+                if let Some(Replay::Known(_)) = self.replays.get(&(lane, place)) {
+                    known.push(slot);
                     continue;
                 }
                 let given = self.given(place, slot);
@@ -153,6 +157,7 @@ impl Session<'_> {
                     _ => Replay::Asked,
                 };
             }
+            self.replay(place, &known)?;
         }
         Ok(())
     }
@@ -218,33 +223,88 @@ impl Session<'_> {
         }
     }
 
-    /// Does once more what an update did before, in one pass over each layer.
-    fn replay(&self, place: usize, slot: usize, fused: &[Fused]) -> Result<(), TrainError> {
-        let trainer = self.trainer;
-        let lane = &self.lanes[slot];
-        let numbers = self.numbers(lane.lr(trainer, self.position.step), lane.optimizer_steps);
-        let threads = usize::try_from(tch::get_num_threads()).unwrap_or(1);
-        let threads = NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN);
-        let states = &self.buffers.beside[trainer.beside_of(place)];
-        for ((offset, len), fused) in trainer.layout.prunable_places().zip(fused) {
-            let piece = |flat: &Tensor| flat.select(0, slot as i64).narrow(0, offset, len);
-            let mut flats = vec![&self.buffers.weights, &self.buffers.gradients];
-            debug_assert_eq!(flats.len(), ARRAYS);
-            flats.extend(states);
-            let mut pieces: Vec<Tensor> = flats.into_iter().map(piece).collect();
-            let arrays = pieces.iter_mut().map(elements_mut);
-            let arrays: Option<Vec<&mut [f32]>> = arrays.collect();
-            let mask = piece(&self.buffers.mask);
-            let scalars = fused.numbers.iter().map(|it| numbers.get(*it));
-            let scalars: Option<Vec<f32>> = scalars.collect();
-            let (Some(mut arrays), Some(scalars)) = (arrays, scalars) else {
-                return Err(TrainError::Update);
-            };
-            let mask = kernels::elements(&mask);
-            fused.program.run(&mut arrays, mask, &scalars, threads);
+    /// Does once more what an update did before to these lanes, in one pass over each layer.
+    fn replay(&mut self, place: usize, slots: &[usize]) -> Result<(), TrainError> {
+        if slots.is_empty() {
+            return Ok(());
         }
+        let trainer = self.trainer;
+        let width = trainer.layout.width() as usize;
+        // By slot: the numbers of the step that each layer takes.
+        let mut lanes: Vec<Option<Replayed<'_>>> = Vec::new();
+        for slot in 0..self.lanes.len() {
+            let lane = &self.lanes[slot];
+            let replay = self.replays.get(&(lane.id, place));
+            let fused = match replay.filter(|_| slots.contains(&slot)) {
+                Some(Replay::Known(fused)) => fused,
+                _ => {
+                    lanes.push(None);
+                    continue;
+                }
+            };
+            let numbers = self.numbers(lane.lr(trainer, self.position.step), lane.optimizer_steps);
+            let scalars = fused.iter().map(|layer| {
+                let numbers = layer.numbers.iter().map(|it| numbers.get(*it));
+                numbers.collect::<Option<Vec<f32>>>()
+            });
+            let scalars: Option<Vec<_>> = scalars.collect();
+            lanes.push(Some((fused, scalars.ok_or(TrainError::Update)?)));
+        }
+        let states = trainer.beside_of(place);
+        let Buffers {
+            weights,
+            gradients,
+            mask,
+            beside,
+            ..
+        } = &mut self.buffers;
+        let main: [&mut Tensor; ARRAYS] = [weights, gradients];
+        let flats = main.into_iter().chain(&mut beside[states]);
+        let flats: Option<Vec<&mut [f32]>> = flats.map(elements_mut).collect();
+        let (Some(mut flats), Some(mask)) = (flats, elements(mask)) else {
+            return Err(TrainError::Update);
+        };
+        let threads = usize::try_from(tch::get_num_threads()).unwrap_or(1);
+        let mut pieces = Vec::new();
+        let mut at = 0;
+        for (slot, lane) in lanes.iter().enumerate() {
+            let Some((fused, scalars)) = lane else {
+                continue;
+            };
+            for (layer, (offset, len)) in trainer.layout.prunable_places().enumerate() {
+                let start = slot * width + offset as usize;
+                split_off(&mut flats, start - at);
+                at = start;
+                let size = (len as usize).div_ceil(threads).next_multiple_of(PIECE);
+                let end = start + len as usize;
+                while at < end {
+                    let count = size.min(end - at);
+                    let arrays = split_off(&mut flats, count);
+                    pieces.push((
+                        &fused[layer],
+                        &scalars[layer],
+                        arrays,
+                        &mask[at..at + count],
+                    ));
+                    at += count;
+                }
+            }
+        }
+        each(pieces, |(fused, scalars, mut arrays, mask)| {
+            fused.program.run(&mut arrays, Some(mask), scalars);
+        });
         Ok(())
     }
+}
+
+/// The first elements of each, which the rest goes on behind.
+fn split_off<'a>(flats: &mut [&'a mut [f32]], count: usize) -> Vec<&'a mut [f32]> {
+    let split = flats.iter_mut().map(|flat| {
+        let (first, rest) = std::mem::take(flat).split_at_mut(count);
+        *flat = rest;
+        first
+    });
+    split.collect()
 }
 
 impl Trainer {

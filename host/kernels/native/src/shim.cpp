@@ -2,6 +2,7 @@
 //
 // Every function returns null, or an error's text that `rewind_free_text` frees.
 
+#include <atomic>
 #include <ATen/ATen.h>
 #include <ATen/Context.h>
 #include <ATen/DLConvertor.h>
@@ -597,6 +598,14 @@ char *rewind_masked_adamw_step(at::Tensor *weights, const at::Tensor *gradients,
     weights->masked_fill_(off, 0.0);
     exp_avg->masked_fill_(off, 0.0);
     exp_avg_sq->masked_fill_(off, 0.0);
+  });
+}
+
+// Has the threads of libtorch call `work(context, task)` for each task below `count`.
+void rewind_each(int64_t count, void (*work)(void *, int64_t), void *context) {
+  std::atomic<int64_t> next{0};
+  at::parallel_for(0, std::min<int64_t>(count, at::get_num_threads()), 1, [&](int64_t, int64_t) {
+    for (int64_t task; (task = next.fetch_add(1)) < count;) work(context, task);
   });
 }
 

@@ -128,20 +128,6 @@ impl Plan {
         is_short.then(|| Instruction::Chain(first, then, [a, b, at(other).0]))
     }
 
-    /// How long a block takes, a sum taking 1.
-    pub(super) fn work(&self) -> usize {
-        let works = self
-            .instructions
-            .iter()
-            .map(|(instruction, _)| match instruction {
-                Instruction::Unary(Unary::Exp | Unary::Log, _) => 4,
-                Instruction::Unary(Unary::Tanh, _) => 8,
-                Instruction::Chain(..) => 2,
-                _ => 1,
-            });
-        works.sum::<usize>() + self.writes.len()
-    }
-
     /// One that was never used: what is uniform stays where it is from block to block.
     fn register(&mut self) -> usize {
         self.registers += 1;

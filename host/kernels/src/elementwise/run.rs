@@ -4,47 +4,28 @@ use super::Program;
 use super::kernels::{BLOCK, Block, Width};
 use super::plan::{Instruction, Place, Plan};
 use super::single::padded;
-use std::num::NonZeroUsize;
-use std::{mem, thread};
-
-/// Sums of two numbers that take some ten times as long as a thread takes to begin.
-const WORTH_A_THREAD: usize = 1 << 22;
+use std::mem;
 
 impl Program {
     /// Computes the results of all elements; +0 where `mask` is 0.
     ///
-    /// An array may be both read and written. Up to `threads` share the work where it is long enough: not
-    /// below a million elements of a short formula.
+    /// An array may be both read and written. Pieces of the arrays give the bits of the whole: several threads share
+    /// the work by a run for each piece.
     ///
     /// # Panics
     /// If there are fewer arrays or scalars than the program needs, or if the arrays and the mask are not all
     /// of the same length.
-    pub fn run(
-        &self,
-        arrays: &mut [&mut [f32]],
-        mask: Option<&[f32]>,
-        scalars: &[f32],
-        threads: NonZeroUsize,
-    ) {
-        self.run_at(
-            Width::chosen(),
-            arrays,
-            mask,
-            scalars,
-            threads,
-            WORTH_A_THREAD,
-        );
+    pub fn run(&self, arrays: &mut [&mut [f32]], mask: Option<&[f32]>, scalars: &[f32]) {
+        self.run_at(Width::chosen(), arrays, mask, scalars);
     }
 
-    /// As [`Program::run`], with vectors of this width and threads for no less than this work each.
+    /// As [`Program::run`], with vectors of this width.
     pub(super) fn run_at(
         &self,
         width: Width,
         arrays: &mut [&mut [f32]],
         mask: Option<&[f32]>,
         scalars: &[f32],
-        threads: NonZeroUsize,
-        worth_a_thread: usize,
     ) {
         assert!(arrays.len() >= self.arrays(), "too few arrays");
         assert!(scalars.len() >= self.scalars(), "too few scalars");
@@ -67,13 +48,7 @@ impl Program {
             .unzip();
         let (mask, mask_rest) = mask.map(|mask| mask.as_chunks::<BLOCK>()).unzip();
         let mut registers = Registers::of(&plan, width);
-        let worth = length.saturating_mul(plan.work()) / worth_a_thread.max(1);
-        let count = threads.get().min(worth);
-        if count > 1 {
-            share(&plan, width, blocks, mask, count);
-        } else {
-            registers.pass(&mut blocks, mask);
-        }
+        registers.pass(&mut blocks, mask);
         if !length.is_multiple_of(BLOCK) {
             let mut padded_rests: Vec<Block> = rests.iter().map(|rest| padded(rest)).collect();
             let mut views: Vec<_> = padded_rests.iter_mut().map(std::slice::from_mut).collect();
@@ -84,41 +59,6 @@ impl Program {
             }
         }
     }
-}
-
-/// Passes over parts of the blocks by as many threads.
-fn share(
-    plan: &Plan,
-    width: Width,
-    mut blocks: Vec<&mut [Block]>,
-    mut mask: Option<&[Block]>,
-    threads: usize,
-) {
-    let mut left = blocks[0].len();
-    thread::scope(|scope| {
-        for nth in 0..threads {
-            let count = left / (threads - nth);
-            left -= count;
-            let mut part = Vec::with_capacity(blocks.len());
-            for array in &mut blocks {
-                let (first, others) = mem::take(array).split_at_mut(count);
-                part.push(first);
-                *array = others;
-            }
-            let mask_part = mask.map(|whole| {
-                let (first, others) = whole.split_at(count);
-                mask = Some(others);
-                first
-            });
-            let mut pass = move || Registers::of(plan, width).pass(&mut part, mask_part);
-            // The last part is for the thread that is here already.
-            if nth + 1 < threads {
-                scope.spawn(pass);
-            } else {
-                pass();
-            }
-        }
-    });
 }
 
 /// A block where no vector lies across two cache lines.

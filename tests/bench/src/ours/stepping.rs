@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use host::trainer::{LaneStart, OptimizerState, Session, Trainer};
+use host::update::Updates;
 use tch::Tensor;
 
 use super::work::BATCH;
@@ -15,6 +16,8 @@ pub struct Stepping<'t> {
     trainer: &'t Trainer,
     session: Session<'t>,
     seeds: u64,
+    /// What acts in the steps, if anything does.
+    updates: Option<Box<dyn Updates>>,
 }
 
 impl<'t> Stepping<'t> {
@@ -41,7 +44,16 @@ impl<'t> Stepping<'t> {
             trainer,
             session: session(trainer, masks, seeds)?,
             seeds,
+            updates: None,
         })
+    }
+}
+
+impl Stepping<'_> {
+    /// The same with what acts in the trainer's steps.
+    pub fn updated_by(mut self, updates: Box<dyn Updates>) -> Self {
+        self.updates = Some(updates);
+        self
     }
 }
 
@@ -80,7 +92,11 @@ impl Side for Stepping<'_> {
         let start = Instant::now();
         for _ in 0..steps {
             let before = self.session.position().step_in_epoch * BATCH;
-            self.session.step().map_err(BenchError::ours)?;
+            match &mut self.updates {
+                Some(updates) => self.session.step_with(updates.as_mut()),
+                None => self.session.step(),
+            }
+            .map_err(BenchError::ours)?;
             seen += BATCH.min(samples - before);
             if self.session.is_epoch_complete() {
                 self.session.finish_epoch().map_err(BenchError::ours)?;

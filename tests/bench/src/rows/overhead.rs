@@ -4,6 +4,7 @@ use host::experiment::{Part, Strategy as Parts};
 use host::registry::Options;
 use host::strategy::still::Still;
 use host::strategy::{Loader, Strategy, Trust, check};
+use host::update::{Failed, Given, Made, Replaced, Updates};
 use tch::{Kind, Tensor};
 
 use super::selection::shapes;
@@ -27,9 +28,18 @@ pub(super) fn rows() -> Vec<Row> {
         let measure = move |bench: &mut Bench, _: &str| plugin(bench, component, operations);
         Row::new(name, OVERHEAD, what, Unit::Weights, measure).goals(&[("in the host", 0.95)])
     };
+    let update = |name, model: &'static str| {
+        let what = format!(
+            "training {model} with `{UPDATE}`, without it, and with it where it is asked at each step"
+        );
+        let measure = move |bench: &mut Bench, _: &str| update(bench, model);
+        Row::new(name, OVERHEAD, what, Unit::Images, measure).goals(&[("without", 0.971)])
+    };
     vec![
         masks("masks-lenet", "lenet-300-100"),
         masks("masks-resnet20", "resnet-20"),
+        update("update-lenet", "lenet-300-100"),
+        update("update-resnet20", "resnet-20"),
         plugin("plugin-magnitude", "imp/magnitude", magnitude),
         plugin("plugin-lamp", "magnitude/lamp", lamp),
     ]
@@ -45,6 +55,68 @@ fn masks(bench: &mut Bench, model: &'static str) -> Result<Measured, BenchError>
     let sides: Vec<Box<dyn Side>> = vec![
         Box::new(Stepping::new("host", &trainer, &half)?),
         Box::new(Stepping::new("ones", &trainer, &trainer.dense_mask())?),
+    ];
+    in_turn(sides, &bench.settings)
+}
+
+/// An update of a handful of operations, among them an exponential.
+const UPDATE: &str = "ham/hyperbolic";
+
+/// It in the steps of one seed.
+struct Alone {
+    strategy: Strategy,
+    scene: Still,
+    /// Whether it is asked at each step, as if it were not pure.
+    asked: bool,
+}
+
+impl Updates for Alone {
+    fn act(&mut self, _: usize, update: usize, given: Given) -> Result<Made, Failed> {
+        let (update, known) = self.strategy.update_at(update);
+        let made = update.act(&self.scene, &known.form, &given);
+        let mut made = made.map_err(|_| Failed)?;
+        if self.asked {
+            made.fused = None;
+        }
+        Ok(made)
+    }
+
+    fn replace(&mut self, _: usize, _: usize, _: Given) -> Result<Replaced, Failed> {
+        Err(Failed)
+    }
+
+    fn give_back(&mut self, _: usize, _: usize, _: Given) -> Result<Replaced, Failed> {
+        Err(Failed)
+    }
+
+    fn differs(&mut self, _: usize, _: usize) -> Failed {
+        Failed
+    }
+}
+
+fn update(bench: &mut Bench, model: &'static str) -> Result<Measured, BenchError> {
+    let mut data = || match model {
+        "lenet-300-100" => Ok::<_, BenchError>(Data::Fashion(bench.fashion()?.0)),
+        _ => Ok(Data::Random(12_800, [1, 28, 28])),
+    };
+    let plain = Work::new(model, data()?).trainer()?;
+    let acted = Work::new(model, data()?).trainer()?;
+    let updates = || strategy(&bench.settings, "imp/magnitude", vec![part(UPDATE)]);
+    let acted = acted.updated_by(updates()?.updates());
+    let half = random_masks(plain.layers(), 0.5)?;
+    let alone = |asked| -> Result<Box<dyn Updates>, BenchError> {
+        let mut scene = Still::new(&[], 0);
+        scene.facts.layers = plain.layers().to_vec();
+        Ok(Box::new(Alone {
+            strategy: updates()?,
+            scene,
+            asked,
+        }))
+    };
+    let sides: Vec<Box<dyn Side>> = vec![
+        Box::new(Stepping::new("host", &acted, &half)?.updated_by(alone(false)?)),
+        Box::new(Stepping::new("without", &plain, &half)?),
+        Box::new(Stepping::new("asked", &acted, &half)?.updated_by(alone(true)?)),
     ];
     in_turn(sides, &bench.settings)
 }
@@ -73,7 +145,7 @@ fn plugin(
     let shapes = shapes(64);
     let shapes: Vec<&[i64]> = shapes.iter().map(Vec::as_slice).collect();
     let scene = Still::new(&shapes, 0);
-    let mut strategy = strategy(&bench.settings, component)?;
+    let mut strategy = strategy(&bench.settings, component, Vec::new())?;
     let weights = scene.len() as f64;
     let through = || strategy.score(&scene).map(|_| ()).map_err(BenchError::ours);
     // The host looks at what a plugin returns, and would look at its own scores alike.
@@ -89,16 +161,19 @@ fn plugin(
     in_turn(sides, &bench.settings)
 }
 
-fn strategy(settings: &Settings, score: &str) -> Result<Strategy, BenchError> {
-    let part = |component: &str| Part {
+fn part(component: &str) -> Part {
+    Part {
         component: component.to_owned(),
         options: Options::new(),
-    };
+    }
+}
+
+fn strategy(settings: &Settings, score: &str, update: Vec<Part>) -> Result<Strategy, BenchError> {
     let parts = Parts {
         score: part(score),
         mask: part("imp/global"),
         rewind: Vec::new(),
-        update: Vec::new(),
+        update,
     };
     let folder = settings.target.join("release/plugins");
     let mut loader = Loader::new(vec![folder], Vec::new(), None, Trust::Everything);

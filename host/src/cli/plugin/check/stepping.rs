@@ -1,9 +1,7 @@
 //! An update on trial: the checker keeps its states as a session does.
 
-use std::num::NonZeroUsize;
-
 use conformance::Fault;
-use kernels::elements_mut;
+use kernels::{elements, elements_mut};
 use plugin_api::{Acts, UpdateForm};
 use tch::{Device, Kind, Tensor};
 
@@ -134,8 +132,7 @@ impl Stepping {
             else {
                 return Ok(());
             };
-            let mask = kernels::elements(&mask);
-            (fused.program).run(&mut arrays, mask, &numbers, NonZeroUsize::MIN);
+            fused.program.run(&mut arrays, elements(&mask), &numbers);
             let main = match self.form.acts {
                 Acts::Before => GRADIENTS,
                 _ => WEIGHTS,
