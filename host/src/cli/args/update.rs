@@ -10,7 +10,7 @@ pub struct UpdateArgs {
     /// How a step of training moves the weights.
     #[arg(long, value_enum, value_name = "UPDATE", default_value_t = UpdateName::Gradient)]
     update: UpdateName,
-    /// Inner scale of the output weight. [default: 1]
+    /// Inner scale of the output weight. [default: 4]
     #[arg(long, value_name = "SCALE", help_heading = "Sign-In")]
     inner_scale_a: Option<f64>,
     /// Inner scale of the input weights. [default: 0.5]
@@ -19,7 +19,7 @@ pub struct UpdateArgs {
     /// Time after which the inner scales are set anew. [default: 0.2]
     #[arg(long, value_name = "TIME", help_heading = "Sign-In")]
     every: Option<f64>,
-    /// Strength of the multiplying step on the output weight. [default: 4]
+    /// Strength of the multiplying step on the output weight. [default: 40]
     #[arg(long, value_name = "STRENGTH", help_heading = "HAM")]
     alpha_a: Option<f64>,
     /// Strength of the multiplying step on the input weights. [default: 1]

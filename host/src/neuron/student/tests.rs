@@ -153,12 +153,31 @@ fn pruning_keeps_the_weight_that_is_largest_after_training() {
     assert!((imp.w1 - 0.1).abs() < 1e-15 && imp.rest == 0.0);
 }
 
+/// Twenty input weights of length 0.1, the first of this sign.
+fn twenty(sign: f64) -> Vec<f64> {
+    let mut w: Vec<f64> = (0..20).map(|i| (1.0 + 2.4 * f64::from(i)).sin()).collect();
+    w[0] = 0.3 * sign;
+    let length = w.iter().map(|it| it * it).sum::<f64>().sqrt();
+    w.iter().map(|it| 0.1 * it / length).collect()
+}
+
 #[test]
-fn with_more_inputs_the_dense_neuron_turns_a_negative_output_weight() {
-    for (update, frees) in updates() {
-        let [_, lrr] = succeeds(update, -0.2, &[-0.08, 0.1, 0.12, -0.06, 0.08]);
-        if frees {
-            assert!(lrr, "{update:?}");
-        }
+fn kept_as_trained_a_neuron_of_more_inputs_recovers_every_quadrant_if_its_output_weight_is_freed() {
+    let quadrants = |update| {
+        [(0.1, 1.0), (0.1, -1.0), (-0.1, 1.0), (-0.1, -1.0)].map(|(a, sign)| {
+            let [_, lrr] = succeeds(update, a, &twenty(sign));
+            lrr
+        })
+    };
+    for update in [sign_in(4.0, 0.5), ham(40.0, 1.0)] {
+        assert_eq!(quadrants(update), [true; 4], "{update:?}");
+    }
+    for update in [
+        Update::Gradient,
+        sign_in(1.0, 1.0),
+        sign_in(0.5, 1.0),
+        ham(1.0, 4.0),
+    ] {
+        assert_eq!(quadrants(update), [true, true, false, false], "{update:?}");
     }
 }

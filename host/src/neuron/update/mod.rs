@@ -56,7 +56,7 @@ pub enum Update {
 pub mod defaults {
     /// The theory wants it above the input weights'.
     pub const fn inner_scale_a() -> f64 {
-        1.0
+        4.0
     }
 
     /// See [`inner_scale_a`].
@@ -71,7 +71,7 @@ pub mod defaults {
 
     /// The theory wants it above the input weights'.
     pub const fn alpha_a() -> f64 {
-        4.0
+        40.0
     }
 
     /// See [`alpha_a`].
@@ -214,7 +214,7 @@ mod tests {
         assert_eq!(
             options,
             [
-                ("inner_scale_a", 1.0),
+                ("inner_scale_a", 4.0),
                 ("inner_scale_w", 0.5),
                 ("every", 0.2)
             ]
@@ -224,7 +224,7 @@ mod tests {
         assert_eq!(ham.name(), "ham");
         assert_eq!(
             ham.options(),
-            [("alpha_a", 4.0), ("alpha_w", 1.0), ("beta", 0.0)]
+            [("alpha_a", 40.0), ("alpha_w", 1.0), ("beta", 0.0)]
         );
         assert_eq!(ham.check(0.01), Ok(()));
         assert!(read(r#"{"name":"gradient"}"#).unwrap().is_gradient());
