@@ -19,6 +19,7 @@ mod plugin;
 mod run;
 mod submit;
 mod time;
+mod update;
 
 pub(super) use common::parse_seeds;
 pub use common::{ExperimentArgs, PlaceArgs, trust};

@@ -10,7 +10,7 @@ use super::exit::{Exit, Failure};
 use super::stdout;
 use crate::counted::counted;
 use crate::experiment::{NeuronFile, load_neuron};
-use crate::neuron::{self, Fraction, Method, NeuronRecord, Quadrant, Settings};
+use crate::neuron::{self, Fraction, Method, NeuronRecord, Quadrant, Settings, Update};
 use crate::report::columns;
 use crate::run::HostCatalog;
 use crate::store::Lock;
@@ -27,10 +27,15 @@ pub fn neuron(args: &NeuronArgs, output: &Output) -> Result<Exit, Failure> {
         step: args.step,
         scale: args.scale,
         seed: args.seed,
+        update: args.update.update().map_err(Failure::bad_input)?,
     };
-    settings
-        .check()
-        .map_err(|error| Failure::bad_input(error.to_string().replacen('`', "`--", 1)))?;
+    settings.check().map_err(|error| {
+        let name = error.name.replace('_', "-");
+        let said = error
+            .to_string()
+            .replacen(error.name, &format!("--{name}"), 1);
+        Failure::bad_input(said)
+    })?;
     let file = NeuronFile {
         name: "neuron".to_owned(),
         neuron: settings,
@@ -75,6 +80,7 @@ pub fn plan(args: &ExperimentArgs, place: &PlaceArgs, output: &Output) -> Result
                     neuron.inits, neuron.scale, neuron.seed
                 ),
             ),
+            ("update", update(&neuron.update)),
             (
                 "descents",
                 format!(
@@ -86,7 +92,12 @@ pub fn plan(args: &ExperimentArgs, place: &PlaceArgs, output: &Output) -> Result
             ),
         ];
         let line = |(name, what): &(&str, String)| format!("{name:<9} {what}");
-        rows.iter().map(line).collect::<Vec<_>>().join("\n")
+        let said = |(name, _): &&(&str, String)| *name != "update" || !neuron.update.is_gradient();
+        rows.iter()
+            .filter(said)
+            .map(line)
+            .collect::<Vec<_>>()
+            .join("\n")
     })?;
     Ok(Exit::Success)
 }
@@ -159,9 +170,26 @@ fn show(file: &NeuronFile, runs: &Path, threads: usize, output: &Output) -> Resu
     Ok(Exit::Success)
 }
 
-/// Three tables: how often each method succeeds, by which signs, and how exact the steps are.
+/// Three tables: how often each method succeeds, by which signs, and how exact the steps are; before
+/// them the update, where it is not gradient descent.
 fn text(record: &NeuronRecord) -> String {
-    [fractions(record), quadrants(record), errors(record)].join("\n\n")
+    let mut parts = vec![fractions(record), quadrants(record), errors(record)];
+    if !record.update.is_gradient() {
+        parts.insert(0, format!("update: {}", update(&record.update)));
+    }
+    parts.join("\n\n")
+}
+
+fn update(update: &Update) -> String {
+    let options = update.options();
+    let options = options
+        .iter()
+        .map(|(name, value)| format!(" {name} {value}"));
+    let options: Vec<String> = options.collect();
+    match options.is_empty() {
+        true => update.name().to_owned(),
+        false => format!("{} with{}", update.name(), options.join(",")),
+    }
 }
 
 fn of(record: &NeuronRecord, method: Method) -> impl Iterator<Item = &Fraction> {
@@ -211,15 +239,17 @@ fn quadrants(record: &NeuronRecord) -> String {
 fn errors(record: &NeuronRecord) -> String {
     let header = ["step", "distance from the closed form (dimension 1)"];
     let row = |it: &neuron::StepError| vec![it.step.to_string(), format!("{:.2e}", it.error)];
-    let table = columns(
-        header.map(str::to_owned).into(),
-        record.step_errors.iter().map(row),
-        &[0],
-    );
+    let table = match record.step_errors.is_empty() {
+        true => String::new(),
+        false => {
+            let rows = record.step_errors.iter().map(row);
+            columns(header.map(str::to_owned).into(), rows, &[0]) + "\n\n"
+        }
+    };
     let loss = |loss: Option<f64>| loss.map_or_else(|| "none".to_owned(), |it| format!("{it:.1e}"));
     let gap = &record.gap;
     format!(
-        "{table}\n\nsuccess is a final loss below {}: the greatest below it is {}, the least above {}",
+        "{table}success is a final loss below {}: the greatest below it is {}, the least above {}",
         gap.threshold,
         loss(gap.greatest_success),
         loss(gap.least_failure)

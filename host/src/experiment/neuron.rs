@@ -76,6 +76,7 @@ pub fn load_neuron(
     file.neuron.check().map_err(|error| {
         let node = root.at(&["neuron", error.name]);
         let place = node
+            .or(root.at(&["neuron", "update", error.name]))
             .or(root.at(&["neuron"]))
             .map_or(Place::whole(0), |it| it.place.clone());
         refuse(

@@ -1,6 +1,7 @@
 //! One init on its way: dense, pruned to one input, trained again.
 
 use super::gradient::{Kept, Neuron};
+use super::student::Student;
 use super::{Method, Settings};
 use crate::model::hidden_neuron;
 
@@ -97,21 +98,14 @@ impl Outcome {
 
 /// Trains, prunes and trains again by both methods, which share the dense training.
 pub fn outcomes(start: &Start, settings: &Settings) -> [Outcome; 2] {
-    let trained = descend(start.neuron(), start.kept(), settings);
+    let trained = Student::dense(start, settings).trained(settings);
     Method::BOTH.map(|method| {
-        let (neuron, kept) = start.prune(trained, method);
+        let pruned = trained.prune(start, method, settings);
         Outcome {
             method,
-            loss: descend(neuron, kept, settings).loss(),
+            loss: pruned.trained(settings).neuron().loss(),
         }
     })
-}
-
-fn descend(mut neuron: Neuron, kept: Kept, settings: &Settings) -> Neuron {
-    for _ in 0..settings.steps() {
-        neuron = neuron.descend(kept, settings.step);
-    }
-    neuron
 }
 
 #[cfg(test)]
@@ -163,6 +157,13 @@ mod tests {
         assert!(!kept.w1 && kept.rest);
         let (lrr, _) = start.prune(trained(-0.19), Method::Lrr);
         assert!((lrr.rest - 0.2).abs() < 1e-15 && lrr.w1 == 0.0 && lrr.a == 0.9);
+    }
+
+    fn descend(mut neuron: Neuron, kept: Kept, settings: &Settings) -> Neuron {
+        for _ in 0..settings.steps() {
+            neuron = neuron.descend(kept, settings.step);
+        }
+        neuron
     }
 
     #[test]

@@ -6,7 +6,9 @@
 //! ([`Neuron`]), so that nothing is left to the samples; `docs/neuron.md` derives them.
 //!
 //! # Source
-//! Gadhikar & Burkholz 2024 (arXiv:2402.19262), section 2.
+//! Gadhikar & Burkholz 2024 (arXiv:2402.19262), section 2. The same by Sign-In and HAM ([`Update`]):
+//! Gadhikar, Jacobs, Zhou & Burkholz, NeurIPS 2025 (arXiv:2504.12801); Jacobs, Gadhikar,
+//! Rubio-Madrigal & Burkholz, ICLR 2026 (arXiv:2506.02630).
 
 mod binomial;
 mod closed_form;
@@ -16,7 +18,9 @@ mod gradient;
 mod record;
 mod settings;
 mod simulation;
+mod student;
 mod trajectory;
+mod update;
 
 pub use binomial::clopper_pearson;
 pub use closed_form::{logistic, turning_time};
@@ -28,3 +32,4 @@ pub use record::{
 };
 pub use settings::{Settings, SettingsError};
 pub use simulation::simulate;
+pub use update::{Update, defaults};

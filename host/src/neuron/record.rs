@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Update;
+
 /// Results of a simulation.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct NeuronRecord {
@@ -13,6 +15,9 @@ pub struct NeuronRecord {
     pub step: f64,
     /// L2 norm of the initial input weights, and magnitude of the initial output weight.
     pub scale: f64,
+    /// How a step of training moved the weights; not written where it is gradient descent.
+    #[serde(default, skip_serializing_if = "Update::is_gradient")]
+    pub update: Update,
     /// What tells success from failure.
     #[serde(default)]
     pub gap: LossGap,
@@ -20,9 +25,9 @@ pub struct NeuronRecord {
     pub fractions: Vec<Fraction>,
     /// A few inits on their way.
     pub trajectories: Vec<Trajectory>,
-    /// One dimension: simulation beside the closed form.
+    /// One dimension: simulation beside the closed form; gradient descent alone has one.
     pub closed_form: Vec<ClosedForm>,
-    /// Distance between the two by length of step.
+    /// Distance between the two by length of step; as above.
     pub step_errors: Vec<StepError>,
 }
 

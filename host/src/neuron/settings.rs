@@ -3,6 +3,7 @@
 use plugin_api::schemars::{self, JsonSchema};
 use serde::{Deserialize, Serialize};
 
+use super::Update;
 use crate::rng::{Moment, Purpose, Stream};
 
 /// Settings of a simulation: the table `[neuron]` of an experiment file.
@@ -29,6 +30,9 @@ pub struct Settings {
     pub scale: f64,
     /// Seed of the initial weights.
     pub seed: u64,
+    /// How a step of training moves the weights.
+    #[serde(skip_serializing_if = "Update::is_gradient")]
+    pub update: Update,
 }
 
 impl Default for Settings {
@@ -40,6 +44,7 @@ impl Default for Settings {
             step: 1e-2,
             scale: 0.1,
             seed: 0,
+            update: Update::Gradient,
         }
     }
 }
@@ -94,7 +99,8 @@ impl Settings {
         within("time", self.time, 1e6)?;
         within("step", self.step, 0.5)?;
         within("scale", self.scale, 1.0)?;
-        self.check_steps()
+        self.check_steps()?;
+        self.update.check(self.step)
     }
 
     /// Checks that time and step go together.

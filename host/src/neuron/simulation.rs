@@ -38,16 +38,24 @@ pub fn simulate(
             }
             fractions.extend(Method::BOTH.map(|method| fraction(dimension, method, &inits)));
         }
+        let exact = settings.update.is_gradient();
         NeuronRecord {
             seed: settings.seed,
             time: settings.time,
             step: settings.step,
             scale: settings.scale,
+            update: settings.update,
             gap,
             fractions,
             trajectories: trajectories(settings),
-            closed_form: beside_closed_form(settings, settings.step),
-            step_errors: step_errors(settings),
+            closed_form: match exact {
+                true => beside_closed_form(settings, settings.step),
+                false => Vec::new(),
+            },
+            step_errors: match exact {
+                true => step_errors(settings),
+                false => Vec::new(),
+            },
         }
     }))
 }

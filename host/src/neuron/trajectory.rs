@@ -1,8 +1,8 @@
 //! A few inits on their way, for plots.
 
 use super::descent::{Start, outcomes};
-use super::gradient::{Kept, Neuron};
 use super::simulation::QUADRANTS;
+use super::student::Student;
 use super::{Method, Settings, Trajectory};
 
 /// Points of each of a trajectory's two trainings, beside its first.
@@ -50,26 +50,21 @@ fn trace(dimension: u64, init: u64, start: &Start, settings: &Settings) -> [Traj
             w1: Vec::new(),
             loss: Vec::new(),
         };
-        let trained = trajectory.train(start.neuron(), start.kept(), false, settings);
-        let (neuron, kept) = start.prune(trained, outcome.method);
-        trajectory.train(neuron, kept, true, settings);
+        let trained = trajectory.train(Student::dense(start, settings), false, settings);
+        let pruned = trained.prune(start, outcome.method, settings);
+        trajectory.train(pruned, true, settings);
         trajectory
     })
 }
 
 impl Trajectory {
-    fn train(
-        &mut self,
-        mut neuron: Neuron,
-        kept: Kept,
-        pruned: bool,
-        settings: &Settings,
-    ) -> Neuron {
+    fn train(&mut self, mut student: Student, pruned: bool, settings: &Settings) -> Student {
         let steps = settings.steps();
         let every = steps.div_ceil(POINTS).max(1);
         let begin = if pruned { steps } else { 0 };
         for step in 0..=steps {
             if step.is_multiple_of(every) || step == steps {
+                let neuron = student.neuron();
                 self.time.push(settings.step * (begin + step) as f64);
                 self.pruned.push(pruned);
                 self.a.push(neuron.a);
@@ -77,10 +72,10 @@ impl Trajectory {
                 self.loss.push(neuron.loss());
             }
             if step < steps {
-                neuron = neuron.descend(kept, settings.step);
+                student.descend();
             }
         }
-        neuron
+        student
     }
 }
 

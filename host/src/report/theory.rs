@@ -61,7 +61,8 @@ pub const NEAR: f64 = 0.05;
 /// # Source
 /// Gadhikar & Burkholz 2024 (arXiv:2402.19262), theorems 2.1 to 2.3: iterative magnitude pruning
 /// succeeds where a and w_1 are positive at init, learning-rate rewinding in more than one dimension
-/// where a is.
+/// where a is. By updates other than gradient descent, one neuron succeeds where w_1 is positive if the
+/// update frees a: Gadhikar, Jacobs, Zhou & Burkholz, NeurIPS 2025 (arXiv:2504.12801), theorem 5.2.
 pub fn predict(record: &NeuronRecord) -> Vec<Prediction> {
     let near = |claim: &str, method, from: u64, to: u64, expected: f64| {
         let own = in_dimensions(record, method, from, to);
@@ -88,6 +89,24 @@ pub fn predict(record: &NeuronRecord) -> Vec<Prediction> {
     };
     let all = u64::MAX;
     let both = |a, w1| a && w1;
+    if !record.update.is_gradient() {
+        let name = record.update.name();
+        // One neuron whose weights have the same size.
+        let frees_a = record.update.balance(record.scale, &[record.scale]) < 0.0;
+        let (signs, succeeds): (_, fn(bool, bool) -> bool) = match frees_a {
+            true => ("w\u{2081} > 0", |_, w1| w1),
+            false => ("a > 0 and w\u{2081} > 0", both),
+        };
+        return Method::BOTH
+            .map(|method| {
+                let method_name = method.name().to_uppercase();
+                let claim = format!(
+                    "{method_name} by {name} in one dimension succeeds exactly where {signs}"
+                );
+                exact(&claim, method, 1, 1, succeeds)
+            })
+            .into();
+    }
     vec![
         near(
             "IMP succeeds from about a quarter of the inits, in every dimension",
@@ -179,7 +198,7 @@ fn prediction(claim: &str, seen: Vec<String>, any: bool, holds: bool) -> Predict
 #[cfg(test)]
 pub mod tests {
     use super::*;
-    use crate::neuron::{ClosedForm, Quadrant, StepError, Trajectory};
+    use crate::neuron::{ClosedForm, Quadrant, StepError, Trajectory, Update};
 
     /// A record in which everything is as the theory says.
     pub fn record() -> NeuronRecord {
@@ -259,6 +278,33 @@ pub mod tests {
                 .iter()
                 .all(|it| it.verdict == Verdict::NotDecided)
         );
+    }
+
+    #[test]
+    fn an_update_that_frees_the_output_weight_is_claimed_to_succeed_wherever_w1_is_positive() {
+        let by = |alpha_a, alpha_w| {
+            let mut record = NeuronRecord {
+                update: Update::Ham {
+                    alpha_a,
+                    alpha_w,
+                    beta: 0.0,
+                },
+                ..record()
+            };
+            // In one dimension both succeed where both signs are right; then from a < 0, too.
+            let before: Vec<Verdict> = predict(&record).iter().map(|it| it.verdict).collect();
+            for fraction in &mut record.fractions[..2] {
+                fraction.quadrants[2].successes = 25;
+            }
+            let after = predict(&record);
+            (
+                before,
+                after.iter().map(|it| it.verdict).collect::<Vec<_>>(),
+            )
+        };
+        let (seen, not) = ([Verdict::Visible; 2], [Verdict::NotVisible; 2]);
+        assert_eq!(by(4.0, 1.0), (not.to_vec(), seen.to_vec()));
+        assert_eq!(by(4.0, 4.0), (seen.to_vec(), not.to_vec()));
     }
 
     #[test]

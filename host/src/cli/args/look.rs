@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, ValueHint};
 
 use super::common::{DataArgs, threads};
+use super::update::UpdateArgs;
 use crate::neuron::Settings;
 
 /// Which run to show.
@@ -88,6 +89,9 @@ pub struct NeuronArgs {
     /// Seed of the initial weights.
     #[arg(long, value_name = "SEED", default_value_t = Settings::default().seed)]
     pub seed: u64,
+    /// How a step of training moves the weights.
+    #[command(flatten)]
+    pub update: UpdateArgs,
     /// Threads to compute with; the cores of this machine if not given.
     #[arg(long, value_name = "N")]
     pub threads: Option<NonZeroU16>,

@@ -2,7 +2,7 @@
 
 use super::{Fake, Folder};
 use crate::experiment::{FileKind, NeuronFile, kind_of, load_neuron};
-use crate::neuron::Settings;
+use crate::neuron::{Settings, Update, defaults};
 
 fn load(text: &str, overrides: &[&str]) -> Result<NeuronFile, String> {
     let folder = Folder::new(&[("neuron.toml", text)]);
@@ -57,6 +57,41 @@ fn mistakes_are_shown_at_their_places_together() {
     ] {
         assert!(shown.contains(expected), "{expected} in\n{shown}");
     }
+}
+
+#[test]
+fn an_update_has_the_options_of_its_name_and_changes_the_folder_only_where_it_is_said() {
+    let file = load(
+        "name = \"n\"\n[neuron]\nupdate = { name = \"sign-in\", inner_scale_w = 0.25 }\n",
+        &["neuron.update.inner_scale_a=2"],
+    )
+    .unwrap();
+    let expected = Update::SignIn {
+        inner_scale_a: 2.0,
+        inner_scale_w: 0.25,
+        every: defaults::every(),
+    };
+    assert_eq!(file.neuron.update, expected);
+    assert_ne!(file.neuron.short(), Settings::default().short());
+    let gradient = load("name = \"n\"\n[neuron.update]\nname = \"gradient\"\n", &[]).unwrap();
+    assert_eq!(gradient.neuron.short(), Settings::default().short());
+}
+
+#[test]
+fn options_of_another_update_and_steps_too_long_for_one_are_shown_at_their_places() {
+    let shown = load(
+        "name = \"n\"\n[neuron.update]\nname = \"ham\"\ninner_scale_a = 2.0\n",
+        &[],
+    )
+    .unwrap_err();
+    assert!(shown.contains("neuron.toml:4:1"), "{shown}");
+    assert!(shown.contains("unknown key `inner_scale_a`"), "{shown}");
+    let shown = load("name = \"n\"\n[neuron.update]\nname = \"sam\"\n", &[]).unwrap_err();
+    assert!(shown.contains("sign-in"), "{shown}");
+    let text = "name = \"n\"\n[neuron]\nstep = 0.01\nupdate = { name = \"ham\", alpha_a = 200 }\n";
+    let shown = load(text, &[]).unwrap_err();
+    assert!(shown.contains("neuron.toml:3:8"), "{shown}");
+    assert!(shown.contains("at most 2.488e-3"), "{shown}");
 }
 
 #[test]

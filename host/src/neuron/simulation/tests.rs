@@ -1,4 +1,5 @@
 use super::*;
+use crate::neuron::Update;
 
 fn small() -> Settings {
     Settings {
@@ -121,5 +122,39 @@ fn trajectories_show_every_quadrant_end_as_counted_and_begin_pruned_where_they_s
         } else {
             assert_eq!(trajectory.a[pruned], trajectory.a[pruned - 1]);
         }
+    }
+}
+
+#[test]
+fn a_record_names_its_update_only_where_it_is_not_gradient_descent() {
+    let of = |update| {
+        let settings = Settings {
+            dimensions: vec![1, 3],
+            inits: 60,
+            update,
+            ..Settings::default()
+        };
+        simulate(&settings, 2).unwrap()
+    };
+    let text = serde_json::to_string(&of(Update::Gradient)).unwrap();
+    assert!(!text.contains("update"), "{text}");
+    let ham = of(Update::Ham {
+        alpha_a: 40.0,
+        alpha_w: 1.0,
+        beta: 0.0,
+    });
+    let text = serde_json::to_string(&ham).unwrap();
+    assert!(text.contains(r#""update":{"name":"ham","alpha_a":40.0"#));
+    assert!(ham.closed_form.is_empty() && ham.step_errors.is_empty());
+    // One neuron: all inits with w_1 > 0, of either sign of a.
+    for fraction in ham.fractions.iter().filter(|it| it.dimension == 1) {
+        for it in &fraction.quadrants {
+            let expected = if it.w1_positive { it.inits } else { 0 };
+            assert_eq!(it.successes, expected, "{fraction:?}");
+        }
+    }
+    for trajectory in ham.trajectories.iter().filter(|it| it.dimension == 1) {
+        let ends = *trajectory.loss.last().unwrap() < SUCCESS_LOSS;
+        assert_eq!(trajectory.success, ends);
     }
 }

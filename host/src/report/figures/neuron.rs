@@ -28,7 +28,7 @@ pub fn sections(part: &str, record: &NeuronRecord) -> Result<Vec<Section>, Figur
         let name = name(&format!("trajectory d {dimension} init {init}"));
         paths.extend(trajectories(name, record, dimension, init)?);
     }
-    Ok(vec![
+    let mut sections = vec![
         Section {
             title: "How often the neuron learns",
             text: "Share of random inits from which the pruned neuron learns the target, with 95 % \
@@ -49,7 +49,12 @@ pub fn sections(part: &str, record: &NeuronRecord) -> Result<Vec<Section>, Figur
                    simulation from it falls with the length of the Euler step.",
             figures: check,
         },
-    ])
+    ];
+    if !record.update.is_gradient() {
+        // Gradient descent alone has a closed form.
+        sections.pop();
+    }
+    Ok(sections)
 }
 
 pub(super) fn word(method: Method) -> &'static str {
