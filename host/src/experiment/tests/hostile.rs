@@ -118,7 +118,7 @@ fn lists_that_no_run_could_come_to_the_end_of_are_refused() {
     let (before, _) = GOOD.split_once("rewind").unwrap();
     let said = report(&format!("{before}rewind = [{policies}]\n"));
     assert!(
-        said.contains("`strategy.rewind` has 101 policies"),
+        said.contains("`strategy.rewind` has 101 components"),
         "{said}"
     );
 }
