@@ -198,7 +198,8 @@ fn the_files_of_the_guide_build_and_keep_every_rule() {
         .filter_map(|(file, code)| Some((file?, code)));
     let files: Vec<(String, String)> = files.collect();
     let names: Vec<&str> = files.iter().map(|(file, _)| file.as_str()).collect();
-    let expected = ["taylor", "running", "mask", "rewind", "lib"].map(|it| format!("src/{it}.rs"));
+    let expected =
+        ["taylor", "running", "mask", "rewind", "update", "lib"].map(|it| format!("src/{it}.rs"));
     assert_eq!(names, expected);
     fs::remove_dir_all(folder.join("src")).unwrap();
     fs::create_dir(folder.join("src")).unwrap();
@@ -215,7 +216,14 @@ fn the_files_of_the_guide_build_and_keep_every_rule() {
         runs.path(),
         &["--seeds", "0", "--allow-plugins"],
     );
-    for set in ["prune.levels=3", "train.epochs=2", &strategy, &path] {
+    let update = format!("strategy.update.0={name}/same-signs");
+    for set in [
+        "prune.levels=3",
+        "train.epochs=2",
+        &strategy,
+        &update,
+        &path,
+    ] {
         run.args(["--set", set]);
     }
     expect(&mut run, 0);
