@@ -268,6 +268,46 @@ fn the_crate_that_the_guide_begins_with_has_its_code_and_runs_its_experiments() 
 }
 
 #[test]
+fn a_new_crate_of_each_kind_has_its_component_keeps_every_rule_and_runs() {
+    let name = "my-own";
+    let home = tempfile::tempdir().unwrap();
+    let folder = new_crate(home.path(), name, &["--kind", "all"]);
+    let library = build(&folder, name);
+    check(&library);
+    let mut show = program::command();
+    let shown = expect(show.args(["plugin", "show"]).arg(&library), 0);
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    for kind in ["score", "mask", "rewind", "update"] {
+        let line = format!("{kind} = \"my_own/{kind}\"");
+        assert!(shown.replace("my-own", "my_own").contains(&line), "{shown}");
+    }
+    let mut run = program::command();
+    run.current_dir(&folder)
+        .args(["run", "experiment.toml", "--allow-plugins", "--seeds", "0"]);
+    for set in ["prune.levels=2", "train.epochs=2"] {
+        run.args(["--set", set]);
+    }
+    expect(&mut run, 0);
+    // Alone it is the same file.
+    let alone = new_crate(home.path(), "alone", &["--kind", "update"]);
+    let experiment = fs::read_to_string(alone.join("experiment.toml")).unwrap();
+    assert!(experiment.contains("update = { use = \"alone/update\", strength = 2e-4 }"));
+    check(&build(&alone, "alone"));
+}
+
+#[test]
+fn an_update_in_python_is_refused_before_anything_is_written() {
+    let home = tempfile::tempdir().unwrap();
+    let mut new = program::command();
+    new.current_dir(home.path())
+        .args(["plugin", "new", "mine", "--python", "--kind", "update"]);
+    let output = expect(&mut new, 2);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("a file of Python has no update"), "{said}");
+    assert!(!home.path().join("mine").exists());
+}
+
+#[test]
 fn the_readme_shows_the_strategy_in_python_that_is_shipped() {
     let strategy = include_str!("../../../experiments/python/fan_in.py");
     assert!(include_str!("../../../README.md").contains(strategy));

@@ -83,6 +83,9 @@ impl Desk {
         }
         let mut component = |title: String, pointer: &str, table: Value, schema: Value| {
             let mut experiment = plain();
+            if pointer.starts_with("/strategy/update/") {
+                experiment["strategy"]["update"] = json!([{}]);
+            }
             *experiment.pointer_mut(pointer).unwrap() = table;
             let table = experiment.pointer_mut(pointer).unwrap();
             for (key, value) in required(&schema, &schema) {
@@ -131,6 +134,7 @@ impl Desk {
                     Slot::Score => "/strategy/score",
                     Slot::Mask => "/strategy/mask",
                     Slot::Rewind => "/strategy/rewind/0",
+                    Slot::Update => "/strategy/update/0",
                 };
                 let name = format!("{plugin}/{}", info.name);
                 let table = json!({ "use": name });
