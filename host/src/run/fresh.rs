@@ -137,6 +137,6 @@ mod tests {
             listed,
             ["seed-0/level-00/done.json", "seed-3/level-00/done.json"]
         );
-        assert!(!has_work(&run));
+        assert!(!has_work(&run, 1));
     }
 }
