@@ -147,8 +147,8 @@ impl From<OpenError> for Failure {
                 Exit::Plugin,
                 format!(
                     "{error}, so that what is there is another build's: add --fresh to throw away all levels \
-                     but the dense one and make them with this build, put the old file back, or keep what is \
-                     there beside what this build makes with --allow-changed-plugins"
+                     but the dense one (an update's that too) and make them with this build, put the old file \
+                     back, or keep what is there beside what this build makes with --allow-changed-plugins"
                 ),
             ),
             OpenError::Run(error) if error.is_plugin_failure() => Self::new(Exit::Plugin, error),

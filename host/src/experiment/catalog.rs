@@ -73,6 +73,8 @@ pub struct ComponentInfo {
 pub struct PluginInfo {
     /// Its version: part of an experiment's identity.
     pub version: String,
+    /// The digest of its file: part of the dense level's identity where it acts there.
+    pub digest: String,
     /// Its components.
     pub components: Vec<ComponentInfo>,
     /// The strategy that `strategy = "<plugin>"` stands for.

@@ -87,10 +87,10 @@ pub fn dense_identity(loaded: &Loaded, data_checksum: &str, lanes: Option<u64>) 
     if let Some(updates) = whole.get("strategy").and_then(|it| it.get("update")) {
         let own = loaded.experiment.strategy.update.iter();
         let plugins = own.map(|part| part.names().0.to_owned());
-        let version =
-            |name: String| Some((name.clone(), json!(loaded.plugins.get(&name)?.version)));
+        // Another build may do something else, and whoever shares the level cannot see which build made it.
+        let build = |name: String| Some((name.clone(), json!(loaded.plugins.get(&name)?.digest)));
         canonical.insert("update".to_owned(), updates.clone());
-        canonical.insert("plugins".to_owned(), plugins.filter_map(version).collect());
+        canonical.insert("plugins".to_owned(), plugins.filter_map(build).collect());
     }
     Identity::new(with_facts(canonical, data_checksum, lanes))
 }

@@ -182,7 +182,8 @@ pub(super) fn name_key(path: &[String]) -> Option<&'static str> {
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     match path[..] {
         ["data" | "model"] | ["train", "optimizer" | "schedule"] => Some("name"),
-        ["strategy", "score" | "mask" | "rewind"] | ["strategy", "rewind", _] => Some("use"),
+        ["strategy", "score" | "mask" | "rewind" | "update"]
+        | ["strategy", "rewind" | "update", _] => Some("use"),
         _ => None,
     }
 }

@@ -214,8 +214,8 @@ fn unfold(
         ([strategy], Tree::Text(_)) if strategy == "strategy" => {
             plugins.unfold_strategy(node, &mut reader.problems);
         }
-        ([strategy, rewind], Tree::Text(_) | Tree::Table(_))
-            if strategy == "strategy" && rewind == "rewind" && indexed =>
+        ([strategy, list], Tree::Text(_) | Tree::Table(_))
+            if strategy == "strategy" && matches!(&**list, "rewind" | "update") && indexed =>
         {
             let place = node.place.clone();
             // An override created the list only to fill it.

@@ -42,7 +42,7 @@ impl References<'_> {
         schemas: &PartSchemas,
         problems: &mut Diagnostics,
     ) {
-        for key in ["score", "mask", "rewind"] {
+        for key in ["score", "mask", "rewind", "update"] {
             let (Some(node), Some(twin)) = (part(root, key), part(canonical, key)) else {
                 continue;
             };

@@ -82,16 +82,19 @@ fn unfold(root: &mut Node) {
             *part = Node::singleton("use", component, &part.place);
         }
     };
-    for key in ["score", "mask", "rewind"] {
+    for key in ["score", "mask", "rewind", "update"] {
         if let Some(part) = table.get_mut(key) {
             long(part);
         }
     }
-    if let Some(rewind) = table.get_mut("rewind") {
-        if let Tree::Table(_) = rewind.value {
-            rewind.value = Tree::List(vec![rewind.clone()]);
+    for key in ["rewind", "update"] {
+        let Some(listed) = table.get_mut(key) else {
+            continue;
+        };
+        if let Tree::Table(_) = listed.value {
+            listed.value = Tree::List(vec![listed.clone()]);
         }
-        if let Tree::List(parts) = &mut rewind.value {
+        if let Tree::List(parts) = &mut listed.value {
             parts.iter_mut().for_each(long);
         }
     }

@@ -18,25 +18,24 @@ const MADE_OF_LEVELS: [&str; 7] = [
     "figures",
 ];
 
-/// Whether a plugin had a part in what a run holds: level 0 is no plugin's.
-pub fn has_work(run: &RunDir) -> bool {
+/// Whether a plugin had a part in what a run holds from a level on.
+pub fn has_work(run: &RunDir, first: u64) -> bool {
     run.seeds().into_iter().any(|seed| {
         let home = run.seed(seed);
-        home.progress().is_dir() || !home.levels_from(1).is_empty()
+        home.progress().is_dir() || !home.levels_from(first).is_empty()
     })
 }
 
-/// The levels in which plugins have a part, with the digest of what they came to: none of the one that
-/// is under way.
+/// The levels from this one on, with the digest of what they came to: none of the one that is under way.
 ///
 /// # Errors
 /// If a level's `done.json` cannot be read.
-pub fn levels(run: &RunDir) -> Result<BTreeMap<String, Option<String>>, StoreError> {
+pub fn levels(run: &RunDir, first: u64) -> Result<BTreeMap<String, Option<String>>, StoreError> {
     let mut levels = BTreeMap::new();
     for seed in run.seeds() {
         let home = run.seed(seed);
-        let mut next = 1;
-        for level in home.levels_from(1) {
+        let mut next = first;
+        for level in home.levels_from(first) {
             let done = home.level(level).file("done.json");
             if done.exists() {
                 levels.insert(RunIdentity::level_name(seed, level), Some(digest(&done)?));
@@ -50,7 +49,7 @@ pub fn levels(run: &RunDir) -> Result<BTreeMap<String, Option<String>>, StoreErr
     Ok(levels)
 }
 
-/// Throws away every level but the dense one, and all that was made of them.
+/// Throws away every level from this one on, and all that was made of them.
 ///
 /// A process that is killed here leaves a run whose `identity.json` still names the old build: it is
 /// refused, or thrown away, as before. What is left of it is whole at any moment: what lists a file goes
@@ -58,11 +57,11 @@ pub fn levels(run: &RunDir) -> Result<BTreeMap<String, Option<String>>, StoreErr
 ///
 /// # Errors
 /// Names what cannot be removed.
-pub fn discard(run: &RunDir) -> Result<(), StoreError> {
+pub fn discard(run: &RunDir, first: u64) -> Result<(), StoreError> {
     let mut manifest = Manifest::read(run.path(), MANIFEST).unwrap_or_default();
     if let Some(manifest) = &mut manifest {
-        let is_dense = |file: &str| file.ends_with("/level-00/done.json");
-        manifest.files.retain(|file, _| is_dense(file));
+        let stays = |file: &str| first > 0 && file.ends_with("/level-00/done.json");
+        manifest.files.retain(|file, _| stays(file));
         manifest.write(run.path(), MANIFEST)?;
     } else {
         Manifest::remove(run.path(), MANIFEST)?;
@@ -74,7 +73,7 @@ pub fn discard(run: &RunDir) -> Result<(), StoreError> {
         let home = run.seed(seed);
         remove(&home.progress())?;
         remove(&home.failure())?;
-        for level in home.levels_from(1).into_iter().rev() {
+        for level in home.levels_from(first).into_iter().rev() {
             let dir = home.level(level);
             remove(&dir.file("done.json"))?;
             dir.clear()?;
@@ -115,8 +114,8 @@ mod tests {
         for file in stay.iter().chain(&go) {
             write(&run.file(file), file.as_bytes()).unwrap();
         }
-        assert!(has_work(&run));
-        let noted = levels(&run).unwrap();
+        assert!(has_work(&run, 1));
+        let noted = levels(&run, 1).unwrap();
         let names: Vec<&str> = noted.keys().map(String::as_str).collect();
         assert_eq!(
             names,
@@ -125,7 +124,7 @@ mod tests {
         assert_eq!(noted["seed-0/level-02"], None);
         let all = Manifest::of(run.path(), stay.iter().chain(&go).copied()).unwrap();
         all.write(run.path(), MANIFEST).unwrap();
-        discard(&run).unwrap();
+        discard(&run, 1).unwrap();
         for file in stay {
             assert!(run.file(file).exists(), "{file}");
         }
@@ -138,6 +137,6 @@ mod tests {
             listed,
             ["seed-0/level-00/done.json", "seed-3/level-00/done.json"]
         );
-        assert!(!has_work(&run));
+        assert!(!has_work(&run, 1));
     }
 }

@@ -13,7 +13,7 @@ pub enum Changed {
     /// It is refused.
     #[default]
     Refuse,
-    /// All levels but the dense one are thrown away and made anew.
+    /// All levels but the dense one, or with it where it acts there, are thrown away and made anew.
     Fresh,
     /// Its levels stay, and this build goes on with it.
     Allow,
@@ -49,7 +49,8 @@ pub(super) fn identify(
         Some(known) => compare(run, &known.value, &mut now, changed)?,
         None if run.seeds().is_empty() => warn_of_other_data(run, &now),
         None if changed == Changed::Fresh => {
-            start_afresh(run, "which plugin files made it is not known")?;
+            let first = u64::from(!acts_in_dense(&now));
+            start_afresh(run, first, "which plugin files made it is not known")?;
         }
         None => log::warn!(
             "{} is missing and written anew; which plugin files made the finished levels is not known",
@@ -73,7 +74,8 @@ fn compare(
             expected: now.identity.clone(),
         });
     }
-    if before.dense != now.dense {
+    let dense_anew = is_dense_anew(before, now);
+    if before.dense != now.dense && !dense_anew {
         let name = |dense: &Option<String>| dense.clone().unwrap_or_default();
         log::warn!(
             "{} was computed on another device or with another number of threads before \
@@ -83,16 +85,18 @@ fn compare(
             name(&now.dense)
         );
     }
-    if !fresh::has_work(run) {
-        // Level 0 is no plugin's.
+    // Level 0 is no plugin's, but for those that act inside its steps.
+    let first = u64::from(!dense_anew);
+    if !fresh::has_work(run, first) {
         return Ok(());
     }
     let built_anew = built_anew(run, before, now);
     if changed == Changed::Fresh {
         return match built_anew.first() {
-            Some(plugin) => start_afresh(run, &plugin.to_string()),
+            Some(plugin) => start_afresh(run, first, &plugin.to_string()),
             None if !before.replaced_plugins.is_empty() => start_afresh(
                 run,
+                first,
                 "builds of plugins had a part in it that were replaced since",
             ),
             None => {
@@ -103,6 +107,10 @@ fn compare(
     }
     now.replaced_plugins.clone_from(&before.replaced_plugins);
     now.replaced_levels.clone_from(&before.replaced_levels);
+    if dense_anew {
+        // The run's level 0 is still the one that it took from there.
+        now.dense.clone_from(&before.dense);
+    }
     if built_anew.is_empty() {
         return Ok(());
     }
@@ -113,11 +121,26 @@ fn compare(
         log::warn!("{plugin}");
     }
     // Whoever reads the results can see that two builds made them, and which made which.
-    let levels = fresh::levels(run)?;
+    let levels = fresh::levels(run, first)?;
     now.replaced_plugins.push(before.plugins.clone());
     let builds = now.replaced_plugins.len();
     now.replaced_levels.resize(builds, levels);
     Ok(())
+}
+
+/// Whether a plugin that acts inside the steps of level 0 was built anew: the shared level is then another one, on
+/// whatever device and threads.
+fn is_dense_anew(before: &RunIdentity, now: &RunIdentity) -> bool {
+    let hash = |identity: &RunIdentity| {
+        let name = identity.dense.as_deref()?;
+        name.split('-').nth(1).map(str::to_owned)
+    };
+    acts_in_dense(now) && hash(before) != hash(now)
+}
+
+/// Whether a plugin acts inside the steps of level 0.
+fn acts_in_dense(identity: &RunIdentity) -> bool {
+    identity.canonical["strategy"].get("update").is_some()
 }
 
 /// The plugins that were built anew since a run started, each as why the run is refused.
@@ -135,17 +158,21 @@ fn built_anew(run: &RunDir, before: &RunIdentity, now: &RunIdentity) -> Vec<Open
 }
 
 /// Throws away what other builds made, after saying what.
-fn start_afresh(run: &RunDir, why: &str) -> Result<(), OpenError> {
-    let levels: Vec<String> = fresh::levels(run)?.into_keys().collect();
+fn start_afresh(run: &RunDir, first: u64, why: &str) -> Result<(), OpenError> {
+    let levels: Vec<String> = fresh::levels(run, first)?.into_keys().collect();
     log::warn!(
-        "{why}; thrown away in {}: {}, and what was made of them. Level 0 stays",
+        "{why}; thrown away in {}: {}, and what was made of them{}",
         run.path().display(),
         match levels.is_empty() {
             true => "unfinished levels".to_owned(),
             false => levels.join(", "),
+        },
+        match first {
+            0 => "",
+            _ => ". Level 0 stays",
         }
     );
-    Ok(fresh::discard(run)?)
+    Ok(fresh::discard(run, first)?)
 }
 
 /// Says which runs did the same on other data: a changed data file begins a new run, which nobody

@@ -29,6 +29,7 @@ pub fn plugin(plugin: &Plugin) -> PluginInfo {
     };
     PluginInfo {
         version: manifest.version.clone(),
+        digest: plugin.digest.clone(),
         components: manifest.components.iter().map(component).collect(),
         default: manifest.default.as_ref().map(|default| Strategy {
             score: part(&default.score),

@@ -1,4 +1,4 @@
-//! Strategies: score, mask, rewind, from plugins.
+//! Strategies: score, mask, rewind, update, from plugins.
 //!
 //! A [`Strategy`] is one seed's components. It calls them with the host's services and checks
 //! everything they hand back, so that the level loop can rely on it.

@@ -1,4 +1,4 @@
-//! The three kinds of component that a plugin provides.
+//! The three kinds of component of 1.0; the fourth, the update, has a module of its own.
 
 use abi_stable::std_types::{RBox, RSlice, RString, RVec};
 use abi_stable::{StableAbi, sabi_trait};

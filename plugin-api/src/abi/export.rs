@@ -191,7 +191,7 @@ impl<T> Drop for Shell<T> {
     }
 }
 
-/// The methods that the three traits share.
+/// The methods that the three traits of 1.0 share.
 macro_rules! lifecycle {
     ($rule:expr) => {
         fn points(&self) -> AbiResult<RString> {

@@ -96,6 +96,58 @@ fn a_score_a_mask_or_a_rewind_policy_that_was_built_anew_is_refused_unless_allow
     }
 }
 
+#[test]
+fn an_update_that_was_built_anew_is_refused_allowed_or_makes_the_dense_level_anew_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let (runs, plugins) = (folder.path().join("runs"), folder.path().join("plugins"));
+    let library = own_plugin(&plugins, "ham");
+    let more = [
+        "--set",
+        "train.epochs=1",
+        "--set",
+        "strategy.update=mine/hyperbolic",
+        "--set",
+        "strategy.update.0.alpha=50",
+    ];
+    expect(&mut small(&runs, &plugins, &more), 0);
+    let run = only_run(&runs, "imp");
+    let before = digests(&run);
+    let dense = |run: &Path| {
+        let identity = fs::read(run.join("identity.json")).unwrap();
+        let identity: serde_json::Value = serde_json::from_slice(&identity).unwrap();
+        identity["dense"].as_str().unwrap().to_owned()
+    };
+    let old = dense(&run);
+    build_anew(&library);
+    let output = expect(&mut small(&runs, &plugins, &more), 3);
+    assert!(said(&output).contains("plugin `mine` was built anew"));
+    assert_eq!(digests(&run), before);
+    let allowed = [&more[..], &["--allow-changed-plugins"]].concat();
+    expect(&mut small(&runs, &plugins, &allowed), 0);
+    let output = expect(&mut small(&runs, &plugins, &more), 0);
+    assert!(
+        !said(&output).contains("another device"),
+        "{}",
+        said(&output)
+    );
+    assert_eq!(dense(&run), old);
+    let fresh = [&more[..], &["--fresh"]].concat();
+    let output = expect(small(&runs, &plugins, &fresh).env("RUST_LOG", "warn"), 0);
+    assert!(
+        said(&output).contains("seed-0/level-00, seed-0/level-01")
+            && !said(&output).contains("Level 0 stays"),
+        "{}",
+        said(&output)
+    );
+    assert!(dense(&run) != old && runs.join(dense(&run)).is_dir());
+    let mut verify = program::command();
+    verify
+        .env("HOST_PLUGIN_PATH", &plugins)
+        .arg("verify")
+        .arg(&run);
+    expect(&mut verify, 0);
+}
+
 /// Puts another build of the plugin `mine` in its place: another formula under the same name and version.
 fn build_as(folder: &Path, of: &str) {
     fs::create_dir_all(folder).unwrap();

@@ -198,7 +198,8 @@ fn the_files_of_the_guide_build_and_keep_every_rule() {
         .filter_map(|(file, code)| Some((file?, code)));
     let files: Vec<(String, String)> = files.collect();
     let names: Vec<&str> = files.iter().map(|(file, _)| file.as_str()).collect();
-    let expected = ["taylor", "running", "mask", "rewind", "lib"].map(|it| format!("src/{it}.rs"));
+    let expected =
+        ["taylor", "running", "mask", "rewind", "update", "lib"].map(|it| format!("src/{it}.rs"));
     assert_eq!(names, expected);
     fs::remove_dir_all(folder.join("src")).unwrap();
     fs::create_dir(folder.join("src")).unwrap();
@@ -215,7 +216,14 @@ fn the_files_of_the_guide_build_and_keep_every_rule() {
         runs.path(),
         &["--seeds", "0", "--allow-plugins"],
     );
-    for set in ["prune.levels=3", "train.epochs=2", &strategy, &path] {
+    let update = format!("strategy.update.0={name}/same-signs");
+    for set in [
+        "prune.levels=3",
+        "train.epochs=2",
+        &strategy,
+        &update,
+        &path,
+    ] {
         run.args(["--set", set]);
     }
     expect(&mut run, 0);
@@ -257,6 +265,46 @@ fn the_crate_that_the_guide_begins_with_has_its_code_and_runs_its_experiments() 
             .args(["plan", "--allow-plugins", "--no-estimate", experiment]);
         expect(&mut plan, 0);
     }
+}
+
+#[test]
+fn a_new_crate_of_each_kind_has_its_component_keeps_every_rule_and_runs() {
+    let name = "my-own";
+    let home = tempfile::tempdir().unwrap();
+    let folder = new_crate(home.path(), name, &["--kind", "all"]);
+    let library = build(&folder, name);
+    check(&library);
+    let mut show = program::command();
+    let shown = expect(show.args(["plugin", "show"]).arg(&library), 0);
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    for kind in ["score", "mask", "rewind", "update"] {
+        let line = format!("{kind} = \"my_own/{kind}\"");
+        assert!(shown.replace("my-own", "my_own").contains(&line), "{shown}");
+    }
+    let mut run = program::command();
+    run.current_dir(&folder)
+        .args(["run", "experiment.toml", "--allow-plugins", "--seeds", "0"]);
+    for set in ["prune.levels=2", "train.epochs=2"] {
+        run.args(["--set", set]);
+    }
+    expect(&mut run, 0);
+    // Alone it is the same file.
+    let alone = new_crate(home.path(), "alone", &["--kind", "update"]);
+    let experiment = fs::read_to_string(alone.join("experiment.toml")).unwrap();
+    assert!(experiment.contains("update = { use = \"alone/update\", strength = 2e-4 }"));
+    check(&build(&alone, "alone"));
+}
+
+#[test]
+fn an_update_in_python_is_refused_before_anything_is_written() {
+    let home = tempfile::tempdir().unwrap();
+    let mut new = program::command();
+    new.current_dir(home.path())
+        .args(["plugin", "new", "mine", "--python", "--kind", "update"]);
+    let output = expect(&mut new, 2);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("a file of Python has no update"), "{said}");
+    assert!(!home.path().join("mine").exists());
 }
 
 #[test]

@@ -187,6 +187,11 @@ fn a_shipped_plugin_has_everything_that_its_recipe_asks_for() {
         "sixteen",
         "seventeen",
         "eighteen",
+        "nineteen",
+        "twenty",
+        "twenty-one",
+        "twenty-two",
+        "twenty-three",
     ];
     let said = format!("The {} shipped plugins", number[names.len() - 13]);
     assert!(

@@ -115,6 +115,8 @@ pub enum NewKind {
     Mask,
     /// What is reset before training goes on.
     Rewind,
-    /// All three.
+    /// What becomes of the weights at each step.
+    Update,
+    /// One of each.
     All,
 }

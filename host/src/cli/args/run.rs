@@ -24,7 +24,7 @@ pub struct RunArgs {
     /// Seconds between two checkpoints within a level.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub checkpoint_every: u64,
-    /// Throw away what another build of a plugin made, all levels but the dense one, and make it anew.
+    /// Throw away what another build of a plugin made, all levels but a dense one in which it had no part, and make it anew.
     #[arg(long, conflicts_with = "allow_changed_plugins")]
     pub fresh: bool,
     /// Go on with a run although one of its plugins was built anew, and keep what the other build made.

@@ -225,6 +225,7 @@ impl Catalog for Fake {
         };
         Ok(PluginInfo {
             version: "1.2.3".to_owned(),
+            digest: "0123".to_owned(),
             components,
             default,
         })

@@ -151,6 +151,7 @@ impl Default for FakeCatalog {
         Self {
             plugin: PluginInfo {
                 version: "1.0.0".to_owned(),
+                digest: String::new(),
                 components: vec![
                     component(Slot::Score, "score"),
                     component(Slot::Mask, "mask"),

@@ -16,8 +16,8 @@ pub struct Stepping {
     states: Vec<Vec<Tensor>>,
     /// Steps since the states were cleared.
     age: u64,
-    /// What it did at the last step, if it is pure.
-    last: Option<Vec<Fused>>,
+    /// What it did at the last step, and at which level, if it is pure.
+    last: Option<(u64, Vec<Fused>)>,
 }
 
 impl Stepping {
@@ -71,9 +71,10 @@ impl Stepping {
         }
         let made = self.update.act(scene, &self.form, &given).map_err(&fault)?;
         if scene.device() == Device::Cpu {
-            self.check_replay(&given, &made)?;
+            self.check_replay(scene.facts().level, &given, &made)?;
         }
-        self.last = made.fused;
+        let level = scene.facts().level;
+        self.last = made.fused.map(|fused| (level, fused));
         self.states = made.states;
         Ok(match self.form.acts {
             Acts::Before => weights,
@@ -105,8 +106,8 @@ impl Stepping {
         }
     }
 
-    /// What a pure update does is the same at each step, and has the same bits when it is replayed.
-    fn check_replay(&self, given: &Given, made: &Made) -> Result<(), Fault> {
+    /// What a pure update does is the same at each step of a level, and has the same bits when it is replayed.
+    fn check_replay(&self, level: u64, given: &Given, made: &Made) -> Result<(), Fault> {
         let Some(fused) = &made.fused else {
             return Ok(());
         };
@@ -117,7 +118,7 @@ impl Stepping {
         if self
             .last
             .as_ref()
-            .is_some_and(|last| last.len() == fused.len() && last != fused)
+            .is_some_and(|(at, last)| *at == level && last.len() == fused.len() && last != fused)
         {
             return broke("does other operations at one step than at the one before");
         }

@@ -53,10 +53,12 @@ const TEMPLATES: &[Template] = &[
     template!("src/lib.rs", "score.rs.j2", |kind| kind == NewKind::Score),
     template!("src/lib.rs", "mask.rs.j2", |kind| kind == NewKind::Mask),
     template!("src/lib.rs", "rewind.rs.j2", |kind| kind == NewKind::Rewind),
+    template!("src/lib.rs", "update.rs.j2", |kind| kind == NewKind::Update),
     template!("src/lib.rs", "lib.rs.j2", |kind| kind == NewKind::All),
     template!("src/score.rs", "score.rs.j2", |kind| kind == NewKind::All),
     template!("src/mask.rs", "mask.rs.j2", |kind| kind == NewKind::All),
     template!("src/rewind.rs", "rewind.rs.j2", |kind| kind == NewKind::All),
+    template!("src/update.rs", "update.rs.j2", |kind| kind == NewKind::All),
     template!("tests/conformance.rs", "conformance.rs.j2", |_| true),
     template!("experiment.toml", "experiment.toml.j2", |_| true),
     template!("README.md", "README.md.j2", |_| true),
@@ -249,7 +251,8 @@ fn write(folder: &Path, args: &NewArgs, sdk: &Path) -> io::Result<()> {
         NewKind::Score => "a score",
         NewKind::Mask => "a mask update",
         NewKind::Rewind => "a rewind policy",
-        NewKind::All => "a score, a mask update and a rewind policy",
+        NewKind::Update => "an update",
+        NewKind::All => "a score, a mask update, a rewind policy and an update",
     };
     let values = context! {
         name => &args.name,
@@ -259,6 +262,7 @@ fn write(folder: &Path, args: &NewArgs, sdk: &Path) -> io::Result<()> {
         score => all || kind == NewKind::Score,
         mask => all || kind == NewKind::Mask,
         rewind => all || kind == NewKind::Rewind,
+        update => all || kind == NewKind::Update,
         repository => &args.repository,
         commit => &args.commit,
     };
@@ -332,9 +336,16 @@ mod tests {
         assert!(check_origin(&args(NewKind::Score)).is_ok());
     }
 
+    const ALONE: [NewKind; 4] = [
+        NewKind::Score,
+        NewKind::Mask,
+        NewKind::Rewind,
+        NewKind::Update,
+    ];
+
     #[test]
     fn a_component_without_its_tests_has_at_most_40_lines() {
-        for kind in [NewKind::Score, NewKind::Mask, NewKind::Rewind] {
+        for kind in ALONE {
             let (_folder, path) = written(&args(kind));
             let text = fs::read_to_string(path.join("src/lib.rs")).unwrap();
             let component = text.split("\n#[cfg(test)]").next().unwrap();
@@ -345,7 +356,7 @@ mod tests {
 
     #[test]
     fn nothing_of_a_template_is_left_in_what_is_written() {
-        for kind in [NewKind::Score, NewKind::Mask, NewKind::Rewind, NewKind::All] {
+        for kind in ALONE.into_iter().chain([NewKind::All]) {
             let (_folder, path) = written(&args(kind));
             for template in TEMPLATES.iter().filter(|it| (it.is_of)(kind)) {
                 let text = fs::read_to_string(path.join(template.path)).unwrap();

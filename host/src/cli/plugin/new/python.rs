@@ -27,8 +27,14 @@ const TEMPLATES: [(&str, &str); 4] = [
 /// Writes the file into a new folder.
 ///
 /// # Errors
-/// A folder that is not empty, or one that cannot be written.
+/// A kind that there is in Rust alone, a folder that is not empty, or one that cannot be written.
 pub(super) fn new(args: &NewArgs, output: &Output) -> Result<(), Failure> {
+    if args.kind == NewKind::Update {
+        return Err(Failure::bad_input(
+            "a file of Python has no update, which is called at every step of training: leave out --python, and \
+             write it in Rust",
+        ));
+    }
     let folder = Path::new(&args.name);
     expect_free(folder)?;
     let module = args.name.replace('-', "_");
