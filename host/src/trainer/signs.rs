@@ -33,11 +33,9 @@ pub(super) struct Signs {
     survivors: Option<Vec<Vec<u64>>>,
 }
 
-/// -1, 0 or 1 in int8; 0 for what is no number.
+/// -1, 0 or 1 in int8.
 fn sign(weights: &Tensor) -> Tensor {
-    // A bool is a byte of 0 or 1.
-    let [above, below] = [weights.gt(0.0), weights.lt(0.0)].map(|it| it.view_dtype(Kind::Int8));
-    above - below
+    weights.sign().to_kind(Kind::Int8)
 }
 
 impl Signs {
@@ -127,10 +125,11 @@ impl Signs {
         }
         let survivors = match self.survivors.take() {
             Some(survivors) => survivors,
-            None => counts(layout, &mask.ne(0.0).unsqueeze(0))?.remove(0),
+            None => counts(layout, &mask.unsqueeze(0))?.remove(0),
         };
         let now = sign(weights);
-        let crossed = counts(layout, &(&self.before * &now).lt(0))?;
+        // Opposite signs multiply to -1. A comparison would take several times as long.
+        let crossed = counts(layout, &(&self.before * &now).clamp_max(0))?;
         self.before.select(0, EPOCH).copy_(&now);
         let of_lane = |lane: usize| Crossed {
             survivors: survivors[lane].clone(),
@@ -144,10 +143,10 @@ impl Signs {
     }
 }
 
-/// How many are true of each layer, by row and lane.
+/// How many of each layer are not 0, by row and lane.
 ///
 /// # Shapes
-/// `flags`: `[rows, lanes, width]`, bool.
+/// `flags`: `[rows, lanes, width]`, of 0 and 1, or of 0 and -1.
 fn counts(layout: &Layout, flags: &Tensor) -> Result<Vec<Vec<Vec<u64>>>, TrainError> {
     let sums: Vec<Tensor> = layout
         .prunable_places()
@@ -166,7 +165,9 @@ fn counts(layout: &Layout, flags: &Tensor) -> Result<Vec<Vec<Vec<u64>>>, TrainEr
         .map_err(|error| TrainError::ReadBack(error.to_string()))?;
     let of = |row: usize, lane: usize| {
         let begin = (row * lanes + lane) * layers;
-        flat[begin..begin + layers].iter().map(|&it| it as u64)
+        flat[begin..begin + layers]
+            .iter()
+            .map(|&it| it.unsigned_abs())
     };
     Ok((0..rows)
         .map(|row| (0..lanes).map(|lane| of(row, lane).collect()).collect())
