@@ -239,7 +239,7 @@ fn a_run_of_an_older_version_is_read_and_what_cannot_be_checked_is_said() {
             if file.ends_with("done.json") || file == "identity.json" {
                 let mut value: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
                 value.as_object_mut().unwrap().remove("digest").unwrap();
-                if let Some(digests) = value["digests"].as_object_mut()
+                if let Some(digests) = value.get_mut("digests").and_then(Value::as_object_mut)
                     && digests.remove("signs.jsonl").is_some()
                 {
                     fs::remove_file(path.with_file_name("signs.jsonl")).unwrap();
