@@ -63,6 +63,22 @@ class Level:
         """One row a prunable layer."""
         return self._lines("layers.jsonl")
 
+    def signs(self) -> List[Dict[str, Any]]:
+        """One row an epoch and prunable layer: survivors, and those that crossed zero; none in levels of versions that
+        did not count them."""
+        if "signs.jsonl" not in self.files:
+            return []
+        layers = [row["layer"] for row in self.layers()]
+        rows = []
+        for at, line in enumerate(self._lines("signs.jsonl"), 1):
+            lists = {key: value for key, value in line.items() if isinstance(value, list)}
+            if any(len(counts) != len(layers) for counts in lists.values()):
+                raise Damaged(f"{self.path / 'signs.jsonl'} is damaged: line {at} is of other layers")
+            own = {key: value for key, value in line.items() if key not in lists}
+            for place, layer in enumerate(layers):
+                rows.append({**own, "layer": layer, **{key: counts[place] for key, counts in lists.items()}})
+        return rows
+
     def classes(self) -> List[Dict[str, Any]]:
         """One row a class, where the experiment's metrics ask for it; else none."""
         return self._lines("classes.jsonl") if "classes.jsonl" in self.files else []

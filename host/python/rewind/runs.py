@@ -137,6 +137,10 @@ class Run:
         """A row for each prunable layer of each finished level: `layers.jsonl`, with the seed before it."""
         return frames.make(self._rows(Level.layers), frame)
 
+    def signs(self, frame: Optional[Frame] = None) -> Any:
+        """A row for each epoch and prunable layer of each finished level: `signs.jsonl`, with the seed before it."""
+        return frames.make(self._rows(Level.signs), frame)
+
     def classes(self, frame: Optional[Frame] = None) -> Any:
         """A row for each class of each finished level: `classes.jsonl`, with the seed before it."""
         return frames.make(self._rows(Level.classes), frame)

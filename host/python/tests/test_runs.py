@@ -51,6 +51,24 @@ class Runs(WithProgram):
         self.assertEqual([it["layer"] for it in layers[:2]], ["fc1.weight", "fc2.weight"])
         self.assertEqual(len(layers), 2 * 3 * 2)
         self.assertEqual(run.classes("rows"), [])
+        signs = run.signs("rows")
+        self.assertEqual(len(signs), 2 * 3 * 2 * 2)
+        self.assertEqual(
+            list(signs[0]), ["seed", "level", "epoch", "layer", "survivors", "crossed_epoch", "crossed_start"]
+        )
+        self.assertEqual(
+            [(it["epoch"], it["layer"]) for it in signs[:3]], [(0, "fc1.weight"), (0, "fc2.weight"), (1, "fc1.weight")]
+        )
+        self.assertEqual([it["crossed_epoch"] for it in signs[:2]], [it["crossed_start"] for it in signs[:2]])
+        self.assertEqual([it["survivors"] for it in signs[-2:]], [it["survivors"] for it in layers[-2:]])
+
+    def test_levels_of_versions_without_signs_have_none(self) -> None:
+        path = self.copy()
+        done = path / "seed-0/level-01/done.json"
+        value = json.loads(done.read_text())
+        del value["digests"]["signs.jsonl"]
+        done.write_text(json.dumps(value))
+        self.assertEqual(rewind.load(path).level(1, 0).signs(), [])
 
     @needs("numpy")
     def test_masks_and_weights_agree_with_the_records(self) -> None:

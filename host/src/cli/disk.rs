@@ -57,6 +57,7 @@ pub fn files(course: &Course<'_>, stored: &[u64]) -> Result<Vec<FileOutline>, Fa
         file("end.safetensors", point),
         file("optimizer.safetensors", state),
         file("metrics.jsonl", 150 * trainer.epochs()),
+        file("signs.jsonl", (80 + 18 * layer_count) * trainer.epochs()),
         file("layers.jsonl", 220 * layer_count),
         file("summary.json", 400),
         file("done.json", 800),

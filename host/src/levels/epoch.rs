@@ -4,7 +4,7 @@ use super::error::RunError;
 use super::level::with_validation;
 use super::running::Running;
 use super::{Event, Levels, Observer};
-use crate::records::Epoch;
+use crate::records::{Epoch, SignRecord};
 use crate::trainer::{On, Session};
 
 impl Levels<'_> {
@@ -56,6 +56,15 @@ impl Levels<'_> {
                 validation_loss: validation.map(|it| it.loss),
                 validation_accuracy: validation.map(|it| it.accuracy),
             });
+            running
+                .signs
+                .extend(record.crossed.as_ref().map(|it| SignRecord {
+                    level: running.level,
+                    epoch: record.epoch,
+                    survivors: it.survivors.clone(),
+                    crossed_epoch: it.epoch.clone(),
+                    crossed_start: it.start.clone(),
+                }));
             if let Some(record) = running.epochs.last() {
                 observer.observe(&Event::Epoch {
                     seed: running.seed,

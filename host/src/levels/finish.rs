@@ -99,6 +99,11 @@ impl Course<'_> {
                 lines(std::slice::from_ref(&summary)).map_err(damaged("summary.json"))?,
             ),
         ];
+        // A level that goes on from a checkpoint of an earlier version has none.
+        if !running.signs.is_empty() {
+            let bytes = lines(&running.signs).map_err(damaged("signs.jsonl"))?;
+            texts.push(("signs.jsonl", bytes));
+        }
         if !classes.is_empty() {
             let bytes = lines(&classes).map_err(damaged("classes.jsonl"))?;
             texts.push(("classes.jsonl", bytes));

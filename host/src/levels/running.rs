@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::dense::Goal;
 use super::error::RunError;
-use crate::records::Epoch;
+use crate::records::{Epoch, SignRecord};
 use crate::store::{LevelDir, SeedDir};
 use crate::trainer::Trainer;
 
@@ -59,6 +59,8 @@ pub struct Running {
     pub order_level: u64,
     /// Epochs that are done.
     pub epochs: Vec<Epoch>,
+    /// What crossed zero in each of them; none where the level goes on from a checkpoint without signs.
+    pub signs: Vec<SignRecord>,
     /// What of the level is trained.
     pub goal: Goal,
     /// Steps of level 0 after which the point is stored.

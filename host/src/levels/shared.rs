@@ -13,13 +13,14 @@ use super::error::RunError;
 use crate::store::{Done, SeedDir, link, remove, step_files, step_of};
 
 /// The files that a dense level may have, beside its `done.json`.
-pub const FILES: [&str; 8] = [
+pub const FILES: [&str; 9] = [
     "classes.jsonl",
     "end.safetensors",
     "layers.jsonl",
     "mask.safetensors",
     "metrics.jsonl",
     "optimizer.safetensors",
+    "signs.jsonl",
     "start.safetensors",
     "summary.json",
 ];

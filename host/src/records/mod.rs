@@ -1,13 +1,15 @@
-//! What is recorded of a level: one line an epoch, one line a layer, one line a class where that is asked for,
+//! What is recorded of a level: one line an epoch, one of its signs, one line a layer, one line a class where that is asked for,
 //! one summary; of a run, its levels' summaries; of a sweep, its runs.
 
 mod classes;
+mod signs;
 mod stopped;
 mod summaries;
 mod sweep;
 mod units;
 
 pub use classes::ClassRecord;
+pub use signs::SignRecord;
 pub use stopped::{
     Behind, FILE as STOPPED_FILE, Rung, StopRecord, Stopped, stopped_beside, stopped_cells,
 };

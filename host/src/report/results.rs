@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::builds::OtherBuilds;
 use crate::experiment::{self, Experiment, Measure};
-use crate::records::{ClassRecord, Epoch, LayerRecord, Summary, read_summary};
+use crate::records::{ClassRecord, Epoch, LayerRecord, SignRecord, Summary, read_summary};
 use crate::store::{self, LevelDir, RunDir};
 
 /// One run: what it is, and the records of its seeds.
@@ -51,6 +51,8 @@ pub struct LevelResults {
     pub summary: Summary,
     /// Test accuracy within the level: epochs that are done, accuracy.
     pub curve: Vec<(u64, f64)>,
+    /// What crossed zero in each epoch; nothing in levels of versions that did not count it.
+    pub signs: Vec<SignRecord>,
 }
 
 /// Density of a layer at a level.
@@ -162,6 +164,7 @@ impl Results {
         let summary = read_summary(dir).map_err(|error| error.to_string())?;
         let epochs: Vec<Epoch> = read_lines(&dir.file("metrics.jsonl"))?;
         let layers: Vec<LayerRecord> = read_lines(&dir.file("layers.jsonl"))?;
+        let signs: Vec<SignRecord> = read_lines(&dir.file("signs.jsonl"))?;
         let classes: Vec<ClassRecord> = read_lines(&dir.file("classes.jsonl"))?;
         if self.classes.len() <= level {
             self.classes.push(Vec::new());
@@ -193,7 +196,11 @@ impl Results {
         let curve = (epochs.iter())
             .filter_map(|it| Some((it.epoch + 1, it.test_accuracy?)))
             .collect();
-        Ok(LevelResults { summary, curve })
+        Ok(LevelResults {
+            summary,
+            curve,
+            signs,
+        })
     }
 
     /// The finished level of a seed.

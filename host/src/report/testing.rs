@@ -8,7 +8,8 @@ use tch::Tensor;
 use super::part::{Cell, Part};
 use super::results::Results;
 use crate::records::{
-    ClassRecord, Epoch, LayerRecord, Stopped, Summary, SweepCell, SweepPart, SweepRecord, lines,
+    ClassRecord, Epoch, LayerRecord, SignRecord, Stopped, Summary, SweepCell, SweepPart,
+    SweepRecord, lines,
 };
 use crate::store::{self, RunDir, write_tensors};
 
@@ -223,6 +224,16 @@ impl Desk {
             let classes = [class(0, 400), class(1, 250 + seed)];
             let bytes = lines(&classes).unwrap();
             store::write(&dir.file("classes.jsonl"), &bytes).unwrap();
+            let signs: Vec<SignRecord> = (0..3u64)
+                .map(|epoch| SignRecord {
+                    level,
+                    epoch,
+                    survivors: vec![survivors - SIZE / 2, SIZE / 2],
+                    crossed_epoch: vec![3 - epoch, level],
+                    crossed_start: vec![3, level + seed],
+                })
+                .collect();
+            store::write(&dir.file("signs.jsonl"), &lines(&signs).unwrap()).unwrap();
         }
         // Each seed loses other weights, one after another.
         let kept: Vec<u8> = (0..SIZE)

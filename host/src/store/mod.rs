@@ -3,7 +3,7 @@
 //! ```text
 //! runs/lrr-3f9a1c2e/
 //!   experiment.toml  identity.json  summary.csv  manifest.json  lock/
-//!   seed-0/level-03/{mask,start,end,optimizer}.safetensors  metrics.jsonl  layers.jsonl  done.json
+//!   seed-0/level-03/{mask,start,end,optimizer}.safetensors  metrics.jsonl  signs.jsonl  layers.jsonl  done.json
 //!   seed-0/progress/…     the rolling checkpoint within a level
 //! runs/dense-81c02f4d/    level 0, shared by every experiment with the same data, model and training
 //!   seed-0/level-00/…  seed-0/points/step-000400/…

@@ -11,7 +11,9 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use crate::records::{ClassRecord, Epoch, LayerRecord, METRICS, Summary, read_lines};
+use serde::de::DeserializeOwned;
+
+use crate::records::{ClassRecord, Epoch, LayerRecord, METRICS, SignRecord, Summary, read_lines};
 use crate::store::{LevelDir, RunDir, StoreError, ask, read, write};
 
 /// TensorBoard knows event files by the middle of their names; the rest is a time and a machine
@@ -89,11 +91,8 @@ fn add_level(level: &LevelDir, before: u64, events: &mut Vec<Event>) -> Result<u
     let epochs: Vec<Epoch> = read_lines(&level.file("metrics.jsonl"))?;
     let layers: Vec<LayerRecord> = read_lines(&level.file("layers.jsonl"))?;
     let summaries: Vec<Summary> = read_lines(&level.file("summary.json"))?;
-    let classes = level.file("classes.jsonl");
-    let classes: Vec<ClassRecord> = match classes.exists() {
-        true => read_lines(&classes)?,
-        false => Vec::new(),
-    };
+    let classes: Vec<ClassRecord> = read_if_there(&level.file("classes.jsonl"))?;
+    let signs: Vec<SignRecord> = read_if_there(&level.file("signs.jsonl"))?;
     let tag = |tag: &str, value: f64| (tag.to_owned(), value);
     for epoch in &epochs {
         let step = before + epoch.step;
@@ -109,6 +108,11 @@ fn add_level(level: &LevelDir, before: u64, events: &mut Vec<Event>) -> Result<u
             epoch.validation_loss,
             epoch.validation_accuracy,
         ));
+        for record in signs.iter().filter(|it| it.epoch == epoch.epoch) {
+            let (by_epoch, by_start) = (record.share_epoch(), record.share_start());
+            scalars.extend(by_epoch.map(|it| tag("signs/crossed-epoch", it)));
+            scalars.extend(by_start.map(|it| tag("signs/crossed-start", it)));
+        }
         events.push(Event::scalars(step as f64, step, scalars));
     }
     let last = epochs.last();
@@ -159,6 +163,14 @@ fn add_level(level: &LevelDir, before: u64, events: &mut Vec<Event>) -> Result<u
         events.push(Event::scalars(after as f64, summary.level, scalars));
     }
     Ok(after)
+}
+
+/// The records of a file that not every level has.
+fn read_if_there<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, StoreError> {
+    match path.exists() {
+        true => read_lines(path),
+        false => Ok(Vec::new()),
+    }
 }
 
 /// Loss and accuracy of validation samples, where there are some.

@@ -55,6 +55,17 @@ fn run(folder: &Path, levels: u64) -> RunDir {
             ("summary.json", lines(&[summary])),
             ("classes.jsonl", lines(&[class(0, 0.5), class(1, 1.0)])),
         ];
+        // As where an earlier version made the first level.
+        let signs = SignRecord {
+            level,
+            epoch: 1,
+            survivors: vec![4],
+            crossed_epoch: vec![1],
+            crossed_start: vec![2],
+        };
+        if level > 0 {
+            write(&dir.file("signs.jsonl"), &lines(&[signs]).unwrap()).unwrap();
+        }
         for (file, text) in texts {
             write(&dir.file(file), &text.unwrap()).unwrap();
         }
@@ -171,6 +182,8 @@ fn curves_run_over_the_steps_of_all_levels_and_level_charts_over_levels() {
     assert_eq!(scalars["validation/loss"], loss);
     let accuracy = at_steps([0.5, 0.25, 0.5, 0.25]);
     assert_eq!(scalars["validation/accuracy"], accuracy);
+    assert_eq!(scalars["signs/crossed-epoch"], [(40.0, 40, 0.25)]);
+    assert_eq!(scalars["signs/crossed-start"], [(40.0, 40, 0.5)]);
     for (tag, value) in [
         ("level/survivors", 4.0),
         ("level/test-accuracy", 0.75),

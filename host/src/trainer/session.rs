@@ -13,6 +13,7 @@ use super::follow::Led;
 use super::lanes::{Lane, common_length, common_position, epoch_log};
 use super::perceptron::{Batch, Hand};
 use super::shards::Workshop;
+use super::signs::{Crossed, Signs};
 use super::updating::Replay;
 use super::{Evaluation, LaneStart, On, Position, Tested, TrainError, Trainer, batches};
 use crate::data::Inputs;
@@ -37,6 +38,8 @@ pub struct EpochRecord {
     pub lr: f64,
     /// First step of the level whose loss is not finite; the last of the epoch if only its weights are not.
     pub first_non_finite_step: Option<u64>,
+    /// What crossed zero; none in a level that goes on from a checkpoint without signs, of an earlier version.
+    pub crossed: Option<Crossed>,
 }
 
 /// One level of one or several lanes under way, all at the same step.
@@ -68,6 +71,8 @@ pub struct Session<'t> {
     /// `[steps of an epoch, lanes]`: sums over a step's samples.
     pub(super) losses: Tensor,
     pub(super) correct: Tensor,
+    /// The signs that the weights had.
+    pub(super) signs: Signs,
     pub(super) position: Position,
     /// What is known of what the updates do, by lane and place.
     pub(super) replays: BTreeMap<(usize, usize), Replay>,
@@ -106,6 +111,7 @@ impl Trainer {
             feed: None,
             losses,
             correct,
+            signs: Signs::new(&zeros()),
             position,
             replays: BTreeMap::new(),
             steps,
@@ -117,6 +123,7 @@ impl Trainer {
             session.set_point(id, &start.point)?;
             session.set_optimizer_state(id, &start.optimizer)?;
         }
+        (session.signs).begin(&self.layout, &session.buffers.weights, &starts)?;
         session.make_views();
         session.led = Led::begin(self, &starts)?;
         Ok(session)
@@ -310,8 +317,9 @@ impl Session<'_> {
         let last_step = self.position.step - 1;
         let finite = self.buffers.weights.isfinite().all_dim(1, false);
         let finite = Vec::<bool>::try_from(&finite).map_err(read_back)?;
+        let crossed = self.crossed()?;
         let mut records = Vec::with_capacity(self.lanes.len());
-        for (slot, lane) in self.lanes.iter().enumerate() {
+        for ((slot, lane), crossed) in self.lanes.iter().enumerate().zip(crossed) {
             // Beyond these steps the log is that of the epoch before.
             let column = |log: &Tensor| {
                 let own = log.select(1, slot as i64);
@@ -329,6 +337,7 @@ impl Session<'_> {
                 first_non_finite_step: bad
                     .map(|step| first_step + step as u64)
                     .or((!finite[slot]).then_some(last_step)),
+                crossed,
             });
         }
         self.position.epoch += 1;
@@ -363,6 +372,7 @@ impl Session<'_> {
         self.buffers.beside.iter_mut().for_each(|t| keep(t, 0));
         self.statistics.iter_mut().for_each(|t| keep(t, 0));
         self.order.iter_mut().for_each(|t| keep(t, 0));
+        self.signs.drop_lane(slot, &rest);
         keep(&mut self.losses, 1);
         keep(&mut self.correct, 1);
         self.make_views();

@@ -75,7 +75,8 @@ pub struct Position {
 pub struct Progress {
     /// Where it is.
     pub position: Position,
-    /// `losses` (f64, sums over the samples of each step) and `correct` (i64) of the epoch so far.
+    /// `losses` (f64, sums over the samples of each step) and `correct` (i64) of the epoch so far, and for each
+    /// prunable layer `signs.LAYER` (u8), its signs at the starts of the level and of the epoch.
     pub tensors: Vec<(String, Tensor)>,
 }
 

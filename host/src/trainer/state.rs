@@ -51,12 +51,14 @@ impl Session<'_> {
         let slot = self.slot(lane)? as i64;
         let done = self.position.step_in_epoch as i64;
         let part = |log: &Tensor| row_major(&log.select(1, slot).narrow(0, 0, done));
+        let mut tensors = vec![
+            ("losses".to_owned(), part(&self.losses)),
+            ("correct".to_owned(), part(&self.correct)),
+        ];
+        tensors.extend(self.signs.tensors(&self.trainer.layout, slot));
         Ok(Progress {
             position: self.position,
-            tensors: vec![
-                ("losses".to_owned(), part(&self.losses)),
-                ("correct".to_owned(), part(&self.correct)),
-            ],
+            tensors,
         })
     }
 
@@ -85,6 +87,7 @@ impl Session<'_> {
         self.trainer.layout.pack_masks(&flat, masks)?;
         self.buffers.clear_pruned(slot);
         self.kept_known = false;
+        self.signs.forget_survivors();
         if let Some(hand) = &mut self.hand {
             hand.forget(slot as usize);
         }

@@ -11,6 +11,7 @@ mod levels;
 mod masks;
 mod metrics;
 mod records;
+mod signs;
 mod start;
 mod verdict;
 

@@ -25,7 +25,10 @@ pub(super) fn check(
     verdict: &mut Verdict,
 ) {
     let result = check_layers(level, stored, means)
-        .and_then(|layers| check_summary(level, stored, &layers))
+        .and_then(|layers| {
+            super::signs::check(level, stored, &layers)?;
+            check_summary(level, stored, &layers)
+        })
         .and_then(|summary| {
             check_epochs(level, &summary, means)?;
             check_classes(level, &summary, means)

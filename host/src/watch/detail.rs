@@ -12,7 +12,7 @@ use super::board::Place;
 use crate::experiment::read_stored;
 use crate::levels::epochs_so_far;
 use crate::plain_file;
-use crate::records::{Epoch, Summary, read_lines, read_summary};
+use crate::records::{Epoch, SignRecord, Summary, read_lines, read_summary};
 use crate::standing::failed::given_up;
 use crate::store::{RunDir, RunIdentity, SeedDir};
 
@@ -68,33 +68,55 @@ pub fn epochs(place: &Place) -> Value {
     let seeds: Vec<Value> = (place.seeds.iter())
         .map(|&seed| {
             let shared = dense.as_ref().map(|it| it.seed(seed));
-            let (epochs, trouble) = epochs_of(&run.seed(seed), shared.as_ref());
-            json!({ "seed": seed, "epochs": table(&epochs), "trouble": trouble })
+            let (epochs, signs, trouble) = epochs_of(&run.seed(seed), shared.as_ref());
+            json!({ "seed": seed, "epochs": table(&epochs, &signs), "trouble": trouble })
         })
         .collect();
     json!({ "seeds": seeds })
 }
 
-fn epochs_of(seed: &SeedDir, dense: Option<&SeedDir>) -> (Vec<Epoch>, Option<String>) {
-    let mut epochs = Vec::new();
+/// A seed's epochs, what crossed zero in them, and what is wrong.
+type Epochs = (Vec<Epoch>, Vec<SignRecord>, Option<String>);
+
+fn epochs_of(seed: &SeedDir, dense: Option<&SeedDir>) -> Epochs {
+    let (mut epochs, mut signs) = (Vec::new(), Vec::new());
     let done = seed.finished_levels();
     for level in 0..done {
-        match read_lines::<Epoch>(&seed.level(level).file("metrics.jsonl")) {
+        let dir = seed.level(level);
+        match read_lines::<Epoch>(&dir.file("metrics.jsonl")) {
             Ok(more) => epochs.extend(more),
-            Err(error) => return (epochs, Some(error.to_string())),
+            Err(error) => return (epochs, signs, Some(error.to_string())),
+        }
+        // Levels of earlier versions have none.
+        let path = dir.file("signs.jsonl");
+        match path.exists().then(|| read_lines::<SignRecord>(&path)) {
+            None => (),
+            Some(Ok(more)) => signs.extend(more),
+            Some(Err(error)) => return (epochs, signs, Some(error.to_string())),
         }
     }
     // Whoever trains the dense level does so in the folder that runs share.
     let home = if done == 0 { dense } else { None };
     let under_way = epochs_so_far(home.unwrap_or(seed)).filter(|it| it.0 == done);
-    epochs.extend(under_way.into_iter().flat_map(|it| it.1));
-    (epochs, None)
+    if let Some((_, more, more_signs)) = under_way {
+        epochs.extend(more);
+        signs.extend(more_signs);
+    }
+    (epochs, signs, None)
 }
 
-fn table(epochs: &[Epoch]) -> Value {
-    let rows: Vec<Value> = (epochs.iter())
-        .filter_map(|it| serde_json::to_value(it).ok())
-        .collect();
+fn table(epochs: &[Epoch], signs: &[SignRecord]) -> Value {
+    let signs: BTreeMap<(u64, u64), &SignRecord> =
+        signs.iter().map(|it| ((it.level, it.epoch), it)).collect();
+    let row = |epoch: &Epoch| {
+        let mut row = serde_json::to_value(epoch).ok()?;
+        if let Some(signs) = signs.get(&(epoch.level, epoch.epoch)) {
+            row["crossed_epoch"] = json!(signs.share_epoch());
+            row["crossed_start"] = json!(signs.share_start());
+        }
+        Some(row)
+    };
+    let rows: Vec<Value> = epochs.iter().filter_map(row).collect();
     let objects = || rows.iter().filter_map(Value::as_object);
     let mut names: Vec<&String> = objects().flat_map(Map::keys).collect();
     names.sort();

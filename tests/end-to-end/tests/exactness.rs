@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use attack::hold::Hold;
-use end_to_end::program::{digests, elements, expect, keep, only_run, run, tensors};
+use end_to_end::program::{command, digests, elements, expect, keep, only_run, run, tensors};
+use host::store;
+use serde_json::Value;
 
 /// A run that is small, but has everything: several levels, batch norm, momentum, two seeds.
 const SMALL: [&str; 4] = ["--set", "prune.levels=4", "--set", "train.epochs=2"];
@@ -119,12 +121,10 @@ fn a_killed_run_of_a_convolution_net_goes_on_to_the_same_bytes() {
     assert_same_bytes("mnist1d-cnn-lrr.toml", "mnist1d-cnn-lrr", &more, 10);
 }
 
+/// Starts the run and asks it to stop in an epoch of level 1.
 #[cfg(unix)]
-#[test]
-fn a_run_that_is_asked_to_stop_checkpoints_and_goes_on_to_the_same_bytes() {
-    let (_kept, whole) = uninterrupted("lrr.toml", "lrr", &[]);
-    let runs = tempfile::tempdir().unwrap();
-    let mut command = small("lrr.toml", runs.path(), &[]);
+fn stopped(runs: &Path) -> PathBuf {
+    let mut command = small("lrr.toml", runs, &[]);
     let mut hold = Hold::at_events(&mut command);
     let mut child = command.spawn().unwrap();
     hold.until(&mut child, "an epoch of level 1", |it| {
@@ -137,8 +137,61 @@ fn a_run_that_is_asked_to_stop_checkpoints_and_goes_on_to_the_same_bytes() {
     assert!(stopped.success());
     hold.release();
     assert_eq!(child.wait().unwrap().code(), Some(4));
+    only_run(runs, "lrr")
+}
+
+#[cfg(unix)]
+#[test]
+fn a_run_that_is_asked_to_stop_checkpoints_and_goes_on_to_the_same_bytes() {
+    let (_kept, whole) = uninterrupted("lrr.toml", "lrr", &[]);
+    let runs = tempfile::tempdir().unwrap();
+    let run = stopped(runs.path());
     expect(&mut small("lrr.toml", runs.path(), &[]), 0);
-    assert_eq!(digests(&whole), digests(&only_run(runs.path(), "lrr")));
+    assert_eq!(digests(&whole), digests(&run));
+}
+
+/// Makes a seed's checkpoint one of a version that kept no signs.
+#[cfg(unix)]
+fn without_signs(progress: &Path) {
+    let path = progress.join("checkpoint.json");
+    let mut checkpoint: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let keys = checkpoint.as_object_mut().unwrap();
+    keys.remove("digest").unwrap();
+    keys.remove("signs").unwrap();
+    let file = progress.join(checkpoint["tensors"][0].as_str().unwrap());
+    let mut tensors = store::read_tensors(&file).unwrap();
+    let before = tensors.len();
+    tensors.retain(|(name, _)| !name.starts_with("epoch/signs."));
+    assert_eq!(tensors.len(), before - 3);
+    store::write_tensors(&file, &tensors).unwrap();
+    checkpoint["tensors"][1] = store::digest(&file).unwrap().into();
+    store::write_sealed(&path, &checkpoint).unwrap();
+}
+
+#[cfg(unix)]
+#[test]
+fn a_checkpoint_of_a_version_without_signs_goes_on_to_the_same_bytes_but_records_none_of_its_level()
+{
+    let (_kept, whole) = uninterrupted("lrr.toml", "lrr", &[]);
+    let runs = tempfile::tempdir().unwrap();
+    let run = stopped(runs.path());
+    without_signs(&run.join("seed-0/progress"));
+    expect(&mut small("lrr.toml", runs.path(), &[]), 0);
+    let levels = |run: &Path| {
+        let mut files = digests(&run.join("seed-0"));
+        files.remove(Path::new("level-01/done.json")).unwrap();
+        files
+    };
+    let (mut expected, got) = (levels(&whole), levels(&run));
+    assert!(expected.remove(Path::new("level-01/signs.jsonl")).is_some());
+    assert_eq!(expected, got);
+    assert_eq!(digests(&whole.join("seed-1")), digests(&run.join("seed-1")));
+    let verify = |run: &Path| {
+        let mut command = command();
+        command.arg("verify").arg(run);
+        command
+    };
+    expect(&mut verify(&run), 0);
 }
 
 #[test]

@@ -159,6 +159,51 @@ fn weights_and_records_that_do_not_belong_together_are_found_although_every_dige
     );
     fs::write(&path, &whole).unwrap();
     fs::write(&metrics, &epochs).unwrap();
+    // Signs, line by line: more than survive, another epoch, a count that the weights do not give.
+    let signs = level.file("signs.jsonl");
+    let lines = fs::read_to_string(&signs).unwrap();
+    let last: Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
+    let list = |key: &str, more: u64| {
+        let counts = last[key].as_array().unwrap();
+        let first = counts[0].as_u64().unwrap() + more;
+        let rest = counts[1..].iter().map(|it| format!(",{it}"));
+        format!("\"{key}\":[{first}{}]", rest.collect::<String>())
+    };
+    let survivors = last["survivors"][0].as_u64().unwrap();
+    for (from, to, reason) in [
+        (
+            list("crossed_epoch", 0),
+            list("crossed_epoch", survivors + 1),
+            "crossed zero",
+        ),
+        (
+            list("crossed_start", 0),
+            list("crossed_start", 1),
+            "weights crossed zero within the level",
+        ),
+        (
+            list("survivors", 0),
+            list("survivors", 1),
+            "the survivors are",
+        ),
+        (
+            "\"epoch\":1".to_owned(),
+            "\"epoch\":2".to_owned(),
+            "level and epoch are",
+        ),
+    ] {
+        let (first, second) = lines.trim_end().split_once('\n').unwrap();
+        let forged = format!("{first}\n{}\n", second.replace(&from, &to));
+        assert_ne!(forged, lines);
+        fs::write(&signs, forged).unwrap();
+        reseal();
+        let line = said();
+        assert!(
+            line.contains("level-02/signs.jsonl: ") && line.contains(reason),
+            "{line}"
+        );
+    }
+    fs::write(&signs, &lines).unwrap();
     // A mask with as many ones that the scores do not give.
     let mask = level.file("mask.safetensors");
     let mut bytes = fs::read(&mask).unwrap();
@@ -194,12 +239,19 @@ fn a_run_of_an_older_version_is_read_and_what_cannot_be_checked_is_said() {
             if file.ends_with("done.json") || file == "identity.json" {
                 let mut value: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
                 value.as_object_mut().unwrap().remove("digest").unwrap();
+                if let Some(digests) = value.get_mut("digests").and_then(Value::as_object_mut)
+                    && digests.remove("signs.jsonl").is_some()
+                {
+                    fs::remove_file(path.with_file_name("signs.jsonl")).unwrap();
+                }
                 let text = format!("{}\n", serde_json::to_string_pretty(&value).unwrap());
                 fs::remove_file(&path).unwrap();
                 fs::write(&path, text).unwrap();
             }
         }
     }
+    // Its event files are without what those versions did not record.
+    expect(&mut command("tensorboard", &run, &[]), 0);
     fs::remove_file(run.join(MANIFEST)).unwrap();
     let output = expect(&mut command("verify", &run, &[]), 0);
     let said = String::from_utf8(output.stdout).unwrap();
@@ -211,6 +263,8 @@ fn a_run_of_an_older_version_is_read_and_what_cannot_be_checked_is_said() {
         assert!(said.contains(fragment), "{fragment}: {said}");
     }
     let levels = digests(&run.join("seed-0"));
+    assert!(!run.join("seed-0/level-01/signs.jsonl").exists());
+    expect(&mut command("report", &run, &[]), 0);
     expect(&mut small(runs.path(), &[]), 0);
     assert_eq!(digests(&run.join("seed-0")), levels);
 }

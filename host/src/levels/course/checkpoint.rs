@@ -13,7 +13,7 @@ use super::{Course, Seed};
 use crate::levels::RunError;
 use crate::levels::dense::Goal;
 use crate::levels::running::{Carry, Running};
-use crate::records::Epoch;
+use crate::records::{Epoch, SignRecord};
 use crate::store::{
     self, SeedDir, StoreError, digest, expect_digest, read_sealed, read_tensors, write_sealed,
     write_tensors,
@@ -29,6 +29,9 @@ struct Checkpoint {
     position: Position,
     carry: Carry,
     epochs: Vec<Epoch>,
+    /// What crossed zero in each of them; none in checkpoints of earlier versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    signs: Vec<SignRecord>,
     /// Files of the level that were written before, with their BLAKE3 digests.
     files: Vec<(String, String)>,
     /// File beside this one that holds the tensors, with its BLAKE3 digest.
@@ -53,11 +56,11 @@ pub fn place(home: &SeedDir) -> Option<(u64, u64)> {
     Some((checkpoint.level, checkpoint.position.step))
 }
 
-/// The level that a seed's checkpoint stands in, with the epochs of it that were done by then; none if it has no
-/// checkpoint, or one that is damaged.
-pub fn epochs_so_far(home: &SeedDir) -> Option<(u64, Vec<Epoch>)> {
+/// The level that a seed's checkpoint stands in, with the epochs of it that were done by then and what crossed zero in
+/// them; none if it has no checkpoint, or one that is damaged.
+pub fn epochs_so_far(home: &SeedDir) -> Option<(u64, Vec<Epoch>, Vec<SignRecord>)> {
     let checkpoint = read_sealed::<Checkpoint>(&path(home)).ok()?.value;
-    Some((checkpoint.level, checkpoint.epochs))
+    Some((checkpoint.level, checkpoint.epochs, checkpoint.signs))
 }
 
 /// Reads a checkpoint's text, and the components' states in it, for [`crate::fuzzing`].
@@ -150,6 +153,7 @@ impl Course<'_> {
             position: progress.position,
             carry: self.carry(running, seed)?,
             epochs: running.epochs.clone(),
+            signs: running.signs.clone(),
             files: files?,
             tensors: (file.clone(), digest(&target)?),
         };
@@ -208,6 +212,7 @@ impl Course<'_> {
                 running.schedule = checkpoint.carry.schedule;
                 running.order_level = checkpoint.carry.order_level;
                 running.epochs = checkpoint.epochs;
+                running.signs = checkpoint.signs;
                 running.files = checkpoint.files.into_iter().map(|(name, _)| name).collect();
                 if running.level == 0 {
                     // Earlier versions kept a strategy's files among them.

@@ -284,6 +284,7 @@ mod tests {
             schedule: ScheduleStart::default(),
             order_level: 1,
             epochs: Vec::new(),
+            signs: Vec::new(),
             goal: Goal::Level,
             stored_steps: Vec::new(),
             files: Vec::new(),

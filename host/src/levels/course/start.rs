@@ -53,6 +53,7 @@ impl Course<'_> {
             schedule: ScheduleStart::default(),
             order_level: level,
             epochs: Vec::new(),
+            signs: Vec::new(),
             goal,
             stored_steps,
             files: Vec::new(),

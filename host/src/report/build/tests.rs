@@ -114,6 +114,8 @@ fn every_kind_of_figure_is_there() {
         "methods-flips-against-init",
         "methods-flips-against-level-start",
         "methods-flips-against-previous-end",
+        "methods-flips-by-epoch-lrr",
+        "methods-flips-within-level-lrr",
         "methods-layers-lrr",
         "methods-recovery-level-2-density-0.640",
         "methods-overlap-between-levels-lrr",
@@ -160,6 +162,12 @@ fn figures_hold_the_numbers_that_were_recorded() {
     assert!(confusion.contains("lrr,2,1,0,747"), "{confusion}");
     let overlap = folder.join("figures/methods-overlap-between-levels-lrr.csv");
     assert!(text(&overlap).contains("lrr,0,2,3,0.640000"));
+    // Level 2 of lrr: 3 - 1 + 2 of 64 in the second epoch, of each of three seeds.
+    let flips = text(&folder.join("figures/methods-flips-by-epoch-lrr.csv"));
+    assert!(flips.contains("lrr,2,2,3,6.2500,6.2500,6.2500"), "{flips}");
+    // Runs of versions that did not count them are shown without.
+    let other = folder.join("figures/methods-flips-by-epoch-imp.csv");
+    assert!(!other.exists());
     let layers = text(&folder.join("figures/methods-layers-lrr.csv"));
     assert!(layers.contains("lrr,fc1.weight,2,0.280000"));
     let summary = text(&folder.join("figures/summary.csv"));

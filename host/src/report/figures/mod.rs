@@ -4,6 +4,7 @@ mod accuracy;
 mod axis;
 mod barriers;
 mod classes;
+mod crossings;
 mod flips;
 mod layers;
 mod metrics;
@@ -70,6 +71,7 @@ pub fn draw(part: &Part) -> Result<Vec<Section>, FigureError> {
         paired::section(part)?,
         recovery::section(part)?,
         flips::section(part)?,
+        crossings::section(part)?,
         layers::section(part)?,
     ];
     sections.extend(overlap::sections(part)?);

@@ -33,6 +33,8 @@ const EPOCHS = {
   validation_accuracy: { title: "validation accuracy", ...share },
   validation_loss: { title: "validation loss", ...plain },
   lr: { title: "learning rate", ...plain },
+  crossed_epoch: { title: "sign flips in the epoch", ...share },
+  crossed_start: { title: "sign flips since the level's start", ...share },
 };
 const AXES = {
   level: { title: "level", show: (value) => number(value, 4), whole: true },

@@ -160,6 +160,8 @@ fn a_run_that_is_asked_for_tells_its_levels_epochs_settings_and_log() {
     );
     let epochs = ask("epochs");
     assert_eq!(epochs["seeds"][0]["epochs"]["train_loss"], json!([0.5]));
+    assert_eq!(epochs["seeds"][0]["epochs"]["crossed_epoch"], json!([0.1]));
+    assert_eq!(epochs["seeds"][0]["epochs"]["crossed_start"], json!([0.2]));
     assert_eq!(epochs["seeds"][1]["epochs"], json!({}));
     let settings = ask("settings");
     assert_eq!(

@@ -11,7 +11,7 @@ mod answers;
 mod rows;
 
 use super::*;
-use crate::records::{Epoch, Summary, SweepCell, SweepPart, SweepRecord, lines};
+use crate::records::{Epoch, SignRecord, Summary, SweepCell, SweepPart, SweepRecord, lines};
 use crate::store::{self, RunDir};
 
 const MARKUP: &str = "<img src=x onerror=alert(1)>";
@@ -102,7 +102,15 @@ impl Desk {
             validation_loss: None,
             validation_accuracy: None,
         };
+        let signs = SignRecord {
+            level,
+            epoch: 0,
+            survivors: vec![40, 40],
+            crossed_epoch: vec![8, 0],
+            crossed_start: vec![8, 8],
+        };
         for (name, bytes) in [
+            ("signs.jsonl", lines(&[signs]).unwrap()),
             ("summary.json", serde_json::to_vec(&summary).unwrap()),
             ("metrics.jsonl", lines(&[epoch]).unwrap()),
             ("done.json", Vec::new()),

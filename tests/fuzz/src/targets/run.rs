@@ -4,7 +4,8 @@ use std::fs;
 
 use host::fuzzing;
 use host::records::{
-    self, ClassRecord, Epoch, LayerRecord, STOPPED_FILE, StopRecord, SweepRecord, read_lines,
+    self, ClassRecord, Epoch, LayerRecord, STOPPED_FILE, SignRecord, StopRecord, SweepRecord,
+    read_lines,
 };
 use host::report::{Subject, build};
 use host::store::{Lock, Presence, RunDir, read_tensors};
@@ -81,6 +82,7 @@ const JSON: &[&str] = &[
     "seed-0/level-00/done.json",
     "seed-0/level-00/summary.json",
     "seed-0/level-00/metrics.jsonl",
+    "seed-0/level-00/signs.jsonl",
     "seed-0/level-00/layers.jsonl",
     "seed-0/level-00/classes.jsonl",
     "seed-0/progress/checkpoint.json",
@@ -127,6 +129,9 @@ fn records(bytes: &[u8]) {
             let _ = (level.done(), records::read_summary(&level));
             let _ = read_lines::<Epoch>(&level.file("metrics.jsonl"));
             let _ = read_lines::<LayerRecord>(&level.file("layers.jsonl"));
+            for signs in read_lines::<SignRecord>(&level.file("signs.jsonl")).unwrap_or_default() {
+                let _ = (signs.share_epoch(), signs.share_start());
+            }
             let _ = read_lines::<ClassRecord>(&level.file("classes.jsonl"));
         }
         if let Ok(text) = fs::read(seed.progress().join("checkpoint.json")) {
