@@ -142,7 +142,7 @@ pub(super) fn load(candidate: &Candidate<'_>) -> Result<Plugin, LoadError> {
         .map_err(|error| unusable(format!("failed to describe itself: {}", error.message)))?;
     let manifest = serde_json::from_str(&manifest).map_err(|error| {
         unusable(format!(
-            "describes itself in a way this host does not understand: {error}"
+            "describes itself in a way this host does not understand: {error}; it may take a newer host"
         ))
     })?;
     Ok(Plugin {

@@ -205,4 +205,18 @@ fn a_plugin_built_against_a_later_version_is_told_what_this_host_lacks() {
         "{message}"
     );
     assert!(message.contains("9000"), "{message}");
+    // A kind that no host of today knows.
+    let kind = "    /// An [`Update`](crate::Update), from 1.1 on.\n";
+    let renamed = format!("{kind}    #[serde(rename = \"hereafter\")]\n");
+    replace(&source.join("abi/wire.rs"), kind, &renamed);
+    build("later", &folder);
+    let message = match loader(&folder).load("later", None) {
+        Err(error) => error.to_string(),
+        Ok(_) => panic!("it was loaded"),
+    };
+    assert!(message.starts_with("plugin `later`: "), "{message}");
+    assert!(
+        message.contains("unknown variant `hereafter`") && message.contains("a newer host"),
+        "{message}"
+    );
 }

@@ -177,8 +177,17 @@ fn a_dense_level_has_the_same_bytes_whoever_trains_it_and_every_run_goes_on_from
         .flat_map(|it| [it.score, it.mask.as_str(), it.rewind])
         .flat_map(|part| part.split(['"', '/']))
         .collect();
-    // Not every machine has what a strategy in Python needs; its run has a twin in `python_strategies`.
-    let others = ["misbehaving", "python"];
+    // Not every machine has what a strategy in Python needs; its run has a twin in `python_strategies`. What acts at
+    // each step has dense levels of its own, of which `updates` tells.
+    let others = [
+        "misbehaving",
+        "python",
+        "ham",
+        "sign-in",
+        "pilot",
+        "aws",
+        "movement",
+    ];
     let unused = PACKAGES
         .iter()
         .filter(|it| !others.contains(it) && !used.contains(*it));

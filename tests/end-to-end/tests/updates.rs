@@ -543,3 +543,42 @@ fn an_update_that_only_looks_changes_no_weight_and_a_score_without_it_says_what_
         "{said}"
     );
 }
+
+/// The folders of dense levels in a folder of runs.
+fn dense_levels(runs: &Path) -> usize {
+    let names = std::fs::read_dir(runs).unwrap().flatten();
+    names
+        .filter(|it| it.file_name().to_string_lossy().starts_with("dense-"))
+        .count()
+}
+
+#[test]
+fn dense_levels_are_shared_by_the_experiments_whose_updates_are_the_same() {
+    let runs = tempfile::tempdir().unwrap();
+    let ham = |alpha: u64| format!("{{ use = \"ham/hyperbolic\", alpha = {alpha} }}");
+    with_update(&ham(2), runs.path(), &["--set", "name=one"], 0);
+    let one = dense_levels(runs.path());
+    with_update(
+        &ham(2),
+        runs.path(),
+        &[
+            "--set",
+            "name=other",
+            "--set",
+            "strategy.rewind=\"imp/weights\"",
+        ],
+        0,
+    );
+    assert_eq!((one, dense_levels(runs.path())), (1, 1));
+    with_update(&ham(3), runs.path(), &["--set", "name=third"], 0);
+    assert_eq!(dense_levels(runs.path()), 2);
+    let all = [&SMALL[..], &["--set", "name=plain"]].concat();
+    expect(&mut run("lrr.toml", runs.path(), &all), 0);
+    assert_eq!(dense_levels(runs.path()), 3);
+    let end = |name: &str| {
+        let end = only_run(runs.path(), name).join("seed-0/level-00");
+        digests(&end)[Path::new("end.safetensors")].clone()
+    };
+    assert_eq!(end("one"), end("other"));
+    assert!(end("one") != end("third") && end("one") != end("plain"));
+}
