@@ -94,6 +94,10 @@ impl Joined {
     }
 }
 
+/// Why processes do not train a run together that has updates.
+const ALONE: &str = "`strategy.update` acts in one process alone: leave out --ranks; shards of a batch go on side by side there, \
+                     with the same bytes";
+
 /// Opens the run, and has it trained by all processes of the team.
 ///
 /// # Errors
@@ -106,9 +110,13 @@ pub fn join(
 ) -> Result<Joined, Failure> {
     let limit = Duration::from_secs(args.rank_limit);
     let file = &args.experiment.file;
-    let fits = |run: &Run, count: usize| match indivisible(run.shards(), count) {
-        None => Ok(()),
-        Some(reason) => Err(Failure::bad_input(format!("{}: {reason}", file.display()))),
+    let fits = |run: &Run, count: usize| {
+        let updates = !run.experiment().strategy.update.is_empty() && count > 1;
+        let reason = updates.then(|| ALONE.to_owned());
+        match reason.or_else(|| indivisible(run.shards(), count)) {
+            None => Ok(()),
+            Some(reason) => Err(Failure::bad_input(format!("{}: {reason}", file.display()))),
+        }
     };
     let last_resort = || last_resort(output);
     let mut children = Children(Vec::new());

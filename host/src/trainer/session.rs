@@ -14,7 +14,7 @@ use super::lanes::{Lane, common_length, common_position, epoch_log};
 use super::perceptron::{Batch, Hand};
 use super::shards::Workshop;
 use super::signs::{Crossed, Signs};
-use super::updating::Replay;
+use super::updating::{Replay, Rest};
 use super::{Evaluation, LaneStart, On, Position, Tested, TrainError, Trainer, batches};
 use crate::data::Inputs;
 use crate::model::{Mode, StepKey};
@@ -76,6 +76,8 @@ pub struct Session<'t> {
     pub(super) position: Position,
     /// What is known of what the updates do, by lane and place.
     pub(super) replays: BTreeMap<(usize, usize), Replay>,
+    /// What an optimizer moves beside an update that takes its place, of these lanes.
+    pub(super) rest: Option<Rest>,
     /// Steps of the level.
     steps: u64,
     /// The other ranks, of rank 0, once the session is as it starts.
@@ -114,6 +116,7 @@ impl Trainer {
             signs: Signs::new(&zeros()),
             position,
             replays: BTreeMap::new(),
+            rest: None,
             steps,
             led: None,
         };
@@ -201,6 +204,7 @@ impl Session<'_> {
         trainer.tell(Command::Step)?;
         if !std::mem::replace(&mut self.kept_known, true) {
             self.buffers.find_kept();
+            self.rest = None;
             self.workshop = None;
             (self.taps, self.compact) = match self.lanes.len() {
                 1 if trainer.shards.is_one() => {

@@ -23,6 +23,14 @@ pub(super) enum Replay {
     Asked,
 }
 
+/// What of the buffers is no prunable weight.
+pub(super) struct Rest {
+    /// Where it is, where that can be listed.
+    listed: Option<Kept>,
+    /// `[lanes, elements]`: what it is not.
+    not: Tensor,
+}
+
 /// Pieces of a layer that threads share are multiples of so many elements.
 const PIECE: usize = 8192;
 
@@ -122,7 +130,11 @@ impl Session<'_> {
             .any(|it| it.form.acts == Acts::Instead);
         match is_replaced {
             false => trainer.optimizer.step(&mut self.buffers, &lr, &steps)?,
-            true => trainer.step_of_the_rest(&mut self.buffers, &lr, &steps)?,
+            true => {
+                let mask = &self.buffers.mask;
+                let rest = self.rest.get_or_insert_with(|| trainer.rest(mask));
+                trainer.step_of_the_rest(&mut self.buffers, rest, &lr, &steps)?;
+            }
         }
         self.act(updates, |acts| acts != Acts::Before)
     }
@@ -330,33 +342,39 @@ impl Trainer {
         }
     }
 
-    /// An optimizer step of what is not prunable: the prunable weights and their state stay as they are.
-    fn step_of_the_rest(
-        &self,
-        buffers: &mut Buffers,
-        lr: &[f64],
-        steps: &[i64],
-    ) -> Result<(), TrainError> {
-        let rest = buffers.mask.copy();
+    /// What of these lanes an optimizer moves that prunable weights do without.
+    fn rest(&self, mask: &Tensor) -> Rest {
+        let rest = mask.copy();
         for slot in 0..rest.size()[0] {
             for view in &mut self.layout.prunable(&rest.select(0, slot)) {
                 let _ = view.zero_();
             }
         }
-        let others = Kept::of(&rest, 1.0);
-        let is_listed = others.is_some();
-        let kept = std::mem::replace(&mut buffers.kept, others);
-        let own = (!is_listed).then(|| buffers.weights.copy());
+        Rest {
+            listed: Kept::of(&rest, 1.0),
+            not: rest.eq(0.0),
+        }
+    }
+
+    /// An optimizer step of what is not prunable: the prunable weights and their state stay as they are.
+    fn step_of_the_rest(
+        &self,
+        buffers: &mut Buffers,
+        rest: &mut Rest,
+        lr: &[f64],
+        steps: &[i64],
+    ) -> Result<(), TrainError> {
+        std::mem::swap(&mut buffers.kept, &mut rest.listed);
+        // Where nothing is listed all are moved.
+        let own = (buffers.kept.is_none()).then(|| buffers.weights.copy());
         let moved = self.optimizer.step(buffers, lr, steps);
-        buffers.kept = kept;
+        std::mem::swap(&mut buffers.kept, &mut rest.listed);
         moved?;
         if let Some(own) = own {
-            // Where nothing is listed all were moved.
-            let is_rest = rest.ne(0.0);
-            let all = own.where_self(&is_rest.logical_not(), &buffers.weights);
+            let all = own.where_self(&rest.not, &buffers.weights);
             buffers.weights.copy_(&all);
             for state in &mut buffers.state {
-                let _ = state.masked_fill_(&is_rest.logical_not(), 0.0);
+                let _ = state.masked_fill_(&rest.not, 0.0);
             }
         }
         Ok(())

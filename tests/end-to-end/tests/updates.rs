@@ -504,6 +504,12 @@ fn updates_that_do_not_go_together_are_refused_before_anything_trains() {
         2,
     );
     assert!(said.contains("alpha"), "{said}");
+    let ranks = ["--ranks", "2", "--set", "train.shards=2"];
+    let said = with_update("\"ham/hyperbolic\"", runs.path(), &ranks, 2);
+    assert!(
+        said.contains("`strategy.update` acts in one process alone"),
+        "{said}"
+    );
     assert!(!runs.path().join("lrr").exists());
 }
 
