@@ -46,7 +46,9 @@ impl Numbers {
             StepNumber::Lr => self.lr as f32,
             StepNumber::Progress => (self.step as f64 / self.steps.max(1) as f64) as f32,
             StepNumber::Age => self.age as f32,
-            StepNumber::Due(every) => f32::from(u8::from(every > 0 && self.step % every == 0)),
+            StepNumber::Due(every) => {
+                f32::from(u8::from(every > 0 && self.step.is_multiple_of(every)))
+            }
             _ => return None,
         })
     }
