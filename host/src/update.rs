@@ -131,6 +131,6 @@ pub trait Updates {
     /// If it fails, or does what it may not.
     fn give_back(&mut self, lane: usize, update: usize, given: Given) -> Result<Replaced, Failed>;
 
-    /// Notes that an update that says that it is pure did other operations at the second step than at the first.
+    /// Notes that an update that says that it is pure did other operations at one step than at another.
     fn differs(&mut self, lane: usize, update: usize) -> Failed;
 }

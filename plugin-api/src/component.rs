@@ -149,8 +149,9 @@ component_trait! {
 
         /// Whether what it does is the same tensor operations at every step of a level, of nothing but weights,
         /// gradients, masks, states and [numbers of the step](crate::StepNumber): the host then asks for them at the first
-        /// steps and replays them, in one pass and with the same bits, where each is elementwise. An update that
-        /// says so and draws random numbers, reads elements or does otherwise at the second step is refused.
+        /// two steps of a level and the first of each epoch, and replays them in between, in one pass and with the same
+        /// bits, where each is elementwise. An update that says so and draws random numbers, reads elements or does
+        /// otherwise at another step is refused.
         fn is_pure(&self) -> bool {
             false
         }

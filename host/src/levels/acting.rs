@@ -8,7 +8,7 @@ use crate::strategy::{PlacedUpdate, StrategyError, Violation};
 use crate::update::{Failed, Given, Known, Made, Replaced, Updates};
 
 /// What an update that says that it is pure did.
-const DIFFERS: &str = "does other operations at the second step than at the first";
+const DIFFERS: &str = "does other operations at one step than at another";
 
 /// The updates of the seeds of a session.
 pub(super) struct Acting<'a> {

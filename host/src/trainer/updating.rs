@@ -17,7 +17,7 @@ pub(super) enum Replay {
     Unknown,
     /// What it did at the first step.
     Once(Vec<Fused>),
-    /// What it did at the first two, and will do.
+    /// What it did at two of them, and will do until it is asked again.
     Known(Vec<Fused>),
     /// It has to be asked.
     Asked,
@@ -153,7 +153,9 @@ impl Session<'_> {
             let mut known = Vec::new();
             for slot in 0..self.lanes.len() {
                 let lane = self.lanes[slot].id;
-                if let Some(Replay::Known(_)) = self.replays.get(&(lane, place)) {
+                // It is asked once an epoch: what it says of itself may stop being true.
+                let is_first = self.position.step_in_epoch == 0;
+                if !is_first && let Some(Replay::Known(_)) = self.replays.get(&(lane, place)) {
                     known.push(slot);
                     continue;
                 }
@@ -164,8 +166,14 @@ impl Session<'_> {
                 let replay = self.replays.entry((lane, place)).or_default();
                 *replay = match (std::mem::take(replay), fused) {
                     (Replay::Unknown, Some(fused)) => Replay::Once(fused),
-                    (Replay::Once(first), Some(second)) if first == second => Replay::Known(second),
-                    (Replay::Once(_), _) => return Err(updates.differs(lane, place).into()),
+                    (Replay::Once(first) | Replay::Known(first), Some(second))
+                        if first == second =>
+                    {
+                        Replay::Known(second)
+                    }
+                    (Replay::Once(_) | Replay::Known(_), _) => {
+                        return Err(updates.differs(lane, place).into());
+                    }
                     _ => Replay::Asked,
                 };
             }

@@ -453,7 +453,7 @@ fn what_an_update_does_wrong_is_named_with_its_plugin_and_ends_the_run_with_3() 
         ("wrong-shape", "gave a wrong weight for layer `fc"),
         (
             "counts-and-is-pure",
-            "says that it is pure and does other operations at the second step than at the first",
+            "says that it is pure and does other operations at one step than at another",
         ),
         (
             "draws-and-is-pure",
