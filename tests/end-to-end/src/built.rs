@@ -12,7 +12,8 @@ use host::strategy::{Loader, MakeError, Strategy, Trust};
 use serde_json::Value;
 
 /// Packages of the shipped plugins and the fixtures.
-pub const PACKAGES: [&str; 25] = [
+pub const PACKAGES: [&str; 26] = [
+    "aligned",
     "axes",
     "cyclic",
     "gmp",

@@ -5,6 +5,7 @@
 
 mod abi;
 mod absurd;
+mod aligned;
 mod arrays;
 mod axes;
 mod bad_files;

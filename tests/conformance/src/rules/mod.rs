@@ -51,7 +51,7 @@ rules! {
         => calls::cadence;
     "review", quick, "what it has against an experiment names options that it has, comes again, and without a panic"
         => review::review;
-    "answers", quick, "every call gives one tensor for each layer, of its shape, f32, finite; masks of 0 and 1, nested and exact; plans that can be carried out; nothing that was lent is changed; it panics nowhere"
+    "answers", quick, "every call gives one tensor for each layer, of its shape, f32, finite; masks of 0 and 1, nested and exact; plans that can be carried out; updates that leave what is pruned at 0; nothing that was lent is changed; it panics nowhere"
         => calls::answers;
     "units", quick, "a mask that keeps whole units has one rule, keeps at least one unit of each set, and as many as do not pass the target"
         => units::units;
