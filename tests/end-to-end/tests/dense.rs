@@ -44,6 +44,7 @@ const GLOBAL: &str = "\"imp/global\"";
 /// taken.
 fn methods(source: &Path) -> Vec<Method> {
     let transplant = format!("{{ use = \"transplant/levels\", run = {source:?} }}");
+    let aligned = format!("{{ use = \"aligned/levels\", run = {source:?} }}");
     let erk = "\"random-mask/random\"";
     vec![
         method("imp", MAGNITUDE, GLOBAL, IMP),
@@ -109,6 +110,7 @@ fn methods(source: &Path) -> Vec<Method> {
             LRR,
         ),
         method("transplant", MAGNITUDE, transplant, IMP),
+        method("aligned", MAGNITUDE, aligned, IMP),
         method(
             "grow",
             MAGNITUDE,

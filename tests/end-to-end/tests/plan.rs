@@ -35,7 +35,7 @@ fn every_shipped_experiment_is_planned_with_its_time_and_without_its_data() {
             .map(|it| String::from_utf8_lossy(it).into_owned())
             .into();
         let name = file.display();
-        let is_simulation = fs::read_to_string(&file).unwrap().contains("[neuron]");
+        let is_simulation = fs::read_to_string(&file).unwrap().contains("[neuron");
         let timed = match is_simulation {
             // It trains no network: what it computes is said instead.
             true => out.contains("descents"),

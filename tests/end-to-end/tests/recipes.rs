@@ -192,6 +192,7 @@ fn a_shipped_plugin_has_everything_that_its_recipe_asks_for() {
         "twenty-one",
         "twenty-two",
         "twenty-three",
+        "twenty-four",
     ];
     let said = format!("The {} shipped plugins", number[names.len() - 13]);
     assert!(
