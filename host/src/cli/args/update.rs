@@ -8,7 +8,7 @@ use crate::neuron::{Update, defaults};
 #[derive(ClapArgs, Debug)]
 pub struct UpdateArgs {
     /// How a step of training moves the weights.
-    #[arg(long, value_enum, value_name = "UPDATE", default_value_t = UpdateName::Gradient)]
+    #[arg(long, alias = "method", value_enum, value_name = "UPDATE", default_value_t = UpdateName::Gradient)]
     update: UpdateName,
     /// Inner scale of the output weight. [default: 4]
     #[arg(long, value_name = "SCALE", help_heading = "Sign-In")]
@@ -105,6 +105,7 @@ mod tests {
             ("", r#"{"name":"gradient"}"#),
             ("--update sign-in", r#"{"name":"sign-in"}"#),
             ("--update ham", r#"{"name":"ham"}"#),
+            ("--method ham", r#"{"name":"ham"}"#),
             (
                 "--update ham --alpha-a 9",
                 r#"{"name":"ham","alpha_a":9.0}"#,
