@@ -119,18 +119,31 @@ pub trait Updates {
     /// If it fails, or does what it may not.
     fn act(&mut self, lane: usize, update: usize, given: Given) -> Result<Made, Failed>;
 
-    /// The parameters that take the place of a lane's for the pass of a step.
+    /// The parameters that take the place of a lane's for the pass of a step. Only asked of an update that replaces
+    /// any.
     ///
     /// # Errors
     /// If it fails, or does what it may not.
-    fn replace(&mut self, lane: usize, update: usize, given: Given) -> Result<Replaced, Failed>;
+    fn replace(&mut self, _lane: usize, _update: usize, _given: Given) -> Result<Replaced, Failed> {
+        Err(Failed)
+    }
 
-    /// The gradients of a lane's parameters, of those at what took their place.
+    /// The gradients of a lane's parameters, of those at what took their place. Only asked of an update that replaces
+    /// any.
     ///
     /// # Errors
     /// If it fails, or does what it may not.
-    fn give_back(&mut self, lane: usize, update: usize, given: Given) -> Result<Replaced, Failed>;
+    fn give_back(
+        &mut self,
+        _lane: usize,
+        _update: usize,
+        _given: Given,
+    ) -> Result<Replaced, Failed> {
+        Err(Failed)
+    }
 
     /// Notes that an update that says that it is pure did other operations at one step than at another.
-    fn differs(&mut self, lane: usize, update: usize) -> Failed;
+    fn differs(&mut self, _lane: usize, _update: usize) -> Failed {
+        Failed
+    }
 }

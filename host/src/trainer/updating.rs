@@ -44,18 +44,6 @@ impl Updates for NoUpdates {
     fn act(&mut self, _: usize, _: usize, _: Given) -> Result<Made, Failed> {
         Err(Failed)
     }
-
-    fn replace(&mut self, _: usize, _: usize, _: Given) -> Result<Replaced, Failed> {
-        Err(Failed)
-    }
-
-    fn give_back(&mut self, _: usize, _: usize, _: Given) -> Result<Replaced, Failed> {
-        Err(Failed)
-    }
-
-    fn differs(&mut self, _: usize, _: usize) -> Failed {
-        Failed
-    }
 }
 
 impl Session<'_> {

@@ -4,7 +4,7 @@ use host::experiment::{Part, Strategy as Parts};
 use host::registry::Options;
 use host::strategy::still::Still;
 use host::strategy::{Loader, Strategy, Trust, check};
-use host::update::{Failed, Given, Made, Replaced, Updates};
+use host::update::{Failed, Given, Made, Updates};
 use tch::{Kind, Tensor};
 
 use super::selection::shapes;
@@ -45,12 +45,16 @@ pub(super) fn rows() -> Vec<Row> {
     ]
 }
 
-fn masks(bench: &mut Bench, model: &'static str) -> Result<Measured, BenchError> {
-    let data = match model {
+/// What a network is trained on.
+fn data(bench: &mut Bench, model: &str) -> Result<Data, BenchError> {
+    Ok(match model {
         "lenet-300-100" => Data::Fashion(bench.fashion()?.0),
         _ => Data::Random(12_800, [1, 28, 28]),
-    };
-    let trainer = Work::new(model, data).trainer()?;
+    })
+}
+
+fn masks(bench: &mut Bench, model: &'static str) -> Result<Measured, BenchError> {
+    let trainer = Work::new(model, data(bench, model)?).trainer()?;
     let half = random_masks(trainer.layers(), 0.5)?;
     let sides: Vec<Box<dyn Side>> = vec![
         Box::new(Stepping::new("host", &trainer, &half)?),
@@ -80,27 +84,11 @@ impl Updates for Alone {
         }
         Ok(made)
     }
-
-    fn replace(&mut self, _: usize, _: usize, _: Given) -> Result<Replaced, Failed> {
-        Err(Failed)
-    }
-
-    fn give_back(&mut self, _: usize, _: usize, _: Given) -> Result<Replaced, Failed> {
-        Err(Failed)
-    }
-
-    fn differs(&mut self, _: usize, _: usize) -> Failed {
-        Failed
-    }
 }
 
 fn update(bench: &mut Bench, model: &'static str) -> Result<Measured, BenchError> {
-    let mut data = || match model {
-        "lenet-300-100" => Ok::<_, BenchError>(Data::Fashion(bench.fashion()?.0)),
-        _ => Ok(Data::Random(12_800, [1, 28, 28])),
-    };
-    let plain = Work::new(model, data()?).trainer()?;
-    let acted = Work::new(model, data()?).trainer()?;
+    let plain = Work::new(model, data(bench, model)?).trainer()?;
+    let acted = Work::new(model, data(bench, model)?).trainer()?;
     let mut own = part(UPDATE);
     // Where training runs away, numbers that are none are computed at another speed.
     own.options.insert("alpha".to_owned(), 2.into());
