@@ -10,7 +10,8 @@ use tch::{Device, Tensor};
 use torch_sys::C_tensor;
 
 pub use loss::{cross_entropy, cross_entropy_value, half_square, half_square_value};
-pub use step::{AdamwStep, Kept, Pruning, SgdStep, masked_adamw_step, masked_sgd_step};
+pub use step::{AdamwStep, Kept, Piece, Pruning, SgdStep};
+pub use step::{adamw_step_of, masked_adamw_step, masked_sgd_step, sgd_step_of};
 
 mod loss;
 mod step;

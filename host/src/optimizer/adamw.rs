@@ -1,6 +1,6 @@
 //! Adam with decoupled weight decay.
 
-use kernels::shim::{self, AdamwStep, Pruning, ShimError};
+use kernels::shim::{self, AdamwStep, Piece, Pruning, ShimError};
 use plugin_api::schemars::{self, JsonSchema, schema_for};
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +54,14 @@ impl Adamw {
     fn new(options: AdamwOptions) -> Self {
         Self(options)
     }
+
+    fn constants(&self) -> AdamwStep {
+        AdamwStep {
+            betas: self.0.betas.into(),
+            eps: self.0.eps,
+            weight_decay: self.0.weight_decay,
+        }
+    }
 }
 
 impl Optimizer for Adamw {
@@ -79,12 +87,15 @@ impl Optimizer for Adamw {
             },
             lr,
             steps,
-            AdamwStep {
-                betas: self.0.betas.into(),
-                eps: self.0.eps,
-                weight_decay: self.0.weight_decay,
-            },
+            self.constants(),
         )
+    }
+
+    fn step_of(&self, piece: Piece<'_>, states: &mut [&mut [f32]], lr: f64, step: i64) {
+        let [exp_avg, exp_avg_sq] = states else {
+            panic!("a piece of each of the two averages");
+        };
+        shim::adamw_step_of(piece, [exp_avg, exp_avg_sq], lr, step, self.constants());
     }
 }
 

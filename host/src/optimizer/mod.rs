@@ -1,6 +1,6 @@
 //! Optimizers: one fused step over the flat buffers of all lanes.
 
-use kernels::shim::{Kept, ShimError};
+use kernels::shim::{Kept, Piece, ShimError};
 use tch::{Kind, Tensor};
 
 use crate::registry::{Entry, Options};
@@ -99,6 +99,13 @@ pub trait Optimizer: Send + Sync {
     /// # Errors
     /// If the buffers are not of one shape and device, or there is not one number for each lane.
     fn step(&self, buffers: &mut Buffers, lr: &[f64], steps: &[i64]) -> Result<(), ShimError>;
+
+    /// The same of some elements of a lane, to the bit, on the thread that calls it; `states` are these elements
+    /// of the state, in the order of [`state_names`](Optimizer::state_names).
+    ///
+    /// # Panics
+    /// If the slices are not of one length, or not one for each state.
+    fn step_of(&self, piece: Piece<'_>, states: &mut [&mut [f32]], lr: f64, step: i64);
 }
 
 #[cfg(test)]
@@ -161,6 +168,48 @@ pub(crate) mod tests_support {
                 assert_eq!(bits(all), bits(few), "{name}");
             }
         }
+    }
+
+    #[test]
+    fn a_step_of_some_elements_has_the_bits_of_the_step_of_all() {
+        for (name, options) in [
+            (
+                "sgd",
+                r#"{"momentum": 0.9, "weight_decay": 0.01, "nesterov": true}"#,
+            ),
+            ("sgd", r#"{"momentum": 0.0, "weight_decay": 0.01}"#),
+            ("adamw", r#"{"weight_decay": 0.01}"#),
+        ] {
+            let options: Options = serde_json::from_str(options).unwrap();
+            let build = crate::registry::find(OPTIMIZERS, name).unwrap().build;
+            let optimizer = build(&options).unwrap();
+            let mut all = buffers(&[1, 4099], optimizer.state_names().len());
+            let mut weights = flat(&all.weights);
+            let (gradients, mask) = (flat(&all.gradients), flat(&all.mask));
+            let mut states: Vec<Vec<f32>> = all.state.iter().map(flat).collect();
+            for step in 1..4 {
+                optimizer.step(&mut all, &[0.1], &[step]).unwrap();
+                for at in [0..1, 1..1000, 1000..4099] {
+                    let piece = Piece {
+                        weights: &mut weights[at.clone()],
+                        gradients: &gradients[at.clone()],
+                        mask: &mask[at.clone()],
+                    };
+                    let states = states.iter_mut().map(|state| &mut state[at.clone()]);
+                    optimizer.step_of(piece, &mut states.collect::<Vec<_>>(), 0.1, step);
+                }
+                let bits =
+                    |values: &[f32]| values.iter().map(|it| it.to_bits()).collect::<Vec<_>>();
+                assert_eq!(bits(&weights), bits(&flat(&all.weights)), "{name}");
+                for (state, all) in states.iter().zip(&all.state) {
+                    assert_eq!(bits(state), bits(&flat(all)), "{name}");
+                }
+            }
+        }
+    }
+
+    fn flat(tensor: &Tensor) -> Vec<f32> {
+        Vec::try_from(tensor.reshape([-1])).unwrap()
     }
 
     /// Compares bits: neither -0 nor NaN passes.

@@ -1,6 +1,6 @@
 //! Stochastic gradient descent with momentum.
 
-use kernels::shim::{self, Pruning, SgdStep, ShimError};
+use kernels::shim::{self, Piece, Pruning, SgdStep, ShimError};
 use plugin_api::schemars::{self, JsonSchema, schema_for};
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +50,14 @@ impl Sgd {
     fn new(options: SgdOptions) -> Self {
         Self(options)
     }
+
+    fn constants(&self) -> SgdStep {
+        SgdStep {
+            momentum: self.0.momentum,
+            weight_decay: self.0.weight_decay,
+            nesterov: self.0.nesterov,
+        }
+    }
 }
 
 impl Optimizer for Sgd {
@@ -75,12 +83,12 @@ impl Optimizer for Sgd {
                 kept: buffers.kept.as_ref(),
             },
             lr,
-            SgdStep {
-                momentum: self.0.momentum,
-                weight_decay: self.0.weight_decay,
-                nesterov: self.0.nesterov,
-            },
+            self.constants(),
         )
+    }
+
+    fn step_of(&self, piece: Piece<'_>, states: &mut [&mut [f32]], lr: f64, _: i64) {
+        shim::sgd_step_of(piece, states, lr, self.constants());
     }
 }
 

@@ -38,6 +38,7 @@ mod layout;
 #[cfg(test)]
 mod level_end;
 mod metrics;
+mod moving;
 mod objective;
 mod pass;
 mod perceptron;

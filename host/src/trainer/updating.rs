@@ -1,13 +1,13 @@
 //! What acts inside a step beside the optimizer.
 
 use kernels::shim::Kept;
-use kernels::{each, elements, elements_mut};
 use plugin_api::Acts;
 use tch::Tensor;
 
+use super::moving::Act;
 use super::{Session, TrainError, Trainer};
 use crate::optimizer::Buffers;
-use crate::update::{ARRAYS, Failed, Fused, Given, Made, Numbers, Replaced, Updates};
+use crate::update::{Failed, Fused, Given, Made, Numbers, Replaced, Updates};
 
 /// What is known of what an update does to a lane.
 #[derive(Default)]
@@ -30,12 +30,6 @@ pub(super) struct Rest {
     /// `[lanes, elements]`: what it is not.
     not: Tensor,
 }
-
-/// Pieces of a layer that threads share are multiples of so many elements.
-const PIECE: usize = 8192;
-
-/// What an update does to the layers of a lane, with the numbers of the step that each takes.
-type Replayed<'a> = (&'a Vec<Fused>, Vec<Vec<f32>>);
 
 /// The updates of a trainer that has none.
 struct NoUpdates;
@@ -106,17 +100,25 @@ impl Session<'_> {
     /// The step of the optimizer with what acts before, after and instead of it.
     pub(super) fn move_weights(&mut self, updates: &mut dyn Updates) -> Result<(), TrainError> {
         let trainer = self.trainer;
+        if self.moves_in_one_pass() {
+            let acting = |then: fn(Acts) -> bool| {
+                let updates = trainer.updates.iter().enumerate();
+                let acting = updates.filter(move |(_, update)| then(update.form.acts));
+                acting.map(|(place, _)| Act::Update(place))
+            };
+            let before = acting(|acts| acts == Acts::Before);
+            let after = acting(|acts| acts != Acts::Before);
+            let acts: Vec<Act> = before.chain([Act::Optimizer]).chain(after).collect();
+            let slots: Vec<usize> = (0..self.lanes.len()).collect();
+            return self.pass(&acts, &slots);
+        }
         let step = self.position.step;
         let lr: Vec<f64> = self.lanes.iter().map(|l| l.lr(trainer, step)).collect();
         let steps: Vec<i64> = (self.lanes.iter())
             .map(|lane| lane.optimizer_steps as i64)
             .collect();
         self.act(updates, |acts| acts == Acts::Before)?;
-        let is_replaced = trainer
-            .updates
-            .iter()
-            .any(|it| it.form.acts == Acts::Instead);
-        match is_replaced {
+        match trainer.is_optimizer_replaced() {
             false => trainer.optimizer.step(&mut self.buffers, &lr, &steps)?,
             true => {
                 let mask = &self.buffers.mask;
@@ -125,6 +127,24 @@ impl Session<'_> {
             }
         }
         self.act(updates, |acts| acts != Acts::Before)
+    }
+
+    /// Whether all that acts at this step can go over the weights together: nothing has to be asked.
+    pub(super) fn moves_in_one_pass(&self) -> bool {
+        let trainer = self.trainer;
+        // Where few weights are kept the optimizer looks at these alone.
+        let looks_at_all = self.buffers.kept.is_none() || trainer.is_optimizer_replaced();
+        !trainer.updates.is_empty()
+            && looks_at_all
+            && (0..trainer.updates.len())
+                .all(|place| self.lanes.iter().all(|lane| self.is_known(lane.id, place)))
+    }
+
+    /// Whether it is known what an update does to a lane at this step.
+    fn is_known(&self, lane: usize, place: usize) -> bool {
+        // It is asked once an epoch: what it says of itself may stop being true.
+        let is_first = self.position.step_in_epoch == 0;
+        !is_first && matches!(self.replays.get(&(lane, place)), Some(Replay::Known(_)))
     }
 
     /// Has the updates that act then do so, one after the other.
@@ -141,9 +161,7 @@ impl Session<'_> {
             let mut known = Vec::new();
             for slot in 0..self.lanes.len() {
                 let lane = self.lanes[slot].id;
-                // It is asked once an epoch: what it says of itself may stop being true.
-                let is_first = self.position.step_in_epoch == 0;
-                if !is_first && let Some(Replay::Known(_)) = self.replays.get(&(lane, place)) {
+                if self.is_known(lane, place) {
                     known.push(slot);
                     continue;
                 }
@@ -165,7 +183,7 @@ impl Session<'_> {
                     _ => Replay::Asked,
                 };
             }
-            self.replay(place, &known)?;
+            self.pass(&[Act::Update(place)], &known)?;
         }
         Ok(())
     }
@@ -173,7 +191,7 @@ impl Session<'_> {
     /// What an update sees of a lane.
     fn given(&self, place: usize, slot: usize) -> Given {
         let trainer = self.trainer;
-        let (layout, lane) = (&trainer.layout, &self.lanes[slot]);
+        let layout = &trainer.layout;
         let of = |flat: &Tensor| layout.prunable(&flat.select(0, slot as i64));
         let update = &trainer.updates[place];
         let states = self.buffers.beside[trainer.beside_of(place)].iter();
@@ -196,16 +214,18 @@ impl Session<'_> {
                     .collect(),
                 false => Vec::new(),
             },
-            numbers: self.numbers(lane.lr(trainer, self.position.step), lane.optimizer_steps),
+            numbers: self.numbers_of(slot),
         }
     }
 
-    fn numbers(&self, lr: f64, age: u64) -> Numbers {
+    /// The numbers of a lane's step.
+    pub(super) fn numbers_of(&self, slot: usize) -> Numbers {
+        let lane = &self.lanes[slot];
         Numbers {
-            lr,
+            lr: lane.lr(self.trainer, self.position.step),
             step: self.position.step + 1,
             steps: self.steps(),
-            age,
+            age: lane.optimizer_steps,
         }
     }
 
@@ -230,94 +250,17 @@ impl Session<'_> {
             let _ = flat.shallow_clone().masked_fill_(&off, 0.0);
         }
     }
-
-    /// Does once more what an update did before to these lanes, in one pass over each layer.
-    fn replay(&mut self, place: usize, slots: &[usize]) -> Result<(), TrainError> {
-        if slots.is_empty() {
-            return Ok(());
-        }
-        let trainer = self.trainer;
-        let width = trainer.layout.width() as usize;
-        // By slot: the numbers of the step that each layer takes.
-        let mut lanes: Vec<Option<Replayed<'_>>> = Vec::new();
-        for slot in 0..self.lanes.len() {
-            let lane = &self.lanes[slot];
-            let replay = self.replays.get(&(lane.id, place));
-            let fused = match replay.filter(|_| slots.contains(&slot)) {
-                Some(Replay::Known(fused)) => fused,
-                _ => {
-                    lanes.push(None);
-                    continue;
-                }
-            };
-            let numbers = self.numbers(lane.lr(trainer, self.position.step), lane.optimizer_steps);
-            let scalars = fused.iter().map(|layer| {
-                let numbers = layer.numbers.iter().map(|it| numbers.get(*it));
-                numbers.collect::<Option<Vec<f32>>>()
-            });
-            let scalars: Option<Vec<_>> = scalars.collect();
-            lanes.push(Some((fused, scalars.ok_or(TrainError::Update)?)));
-        }
-        let states = trainer.beside_of(place);
-        let Buffers {
-            weights,
-            gradients,
-            mask,
-            beside,
-            ..
-        } = &mut self.buffers;
-        let main: [&mut Tensor; ARRAYS] = [weights, gradients];
-        let flats = main.into_iter().chain(&mut beside[states]);
-        let flats: Option<Vec<&mut [f32]>> = flats.map(elements_mut).collect();
-        let (Some(mut flats), Some(mask)) = (flats, elements(mask)) else {
-            return Err(TrainError::Update);
-        };
-        let threads = usize::try_from(tch::get_num_threads()).unwrap_or(1);
-        let mut pieces = Vec::new();
-        let mut at = 0;
-        for (slot, lane) in lanes.iter().enumerate() {
-            let Some((fused, scalars)) = lane else {
-                continue;
-            };
-            for (layer, (offset, len)) in trainer.layout.prunable_places().enumerate() {
-                let start = slot * width + offset as usize;
-                split_off(&mut flats, start - at);
-                at = start;
-                let size = (len as usize).div_ceil(threads).next_multiple_of(PIECE);
-                let end = start + len as usize;
-                while at < end {
-                    let count = size.min(end - at);
-                    let arrays = split_off(&mut flats, count);
-                    pieces.push((
-                        &fused[layer],
-                        &scalars[layer],
-                        arrays,
-                        &mask[at..at + count],
-                    ));
-                    at += count;
-                }
-            }
-        }
-        each(pieces, |(fused, scalars, mut arrays, mask)| {
-            fused.program.run(&mut arrays, Some(mask), scalars);
-        });
-        Ok(())
-    }
-}
-
-/// The first elements of each, which the rest goes on behind.
-fn split_off<'a>(flats: &mut [&'a mut [f32]], count: usize) -> Vec<&'a mut [f32]> {
-    let split = flats.iter_mut().map(|flat| {
-        let (first, rest) = std::mem::take(flat).split_at_mut(count);
-        *flat = rest;
-        first
-    });
-    split.collect()
 }
 
 impl Trainer {
+    /// Whether an update moves the prunable weights in the optimizer's place.
+    pub(super) fn is_optimizer_replaced(&self) -> bool {
+        let mut updates = self.updates.iter();
+        updates.any(|update| update.form.acts == Acts::Instead)
+    }
+
     /// Where the states of the update at this place lie among all.
-    fn beside_of(&self, place: usize) -> std::ops::Range<usize> {
+    pub(super) fn beside_of(&self, place: usize) -> std::ops::Range<usize> {
         let count = |updates: &[crate::update::Known]| -> usize {
             updates.iter().map(|it| it.form.states.len()).sum()
         };

@@ -226,6 +226,10 @@ inline void sgd_momentum_at(float &w, float g, float &m, float lr, float mu, flo
   m = moved;
 }
 
+// Of the AdamW step of this number the size, and by what the root of the average is divided.
+inline double adamw_size(double lr, double beta1, int64_t step) { return lr / (1 - std::pow(beta1, double(step))); }
+inline double adamw_root(double beta2, int64_t step) { return std::sqrt(1 - std::pow(beta2, double(step))); }
+
 // One element of an AdamW step.
 inline void adamw_at(float &w, float g, float &a, float &v, float shrink, float size, float root,
                      float one_minus_beta1, float beta2, float one_minus_beta2, float eps) {
@@ -501,6 +505,15 @@ char *rewind_backward(const at::Tensor *output, const at::Tensor *gradient, at::
   });
 }
 
+// Some elements of a lane in a step of SGD, on this thread; `m` may be null where `mu` is 0.
+void rewind_sgd_piece(float *w, const float *g, float *m, const float *mask, int64_t n, double lr, double mu,
+                      double decay, bool nesterov) {
+  if (m)
+    sgd_momentum(w, g, m, mask, n, float(lr), float(mu), float(decay), nesterov);
+  else
+    sgd_plain(w, g, mask, n, float(lr), float(decay));
+}
+
 // One fused step of SGD over [lanes, elements]; `momentum` may be null where `mu` is 0. With `places`
 // nothing but those is looked at; all else must be pruned and 0 already.
 char *rewind_masked_sgd_step(at::Tensor *weights, const at::Tensor *gradients, at::Tensor *momentum,
@@ -528,10 +541,7 @@ char *rewind_masked_sgd_step(at::Tensor *weights, const at::Tensor *gradients, a
         return;
       }
       for_rows(lanes, width, [&](int64_t lane, int64_t b, int64_t e) {
-        if (m)
-          sgd_momentum(w + b, g + b, m + b, k + b, e - b, float(lr[lane]), float(mu), float(decay), nesterov);
-        else
-          sgd_plain(w + b, g + b, k + b, e - b, float(lr[lane]), float(decay));
+        rewind_sgd_piece(w + b, g + b, m ? m + b : nullptr, k + b, e - b, lr[lane], mu, decay, nesterov);
       });
       return;
     }
@@ -552,6 +562,13 @@ char *rewind_masked_sgd_step(at::Tensor *weights, const at::Tensor *gradients, a
   });
 }
 
+// Some elements of a lane in the AdamW step of this number, from 1, on this thread.
+void rewind_adamw_piece(float *w, const float *g, float *a, float *v, const float *mask, int64_t n, double lr,
+                        int64_t step, double beta1, double beta2, double eps, double decay) {
+  adamw(w, g, a, v, mask, n, float(1 - lr * decay), float(adamw_size(lr, beta1, step)),
+        float(adamw_root(beta2, step)), float(1 - beta1), float(beta2), float(1 - beta2), float(eps));
+}
+
 // One fused step of AdamW over [lanes, elements]; `steps` counts each lane's steps, this one included.
 // `places` as in SGD.
 char *rewind_masked_adamw_step(at::Tensor *weights, const at::Tensor *gradients, at::Tensor *exp_avg,
@@ -565,8 +582,6 @@ char *rewind_masked_adamw_step(at::Tensor *weights, const at::Tensor *gradients,
     expect_flat(*exp_avg, *weights, "exp_avg");
     expect_flat(*exp_avg_sq, *weights, "exp_avg_sq");
     const int64_t lanes = weights->size(0), width = weights->size(1);
-    const auto size = [&](int64_t lane) { return lr[lane] / (1 - std::pow(beta1, double(steps[lane]))); };
-    const auto root = [&](int64_t lane) { return std::sqrt(1 - std::pow(beta2, double(steps[lane]))); };
     if (weights->is_cpu()) {
       float *w = weights->data_ptr<float>();
       float *a = exp_avg->data_ptr<float>();
@@ -574,15 +589,21 @@ char *rewind_masked_adamw_step(at::Tensor *weights, const at::Tensor *gradients,
       const float *g = gradients->const_data_ptr<float>();
       const float *k = mask->const_data_ptr<float>();
       if (places) {
+        // Powers take longer than an element.
+        std::vector<float> size(lanes), root(lanes);
+        for (int64_t lane = 0; lane < lanes; ++lane) {
+          size[lane] = float(adamw_size(lr[lane], beta1, steps[lane]));
+          root[lane] = float(adamw_root(beta2, steps[lane]));
+        }
         for_kept(lanes, width, {places, starts}, [&](int64_t lane, int64_t i) {
-          adamw_at(w[i], g[i], a[i], v[i], float(1 - lr[lane] * decay), float(size(lane)), float(root(lane)),
-                   float(1 - beta1), float(beta2), float(1 - beta2), float(eps));
+          adamw_at(w[i], g[i], a[i], v[i], float(1 - lr[lane] * decay), size[lane], root[lane], float(1 - beta1),
+                   float(beta2), float(1 - beta2), float(eps));
         });
         return;
       }
       for_rows(lanes, width, [&](int64_t lane, int64_t b, int64_t e) {
-        adamw(w + b, g + b, a + b, v + b, k + b, e - b, float(1 - lr[lane] * decay), float(size(lane)),
-              float(root(lane)), float(1 - beta1), float(beta2), float(1 - beta2), float(eps));
+        rewind_adamw_piece(w + b, g + b, a + b, v + b, k + b, e - b, lr[lane], steps[lane], beta1, beta2, eps,
+                           decay);
       });
       return;
     }
@@ -593,7 +614,7 @@ char *rewind_masked_adamw_step(at::Tensor *weights, const at::Tensor *gradients,
       w.mul_(1 - lr[lane] * decay);
       a.lerp_(g, 1 - beta1);
       v.mul_(beta2).addcmul_(g, g, 1 - beta2);
-      w.addcdiv_(a, v.sqrt().div_(root(lane)).add_(eps), -size(lane));
+      w.addcdiv_(a, v.sqrt().div_(adamw_root(beta2, steps[lane])).add_(eps), -adamw_size(lr[lane], beta1, steps[lane]));
     }
     weights->masked_fill_(off, 0.0);
     exp_avg->masked_fill_(off, 0.0);

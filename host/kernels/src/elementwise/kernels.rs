@@ -215,21 +215,21 @@ fn or_nan(x: f32, y: f32, value: f32) -> f32 {
 
 #[inline(always)]
 fn each(a: &Block, to: &mut Block, f: impl Fn(f32) -> f32) {
-    for (to, a) in to.iter_mut().zip(a) {
-        *to = f(*a);
+    for i in 0..BLOCK {
+        to[i] = f(a[i]);
     }
 }
 
 #[inline(always)]
 fn pairs(a: &Block, b: &Block, to: &mut Block, f: impl Fn(f32, f32) -> f32) {
-    for ((to, a), b) in to.iter_mut().zip(a).zip(b) {
-        *to = f(*a, *b);
+    for i in 0..BLOCK {
+        to[i] = f(a[i], b[i]);
     }
 }
 
 #[inline(always)]
 fn triples(a: &Block, b: &Block, c: &Block, to: &mut Block, f: impl Fn(f32, f32, f32) -> f32) {
-    for (((to, a), b), c) in to.iter_mut().zip(a).zip(b).zip(c) {
-        *to = f(*a, *b, *c);
+    for i in 0..BLOCK {
+        to[i] = f(a[i], b[i], c[i]);
     }
 }

@@ -17,6 +17,7 @@ mod single;
 #[cfg(test)]
 mod tests;
 
+pub use run::Run;
 pub use single::{Operand, binary, clamp, select, unary};
 
 /// A value of a program, for each element. Operands are earlier operations, by their indices.

@@ -22,7 +22,7 @@ pub(super) enum Instruction {
 }
 
 /// The operations that are left: those that a result needs and that differ between elements.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Plan {
     /// Each with the register it fills.
     pub instructions: Vec<(Instruction, usize)>,

@@ -153,12 +153,13 @@ fn run_with(
     let mut results = arrays.to_vec();
     let length = arrays[0].len();
     let size = length.div_ceil(pieces).max(1);
+    let mut run = Run::at(width, program, scalars);
     for start in (0..length).step_by(size) {
         let piece = start..length.min(start + size);
         let mut views: Vec<&mut [f32]> = (results.iter_mut())
             .map(|array| &mut array[piece.clone()])
             .collect();
-        program.run_at(width, &mut views, mask.map(|mask| &mask[piece]), scalars);
+        run.pass(&mut views, mask.map(|mask| &mask[piece]));
     }
     results
 }

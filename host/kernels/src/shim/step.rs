@@ -1,6 +1,6 @@
 //! Steps of optimizers in one pass, by which pruned weights and their state stay exactly 0.
 
-use std::ptr::null;
+use std::ptr::{null, null_mut};
 
 use tch::{Device, Tensor};
 use torch_sys::C_tensor;
@@ -8,6 +8,31 @@ use torch_sys::C_tensor;
 use super::{ShimError, Text, check};
 
 unsafe extern "C" {
+    fn rewind_sgd_piece(
+        weights: *mut f32,
+        gradients: *const f32,
+        momentum: *mut f32,
+        mask: *const f32,
+        count: i64,
+        lr: f64,
+        mu: f64,
+        decay: f64,
+        nesterov: bool,
+    );
+    fn rewind_adamw_piece(
+        weights: *mut f32,
+        gradients: *const f32,
+        exp_avg: *mut f32,
+        exp_avg_sq: *mut f32,
+        mask: *const f32,
+        count: i64,
+        lr: f64,
+        step: i64,
+        beta1: f64,
+        beta2: f64,
+        eps: f64,
+        decay: f64,
+    );
     fn rewind_masked_sgd_step(
         weights: *const C_tensor,
         gradients: *const C_tensor,
@@ -102,6 +127,36 @@ impl Kept {
     }
 }
 
+/// Some elements of a lane: slices of one length.
+#[derive(Debug)]
+pub struct Piece<'a> {
+    /// Their weights.
+    pub weights: &'a mut [f32],
+    /// Their gradients.
+    pub gradients: &'a [f32],
+    /// 0 where an element is pruned.
+    pub mask: &'a [f32],
+}
+
+impl Piece<'_> {
+    /// How many there are.
+    ///
+    /// # Panics
+    /// If a slice, or one of these of states, is of another length.
+    fn len(&self, states: &[&mut [f32]]) -> i64 {
+        let len = self.weights.len();
+        let others = [self.gradients.len(), self.mask.len()];
+        let mut others = others
+            .into_iter()
+            .chain(states.iter().map(|state| state.len()));
+        assert!(
+            others.all(|other| other == len),
+            "slices of several lengths"
+        );
+        len as i64
+    }
+}
+
 /// Constants of an SGD step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SgdStep {
@@ -148,6 +203,28 @@ pub fn masked_sgd_step(
             step.nesterov,
         )
     })
+}
+
+/// What [`masked_sgd_step`] does to these elements, on the thread that calls it; `states` has the momentum, if any.
+///
+/// # Panics
+/// If the slices are of several lengths.
+pub fn sgd_step_of(piece: Piece<'_>, states: &mut [&mut [f32]], lr: f64, step: SgdStep) {
+    let len = piece.len(states);
+    // SAFETY: each pointer is to `len` numbers.
+    unsafe {
+        rewind_sgd_piece(
+            piece.weights.as_mut_ptr(),
+            piece.gradients.as_ptr(),
+            (states.first_mut()).map_or(null_mut(), |momentum| momentum.as_mut_ptr()),
+            piece.mask.as_ptr(),
+            len,
+            lr,
+            step.momentum,
+            step.weight_decay,
+            step.nesterov,
+        );
+    }
 }
 
 /// Constants of an AdamW step.
@@ -198,6 +275,39 @@ pub fn masked_adamw_step(
             step.weight_decay,
         )
     })
+}
+
+/// What [`masked_adamw_step`] does to these elements, on the thread that calls it, in the step of this number.
+///
+/// # Panics
+/// If the slices are of several lengths.
+pub fn adamw_step_of(
+    piece: Piece<'_>,
+    [exp_avg, exp_avg_sq]: [&mut [f32]; 2],
+    lr: f64,
+    number: i64,
+    step: AdamwStep,
+) {
+    let averages = [exp_avg, exp_avg_sq];
+    let len = piece.len(&averages);
+    let [exp_avg, exp_avg_sq] = averages;
+    // SAFETY: each pointer is to `len` numbers.
+    unsafe {
+        rewind_adamw_piece(
+            piece.weights.as_mut_ptr(),
+            piece.gradients.as_ptr(),
+            exp_avg.as_mut_ptr(),
+            exp_avg_sq.as_mut_ptr(),
+            piece.mask.as_ptr(),
+            len,
+            lr,
+            number,
+            step.betas.0,
+            step.betas.1,
+            step.eps,
+            step.weight_decay,
+        );
+    }
 }
 
 /// Fails unless there is one number for each lane.
