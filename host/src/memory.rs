@@ -1,5 +1,7 @@
 //! Memory: kept for reuse, and what those say who did not get it.
 
+use std::io;
+
 /// Keeps what is freed for what is asked for next. A training step frees as much as the next one needs;
 /// glibc would give it back to the system each time, and the system clear every page of it again.
 pub fn keep_freed() {
@@ -60,6 +62,22 @@ pub fn shortage(text: &str) -> Option<String> {
     })
 }
 
+/// What memory that was not to be had costs, and what to do.
+pub fn with_advice(shortage: &str) -> String {
+    format!(
+        "{shortage}; make memory free or raise the limit; what is stored is whole: the same command goes on from there"
+    )
+}
+
+/// What a write failed for and what to do: memory and threads, too, can be what the system has not.
+pub fn why_unwritten(source: &io::Error) -> String {
+    let source = source.to_string();
+    match shortage(&source) {
+        Some(shortage) => format!("{source}: {}", with_advice(&shortage)),
+        None => format!("{source}; make room or mend the folder, and run the same command again"),
+    }
+}
+
 /// The text of a panic.
 pub fn text_of(panic: &(dyn std::any::Any + Send)) -> &str {
     let owned = panic.downcast_ref::<String>().map(String::as_str);
@@ -85,6 +103,12 @@ mod tests {
         let expected = "out of memory, or of threads";
         assert_eq!(shortage(pool).as_deref(), Some(expected));
         let stack = std::io::Error::from_raw_os_error(libc::EAGAIN);
+        let said = why_unwritten(&stack);
+        assert!(said.contains("or of threads; make memory free"), "{said}");
+        assert!(!said.contains("make room"), "{said}");
+        let full = std::io::Error::from_raw_os_error(libc::ENOSPC);
+        let said = why_unwritten(&full);
+        assert!(said.contains("; make room or mend the folder"), "{said}");
         let stack = format!("the thread that reads images ahead failed: {stack}");
         assert_eq!(shortage(&stack).as_deref(), Some(expected));
         assert_eq!(shortage("mat1 and mat2 shapes cannot be multiplied"), None);

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::args::Output;
 use super::stdout;
 use crate::experiment::Diagnostics;
-use crate::memory::shortage;
+use crate::memory::{shortage, with_advice};
 use crate::printable::printable;
 use crate::run::OpenError;
 
@@ -113,13 +113,6 @@ impl Failure {
             Message::Diagnostics(diagnostics) => diagnostics.render(output.colour()),
         });
     }
-}
-
-/// What memory that was not to be had costs, and what to do.
-pub fn with_advice(shortage: &str) -> String {
-    format!(
-        "{shortage}; make memory free or raise the limit; what is stored is whole: the same command goes on from there"
-    )
 }
 
 /// The JSON of a plugin that ended the process.

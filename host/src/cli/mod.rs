@@ -52,7 +52,7 @@ use clap::FromArgMatches;
 use indicatif::MultiProgress;
 use serde_json::json;
 
-use crate::memory::{shortage, text_of};
+use crate::memory::{shortage, text_of, with_advice};
 use crate::strategy::guard::{self, Farewell, Limits};
 use crate::strategy::trial;
 
@@ -173,7 +173,7 @@ static LAST_PANIC: Mutex<String> = Mutex::new(String::new());
 
 fn panicked(text: &str) -> String {
     if let Some(shortage) = shortage(text) {
-        return exit::with_advice(&shortage);
+        return with_advice(&shortage);
     }
     let text = text
         .split("\\nException raised from")

@@ -9,15 +9,14 @@ use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use tch::{Kind, Tensor};
 
 use super::lock::{self, Denied, Owner};
+use crate::memory::why_unwritten;
 use crate::plain_file;
 
 /// Why an artifact could not be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Writing.
-    #[error(
-        "failed to write {path} ({bytes} bytes): {source}; make room or mend the folder, and run the same command again"
-    )]
+    #[error("failed to write {path} ({bytes} bytes): {}", why_unwritten(.source))]
     Write {
         /// The file.
         path: PathBuf,

@@ -20,6 +20,7 @@ use claim::Claim;
 use generation::Refused;
 
 use super::StoreError;
+use crate::memory::why_unwritten;
 
 pub use claim::mark;
 pub(super) use claim::{Denied, MARK_LETTERS, ask};
@@ -62,7 +63,7 @@ pub enum LockError {
     },
     /// The file system.
     #[error(
-        "failed to write {path} ({bytes} bytes), which says who uses the folder: {source}; make room or mend the folder and run the same command again"
+        "failed to write {path} ({bytes} bytes), which says who uses the folder: {}", why_unwritten(.source)
     )]
     Io {
         /// The file or folder.
