@@ -70,20 +70,23 @@ function explore(place) {
     sortable(table);
   }
 
-  /** A row for each level, a column for each method: mean ± half of the interval. */
+  /** A row for each level and density that methods have there, a column for each method: mean ± half of the interval. */
   function numbers(grid, metric, digits) {
     const shown = grid.curves.filter((it) => !asked.off.has(it.method));
-    const levels = [...new Map(shown.flatMap((it) => it.levels.map((row) => [row.level, row.density]))).entries()];
+    // Methods may have other densities at the same level.
+    const share = (row) => Number(row.density.toPrecision(4));
+    const at = (row) => `${row.level} ${share(row)}`;
+    const places = [...new Map(shown.flatMap((it) => it.levels.map((row) => [at(row), row]))).values()];
     const table = make("table");
     table.dataset.title = `${metric.title}${metric.percent ? ", %" : ""}${grid.label ? ` (${grid.label})` : ""}`;
     const [top, body, head] = [make("thead"), make("tbody"), make("tr")];
     head.append(make("th", "number", "level"), make("th", "number", "density"), ...shown.map((it) => make("th", "number", it.method)));
     top.append(head);
-    for (const [level, share] of levels.sort((a, b) => a[0] - b[0])) {
+    for (const row of places.sort((a, b) => a.level - b.level || b.density - a.density)) {
       const line = make("tr");
-      line.append(make("td", "number", String(level)), make("td", "number", String(Number(share.toPrecision(4)))));
+      line.append(make("td", "number", String(row.level)), make("td", "number", String(share(row))));
       for (const curve of shown) {
-        const value = curve.levels.find((it) => it.level === level)?.values[asked.metric];
+        const value = curve.levels.find((it) => at(it) === at(row))?.values[asked.metric];
         const half = value && isNumber(value[2]) ? ` ± ${(value[2] - value[0]).toFixed(digits)}` : "";
         line.append(make("td", "number", value ? value[0].toFixed(digits) + half : ""));
       }
