@@ -167,8 +167,7 @@ fn levels_in_range(claim: &Claim, above: &Results, below: &Results) -> Result<Ve
             continue;
         }
         match (first, second) {
-            // A weight more or less is a matter of rounding, not of another density.
-            (Some(a), Some(b)) if (a - b).abs() <= 0.01 * a.max(b) => levels.push(level),
+            (Some(a), Some(b)) if is_same(a, b) => levels.push(level),
             (Some(a), Some(b)) => {
                 return Err(format!(
                     "the two have other densities at level {level}: {a:.4} and {b:.4}"
@@ -181,6 +180,16 @@ fn levels_in_range(claim: &Claim, above: &Results, below: &Results) -> Result<Ve
         true => Err(format!("no level has a density from {low} to {high}")),
         false => Ok(levels),
     }
+}
+
+/// Whether two methods have one density at a level, so that they can be compared there.
+pub fn comparable(above: &Results, below: &Results, level: u64) -> bool {
+    matches!(compared(above, below, level), [Some(a), Some(b)] if is_same(a, b))
+}
+
+/// A weight more or less is a matter of rounding, not of another density.
+fn is_same(a: f64, b: f64) -> bool {
+    (a - b).abs() <= 0.01 * a.max(b)
 }
 
 /// The densities by which two methods' levels are compared. Where both prune whole units, so many by one measure, that is
@@ -269,6 +278,20 @@ mod tests {
         // Level 1 alone: 0.04 +- 0.0497 holds 0.
         let one = judged(&desk, claim("lrr", "imp", Some([0.7, 0.9])));
         assert_eq!((one.levels, one.verdict), (vec![1], Verdict::NotVisible));
+    }
+
+    #[test]
+    fn methods_are_compared_where_their_densities_are_one() {
+        let desk = Desk::new();
+        let (first, mut second) = (desk.results("lrr"), desk.results("imp"));
+        let levels = |second: &Results| [0, 1, 2].map(|level| comparable(&first, second, level));
+        assert_eq!(levels(&second), [true; 3]);
+        for level in second.seeds.iter_mut().flat_map(|it| &mut it.levels) {
+            if level.summary.level == 1 {
+                level.summary.density = 0.3;
+            }
+        }
+        assert_eq!(levels(&second), [true, false, true]);
     }
 
     /// The results with masks of whole units: of 1,000 multiply-adds a level keeps `shares`, and of weights `density`.

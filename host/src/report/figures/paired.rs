@@ -3,8 +3,9 @@
 use super::{Figure, FigureError, Section, figure, point, table};
 use crate::experiment::Measure;
 use crate::report::chart::{Axis, LineChart, Series};
-use crate::report::paired::{COLUMNS, measured, paired};
+use crate::report::paired::{COLUMNS, PairedLevel, measured, paired};
 use crate::report::part::{Combination, Part};
+use crate::report::verdict::comparable;
 
 pub fn section(part: &Part) -> Result<Section, FigureError> {
     let mut figures = Vec::new();
@@ -17,8 +18,8 @@ pub fn section(part: &Part) -> Result<Section, FigureError> {
         title: "Paired differences",
         text: "Methods share seeds, and with them initial weights, data order and the dense level, so \
                they are compared seed by seed: the mean over seeds of the difference, with its 95 % \
-               Student interval. Above the broken line the first of the two is ahead. The command compare \
-               prints the same numbers.",
+               Student interval. Above the broken line the first of the two is ahead. Levels at which \
+               the two have other densities are not drawn. The command compare prints the same numbers, and those.",
         figures,
     })
 }
@@ -85,15 +86,24 @@ fn draw(
             row.extend(level.texts());
             rows.push(row);
         }
-        let points = levels.iter().map(|it| point(it.density[0], &it.difference));
+        // At other densities the difference would be theirs, not that of the methods.
+        let of_one_density =
+            |it: &&PairedLevel| comparable(&first.results, &second.results, it.level);
+        let points = levels.iter().filter(of_one_density);
+        let points: Vec<_> = points
+            .map(|it| point(it.density[0], &it.difference))
+            .collect();
+        if points.is_empty() {
+            continue;
+        }
         chart.series.push(Series {
             name: format!("{above} \u{2212} {below}"),
             rank: chart.series.len(),
-            points: points.collect(),
+            points,
             ..Series::default()
         });
     }
-    if rows.is_empty() {
+    if chart.series.is_empty() {
         return Ok(None);
     }
     let header = [&["above", "below", "grid"][..], &COLUMNS].concat();
