@@ -113,7 +113,8 @@ attack: build ## kill runs 50 times each, fail their calls, take their memory, s
 		ATTACK_STILL=$${ATTACK_STILL:-60} cargo test --release -p attack claims:: -- --nocapture --test-threads 1
 	ATTACK_STALE=$${ATTACK_STALE:-20} ATTACK_CROWD=$${ATTACK_CROWD:-1000} ATTACK_STILL=$${ATTACK_STILL:-60} \
 		cargo test --release -p attack attributes:: -- --nocapture --test-threads 1 --include-ignored
-	ATTACK_TIMES=1 ATTACK_FAULTS=$${ATTACK_FAULTS:-40} cargo test --release -p attack -- --nocapture --skip kills:: --skip claims:: --skip attributes::
+	ATTACK_KILLS=$${ATTACK_KILLS:-8} cargo test --release -p attack ranks::a_network -- --nocapture
+	ATTACK_TIMES=1 ATTACK_FAULTS=$${ATTACK_FAULTS:-40} cargo test --release -p attack -- --nocapture --skip kills:: --skip claims:: --skip attributes:: --skip ranks::a_network
 
 # The Slurm is of this machine alone: four nodes in a temporary folder, which goes with it. CLUSTER_CELLS and
 # CLUSTER_KILLS say how much is done to how many runs.
