@@ -119,7 +119,7 @@ pub fn join(
         }
     };
     let last_resort = || last_resort(output);
-    let mut children = Children(Vec::new());
+    let mut children = Children::default();
     let (mut run, door) = match team {
         Team::Alone => {
             return Ok(Joined {
@@ -140,8 +140,9 @@ pub fn join(
                 attempt: String::new(),
             };
             let door = Door::open(place, limit, interrupt, last_resort()).map_err(failed)?;
+            children.ending = Some(Box::new(door.ending()));
             for rank in 1..count {
-                children.0.push((rank, start(rank, door.place())?));
+                children.all.push((rank, start(rank, door.place())?));
             }
             (run, door)
         }
@@ -216,12 +217,18 @@ fn start(rank: usize, place: &Place) -> Result<Child, Failure> {
 }
 
 /// The ranks that this process started. Their stdin ends with it, and they with that.
-struct Children(Vec<(usize, Child)>);
+#[derive(Default)]
+struct Children {
+    all: Vec<(usize, Child)>,
+    /// Says that this process ends. Those whose stdin has ended ask it to stop, which it would heed before it told its own
+    /// reason.
+    ending: Option<Box<dyn Fn()>>,
+}
 
 impl Children {
     /// Why one of them will not come.
     fn early(&mut self) -> Option<String> {
-        self.0.iter_mut().find_map(|(rank, child)| {
+        self.all.iter_mut().find_map(|(rank, child)| {
             let status = child.try_wait().ok()??;
             Some(format!(
                 "rank {rank} ended before it began to train: {status}"
@@ -231,8 +238,11 @@ impl Children {
 
     /// Waits until all have ended, and ends those that do not.
     fn wait(&mut self) {
+        if let Some(ending) = &self.ending {
+            ending();
+        }
         let since = Instant::now();
-        for (_, child) in &mut self.0 {
+        for (_, child) in &mut self.all {
             drop(child.stdin.take());
             while matches!(child.try_wait(), Ok(None)) {
                 if since.elapsed() > PARTING {

@@ -91,6 +91,12 @@ impl Door {
         &self.place
     }
 
+    /// What has nobody missed from now on, and nobody heard who asks to stop: to be called before the others are ended.
+    pub fn ending(&self) -> impl Fn() + use<> {
+        let trouble = self.links.trouble().clone();
+        move || trouble.end()
+    }
+
     /// Tells the others why this process will not come.
     pub fn fail(&self, reason: &str) {
         self.links.part(reason);
@@ -297,4 +303,51 @@ fn welcome(mut stream: TcpStream, attempt: &str) -> Option<(TcpStream, Who)> {
     stream.read_exact(&mut words).ok()?;
     let greeting: Greeting = serde_json::from_slice(&words).ok()?;
     (greeting.attempt == attempt).then_some((stream, greeting.who))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rank 0 and rank 1 of two, with what asks each of them to stop.
+    fn pair() -> [(Door, Interrupt); 2] {
+        let open = |rank, port| {
+            let place = Place {
+                rank,
+                count: 2,
+                address: LOCAL.to_owned(),
+                port,
+                serves: rank == 0,
+                attempt: String::new(),
+            };
+            let interrupt = Interrupt::default();
+            let limit = Duration::from_secs(30);
+            let door = Door::open(place, limit, &interrupt, Box::new(|_| {})).unwrap();
+            (door, interrupt)
+        };
+        let first = open(0, 0);
+        let second = open(1, first.0.place().port);
+        let since = Instant::now();
+        while !first.0.links.are_complete() {
+            assert!(since.elapsed() < Duration::from_secs(20));
+            thread::sleep(PATROL);
+        }
+        [first, second]
+    }
+
+    #[test]
+    fn a_rank_that_ends_heeds_no_other_that_asks_to_stop() {
+        let [(ends, ended), (_other, asks)] = pair();
+        let [(_heeds, heeded), (_another, also_asks)] = pair();
+        ends.ending()();
+        asks.ask_to_stop();
+        also_asks.ask_to_stop();
+        let since = Instant::now();
+        while !heeded.wants_stop() {
+            assert!(since.elapsed() < Duration::from_secs(20));
+            thread::sleep(PATROL);
+        }
+        thread::sleep(Duration::from_secs(1));
+        assert!(!ended.wants_stop());
+    }
 }
