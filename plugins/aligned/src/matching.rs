@@ -29,13 +29,9 @@ pub fn matched<'a>(
     from: &[Vec<f32>],
     to: &[Vec<f32>],
 ) -> Permuted<'a> {
-    let places = |layer: &Layer| {
-        let axis = |size: &i64| (0..*size as usize).collect();
-        layer.shape.iter().map(axis).collect()
-    };
     let mut permuted = Permuted {
         layers,
-        axes: layers.iter().map(places).collect(),
+        axes: layers.iter().map(straight).collect(),
     };
     let mut orders: Vec<Vec<usize>> = (units.sets.iter())
         .map(|set| (0..set.units as usize).collect())
@@ -121,6 +117,12 @@ impl Permuted<'_> {
     }
 }
 
+/// The places along each axis of a layer, in their own order.
+fn straight(layer: &Layer) -> Vec<Vec<usize>> {
+    let axis = |&size: &i64| (0..size as usize).collect();
+    layer.shape.iter().map(axis).collect()
+}
+
 /// The places of each unit along a slice's axis.
 fn places(slice: &UnitSlice, units: usize) -> Vec<Vec<usize>> {
     let mut places = vec![Vec::new(); units];
@@ -140,16 +142,13 @@ fn rows(
     layers: &[Layer],
     axes: Option<&Vec<Vec<usize>>>,
 ) -> Vec<Vec<f32>> {
-    let shape = &layers[slice.layer as usize].shape;
-    let straight: Vec<Vec<usize>> = shape
-        .iter()
-        .map(|&size| (0..size as usize).collect())
-        .collect();
-    let axes = axes.unwrap_or(&straight);
+    let layer = &layers[slice.layer as usize];
+    let own = straight(layer);
+    let axes = axes.unwrap_or(&own);
     let row = |places: &Vec<usize>| {
         let mut own: Vec<&[usize]> = axes.iter().map(Vec::as_slice).collect();
         own[slice.axis as usize] = places;
-        let all = row_major(shape, &own).into_iter();
+        let all = row_major(&layer.shape, &own).into_iter();
         all.map(|place| elements[place]).collect()
     };
     places(slice, units).iter().map(row).collect()
