@@ -103,11 +103,6 @@ impl Interrupt {
         });
     }
 
-    /// Asks to stop, as a signal does.
-    pub fn ask_to_stop(&self) {
-        self.stop.store(true, Ordering::Relaxed);
-    }
-
     /// Whether the user asked to stop.
     pub fn wants_stop(&self) -> bool {
         self.stop.load(Ordering::Relaxed)

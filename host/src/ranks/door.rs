@@ -340,8 +340,8 @@ mod tests {
         let [(ends, ended), (_other, asks)] = pair();
         let [(_heeds, heeded), (_another, also_asks)] = pair();
         ends.ending()();
-        asks.ask_to_stop();
-        also_asks.ask_to_stop();
+        asks.stop();
+        also_asks.stop();
         let since = Instant::now();
         while !heeded.wants_stop() {
             assert!(since.elapsed() < Duration::from_secs(20));

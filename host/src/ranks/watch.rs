@@ -34,7 +34,7 @@ pub(super) fn watch(
                 link.check(limit);
             }
             match links.rank() {
-                0 if trouble.wants_stop() => interrupt.ask_to_stop(),
+                0 if trouble.wants_stop() => interrupt.stop(),
                 0 => {}
                 _ if interrupt.wants_stop() && !has_asked => {
                     has_asked = true;
