@@ -6,6 +6,7 @@
 #[cfg(target_arch = "aarch64")]
 mod arm;
 mod attention;
+mod grouped;
 mod plain;
 mod product;
 mod rows;
@@ -14,16 +15,19 @@ mod simd;
 mod single;
 #[cfg(test)]
 mod tests;
+mod turn;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
 use std::ops::Range;
 
 pub use attention::{Attention, STRIP};
+pub use grouped::Grouped;
 pub use product::{Product, Rows, clear};
 pub use rows::{LayerNorm, Mean};
 pub use segments::{InSegments, LOOKED_UP, SEGMENT, Segments};
 pub use single::{Full, GROUP, Groups, Single, TOGETHER};
+pub use turn::Turn;
 
 /// Numbers that rows are rounded up to: the longest vector of any processor.
 pub const LONGEST: usize = 16;
@@ -38,12 +42,16 @@ pub struct Kernels {
     pub name: &'static str,
     /// Some blocks of a product.
     pub product: unsafe fn(&Product<'_>, Range<usize>),
+    /// Some groups of a product with samples side by side.
+    pub grouped: unsafe fn(&Grouped<'_>, Range<usize>),
     /// Some groups of a product with one column.
     pub single: unsafe fn(&Single<'_>, Range<usize>),
     /// The same in segments, where sixteen numbers are looked up at once.
     pub segments: Option<unsafe fn(&InSegments<'_>, Range<usize>)>,
     /// The same of a weight in full.
     pub full: unsafe fn(&Full<'_>, Range<usize>),
+    /// Samples side by side.
+    pub turn: unsafe fn(&Turn),
     /// The sum of two, and its ReLU.
     pub add: unsafe fn(*const f32, *const f32, *mut f32, usize, bool),
     /// ReLU.
@@ -66,13 +74,15 @@ macro_rules! compiled {
     ($module:ident, $name:literal, $vector:ty $(, $feature:literal)?) => {
         mod $module {
             use super::simd::Simd;
-            use super::{Attention, Full, InSegments, Kernels, LOOKED_UP, LayerNorm, Mean, Product, Single};
+            use super::{Attention, Full, Grouped, InSegments, Kernels, LOOKED_UP, LayerNorm, Mean, Product, Single, Turn};
             use std::ops::Range;
 
             compiled!(@one product(it: &Product<'_>, some: Range<usize>) product, $vector $(, $feature)?);
+            compiled!(@one grouped(it: &Grouped<'_>, some: Range<usize>) grouped, $vector $(, $feature)?);
             compiled!(@one single(it: &Single<'_>, some: Range<usize>) single, $vector $(, $feature)?);
             compiled!(@one segments(it: &InSegments<'_>, some: Range<usize>) segments, $vector $(, $feature)?);
             compiled!(@one full(it: &Full<'_>, some: Range<usize>) single, $vector $(, $feature)?);
+            compiled!(@one turn(it: &Turn) turn, $vector $(, $feature)?);
             compiled!(@one add(a: *const f32, b: *const f32, out: *mut f32, count: usize, relu: bool) rows, $vector $(, $feature)?);
             compiled!(@one relu(from: *const f32, out: *mut f32, count: usize) rows, $vector $(, $feature)?);
             compiled!(@one gelu(from: *const f32, out: *mut f32, count: usize) rows, $vector $(, $feature)?);
@@ -84,9 +94,9 @@ macro_rules! compiled {
 
             pub static KERNELS: Kernels = Kernels {
                 name: $name,
-                product, single, full,
+                product, grouped, single, full,
                 segments: if <$vector>::WIDTH == LOOKED_UP { Some(segments) } else { None },
-                add, relu, gelu, scale, layer_norm, mean, greatest, attention,
+                turn, add, relu, gelu, scale, layer_norm, mean, greatest, attention,
             };
         }
     };

@@ -34,6 +34,21 @@ pub trait Simd: Copy {
     unsafe fn sum(self) -> f32;
     /// Sixteen numbers of two vectors of sixteen, each by its place; asked for where [`WIDTH`](Self::WIDTH) is 16.
     unsafe fn look_up(both: [Self; 2], places: *const u8) -> Self;
+    /// A square of as many rows as a vector has numbers, turned: what it reads and writes, and from a row to the next of
+    /// both.
+    #[inline(always)]
+    unsafe fn turn(from: *const f32, to: *mut f32, [rows, columns]: [usize; 2]) {
+        let mut row = 0;
+        while row < Self::WIDTH {
+            let mut column = 0;
+            while column < Self::WIDTH {
+                // SAFETY: the caller keeps the rules.
+                unsafe { *to.add(column * columns + row) = *from.add(row * rows + column) };
+                column += 1;
+            }
+            row += 1;
+        }
+    }
     /// `a * b + sum` of single numbers, as [`times`](Self::times) does it.
     unsafe fn times_one(a: f32, b: f32, sum: f32) -> f32;
 }

@@ -90,6 +90,59 @@ fn products_in_blocks_are_sums_at_the_survivors_and_the_same_in_every_block() {
 }
 
 #[test]
+fn products_in_groups_have_the_bits_of_products_in_blocks() {
+    let (rows, columns) = (19, 23);
+    for span in [1usize, 16, 33, 64] {
+        let stride = span.next_multiple_of(LONGEST);
+        let weights: Vec<f32> = (numbers(rows * columns, 1).iter().enumerate())
+            .map(|(at, &it)| if at % 7 < at / columns % 5 { it } else { 0.0 })
+            .collect();
+        let (source, other) = (numbers(columns * stride, 2), numbers(rows * stride, 3));
+        let biases = numbers(rows, 4);
+        let weight = crate::program::Weight {
+            numbers: &weights,
+            rows,
+            biases: Some(&biases),
+            offsets: (0..columns).map(|it| (it * stride) as i32).collect(),
+        };
+        let (blocks, groups) = (weight.in_blocks(1), weight.in_groups());
+        for kernels in all() {
+            for (other, relu) in [(std::ptr::null(), false), (other.as_ptr(), true)] {
+                let mut outs = [vec![9.0f32; rows * stride], vec![9.0f32; rows * stride]];
+                let product = Product {
+                    rows: &blocks,
+                    source: source.as_ptr(),
+                    out: outs[0].as_mut_ptr(),
+                    stride,
+                    span,
+                    other,
+                    relu,
+                    pads: &[],
+                };
+                let grouped = Grouped {
+                    groups: &groups,
+                    rows,
+                    source: source.as_ptr(),
+                    out: outs[1].as_mut_ptr(),
+                    stride,
+                    span,
+                    other,
+                    relu,
+                };
+                let count = groups.starts.len() - 1;
+                unsafe {
+                    (kernels.product)(&product, 0..rows);
+                    (kernels.grouped)(&grouped, 0..1);
+                    (kernels.grouped)(&grouped, 1..count);
+                }
+                let bits = |out: &Vec<f32>| out.iter().map(|it| it.to_bits()).collect::<Vec<_>>();
+                assert_eq!(bits(&outs[0]), bits(&outs[1]), "{} {span}", kernels.name);
+            }
+        }
+    }
+}
+
+#[test]
 fn products_with_one_column_are_sums_sparse_and_in_full() {
     for (rows, columns) in [(1, 1), (13, 50), (8, 16), (300, 784)] {
         let weights: Vec<f32> = (numbers(rows * columns, 5).iter().enumerate())
@@ -274,6 +327,40 @@ fn layer_norms_have_mean_0_and_deviation_1_at_each_position() {
                     "{} {row} {at}",
                     kernels.name
                 );
+            }
+        }
+    }
+}
+
+#[test]
+fn turned_samples_lie_side_by_side() {
+    for (samples, count, lanes) in [(1, 5, 16), (16, 16, 16), (37, 40, 64), (128, 35, 128)] {
+        let length = count + 3;
+        let from = numbers(samples * length, 1);
+        for kernels in all() {
+            let mut to = vec![9.0f32; count * lanes];
+            let turn = Turn {
+                from: from.as_ptr(),
+                length,
+                samples,
+                count,
+                to: to.as_mut_ptr(),
+                lanes,
+            };
+            unsafe { (kernels.turn)(&turn) };
+            for at in 0..count {
+                for lane in 0..lanes {
+                    let expected = match lane < samples {
+                        true => from[lane * length + at],
+                        false => 9.0,
+                    };
+                    assert_eq!(
+                        to[at * lanes + lane],
+                        expected,
+                        "{} {at} {lane}",
+                        kernels.name
+                    );
+                }
             }
         }
     }

@@ -72,6 +72,50 @@ impl Simd for __m512 {
         }
     }
     #[inline(always)]
+    unsafe fn turn(from: *const f32, to: *mut f32, [rows, columns]: [usize; 2]) {
+        unsafe {
+            let (mut a, mut b) = ([Self::splat(0.0); 16], [Self::splat(0.0); 16]);
+            let mut at = 0;
+            while at < 16 {
+                a[at] = Self::load(from.add(at * rows));
+                at += 1;
+            }
+            at = 0;
+            while at < 16 {
+                b[at] = _mm512_unpacklo_ps(a[at], a[at + 1]);
+                b[at + 1] = _mm512_unpackhi_ps(a[at], a[at + 1]);
+                at += 2;
+            }
+            // Of four rows each: a quarter of a vector has one column of them.
+            at = 0;
+            while at < 16 {
+                a[at] = pairs512::<false>(b[at], b[at + 2]);
+                a[at + 1] = pairs512::<true>(b[at], b[at + 2]);
+                a[at + 2] = pairs512::<false>(b[at + 1], b[at + 3]);
+                a[at + 3] = pairs512::<true>(b[at + 1], b[at + 3]);
+                at += 4;
+            }
+            at = 0;
+            while at < 4 {
+                b[at] = _mm512_shuffle_f32x4::<0x88>(a[at], a[at + 4]);
+                b[at + 4] = _mm512_shuffle_f32x4::<0xdd>(a[at], a[at + 4]);
+                b[at + 8] = _mm512_shuffle_f32x4::<0x88>(a[at + 8], a[at + 12]);
+                b[at + 12] = _mm512_shuffle_f32x4::<0xdd>(a[at + 8], a[at + 12]);
+                at += 1;
+            }
+            at = 0;
+            while at < 8 {
+                let (even, odd) = (
+                    _mm512_shuffle_f32x4::<0x88>(b[at], b[at + 8]),
+                    _mm512_shuffle_f32x4::<0xdd>(b[at], b[at + 8]),
+                );
+                even.store(to.add(at * columns));
+                odd.store(to.add((at + 8) * columns));
+                at += 1;
+            }
+        }
+    }
+    #[inline(always)]
     unsafe fn times_one(a: f32, b: f32, sum: f32) -> f32 {
         a.mul_add(b, sum)
     }
@@ -147,7 +191,62 @@ impl Simd for __m256 {
         both[0] // Never asked for.
     }
     #[inline(always)]
+    unsafe fn turn(from: *const f32, to: *mut f32, [rows, columns]: [usize; 2]) {
+        unsafe {
+            let (mut a, mut b) = ([Self::splat(0.0); 8], [Self::splat(0.0); 8]);
+            let mut at = 0;
+            while at < 8 {
+                a[at] = Self::load(from.add(at * rows));
+                at += 1;
+            }
+            at = 0;
+            while at < 8 {
+                b[at] = _mm256_unpacklo_ps(a[at], a[at + 1]);
+                b[at + 1] = _mm256_unpackhi_ps(a[at], a[at + 1]);
+                at += 2;
+            }
+            at = 0;
+            while at < 8 {
+                a[at] = pairs256::<false>(b[at], b[at + 2]);
+                a[at + 1] = pairs256::<true>(b[at], b[at + 2]);
+                a[at + 2] = pairs256::<false>(b[at + 1], b[at + 3]);
+                a[at + 3] = pairs256::<true>(b[at + 1], b[at + 3]);
+                at += 4;
+            }
+            at = 0;
+            while at < 4 {
+                _mm256_permute2f128_ps::<0x20>(a[at], a[at + 4]).store(to.add(at * columns));
+                _mm256_permute2f128_ps::<0x31>(a[at], a[at + 4]).store(to.add((at + 4) * columns));
+                at += 1;
+            }
+        }
+    }
+    #[inline(always)]
     unsafe fn times_one(a: f32, b: f32, sum: f32) -> f32 {
         a.mul_add(b, sum)
+    }
+}
+
+/// Of each quarter of two vectors the first, or the second, two numbers.
+#[inline(always)]
+unsafe fn pairs512<const SECOND: bool>(a: __m512, b: __m512) -> __m512 {
+    unsafe {
+        let (a, b) = (_mm512_castps_pd(a), _mm512_castps_pd(b));
+        _mm512_castpd_ps(match SECOND {
+            true => _mm512_unpackhi_pd(a, b),
+            false => _mm512_unpacklo_pd(a, b),
+        })
+    }
+}
+
+/// The same of each half.
+#[inline(always)]
+unsafe fn pairs256<const SECOND: bool>(a: __m256, b: __m256) -> __m256 {
+    unsafe {
+        let (a, b) = (_mm256_castps_pd(a), _mm256_castps_pd(b));
+        _mm256_castpd_ps(match SECOND {
+            true => _mm256_unpackhi_pd(a, b),
+            false => _mm256_unpacklo_pd(a, b),
+        })
     }
 }

@@ -3,7 +3,7 @@
 use super::build::{Builder, Room, Seen};
 use super::layout::Layout;
 use super::pack::{BLOCKS, Weight, estimate};
-use super::step::{After, Copy, Single, Slot, Step};
+use super::step::{After, Copy, Packed, Single, Slot, Step};
 use super::windows::Windows;
 use crate::graph::Operation;
 use crate::network::Network;
@@ -220,13 +220,20 @@ impl Builder<'_> {
         let all = BLOCKS.map(|block| weight.in_blocks(block));
         let estimates = all.each_ref().map(|rows| estimate(rows, vectors));
         let least = estimates.iter().copied().fold(f64::INFINITY, f64::min);
-        let candidates = (all.into_iter().zip(estimates))
+        let mut candidates: Vec<Packed> = (all.into_iter().zip(estimates))
             .filter(|(_, estimate)| *estimate <= WORTH_TRYING * least)
-            .map(|(rows, _)| rows)
+            .map(|(rows, _)| Packed::Blocks(rows))
             .collect();
+        // Of features of many samples few vectors are read of each survivor: rows are added up side by side, not one
+        // after the other.
+        let to_features = self.layout(to).before == 0 && self.lanes > 1;
+        if to_features {
+            candidates.push(Packed::Groups(weight.in_groups()));
+        }
         Step::Product {
             from,
             to,
+            rows: weight.rows,
             candidates,
             after,
         }

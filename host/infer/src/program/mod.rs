@@ -143,8 +143,8 @@ impl Program {
         output: &mut [f32],
     ) {
         let samples = output.len() / self.gives.len().max(1);
-        self.load(memory, input, samples);
         let runner = Runner::new(self, kernels, pool, memory);
+        runner.load(input, samples);
         for step in &self.steps {
             runner.step(step);
         }
@@ -153,31 +153,6 @@ impl Program {
         for (at, &place) in self.gives.iter().enumerate() {
             for sample in 0..samples {
                 output[sample * self.gives.len() + at] = room[before + place + sample];
-            }
-        }
-    }
-
-    /// Puts samples side by side; lanes without one keep what they had.
-    fn load(&self, memory: &mut Memory, input: &[f32], samples: usize) {
-        // Numbers of a sample whose lanes are written before the next ones': a line of the cache for each sample.
-        const TOGETHER: usize = 16;
-        let before = self.layouts[self.input].before;
-        let room = memory.room(self.plan.of_slot[self.input]);
-        let length = input.len() / samples.max(1);
-        for run in &self.loads {
-            let [from, to, count] = [run.from, run.to, run.count].map(|it| it as usize);
-            let to = before + to;
-            if self.lanes == 1 {
-                room[to..to + count].copy_from_slice(&input[from..from + count]);
-                continue;
-            }
-            for first in (0..count).step_by(TOGETHER) {
-                for at in first..(first + TOGETHER).min(count) {
-                    let lanes = &mut room[to + at * self.lanes..][..samples];
-                    for (lane, to) in lanes.iter_mut().enumerate() {
-                        *to = input[lane * length + from + at];
-                    }
-                }
             }
         }
     }

@@ -2,13 +2,14 @@
 #![allow(unsafe_code)]
 
 mod layers;
+mod load;
 
 use std::ops::Range;
 
 use super::Program;
 use super::layout::Layout;
 use super::memory::Memory;
-use super::step::{After, Copy, Slot, Step};
+use super::step::{After, Copy, Packed, Slot, Step};
 use crate::kernels::{Kernels, LayerNorm, Mean};
 use crate::pool::Pool;
 
@@ -105,9 +106,13 @@ impl<'a> Runner<'a> {
                 Step::Product {
                     from,
                     to,
+                    rows,
                     candidates,
                     after,
-                } => self.product(*from, *to, &candidates[candidate], after),
+                } => match &candidates[candidate] {
+                    Packed::Blocks(rows) => self.product(*from, *to, rows, after),
+                    Packed::Groups(groups) => self.grouped(*from, *to, *rows, groups, after),
+                },
                 Step::Single {
                     from,
                     to,

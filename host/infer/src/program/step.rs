@@ -72,6 +72,15 @@ pub enum Single {
     Full(Vec<f32>, usize, Vec<f32>),
 }
 
+/// How a product of all positions is computed.
+#[derive(Debug)]
+pub enum Packed {
+    /// Rows in blocks of some size, which share what they read.
+    Blocks(Rows),
+    /// Rows in groups, each of which reads for itself.
+    Groups(Groups),
+}
+
 /// One step.
 #[derive(Debug)]
 pub enum Step {
@@ -85,8 +94,10 @@ pub enum Step {
         from: Slot,
         /// What is written.
         to: Slot,
-        /// The weight in blocks of some size, or of several.
-        candidates: Vec<Rows>,
+        /// Number of rows.
+        rows: usize,
+        /// The weight.
+        candidates: Vec<Packed>,
         /// What follows.
         after: After,
     },
@@ -164,8 +175,13 @@ impl Step {
         match self {
             Self::Copy(_) => "copy".to_owned(),
             Self::Put(..) => "put".to_owned(),
-            Self::Product { candidates, .. } => match candidates.first() {
-                Some(rows) => format!("product by {} rows of {}", rows.block, rows.rows),
+            Self::Product {
+                rows, candidates, ..
+            } => match candidates.first() {
+                Some(Packed::Blocks(packed)) => {
+                    format!("product by {} rows of {rows}", packed.block)
+                }
+                Some(Packed::Groups(_)) => format!("product by groups of {rows} rows"),
                 None => "product".to_owned(),
             },
             Self::Single { by, .. } => match by {

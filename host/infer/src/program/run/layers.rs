@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use super::Runner;
 use crate::kernels::{
-    Attention, Full, GROUP, Groups, InSegments, LOOKED_UP, Product, Rows, STRIP,
+    Attention, Full, GROUP, Grouped, Groups, InSegments, LOOKED_UP, Product, Rows, STRIP,
     Single as OneColumn, TOGETHER, clear,
 };
 use crate::program::step::{After, Single, Slot};
@@ -49,6 +49,33 @@ impl Runner<'_> {
             let product = &product;
             // SAFETY: parts write rows of their own.
             unsafe { (self.kernels.product)(&product.0, start(part)..start(part + 1)) };
+        });
+    }
+
+    pub(super) unsafe fn grouped(
+        &self,
+        from: Slot,
+        to: Slot,
+        rows: usize,
+        groups: &Groups,
+        after: &After,
+    ) {
+        let layout = self.layout(to);
+        let grouped = Shared(Grouped {
+            groups,
+            rows,
+            source: self.at(from),
+            out: self.at(to),
+            stride: layout.stride,
+            span: layout.span(),
+            other: self.other(after),
+            relu: after.relu,
+        });
+        let work = groups.weights.len() * GROUP * layout.span();
+        self.share(groups.starts.len() - 1, work, &|range| {
+            let grouped = &grouped;
+            // SAFETY: parts write rows of their own.
+            unsafe { (self.kernels.grouped)(&grouped.0, range) };
         });
     }
 
