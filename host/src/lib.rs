@@ -60,8 +60,8 @@ pub mod export;
 // The theory that the experiments test, simulated by itself.
 pub mod neuron;
 
-// What all of them stand on: randomness, what samples are, text that can be shown, counts in words, the program's name,
-// signals, memory, files that somebody else may have put there; and the command line. Libtorch's missing
+// What all of them stand on: randomness, what samples are, text that can be shown, counts in words, the names of the program
+// and of the processor, signals, memory, files that somebody else may have put there; and the command line. Libtorch's missing
 // pieces are the crate `kernels`.
 pub mod rng;
 
@@ -72,6 +72,8 @@ pub mod printable;
 pub mod counted;
 
 pub mod program;
+
+pub mod processor;
 
 pub mod interrupt;
 

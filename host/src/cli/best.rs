@@ -38,7 +38,7 @@ pub fn best(args: &BestArgs, output: &Output) -> Result<Exit, Failure> {
     });
     let cells: Vec<(String, Results)> = cells
         .map(|(name, cell)| {
-            let results = Results::read(&folder.join(&cell.run), Some(&cell.seeds));
+            let results = Results::read(&cell.folder(&folder), Some(&cell.seeds));
             (name, results)
         })
         .collect();

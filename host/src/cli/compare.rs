@@ -117,7 +117,7 @@ fn of_sweep(name: &str, method: &str, runs: &Path) -> Result<Named, Failure> {
         ))),
         ([cell, ..], [_]) => Ok(Named {
             name: format!("{name}:{method}"),
-            results: Results::read(&folder.join(&cell.run), Some(&cell.seeds)),
+            results: Results::read(&cell.folder(&folder), Some(&cell.seeds)),
         }),
         (_, folders) => {
             let names = folders.iter().filter_map(|it| it.file_name());

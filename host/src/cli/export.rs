@@ -125,7 +125,7 @@ fn quantise(
 ///
 /// # Errors
 /// What is no finished level, a file that cannot be read.
-pub fn read(run: &RunDir, args: &ModelArgs) -> Result<Source, Failure> {
+fn read(run: &RunDir, args: &ModelArgs) -> Result<Source, Failure> {
     export::read(run, args.seed, args.level).map_err(failed)
 }
 

@@ -4,7 +4,6 @@
 use std::ffi::OsStr;
 use std::time::Duration;
 
-use serde::Serialize;
 use tch::Tensor;
 
 use super::accuracy::accuracy;
@@ -13,6 +12,7 @@ use super::quantise::{Calibration, Quantised, calibrate};
 use super::runtime::Runtime;
 use super::{Csr, ExportError, Model, Source, compact, fold, onnx};
 use crate::model::Parameter;
+use crate::records::{Latency, Variant};
 use crate::rng::{Moment, Purpose, Stream};
 use crate::trainer::Trainer;
 use turns::time_in_turn;
@@ -20,54 +20,6 @@ use ways::{AtSurvivors, InOnnx, InRows, Own, Way};
 
 mod turns;
 mod ways;
-
-/// How the weights are stored and multiplied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Variant {
-    /// In full, zeros too, by the network's own forward pass.
-    Dense,
-    /// The same without dead units.
-    Compact,
-    /// In compressed sparse rows where these are smaller, by libtorch's product of a CSR matrix and a
-    /// dense one; convolutions after their windows have been written out.
-    Csr,
-    /// At the surviving weights by the runtime, `rewind-infer`, which has none of libtorch.
-    Infer,
-    /// In full by ONNX Runtime.
-    Onnx,
-    /// Without dead units by ONNX Runtime.
-    OnnxCompact,
-    /// The same in 8 bits.
-    OnnxInt8,
-}
-
-/// What was measured of one variant with one batch size.
-#[derive(Clone, Debug, Serialize)]
-pub struct Latency {
-    /// How.
-    pub variant: Variant,
-    /// Samples of a forward pass.
-    pub batch: i64,
-    /// Bytes of all parameters and running statistics as they are stored.
-    pub bytes: usize,
-    /// Forward passes that were timed.
-    pub passes: usize,
-    /// Time of a pass in milliseconds that a quarter, half and three quarters of them stay below; none
-    /// if it cannot be computed.
-    pub quartiles_ms: Option<[f64; 3]>,
-    /// Its time as a share of the dense one's in the same turn, in quartiles as well: what else went on in
-    /// the machine fell on both.
-    pub of_dense: Option<[f64; 3]>,
-    /// Its time as a share of that of ONNX Runtime in full, in the same way.
-    pub of_onnx: Option<[f64; 3]>,
-    /// Largest difference of an output from the dense one's, as a share of the largest output.
-    pub difference: Option<f64>,
-    /// Share of the test samples that are right, if the data are here.
-    pub accuracy: Option<f64>,
-    /// Why it cannot be computed.
-    pub unavailable: Option<String>,
-}
 
 /// What is timed, and where.
 #[derive(Clone, Copy)]

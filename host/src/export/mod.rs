@@ -34,7 +34,7 @@ pub use compact::{Compacted, compact};
 pub use csr::Csr;
 pub use error::ExportError;
 pub use fold::fold;
-pub use latency::{Bench, Latency, Measured, Variant, measure};
+pub use latency::{Bench, Measured, measure};
 pub use modules::describe_modules;
 pub use onnx::onnx;
 pub use onnx_runtime::interpreter;

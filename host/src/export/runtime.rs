@@ -38,10 +38,14 @@ impl Runtime {
         *self.input.borrow_mut() = super::safetensors::values(input);
     }
 
-    /// The outputs of the samples that were given: `[batch, outputs]`.
-    pub fn forward(&self, batch: i64) -> Result<Tensor, TchError> {
+    /// A pass of the samples that were given, as a program of Rust calls it: `[batch, outputs]`, row-major.
+    pub fn run(&self, batch: i64) -> Result<Vec<f32>, TchError> {
         let output = self.model.run(&self.input.borrow(), batch as usize);
-        let output = output.map_err(|error| TchError::Torch(error.to_string()))?;
-        Ok(Tensor::from_slice(&output).view([batch, -1]))
+        output.map_err(|error| TchError::Torch(error.to_string()))
+    }
+
+    /// Its outputs as a tensor.
+    pub fn forward(&self, batch: i64) -> Result<Tensor, TchError> {
+        Ok(Tensor::from_slice(&self.run(batch)?).view([batch, -1]))
     }
 }

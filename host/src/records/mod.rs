@@ -1,7 +1,9 @@
 //! What is recorded of a level: one line an epoch, one of its signs, one line a layer, one line a class where that is asked for,
-//! one summary; of a run, its levels' summaries; of a sweep, its runs.
+//! one summary; of a run, its levels' summaries and what is measured of them later; of a sweep, its runs.
 
 mod classes;
+mod kept;
+mod latencies;
 mod signs;
 mod stopped;
 mod summaries;
@@ -9,12 +11,14 @@ mod sweep;
 mod units;
 
 pub use classes::ClassRecord;
+pub use kept::{BARRIERS, KEPT, Kept, LATENCIES};
+pub use latencies::{Latency, Timing, Variant};
 pub use signs::SignRecord;
 pub use stopped::{
     Behind, FILE as STOPPED_FILE, Rung, StopRecord, Stopped, stopped_beside, stopped_cells,
 };
 pub use summaries::{read_summary, summaries, summary_csv, summary_table};
-pub use sweep::{FILE as SWEEP_FILE, SweepCell, SweepPart, SweepRecord, name_in_sweep};
+pub use sweep::{FILE as SWEEP_FILE, SweepCell, SweepPart, SweepRecord, name_in_sweep, tidy};
 pub use units::{KeptOfSet, KeptUnits};
 
 use std::path::Path;

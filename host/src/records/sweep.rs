@@ -64,6 +64,13 @@ pub fn name_in_sweep(parts: usize, part: &str, cell: &str) -> String {
     }
 }
 
+impl SweepCell {
+    /// Its run's folder; `folder` is the sweep's.
+    pub fn folder(&self, folder: &Path) -> PathBuf {
+        tidy(&folder.join(&self.run))
+    }
+}
+
 impl SweepRecord {
     /// Whether a folder is a sweep's.
     pub fn is_at(folder: &Path) -> bool {
@@ -93,5 +100,33 @@ impl SweepRecord {
         })?;
         text.push(b'\n');
         Ok(text)
+    }
+}
+
+/// `runs/paper/../lrr-3f9a1c2e` as `runs/lrr-3f9a1c2e`: paths of a sweep's runs are shown to people.
+pub fn tidy(path: &Path) -> PathBuf {
+    use std::path::Component;
+    let mut tidy = PathBuf::new();
+    for component in path.components() {
+        let above = tidy.components().next_back();
+        if component == Component::ParentDir && matches!(above, Some(Component::Normal(_))) {
+            tidy.pop();
+        } else if component != Component::CurDir {
+            tidy.push(component);
+        }
+    }
+    tidy
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_through_the_parent_is_shown_without_the_detour() {
+        let tidy = |path: &str| tidy(Path::new(path));
+        assert_eq!(tidy("runs/paper/../lrr-1"), Path::new("runs/lrr-1"));
+        assert_eq!(tidy("../runs/./x"), Path::new("../runs/x"));
+        assert_eq!(tidy("../../runs"), Path::new("../../runs"));
     }
 }

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::chart::{ChartError, Renderer};
-use super::exports::{claims_csv, merge};
+use super::exports::{claims_csv, latencies_csv, merge};
 use super::figures::{self, Figure, FigureError};
 use super::holm::correct;
 use super::missing::{Missing, missing};
 use super::page::{other_builds, page_part, render};
 use super::part::{Part, agree_on_colours, name_of};
+use super::speed::{speeds, timings};
 use super::theory::{Prediction, Simulation, predict};
 use super::verdict::{Judged, judge};
 use crate::records::SweepRecord;
@@ -96,6 +97,7 @@ pub fn build(subjects: &[Subject], out: &Path, png: bool) -> Result<Written, Rep
     let mut names = BTreeSet::new();
     let mut written = Vec::new();
     let (mut pages, mut claims, mut predictions) = (Vec::new(), Vec::new(), Vec::new());
+    let mut timed = Vec::new();
     let mut all_judged: Vec<Vec<Judged>> = parts.iter().map(|it| judge(&it.part)).collect();
     correct(&mut all_judged);
     for ((owned, missing), judged) in parts.iter().zip(each).zip(all_judged) {
@@ -114,7 +116,12 @@ pub fn build(subjects: &[Subject], out: &Path, png: bool) -> Result<Written, Rep
             _ => Vec::new(),
         };
         let id = unique(&mut names, &format!("part {}", part.name));
-        pages.push(page_part(id, part, &judged, &predicted, missing, sections));
+        let own = timings(part);
+        let speeds = speeds(&own);
+        timed.extend((own.into_iter()).map(|(run, it)| (part.name.clone(), run, it)));
+        pages.push(page_part(
+            id, part, &judged, &predicted, missing, &speeds, sections,
+        ));
         claims.extend(judged.into_iter().map(|it| (part.name.clone(), it)));
         predictions.extend(predicted.into_iter().map(|it| (part.name.clone(), it)));
     }
@@ -124,6 +131,11 @@ pub fn build(subjects: &[Subject], out: &Path, png: bool) -> Result<Written, Rep
         &folder.join("claims.csv"),
         &claims_csv(&claims, &predictions)?,
     )?;
+    let mut tables = vec!["summary.csv".to_owned(), "claims.csv".to_owned()];
+    if let Some(latencies) = latencies_csv(&timed)? {
+        tables.push("latencies.csv".to_owned());
+        store::write(&folder.join("latencies.csv"), &latencies)?;
+    }
     let page = out.join("report.html");
     store::write(&page, render(&name, &pages, png)?.as_bytes())?;
     let endings: &[&str] = if png {
@@ -131,7 +143,6 @@ pub fn build(subjects: &[Subject], out: &Path, png: bool) -> Result<Written, Rep
     } else {
         &["svg", "csv"]
     };
-    let tables = ["summary.csv", "claims.csv"].map(str::to_owned);
     let files =
         (written.iter()).flat_map(|name| endings.iter().map(move |it| format!("{name}.{it}")));
     let files = files.chain(tables).map(|file| format!("figures/{file}"));

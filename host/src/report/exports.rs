@@ -1,4 +1,4 @@
-//! The tables of a report that are no figure's: all results, and the claims.
+//! The tables of a report that are no figure's: all results, the claims, and times of forward passes.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use super::paired::{measured, percent};
 use super::part::Part;
 use super::theory::Prediction;
 use super::verdict::Judged;
-use crate::records::summary_table;
+use crate::records::{Timing, summary_table};
 
 /// Columns of `claims.csv`; differences are percentage points.
 const CLAIM_COLUMNS: [&str; 18] = [
@@ -94,6 +94,69 @@ fn claim_row(part: &str, judged: &Judged) -> Vec<String> {
 /// A p value with the digits that mean something.
 fn p_text(p: Option<f64>) -> String {
     p.map_or_else(String::new, |it| format!("{it:.6}"))
+}
+
+/// Columns of `latencies.csv`; shares are of the time in full, in the same turns.
+const LATENCY_COLUMNS: [&str; 18] = [
+    "part",
+    "run",
+    "seed",
+    "level",
+    "density",
+    "processor",
+    "threads",
+    "multiple",
+    "onnx_runtime",
+    "batch",
+    "weights",
+    "bytes",
+    "median_ms",
+    "of_libtorch",
+    "of_onnx_runtime",
+    "difference",
+    "accuracy",
+    "unavailable",
+];
+
+/// Times of forward passes, each with its part's and its run's name; none if nobody measured any.
+///
+/// # Errors
+/// If they cannot be written.
+pub fn latencies_csv(timings: &[(String, String, Timing)]) -> Result<Option<Vec<u8>>, csv::Error> {
+    if timings.is_empty() {
+        return Ok(None);
+    }
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(LATENCY_COLUMNS)?;
+    for (part, run, timing) in timings {
+        for latency in &timing.latencies {
+            let number = |it: Option<f64>| it.map_or_else(String::new, |it| it.to_string());
+            let median = |it: Option<[f64; 3]>| number(it.map(|it| it[1]));
+            let variant = serde_json::to_value(latency.variant).unwrap_or_default();
+            writer.write_record([
+                part.as_str(),
+                run,
+                &timing.seed.to_string(),
+                &timing.level.to_string(),
+                &format!("{:.6}", timing.density),
+                &timing.processor,
+                &timing.threads.to_string(),
+                &timing.multiple.to_string(),
+                timing.onnx_runtime.as_deref().unwrap_or_default(),
+                &timing.batch.to_string(),
+                variant.as_str().unwrap_or_default(),
+                &latency.bytes.to_string(),
+                &median(latency.quartiles_ms),
+                &median(latency.of_dense),
+                &median(latency.of_onnx),
+                &number(latency.difference),
+                &number(latency.accuracy),
+                latency.unavailable.as_deref().unwrap_or_default(),
+            ])?;
+        }
+    }
+    let bytes = writer.into_inner().map_err(|error| error.into_error())?;
+    Ok(Some(bytes))
 }
 
 /// All summaries of all runs in one table: part, run, method and the grid's values before the columns

@@ -19,6 +19,7 @@ mod paired;
 mod part;
 mod results;
 pub mod script;
+mod speed;
 mod table;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -37,6 +38,7 @@ pub use page::{p_words, signed};
 pub use paired::{COLUMNS as PAIRED_COLUMNS, PairedLevel, measured, paired, percent};
 pub use part::Part;
 pub use results::{LayerDensity, LevelResults, Results, SeedResults, value};
+pub use speed::{Speed, Speeds, Timed, speeds};
 pub use table::{columns, plain_table, table};
 pub use theory::{Prediction, Simulation};
 pub use verdict::{Judged, Verdict};

@@ -15,6 +15,7 @@ use super::missing::Missing;
 use super::paired::measured;
 use super::part::Part;
 use super::script;
+use super::speed::{Speeds, Timed};
 use super::theory::Prediction;
 use super::verdict::{Judged, Verdict};
 
@@ -57,7 +58,37 @@ pub struct PagePart {
     /// The numbers that the reader may choose from, as JSON.
     explorer: Option<String>,
     sections: Vec<PageSection>,
+    /// How fast its networks run elsewhere, by machine.
+    speeds: Vec<PageSpeeds>,
     runs: Vec<RunRow>,
+}
+
+#[derive(Serialize)]
+struct PageSpeeds {
+    machine: String,
+    base: &'static str,
+    ways: Vec<&'static str>,
+    rows: Vec<PageSpeed>,
+}
+
+#[derive(Serialize)]
+struct PageSpeed {
+    network: String,
+    /// Seed and level.
+    which: String,
+    density: String,
+    batch: i64,
+    base: PageTimed,
+    ways: Vec<Option<PageTimed>>,
+}
+
+#[derive(Serialize)]
+struct PageTimed {
+    ms: String,
+    times: String,
+    /// In quartiles of the turns.
+    range: String,
+    accuracy: String,
 }
 
 #[derive(Serialize)]
@@ -181,6 +212,7 @@ pub fn page_part(
     judged: &[Judged],
     predicted: &[Prediction],
     missing: Vec<Missing>,
+    speeds: &[Speeds],
     sections: Vec<Section>,
 ) -> PagePart {
     PagePart {
@@ -200,7 +232,31 @@ pub fn page_part(
         builds: other_builds(part),
         explorer: Explorer::of(part, SERIES.len()).map(|it| it.json()),
         sections: sections.into_iter().map(section).collect(),
+        speeds: speeds.iter().map(page_speeds).collect(),
         runs: part.cells.iter().map(run).collect(),
+    }
+}
+
+fn page_speeds(speeds: &Speeds) -> PageSpeeds {
+    let timed = |it: &Timed| PageTimed {
+        ms: format!("{:.3}", it.ms),
+        times: format!("{:.2}", it.times[1]),
+        range: format!("{:.2} to {:.2}", it.times[0], it.times[2]),
+        accuracy: (it.accuracy).map_or_else(String::new, |it| format!("{:.2} %", 100.0 * it)),
+    };
+    let rows = speeds.rows.iter().map(|it| PageSpeed {
+        network: it.network.clone(),
+        which: format!("seed {}, level {}", it.seed, it.level),
+        density: format!("{:.4}", it.density),
+        batch: it.batch,
+        base: timed(&it.base),
+        ways: it.ways.iter().map(|it| it.as_ref().map(timed)).collect(),
+    });
+    PageSpeeds {
+        machine: speeds.machine.clone(),
+        base: speeds.base,
+        ways: speeds.ways.clone(),
+        rows: rows.collect(),
     }
 }
 

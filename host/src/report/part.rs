@@ -10,7 +10,7 @@ use super::results::Results;
 use super::theory::Simulation;
 use crate::experiment::Claim;
 use crate::records::{
-    Stopped, SweepPart, SweepRecord, name_in_sweep, stopped_beside, stopped_cells,
+    Stopped, SweepPart, SweepRecord, name_in_sweep, stopped_beside, stopped_cells, tidy,
 };
 
 /// Runs that are shown in the same figures.
@@ -82,7 +82,7 @@ impl Part {
             name: cell.name.clone(),
             method: cell.method.clone(),
             values: cell.values.clone(),
-            results: Results::read(&tidy(&folder.join(&cell.run)), Some(&cell.seeds)),
+            results: Results::read(&cell.folder(folder), Some(&cell.seeds)),
         });
         Self {
             name: part.name.clone(),
@@ -241,21 +241,6 @@ pub fn name_of(folder: &Path) -> String {
     name.unwrap_or_else(|| folder.display().to_string())
 }
 
-/// `runs/paper/../lrr-3f9a1c2e` as `runs/lrr-3f9a1c2e`: paths of a sweep's runs are shown to people.
-fn tidy(path: &Path) -> PathBuf {
-    use std::path::Component;
-    let mut tidy = PathBuf::new();
-    for component in path.components() {
-        let above = tidy.components().next_back();
-        if component == Component::ParentDir && matches!(above, Some(Component::Normal(_))) {
-            tidy.pop();
-        } else if component != Component::CurDir {
-            tidy.push(component);
-        }
-    }
-    tidy
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -295,13 +280,5 @@ mod tests {
             parts.each_ref().map(ranks),
             [vec![0, 1, 2], vec![0, 2], vec![1, 0]]
         );
-    }
-
-    #[test]
-    fn a_path_through_the_parent_is_shown_without_the_detour() {
-        let tidy = |path: &str| tidy(Path::new(path));
-        assert_eq!(tidy("runs/paper/../lrr-1"), Path::new("runs/lrr-1"));
-        assert_eq!(tidy("../runs/./x"), Path::new("../runs/x"));
-        assert_eq!(tidy("../../runs"), Path::new("../../runs"));
     }
 }

@@ -2,17 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use crate::records::{BARRIERS, LATENCIES};
 use crate::store::{
-    BARRIERS_MANIFEST, MANIFEST, Manifest, REPORT_MANIFEST, RunDir, RunIdentity, StoreError,
-    digest, remove,
+    MANIFEST, Manifest, REPORT_MANIFEST, RunDir, RunIdentity, StoreError, digest, remove,
 };
 
 /// Files of a run that are made of its levels, each after the manifest that lists it.
-const MADE_OF_LEVELS: [&str; 7] = [
+const MADE_OF_LEVELS: [&str; 9] = [
     "summary.csv",
     "tensorboard",
-    BARRIERS_MANIFEST,
-    "barriers.jsonl",
+    BARRIERS.manifest,
+    BARRIERS.file,
+    LATENCIES.manifest,
+    LATENCIES.file,
     REPORT_MANIFEST,
     "report.html",
     "figures",
@@ -104,6 +106,8 @@ mod tests {
             "report.html",
             "figures/accuracy.svg",
             "barriers.jsonl",
+            "latencies.jsonl",
+            "latencies-manifest.json",
             "tensorboard/seed-0/events",
             "seed-0/level-01/done.json",
             "seed-0/level-02/end.safetensors",

@@ -94,7 +94,7 @@ impl Look {
         cell: &SweepCell,
     ) -> Standing {
         let name = name_in_sweep(record.parts.len(), &part.name, &cell.name);
-        let path = folder.join(&cell.run);
+        let path = cell.folder(folder);
         let run = RunDir::new(&path);
         let stopped = self.stopped(folder, &name);
         let asked = self.asked_of(folder, record, &run);

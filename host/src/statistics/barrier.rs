@@ -3,8 +3,8 @@
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::line::{self, Settings};
-use super::{Line, StatisticsError, check_comparable, kept};
-use crate::records::number_or_null;
+use super::{Line, StatisticsError, check_comparable};
+use crate::records::{BARRIERS, number_or_null};
 use crate::store::{RunDir, StoreError};
 use crate::trainer::{Evaluation, Trainer};
 
@@ -83,7 +83,7 @@ pub fn barriers(
         if line.a.run.name() != line.b.run.name() {
             check_comparable(&line.a.run, &line.b.run)?;
         }
-        let mut known = kept::read(&line.a.run)?;
+        let mut known: Vec<Barrier> = BARRIERS.read(&line.a.run)?;
         let mut lock = None;
         let (mut new, first) = (Vec::new(), barriers.len());
         for &seed in &line.seeds {
@@ -91,9 +91,9 @@ pub fn barriers(
             let is_this =
                 |it: &&Barrier| (it.seed, &it.a, &it.b, &it.settings) == (seed, &a, &b, settings);
             if lock.is_none() && !known.iter().any(|it| is_this(&it)) {
-                lock = Some(kept::lock(&line.a.run)?);
+                lock = Some(BARRIERS.lock(&line.a.run)?);
                 // Another process may have measured it meanwhile.
-                known = kept::read(&line.a.run)?;
+                known = BARRIERS.read(&line.a.run)?;
             }
             if let Some(barrier) = known.iter().find(is_this) {
                 barriers.push(barrier.clone());
@@ -109,7 +109,7 @@ pub fn barriers(
             barriers.push(barrier);
         }
         if !new.is_empty() {
-            kept::add(&line.a.run, new)?;
+            BARRIERS.add(&line.a.run, new, is_same_line)?;
         }
         barriers[first..].iter().for_each(&mut observe);
     }
@@ -188,7 +188,13 @@ fn greatest(values: impl Iterator<Item = f64>) -> f64 {
 /// # Errors
 /// If the file is there and cannot be read.
 pub fn recorded(run: &RunDir) -> Result<Vec<Barrier>, StoreError> {
-    kept::read(run)
+    BARRIERS.read(run)
+}
+
+/// Whether one is the other measured again, of weights that have been trained again since.
+fn is_same_line(old: &Barrier, new: &Barrier) -> bool {
+    let ends = |it: &Barrier| [&it.a, &it.b].map(|end| (end.run.clone(), end.point.clone()));
+    (old.seed, old.settings) == (new.seed, new.settings) && ends(old) == ends(new)
 }
 
 #[cfg(test)]
@@ -228,6 +234,23 @@ mod tests {
         // A third of the way from 0.1 to 0.3, and from 0.25 to 0.75.
         assert!((got.error_rise - (0.6 - (0.1 + 0.2 / 3.0))).abs() < 1e-15);
         assert!((got.loss_rise - (2.0 - (0.25 + 0.5 / 3.0))).abs() < 1e-15);
+    }
+
+    #[test]
+    fn a_line_is_the_same_whatever_its_weights_were_then() {
+        let old = barrier(&[evaluation(9, 0.5), evaluation(9, 0.5), evaluation(9, 0.5)]);
+        let mut new = old.clone();
+        (new.a.digest, new.errors) = ("e".to_owned(), vec![0.0; 3]);
+        assert!(is_same_line(&old, &new));
+        let mut other = old.clone();
+        other.settings.points += 2;
+        assert!(!is_same_line(&old, &other));
+        let mut other = old.clone();
+        other.seed += 1;
+        assert!(!is_same_line(&old, &other));
+        let mut other = old.clone();
+        other.b.point = "level-2-end".to_owned();
+        assert!(!is_same_line(&old, &other));
     }
 
     #[test]

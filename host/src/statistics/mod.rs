@@ -2,7 +2,6 @@
 
 mod barrier;
 mod error;
-mod kept;
 mod line;
 mod masks;
 mod overlap;
@@ -11,7 +10,6 @@ mod stored;
 
 pub use barrier::{Barrier, End, barriers, recorded};
 pub use error::StatisticsError;
-pub use kept::{FILE as BARRIERS, lock_of as barriers_lock};
 pub use line::{BatchNorm, Settings};
 pub use masks::Masks;
 pub use overlap::{Overlap, OverlapRecord, between_levels, between_runs, between_seeds};

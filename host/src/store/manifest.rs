@@ -21,8 +21,6 @@ pub struct Manifest {
 pub const MANIFEST: &str = "manifest.json";
 /// The manifest of a report: its page and its figures.
 pub const REPORT_MANIFEST: &str = "report-manifest.json";
-/// The manifest of measured barriers.
-pub const BARRIERS_MANIFEST: &str = "barriers-manifest.json";
 
 /// Files of a run besides those of its seeds.
 pub const RUN_FILES: [&str; 3] = ["experiment.toml", "identity.json", "summary.csv"];

@@ -6,11 +6,10 @@ use std::path::Path;
 
 use super::{Means, Verdict};
 use crate::program;
-use crate::records;
-use crate::statistics::BARRIERS;
+use crate::records::{self, KEPT};
 use crate::store::{
-    self, BARRIERS_MANIFEST, COPIES, Lock, MANIFEST, Manifest, REPORT_MANIFEST, RUN_FILES, RunDir,
-    RunIdentity, StoreError,
+    self, COPIES, Lock, MANIFEST, Manifest, REPORT_MANIFEST, RUN_FILES, RunDir, RunIdentity,
+    StoreError,
 };
 use crate::tensorboard;
 
@@ -133,12 +132,18 @@ pub(super) fn check_run(run: &RunDir, means: &Means<'_>, verdict: &mut Verdict) 
             "the run is not finished, and was not stopped in order: it has no manifest.json yet",
         );
     }
-    if check_manifest(run.path(), BARRIERS_MANIFEST, verdict) {
-    } else if run.file(BARRIERS).exists() {
-        verdict.problem(
-            BARRIERS_MANIFEST,
-            format!("it is missing beside barriers.jsonl; remove that file too, and `{} barrier` measures anew", program::name()),
-        );
+    for kept in KEPT {
+        if !check_manifest(run.path(), kept.manifest, verdict) && run.file(kept.file).exists() {
+            verdict.problem(
+                kept.manifest,
+                format!(
+                    "it is missing beside {}; remove that file too, and `{} {}` measures anew",
+                    kept.file,
+                    program::name(),
+                    kept.command
+                ),
+            );
+        }
     }
     check_report(run.path(), verdict);
 }
@@ -270,9 +275,9 @@ pub(super) fn check_derived(run: &RunDir, verdict: &mut Verdict) {
 
 /// Files that nothing accounts for.
 pub(super) fn note_strangers(run: &RunDir, verdict: &mut Verdict) {
-    let mut known: BTreeSet<String> = [MANIFEST, BARRIERS_MANIFEST, REPORT_MANIFEST, BARRIERS]
-        .map(str::to_owned)
-        .into();
+    let mut known: BTreeSet<String> = [MANIFEST, REPORT_MANIFEST].map(str::to_owned).into();
+    known.extend(KEPT.map(|it| it.file.to_owned()));
+    known.extend(KEPT.map(|it| it.manifest.to_owned()));
     known.extend(RUN_FILES.map(str::to_owned));
     known.insert("report.html".to_owned());
     known.extend(COPIES.map(str::to_owned));

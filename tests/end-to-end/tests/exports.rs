@@ -83,6 +83,59 @@ fn a_compact_network_is_as_accurate_in_onnx_runtime_as_it_was_recorded() {
 }
 
 #[test]
+fn networks_are_timed_side_by_side_and_the_times_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let runs = folder.path().join("runs");
+    let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments/imp.toml");
+    let file = folder.path().join("small.toml");
+    let text = format!(
+        "base = {base:?}\nname = \"small\"\nseeds = [0]\n[model]\nhidden = [16]\n[train]\nepochs = 1\n\
+         [prune]\nlevels = 2\n[sweep.methods.imp]\n[sweep.methods.lrr]\nstrategy.rewind = \"lrr/learning-rate\"\n"
+    );
+    std::fs::write(&file, text).unwrap();
+    let host = |arguments: &[&str], code: i32| {
+        let mut command = command();
+        command.args(arguments).arg("--runs").arg(&runs);
+        let output = expect(&mut command, code);
+        [output.stdout, output.stderr].map(|it| String::from_utf8(it).unwrap())
+    };
+    host(&["run", file.to_str().unwrap(), "--quiet"], 0);
+    let bench = |more: &[&str], code: i32| {
+        let quick = ["--seconds", "0.01", "--threads", "1", "--no-data"];
+        let without_onnx = ["--python", "/no/python"];
+        host(
+            &[&["bench-export"], more, &quick, &without_onnx].concat(),
+            code,
+        )
+    };
+    let [said, _] = bench(&["small", "--level", "1,2", "--batch", "1,8"], 0);
+    let (_, table) = said
+        .split_once("1 thread, times as fast as libtorch in full (accuracy):\n\n")
+        .unwrap();
+    let rows: Vec<&str> = table.lines().collect();
+    assert_eq!(rows.len(), 1 + 2 * 2 * 2, "{table}");
+    assert!(
+        rows[0].contains("rewind-infer") && !rows[0].contains("ONNX"),
+        "{table}"
+    );
+    // Measured again, a network on a batch takes its old time's place.
+    bench(&["small-lrr", "--batch", "8"], 0);
+    let lrr = only_run(&runs, "small-lrr");
+    let kept = std::fs::read_to_string(lrr.join("latencies.jsonl")).unwrap();
+    assert_eq!(kept.lines().count(), 2 * 2, "{kept}");
+    let lrr = lrr.to_str().unwrap();
+    let [verified, _] = host(&["verify", lrr], 0);
+    assert!(!verified.contains("latencies"), "{verified}");
+    let [_, error] = bench(&["small", "--level", "3"], 2);
+    assert!(error.contains("level 3"), "{error}");
+    // What no report would read is found.
+    let path = Path::new(lrr).join("latencies.jsonl");
+    std::fs::write(&path, kept.replacen("0.", "1.", 1)).unwrap();
+    let [verified, _] = host(&["verify", lrr], 5);
+    assert!(verified.contains("latencies.jsonl"), "{verified}");
+}
+
+#[test]
 fn in_8_bits_a_network_is_nearly_as_accurate_and_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let run = structured(folder.path());

@@ -87,12 +87,22 @@ pub enum Format {
     Rewind,
 }
 
-/// Which model to time, and how.
+/// Which models to time, and how.
 #[derive(ClapArgs, Debug)]
 pub struct BenchExportArgs {
-    /// Which.
-    #[command(flatten)]
-    pub model: ModelArgs,
+    /// The runs' folders, or their names among the runs, also without the identity; of a sweep all its runs.
+    #[arg(required = true, value_hint = ValueHint::DirPath)]
+    pub run: Vec<PathBuf>,
+    /// The levels at whose ends the models stand, of each run those that it has finished; the last that is finished if
+    /// not given.
+    #[arg(long, value_name = "N,...", value_delimiter = ',')]
+    pub level: Vec<u64>,
+    /// The seed; the first that finished the level if not given.
+    #[arg(long, value_name = "SEED")]
+    pub seed: Option<u64>,
+    /// Folder in which runs are kept.
+    #[arg(long, value_name = "DIR", default_value = "runs", value_hint = ValueHint::DirPath)]
+    pub runs: PathBuf,
     /// Samples of a forward pass.
     #[arg(
         long, value_name = "N,...", value_delimiter = ',', default_values_t = [1, 128],

@@ -20,11 +20,9 @@ pub fn of(command: &Command, words: &[String]) -> Vec<String> {
     };
     let mut names = match (typed.path.as_slice(), argument) {
         (["status" | "cancel" | "best"], "sweep") => lying(&runs, &[Lying::Sweep]),
-        (["show" | "verify"], "run") => lying(&runs, &[Lying::Run, Lying::Sweep]),
+        (["show" | "verify" | "bench-export"], "run") => lying(&runs, &[Lying::Run, Lying::Sweep]),
         (["report"], "run") => lying(&runs, &[Lying::Run, Lying::Sweep, Lying::Simulation]),
-        (["overlap" | "tensorboard" | "export" | "bench-export"], "run") => {
-            lying(&runs, &[Lying::Run])
-        }
+        (["overlap" | "tensorboard" | "export"], "run") => lying(&runs, &[Lying::Run]),
         (["compare"], "first" | "second") | (["barrier"], "a" | "b") => lying(&runs, &[Lying::Run]),
         (["clean"], "names") => lying(&runs, &[Lying::Run, Lying::Sweep, Lying::Simulation]),
         (["run" | "submit"], "only") | (["plan"], "cell") => cells(&typed, &runs),

@@ -8,8 +8,8 @@ use tch::Device;
 
 use super::jobs::{BARRIER, Job, RUN};
 use crate::neuron;
+use crate::records::BARRIERS;
 use crate::run::dense_name;
-use crate::statistics;
 use crate::store::{
     Lock, LockError, MANIFEST, Manifest, Owner, Presence, RUN_FILES, RunDir, Standing, Watch,
 };
@@ -173,7 +173,7 @@ impl Others {
 /// The lock that a job's process takes.
 fn lock_of(job: &Job) -> PathBuf {
     match job.noun {
-        BARRIER => statistics::barriers_lock(&RunDir::new(&job.run)),
+        BARRIER => BARRIERS.lock_of(&RunDir::new(&job.run)),
         _ => job.run.join("lock"),
     }
 }

@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use tch::{Kind, Tensor};
 
+use super::Timed;
 use super::ways::Way;
-use super::{Latency, Timed, Variant};
+use crate::records::{Latency, Variant};
 
 /// Passes before the first that is timed.
 const WARM_UP: usize = 3;
@@ -52,18 +53,24 @@ pub fn time_in_turn(all: &mut [Timed<'_>], input: &Tensor, time: Duration) -> Ve
         let pairs = times.iter().zip(base);
         quartiles(&mut pairs.map(|(it, base)| it / base).collect::<Vec<_>>())
     };
-    (all.iter().zip(&outputs).zip(&times))
-        .map(|((timed, output), times)| Latency {
-            variant: timed.variant,
-            batch: input.size()[0],
-            bytes: timed.bytes,
-            passes: times.len(),
-            of_dense: shares(times, &in_full),
-            of_onnx: shares(times, &in_onnx),
-            quartiles_ms: quartiles(&mut times.clone()),
-            difference: (output.as_ref().ok().zip(dense)).map(|(it, dense)| difference(it, dense)),
-            accuracy: None,
-            unavailable: output.as_ref().err().cloned(),
+    (all.iter().zip(outputs.iter().zip(&times)))
+        .map(|(timed, (output, times))| {
+            let quartiles_ms = quartiles(&mut times.clone());
+            let ended = (!times.is_empty() && quartiles_ms.is_none())
+                .then(|| "it ended while it was timed".to_owned());
+            Latency {
+                variant: timed.variant,
+                batch: input.size()[0],
+                bytes: timed.bytes,
+                passes: times.len(),
+                of_dense: shares(times, &in_full),
+                of_onnx: shares(times, &in_onnx),
+                quartiles_ms,
+                difference: (output.as_ref().ok().zip(dense))
+                    .map(|(it, dense)| difference(it, dense)),
+                accuracy: None,
+                unavailable: output.as_ref().err().cloned().or(ended),
+            }
         })
         .collect()
 }
@@ -73,16 +80,20 @@ fn difference(got: &Tensor, expected: &Tensor) -> f64 {
     most(got - expected) / most(expected.shallow_clone()).max(f64::MIN_POSITIVE)
 }
 
-/// Quartiles, between the two nearest times in proportion; none of nothing.
+/// Quartiles, between the two nearest times in proportion; none of nothing, or if one is no time.
 fn quartiles(times: &mut [f64]) -> Option<[f64; 3]> {
     times.sort_by(f64::total_cmp);
     let last = times.len().checked_sub(1)?;
-    Some([0.25, 0.5, 0.75].map(|share| {
+    let quartiles = [0.25, 0.5, 0.75].map(|share| {
         let place = share * last as f64;
         let below = place.floor() as usize;
         let above = (below + 1).min(last);
         times[below] + (times[above] - times[below]) * (place - below as f64)
-    }))
+    });
+    quartiles
+        .iter()
+        .all(|it| it.is_finite())
+        .then_some(quartiles)
 }
 
 #[cfg(test)]
@@ -98,5 +109,6 @@ mod tests {
             Some([2.0, 3.0, 4.0])
         );
         assert_eq!(quartiles(&mut [1.0, 2.0]), Some([1.25, 1.5, 1.75]));
+        assert_eq!(quartiles(&mut [1.0, 2.0, f64::INFINITY]), None);
     }
 }

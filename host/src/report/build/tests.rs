@@ -2,10 +2,11 @@ use base64::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::super::script;
+use super::super::speed::tests::timing;
 use super::super::testing::Desk;
 use super::super::theory::tests::record;
 use super::*;
-use crate::records::SweepRecord;
+use crate::records::{LATENCIES, SweepRecord, Timing};
 use crate::store::RunDir;
 
 fn text(path: &Path) -> String {
@@ -61,6 +62,31 @@ fn a_report_of_a_sweep_is_one_page_that_loads_nothing() {
         page.matches("<svg class=\"chart\"").count(),
         written.figures.len()
     );
+}
+
+#[test]
+fn what_was_timed_stands_on_the_page_and_in_a_table() {
+    let desk = Desk::new();
+    let folder = sweep(&desk);
+    let table = folder.join("figures/latencies.csv");
+    let subjects = [Subject::Sweep(folder.clone())];
+    let written = build(&subjects, &folder, false).unwrap();
+    assert!(!text(&written.page).contains("How fast it runs") && !table.exists());
+    let run = RunDir::new(desk.path("lrr"));
+    let lock = LATENCIES.lock(&run).unwrap();
+    let measured = vec![timing(1, 32, true)];
+    LATENCIES.add(&run, measured, Timing::is_of_same).unwrap();
+    drop(lock);
+    let written = build(&subjects, &folder, false).unwrap();
+    let page = text(&written.page);
+    assert!(page.contains("How fast it runs") && page.contains("EPYC, 1 thread"));
+    assert!(page.contains("× 2.00<small>1.60 to 2.22</small><small>2.000 ms, 87.50 %</small>"));
+    let rows = text(&table);
+    assert_eq!(rows.lines().count(), 1 + 3, "{rows}");
+    let row = "methods,lrr,0,1,0.500000,EPYC,1,1,1.32,32,infer,400,2,0.25,0.5,0,0.875,";
+    assert!(rows.contains(row), "{rows}");
+    let listed = Manifest::read(&folder, REPORT_MANIFEST).unwrap().unwrap();
+    assert!(listed.files.contains_key("figures/latencies.csv"));
 }
 
 #[test]
