@@ -7,14 +7,16 @@ use std::io;
 pub fn keep_freed() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
-        // The largest that glibc accepts: larger pieces are the system's, and returned, as ever.
-        const LARGEST_KEPT: libc::c_int = 32 << 20;
-        const FREE_AT_THE_END: libc::c_int = 1 << 30;
+        // No piece is mapped by itself: of pieces above 32 MB, as the activations of a wide network are, glibc
+        // would do that whatever the threshold.
+        const MAPPED: libc::c_int = 0;
+        // Nothing is returned before the end.
+        const NEVER: libc::c_int = -1;
         // SAFETY: it changes settings of the allocator, which takes its own lock.
         #[allow(unsafe_code)]
         unsafe {
-            libc::mallopt(libc::M_MMAP_THRESHOLD, LARGEST_KEPT);
-            libc::mallopt(libc::M_TRIM_THRESHOLD, FREE_AT_THE_END);
+            libc::mallopt(libc::M_MMAP_MAX, MAPPED);
+            libc::mallopt(libc::M_TRIM_THRESHOLD, NEVER);
         }
     }
 }

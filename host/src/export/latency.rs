@@ -21,6 +21,9 @@ use ways::{AtSurvivors, InOnnx, InRows, Own, Way};
 mod turns;
 mod ways;
 
+/// What a way may take to compute all test samples.
+const LONG: Duration = Duration::from_secs(300);
+
 /// What is timed, and where.
 #[derive(Clone, Copy)]
 pub struct Bench<'a> {
@@ -120,6 +123,9 @@ pub fn measure(source: Source, bench: &Bench<'_>) -> Result<Measured, ExportErro
     if let Some(tests) = bench.tests {
         for Timed { variant, way, .. } in &mut all {
             let Ok(way) = way else { continue };
+            if takes_too_long(&rows, *variant, tests.data().test.len()) {
+                continue;
+            }
             let right = accuracy(tests, |input| {
                 way.give(input)?;
                 way.outputs()
@@ -130,6 +136,15 @@ pub fn measure(source: Source, bench: &Bench<'_>) -> Result<Measured, ExportErro
         }
     }
     Ok(Measured { rows, onnx_runtime })
+}
+
+/// Whether a way would take too long for so many samples, by the quickest of its batches.
+fn takes_too_long(rows: &[Latency], variant: Variant, samples: i64) -> bool {
+    let own = rows.iter().filter(|it| it.variant == variant);
+    let of_sample = own.filter_map(|it| Some(it.quartiles_ms?[1] / it.batch as f64));
+    let least = of_sample.fold(f64::INFINITY, f64::min);
+    let all = least * samples as f64 / 1e3;
+    all.is_finite() && all > LONG.as_secs_f64()
 }
 
 fn boxed<'a>(way: impl Way + 'a) -> Box<dyn Way + 'a> {

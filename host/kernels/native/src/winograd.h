@@ -37,13 +37,13 @@ public:
   }
 
   // Whether this is faster than the windows of all pixels, of at least so many channels: by measurements with
-  // 16 to 256, on images of 7x7 to 32x32. The transforms cost as much as they save with fewer.
+  // 16 to 512, on images of 2x2 to 32x32. The transforms cost as much as they save with fewer.
   static constexpr int64_t FOR_RESULTS = 16, FOR_WEIGHT_SLOPES = 32;
   static bool is_faster(const Shape &of, const Size &source, int64_t fewest) {
     const Size result = result_of(of, source);
     const int64_t tiles = ((result.height + 1) / SIDE) * ((result.width + 1) / SIDE);
     const auto fits = [&](int64_t channels) {
-      return channels % VECTOR == 0 && channels >= fewest && channels <= 256;
+      return channels % VECTOR == 0 && channels >= fewest && channels <= 512;
     };
     return of.height == 3 && of.width == 3 && of.stride == 1 && of.padding <= 2 && fits(of.inputs) &&
            fits(of.outputs) && 3 * tiles <= result.height * result.width;
