@@ -154,6 +154,7 @@ mod tests {
             ([32, 48, 3], [2, 9, 8], [1, 0]),
             ([40, 64, 3], [5, 4, 4], [1, 2]),
             ([128, 256, 3], [37, 2, 2], [1, 1]),
+            ([512, 512, 3], [19, 4, 4], [1, 1]),
         ] {
             for weight_last in [false, true] {
                 let error = error(shape, image, way, weight_last);
