@@ -175,7 +175,9 @@ fn time(
 fn keep(run: &RunDir, timings: &[Timing]) {
     let kept = LATENCIES.lock(run).map_err(|error| error.to_string());
     let kept = kept.and_then(|_lock| {
-        let added = LATENCIES.add(run, timings.to_vec(), Timing::is_of_same);
+        let old = LATENCIES.read(run).map_err(|error| error.to_string())?;
+        let new = timings.iter().map(|it| it.with_accuracies_of(&old));
+        let added = LATENCIES.add(run, new.collect(), Timing::is_of_same);
         added.map_err(|error| error.to_string())
     });
     if let Err(reason) = kept {

@@ -81,8 +81,81 @@ impl Timing {
         what(self) == what(other) && beside(self) == beside(other)
     }
 
+    /// The same with the accuracies of an earlier measurement where it has none of its own: they are the model's, whatever
+    /// the batch and the machine's mood.
+    pub fn with_accuracies_of(&self, earlier: &[Self]) -> Self {
+        let mut own = self.clone();
+        for latency in own.latencies.iter_mut().filter(|it| it.accuracy.is_none()) {
+            let of_model = earlier.iter().filter(|it| {
+                let model = |it: &Self| (it.seed, it.level, it.multiple);
+                model(it) == model(self) && it.processor == self.processor
+            });
+            let mut known = of_model.filter_map(|it| it.of(latency.variant)?.accuracy);
+            if latency.unavailable.is_none() {
+                latency.accuracy = known.next();
+            }
+        }
+        own
+    }
+
     /// What was measured of a way.
     pub fn of(&self, variant: Variant) -> Option<&Latency> {
         self.latencies.iter().find(|it| it.variant == variant)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn timing(level: u64, batch: i64, accuracies: [Option<f64>; 2]) -> Timing {
+        let latency = |(variant, accuracy)| Latency {
+            variant,
+            batch,
+            bytes: 4,
+            passes: 5,
+            quartiles_ms: Some([1.0; 3]),
+            of_dense: Some([1.0; 3]),
+            of_onnx: None,
+            difference: Some(0.0),
+            accuracy,
+            unavailable: None,
+        };
+        let ways = [Variant::Dense, Variant::Infer].into_iter();
+        Timing {
+            seed: 0,
+            level,
+            density: 0.5,
+            batch,
+            threads: 1,
+            multiple: 1,
+            processor: "EPYC".to_owned(),
+            onnx_runtime: None,
+            latencies: ways.zip(accuracies).map(latency).collect(),
+        }
+    }
+
+    #[test]
+    fn an_accuracy_that_was_computed_is_kept_when_times_are_measured_again() {
+        let earlier = [
+            timing(2, 1, [Some(0.25), Some(0.25)]),
+            timing(1, 1, [Some(0.5), Some(0.75)]),
+        ];
+        let accuracies = |it: &Timing| {
+            it.latencies
+                .iter()
+                .map(|it| it.accuracy)
+                .collect::<Vec<_>>()
+        };
+        let again = timing(1, 32, [None, Some(0.625)]).with_accuracies_of(&earlier);
+        assert_eq!(accuracies(&again), [Some(0.5), Some(0.625)]);
+        let other = Timing {
+            multiple: 16,
+            ..timing(1, 1, [None; 2])
+        };
+        assert_eq!(
+            accuracies(&other.with_accuracies_of(&earlier)),
+            [None, None]
+        );
     }
 }
