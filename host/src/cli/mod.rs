@@ -83,6 +83,9 @@ pub fn main() -> ! {
 }
 
 fn follow(args: &Args) -> Exit {
+    if matches!(args.command, Command::Run(_)) {
+        crate::memory::keep_freed_by_threads();
+    }
     let bars = MultiProgress::new();
     args.output.start_logging(&bars);
     guard::watch(limits(&args.command), farewell(args));
