@@ -288,6 +288,18 @@ mod tests {
     }
 
     #[test]
+    fn an_interval_without_length_is_not_drawn() {
+        let lines = |interval| {
+            let mut chart = chart(interval);
+            chart.series.iter_mut().for_each(|it| it.points.truncate(1));
+            chart.svg().unwrap().matches("<polyline").count()
+        };
+        let without = lines(None);
+        assert_eq!(lines(Some([60.0, 60.0])), without);
+        assert_eq!(lines(Some([59.0, 61.0])), without + 2);
+    }
+
+    #[test]
     fn a_chart_without_points_or_with_one_can_be_drawn() {
         assert!(LineChart::default().svg().is_ok());
         let mut one = chart(None);

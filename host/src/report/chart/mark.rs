@@ -41,15 +41,15 @@ where
         }
     }
     let bars = points.iter().filter_map(|it| {
-        let [low, high] = it.ends?;
+        let ends = it.ends?.map(|end| (it.x + aside, end));
+        // What has no length cannot be drawn, and is warned of where pixels are made.
+        let [low, high] = [&ends[0], &ends[1]].map(|end| chart.backend_coord(end));
         let style = palette::series(series.rank)
             .mix(0.6)
             .stroke_width(px(1.3) as u32);
-        Some(PathElement::new(
-            [(it.x + aside, low), (it.x + aside, high)],
-            style,
-        ))
+        (low != high).then(|| PathElement::new(ends, style))
     });
+    let bars: Vec<_> = bars.collect();
     chart.draw_series(bars)?;
     Ok(())
 }
