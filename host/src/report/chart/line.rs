@@ -289,14 +289,13 @@ mod tests {
 
     #[test]
     fn an_interval_without_length_is_not_drawn() {
-        let lines = |interval| {
+        let bars = |interval| {
             let mut chart = chart(interval);
             chart.series.iter_mut().for_each(|it| it.points.truncate(1));
-            chart.svg().unwrap().matches("<polyline").count()
+            chart.svg().unwrap().matches("opacity=\"0.6\"").count()
         };
-        let without = lines(None);
-        assert_eq!(lines(Some([60.0, 60.0])), without);
-        assert_eq!(lines(Some([59.0, 61.0])), without + 2);
+        assert_eq!(bars(Some([59.0, 61.0])), 2);
+        assert_eq!(bars(Some([60.0, 60.0])), 0);
     }
 
     #[test]
