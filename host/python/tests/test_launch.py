@@ -161,8 +161,8 @@ class Launch(WithProgram):
         )
 
     def test_an_interrupted_run_waits_for_its_checkpoint_and_goes_on_to_the_same_bytes(self) -> None:
-        # Levels of most of a second, in which the signal has to come.
-        file = made.experiment(self.folder, epochs=2000)
+        # Levels of some seconds, in which the signal has to come, also where others wait for the processor.
+        file = made.experiment(self.folder, epochs=6000)
         whole = rewind.run(file, runs=self.folder / "whole", threads=1, progress=False)
         driver = self._driver(file, self.folder / "stopped")
         self.assertEqual(driver.stdout.readline(), "level 1 is done\n")
