@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::product::finish;
 use super::simd::Simd;
 use super::single::{GROUP, Groups};
 
@@ -83,24 +84,12 @@ unsafe fn strip<S: Simd, const COUNT: usize>(it: &Grouped<'_>, group: usize, fro
             }
             entry += 1;
         }
-        let zero = S::splat(0.0);
         let mut place = 0;
         while place < GROUP {
             let row = *it.groups.order.get_unchecked(group * GROUP + place) as usize;
             if row < it.rows {
-                let first = row * it.stride + from;
-                let mut at = 0;
-                while at < COUNT {
-                    let mut sum = sums[place][at];
-                    if !it.other.is_null() {
-                        sum = sum.add(S::load(it.other.add(first + at * S::WIDTH)));
-                    }
-                    if it.relu {
-                        sum = zero.max(sum);
-                    }
-                    sum.store(it.out.add(first + at * S::WIDTH));
-                    at += 1;
-                }
+                let at = row * it.stride + from;
+                finish(sums[place], it.out.add(at), it.other, at, it.relu);
             }
             place += 1;
         }

@@ -150,28 +150,45 @@ unsafe fn one<S: Simd, const BLOCK: usize, const COUNT: usize>(
             it.rows.weights.as_ptr().add(start * BLOCK),
             [BLOCK, 1],
         );
-        let zero = S::splat(0.0);
         let mut row = 0;
         while row < BLOCK {
             if row < live {
                 let place = (first + row) * it.stride;
-                let out = it.out.add(place + from * S::WIDTH);
-                let other = it.other.wrapping_add(place + from * S::WIDTH);
-                let mut at = 0;
-                while at < COUNT {
-                    let mut sum = sums[row][at];
-                    if !it.other.is_null() {
-                        sum = sum.add(S::load(other.add(at * S::WIDTH)));
-                    }
-                    if it.relu {
-                        sum = zero.max(sum);
-                    }
-                    sum.store(out.add(at * S::WIDTH));
-                    at += 1;
-                }
+                let at = place + from * S::WIDTH;
+                finish(sums[row], it.out.add(at), it.other, at, it.relu);
                 clear(it.out.add(place), pads);
             }
             row += 1;
+        }
+    }
+}
+
+/// Writes a row's sums to `out`, with what lies at the place `at` of `other`, if there is one, and the ReLU.
+///
+/// # Safety
+/// As [`Simd`]; whole vectors lie in memory.
+#[inline(always)]
+pub unsafe fn finish<S: Simd, const COUNT: usize>(
+    sums: [S; COUNT],
+    out: *mut f32,
+    other: *const f32,
+    at: usize,
+    relu: bool,
+) {
+    // SAFETY: the caller keeps the rules.
+    unsafe {
+        let zero = S::splat(0.0);
+        let mut vector = 0;
+        while vector < COUNT {
+            let mut sum = sums[vector];
+            if !other.is_null() {
+                sum = sum.add(S::load(other.add(at + vector * S::WIDTH)));
+            }
+            if relu {
+                sum = zero.max(sum);
+            }
+            sum.store(out.add(vector * S::WIDTH));
+            vector += 1;
         }
     }
 }
