@@ -9,8 +9,8 @@ use tch::Device;
 use super::args::{BenchExportArgs, Output};
 use super::exit::{Exit, Failure};
 use super::export::failed;
-use super::locate::locate;
-use super::{locate as names, spin, stdout};
+use super::locate::{locate, run_of};
+use super::{spin, stdout};
 use crate::export::{self, Bench, Measured};
 use crate::processor;
 use crate::records::{LATENCIES, SweepRecord, Timing, read_summary};
@@ -58,7 +58,7 @@ fn runs(args: &BenchExportArgs) -> Result<Vec<RunDir>, Failure> {
     for name in &args.run {
         let own = match locate(name, &args.runs)? {
             Subject::Sweep(folder) => of_sweep(&folder)?,
-            _ => vec![RunDir::new(names::find(name, &args.runs)?)],
+            other => vec![RunDir::new(run_of(other)?)],
         };
         for run in own {
             if !runs.iter().any(|it| it.name() == run.name()) {

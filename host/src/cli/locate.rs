@@ -42,7 +42,15 @@ fn without_identity(folder: &str) -> Option<&str> {
 /// # Errors
 /// As [`locate`], and a sweep or a simulation, which is no run.
 pub fn find(name: &Path, runs: &Path) -> Result<PathBuf, Failure> {
-    match locate(name, runs)? {
+    run_of(locate(name, runs)?)
+}
+
+/// The folder of what is a run.
+///
+/// # Errors
+/// A sweep and a simulation.
+pub fn run_of(subject: Subject) -> Result<PathBuf, Failure> {
+    match subject {
         Subject::Run(folder) => Ok(folder),
         Subject::Sweep(folder) => Err(Failure::bad_input(format!(
             "{} is a sweep: name one of its runs",

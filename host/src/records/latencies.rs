@@ -105,21 +105,29 @@ impl Timing {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// A way that took these times of a pass, and as shares of libtorch's in full.
+    pub(crate) fn latency(variant: Variant, batch: i64, [ms, of_dense]: [[f64; 3]; 2]) -> Latency {
+        Latency {
+            variant,
+            batch,
+            bytes: 400,
+            passes: 9,
+            quartiles_ms: Some(ms),
+            of_dense: Some(of_dense),
+            of_onnx: None,
+            difference: Some(0.0),
+            accuracy: None,
+            unavailable: None,
+        }
+    }
 
     fn timing(level: u64, batch: i64, accuracies: [Option<f64>; 2]) -> Timing {
         let latency = |(variant, accuracy)| Latency {
-            variant,
-            batch,
-            bytes: 4,
-            passes: 5,
-            quartiles_ms: Some([1.0; 3]),
-            of_dense: Some([1.0; 3]),
-            of_onnx: None,
-            difference: Some(0.0),
             accuracy,
-            unavailable: None,
+            ..latency(variant, batch, [[1.0; 3]; 2])
         };
         let ways = [Variant::Dense, Variant::Infer].into_iter();
         Timing {

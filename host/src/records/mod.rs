@@ -12,6 +12,8 @@ mod units;
 
 pub use classes::ClassRecord;
 pub use kept::{BARRIERS, KEPT, Kept, LATENCIES};
+#[cfg(test)]
+pub(crate) use latencies::tests::latency;
 pub use latencies::{Latency, Timing, Variant};
 pub use signs::SignRecord;
 pub use stopped::{

@@ -161,19 +161,17 @@ pub(super) fn timings(part: &Part) -> Vec<(String, Timing)> {
 pub(super) mod tests {
     use super::super::testing::Desk;
     use super::*;
+    use crate::records::latency;
 
     pub fn timing(level: u64, batch: i64, with_onnx: bool) -> Timing {
         let latency = |variant, ms: f64| Latency {
-            variant,
-            batch,
-            bytes: 400,
-            passes: 9,
-            quartiles_ms: Some([0.9 * ms, ms, 1.2 * ms]),
-            of_dense: Some([0.9 * ms / 8.0, ms / 8.0, 1.2 * ms / 8.0]),
-            of_onnx: with_onnx.then_some([0.9 * ms / 4.0, ms / 4.0, 1.25 * ms / 4.0]),
-            difference: Some(0.0),
+            of_onnx: with_onnx.then_some([0.9, 1.0, 1.25].map(|it| it * ms / 4.0)),
             accuracy: Some(0.875),
-            unavailable: None,
+            ..latency(
+                variant,
+                batch,
+                [ms, ms / 8.0].map(|it| [0.9 * it, it, 1.2 * it]),
+            )
         };
         let mut latencies = vec![latency(Variant::Dense, 8.0), latency(Variant::Infer, 2.0)];
         if with_onnx {

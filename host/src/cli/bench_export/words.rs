@@ -152,20 +152,10 @@ pub fn title(run: &str, timed: (u64, u64, f64), threads: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::records::latency;
 
     fn row(variant: Variant, of_dense: [f64; 3]) -> Latency {
-        Latency {
-            variant,
-            batch: 1,
-            bytes: 100,
-            passes: 9,
-            quartiles_ms: Some(of_dense.map(|share| 2.0 * share)),
-            of_dense: Some(of_dense),
-            of_onnx: None,
-            difference: Some(0.0),
-            accuracy: None,
-            unavailable: None,
-        }
+        latency(variant, 1, [of_dense.map(|share| 2.0 * share), of_dense])
     }
 
     #[test]
