@@ -1,7 +1,7 @@
 """Draws the imports between the top-level modules of a crate, lowest first, and fails if some of them
-form a ring.
+form a ring, or if the table of modules in ARCHITECTURE.md says otherwise.
 
-    python3 host/setup/imports.py [host/src]
+    python3 host/setup/imports.py [host/src [ARCHITECTURE.md]]
 
 It reads `use crate::...` and paths that start with `crate::`, outside comments and tests.
 """
@@ -68,8 +68,28 @@ def layers(edges):
     return drawn, left
 
 
+def untrue_rows(edges, text):
+    """What the table of modules says that the sources do not: leaves, which import nothing, go unsaid in it."""
+    table = text.split("| module of `host/src` |")[1].split("\n\n")[0]
+    names = lambda cell: set(re.findall(r"`(\w+)/?`", cell))
+    told = set()
+    for row in table.splitlines()[2:]:
+        _, modules, _, knows, _ = row.split("|")
+        modules = names(modules)
+        told |= modules
+        for module in sorted(modules - set(edges)):
+            yield f"`{module}` is no module"
+        imported = {other for module in modules & set(edges) for other in edges[module]}
+        expected = {other for other in imported - modules if edges[other]}
+        if "everything" not in knows and names(knows) != expected:
+            yield f"{', '.join(sorted(modules))}: knows of {', '.join(sorted(expected)) or 'nothing'}"
+    for module in sorted(set(edges) - told):
+        yield f"`{module}` is missing"
+
+
 def main():
     root = Path(sys.argv[1] if len(sys.argv) > 1 else "host/src")
+    architecture = Path(sys.argv[2] if len(sys.argv) > 2 else "ARCHITECTURE.md")
     edges = imports(root)
     if not edges:
         sys.exit(f"imports.py: there is no module in {root}")
@@ -82,6 +102,11 @@ def main():
         for module in sorted(left):
             for other in sorted(set(left[module]) & set(left)):
                 print(f"  {module} imports {other} in {left[module][other]}", file=sys.stderr)
+        sys.exit(1)
+    if untrue := list(untrue_rows(edges, architecture.read_text())):
+        print(f"\nThe table in {architecture} is not true to {root}:", file=sys.stderr)
+        for line in untrue:
+            print(f"  {line}", file=sys.stderr)
         sys.exit(1)
 
 
