@@ -94,7 +94,7 @@ run: build ## run an experiment
 # made for tests. With the program beside them their dependencies have the features that are built already.
 test: build ## run the tests
 	cargo build --release -p program -p drop-and-grow -p misbehaving
-	cargo test --release --workspace
+	cargo test --release --workspace --no-fail-fast
 
 # `make test` opens both, too, where Chromium is installed.
 browser: build ## open the page of `watch` and a report in a headless Chromium, with ten thousand cells and beside a sweep: minutes, with pictures
