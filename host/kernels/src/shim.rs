@@ -46,6 +46,7 @@ unsafe extern "C" {
         out: *mut *mut C_tensor,
     ) -> Text;
     fn rewind_set_deterministic(on: bool) -> Text;
+    fn rewind_set_tf32(on: bool) -> bool;
     fn rewind_autocast_set(cuda: bool, on: bool, before: *mut [i32; 2]) -> Text;
     fn rewind_autocast_restore(cuda: bool, before: *const [i32; 2]) -> Text;
     fn rewind_emulates_bf16() -> bool;
@@ -173,6 +174,30 @@ impl Drop for Autocast {
         if let Err(error) = check(unsafe { rewind_autocast_restore(self.cuda, &self.before) }) {
             log::error!("failed to leave autocast: {error}");
         }
+    }
+}
+
+/// While it lives, products and convolutions of GPUs may, or may not, round what they read to 10 bits. That holds
+/// for all threads.
+#[derive(Debug)]
+pub struct Tf32 {
+    before: bool,
+}
+
+impl Tf32 {
+    /// Says whether they may.
+    pub fn set(may: bool) -> Self {
+        Self {
+            // SAFETY: no pointer is passed.
+            before: unsafe { rewind_set_tf32(may) },
+        }
+    }
+}
+
+impl Drop for Tf32 {
+    fn drop(&mut self) {
+        // SAFETY: no pointer is passed.
+        unsafe { rewind_set_tf32(self.before) };
     }
 }
 

@@ -27,9 +27,9 @@ const MOST_LANES: usize = 16;
 pub struct Estimate {
     /// Steps that were timed.
     pub steps_timed: usize,
-    /// Samples of a batch in them: those of the experiment's, or as many as there was time for.
+    /// Samples of each: those of the experiment's, or as many as there was time for.
     pub samples_timed: u64,
-    /// Samples of the experiment's batches.
+    /// Samples of the experiment's steps: a batch, or several where gradients are accumulated.
     pub batch_size: u64,
     /// Seeds that were timed side by side.
     pub seeds_timed: usize,
@@ -54,9 +54,9 @@ impl Estimate {
         most: Duration,
     ) -> Result<Self, TrainError> {
         let begun = Instant::now();
-        let batch_size = trainer.samples_of_a_batch();
+        let batch_size = trainer.samples_of_a_step();
         let trainer = trainer.for_timing();
-        let most_samples = trainer.samples_of_a_batch();
+        let most_samples = trainer.samples_of_a_step();
         let seeds = if trainer.lanes() { seeds } else { &seeds[..1] };
         let timed = &seeds[..seeds.len().min(MOST_LANES)];
         let points: Vec<Snapshot> = timed.iter().map(|&seed| trainer.initial(seed)).collect();

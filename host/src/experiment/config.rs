@@ -60,6 +60,10 @@ pub struct Train {
     /// Samples of a batch; the last batch of an epoch holds what is left.
     #[schemars(range(min = 1))]
     pub batch_size: u64,
+    /// Batches whose gradients make one step of the optimizer, that of their mean loss.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 1024))]
+    pub accumulate: u64,
     /// Optimizer and its options.
     pub optimizer: Named,
     /// Learning-rate schedule and its options.
@@ -116,8 +120,18 @@ pub enum Precision {
     /// 32-bit floats.
     #[default]
     Fp32,
+    /// 32-bit floats, whose products and convolutions may round what they read to 10 bits on GPUs that gain by it
+    /// (TensorFloat-32). Elsewhere as `fp32`.
+    Tf32,
     /// Products and convolutions in bfloat16 (autocast).
     Bf16,
+}
+
+impl Train {
+    /// Samples of one step of the optimizer.
+    pub fn samples_of_a_step(&self) -> u64 {
+        self.batch_size.saturating_mul(self.accumulate)
+    }
 }
 
 /// How far the network is pruned.

@@ -99,6 +99,11 @@ fn synchronised(experiment: &Experiment, facts: &Facts) -> Option<Remark> {
     let train = &experiment.train;
     let (message, advice) = match (train.shards, facts.batch_norms) {
         _ if !train.sync_batch_norm => return None,
+        _ if train.accumulate > 1 => {
+            let message = "a batch norm cannot see batches that are computed one after another";
+            let advice = "leave it out, or `train.accumulate`";
+            return Some(Remark::impossible("train.sync_batch_norm", message).advise(advice));
+        }
         (1, _) => ("a batch is one piece", "it is for train.shards above 1"),
         (_, 0) => ("the network has no batch norm", "leave it out"),
         _ => return None,

@@ -86,7 +86,7 @@ impl Trainer {
                     files,
                     lanes,
                     position,
-                    (train.len(), self.batch_size),
+                    (train.len(), self.step_samples),
                     share,
                 )?
             }

@@ -61,10 +61,10 @@ impl Trainer {
             return Err(TrainError::NotSynchronised);
         }
         if needs_two {
-            check_last_batch(train.batch_size, data.train.len())?;
+            check_last_batch(train.samples_of_a_step(), data.train.len())?;
         }
         let channels_last = train.channels_last && network.channels_last() && !network.lanes();
-        let steps_per_epoch = (data.train.len() as u64).div_ceil(train.batch_size);
+        let steps_per_epoch = (data.train.len() as u64).div_ceil(train.samples_of_a_step());
         let span = Span {
             steps_per_epoch,
             total_steps: steps_per_epoch * train.epochs,
@@ -94,6 +94,7 @@ impl Trainer {
             needs_two,
             epochs: train.epochs,
             level_end: LevelEnd::default(),
+            step_samples: train.samples_of_a_step(),
             batch_size: train.batch_size,
             targets,
             loss: train.loss.clone(),
@@ -202,25 +203,29 @@ impl Trainer {
         // Longer than any timing, and no sum of steps overflows.
         self.epochs = u64::from(u32::MAX);
         // As much is computed in one piece.
-        self.shards.count = 1;
+        self.shards.count = self.shards.batches;
         self.shards.synchronised = false;
         self
     }
 
-    /// The same trainer with batches of at least so many samples: the next size that leaves no lone
+    /// The same trainer with steps of at least so many samples: the next size that leaves no lone
     /// sample to a batch norm, or the whole batch. Returns it, too.
     pub fn in_parts_of(mut self, samples: u64) -> (Self, u64) {
-        let (whole, count) = (self.samples_of_a_batch(), self.data.train.len());
+        let (whole, count) = (self.samples_of_a_step(), self.data.train.len());
         let fits = |size: &u64| !(self.needs_two && leaves_one(*size, count));
         let part = (samples.clamp(1, whole)..whole).find(fits);
-        self.batch_size = part.unwrap_or(whole);
-        let part = self.batch_size;
-        (self, part)
+        let part = part.unwrap_or(whole);
+        self.shards.count = match part < whole {
+            true => 1,
+            false => self.shards.batches,
+        };
+        (self.with_batches_of(part), part)
     }
 
-    /// The same trainer with batches of so many samples.
+    /// The same trainer with steps of so many samples.
     pub fn with_batches_of(mut self, samples: u64) -> Self {
-        self.batch_size = samples;
+        self.step_samples = samples;
+        self.batch_size = self.batch_size.min(samples);
         self
     }
 }

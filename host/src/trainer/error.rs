@@ -85,21 +85,25 @@ pub enum TrainError {
         /// A batch size that leaves no sample alone.
         suggestion: u64,
     },
-    /// A batch is too small to be cut.
+    /// A batch, or several that are accumulated, are too few samples to be cut.
     #[error(
-        "a batch of {samples} samples cannot be cut into {shards} shards: expected at least {least} samples in every \
-         batch, also in the last one of an epoch{}; choose another train.batch_size{}, or fewer train.shards",
+        "a {} of {samples} samples cannot be cut into {shards} shards: expected at least {least} samples in every \
+         {0}, also in the last one of an epoch{}; choose another train.batch_size{}, or fewer train.{}",
+        if *batches > 1 { "step" } else { "batch" },
         if *least > *shards { ", so that a batch norm sees two in each shard" } else { "" },
-        suggestion.map_or_else(String::new, |size| format!(", such as {size}"))
+        suggestion.map_or_else(String::new, |size| format!(", such as {size}")),
+        if *batches > 1 { "accumulate" } else { "shards" }
     )]
     Shards {
-        /// Shards of a batch.
+        /// Shards of a step: those of all its batches.
         shards: u64,
-        /// Samples of the smallest batch.
+        /// Batches of a step.
+        batches: u64,
+        /// Samples of the smallest step.
         samples: u64,
         /// Samples that it has to have.
         least: u64,
-        /// A batch size that leaves no batch too small, if there is one.
+        /// A batch size that leaves no step too small, if there is one.
         suggestion: Option<u64>,
     },
     /// Imported networks have batch norms of their own.

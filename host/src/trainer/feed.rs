@@ -39,12 +39,12 @@ fn readers(lanes: &[Lane]) -> Vec<Reader> {
 }
 
 impl Feed {
-    /// This share of each batch of `batch_size` of the samples for these lanes, from `position` to its epoch's end.
+    /// This share of each step's `step_samples` of the samples for these lanes, from `position` to its epoch's end.
     pub(super) fn start(
         files: &Arc<ImageFiles>,
         lanes: &[Lane],
         position: Position,
-        (samples, batch_size): (i64, u64),
+        (samples, step_samples): (i64, u64),
         share: Share,
     ) -> Result<Self, TrainError> {
         let (sender, batches) = sync_channel(AHEAD);
@@ -58,7 +58,7 @@ impl Feed {
             let orders: Vec<Vec<i64>> = (lanes.iter())
                 .map(|lane| order(lane.seed, lane.order_level, epoch, samples))
                 .collect();
-            let size = batch_size as usize;
+            let size = step_samples as usize;
             for start in (position.step_in_epoch as usize * size..samples as usize).step_by(size) {
                 let picks = lanes.iter().zip(&orders).flat_map(|(lane, order)| {
                     let batch = &order[start..order.len().min(start + size)];

@@ -10,7 +10,7 @@
 use std::sync::OnceLock;
 
 use kernels::Taps;
-use kernels::shim::{Autocast, ShimError};
+use kernels::shim::{Autocast, ShimError, Tf32};
 use plugin_api::{Experiment as Facts, Layer};
 use tch::{Device, Tensor};
 
@@ -87,6 +87,9 @@ pub struct Trainer {
     schedule: Box<dyn Schedule>,
     epochs: u64,
     level_end: LevelEnd,
+    /// Samples of a step: those of several batches where gradients are accumulated.
+    step_samples: u64,
+    /// Samples that strategies have gradients of at once.
     batch_size: u64,
     /// What the targets are.
     targets: Targets,
@@ -108,7 +111,7 @@ pub struct Trainer {
 }
 
 impl Trainer {
-    /// Shards of a batch.
+    /// Shards of a step.
     pub fn shards(&self) -> u64 {
         self.shards.count
     }
@@ -148,17 +151,17 @@ impl Trainer {
 
     /// Whether convolutions can be computed at their survivors.
     pub fn computes_at_survivors(&self) -> bool {
-        self.network.computes_at_survivors() && self.precision == Precision::Fp32
+        self.network.computes_at_survivors() && self.precision != Precision::Bf16
     }
 
-    /// Samples of a whole batch.
-    pub fn samples_of_a_batch(&self) -> u64 {
-        self.batch_size.min(self.data.train.len() as u64)
+    /// Samples of a whole step.
+    pub fn samples_of_a_step(&self) -> u64 {
+        self.step_samples.min(self.data.train.len() as u64)
     }
 
     /// Optimizer steps of an epoch.
     pub fn steps_per_epoch(&self) -> u64 {
-        (self.data.train.len() as u64).div_ceil(self.batch_size)
+        (self.data.train.len() as u64).div_ceil(self.step_samples)
     }
 
     /// Optimizer steps of the dense level and of the schedule; others may end earlier.
@@ -259,14 +262,20 @@ impl Trainer {
     }
 }
 
+/// While what it returns lives, a GPU computes fp32 products as this precision allows; processors always do.
+fn products_of(precision: Precision, device: Device) -> Option<Tf32> {
+    (device.is_cuda()).then(|| Tf32::set(precision == Precision::Tf32))
+}
+
 /// What `forward` computes, in this precision.
 fn in_precision(
     precision: Precision,
     device: Device,
     forward: impl FnOnce() -> Tensor,
 ) -> Result<Tensor, ShimError> {
+    let _products = products_of(precision, device);
     let _autocast = match precision {
-        Precision::Fp32 => None,
+        Precision::Fp32 | Precision::Tf32 => None,
         Precision::Bf16 => Some(Autocast::enter(device)?),
     };
     Ok(forward())

@@ -40,7 +40,7 @@ impl Plan {
         precision: Precision,
     ) -> Option<Self> {
         let is_one_each = data.target_shape.is_empty();
-        if device != Device::Cpu || precision != Precision::Fp32 || !is_one_each {
+        if device != Device::Cpu || precision == Precision::Bf16 || !is_one_each {
             return None;
         }
         Some(Self {
@@ -218,7 +218,7 @@ impl Trainer {
         };
         let weights: i64 = plan.layers.iter().map(|it| it.inputs * it.outputs).sum();
         let samples =
-            i64::try_from(self.batch_size).map_or(i64::MAX, |it| it.min(self.data.train.len()));
+            i64::try_from(self.step_samples).map_or(i64::MAX, |it| it.min(self.data.train.len()));
         let products = weights.saturating_mul(samples).saturating_mul(seeds as i64);
         self.data.train.inputs.tensor().is_some() && products < WORTH_THREADS
     }

@@ -15,7 +15,9 @@ use super::perceptron::{Batch, Hand};
 use super::shards::Workshop;
 use super::signs::{Crossed, Signs};
 use super::updating::{Replay, Rest};
-use super::{Evaluation, LaneStart, On, Position, Tested, TrainError, Trainer, batches};
+use super::{
+    Evaluation, LaneStart, On, Position, Tested, TrainError, Trainer, batches, products_of,
+};
 use crate::data::Inputs;
 use crate::model::{Mode, StepKey};
 use crate::optimizer::Buffers;
@@ -267,6 +269,7 @@ impl Session<'_> {
             trainer.training_batch(index, &self.lanes, self.position, &mut self.feed)?;
         let keys = self.step_keys();
         let taught = trainer.taught(&input, &self.lanes)?;
+        let _products = products_of(trainer.precision, trainer.device);
         let own = Tensors {
             leaves: &self.leaves,
             slopes: &self.slopes,
@@ -313,7 +316,7 @@ impl Session<'_> {
         }
         self.trainer.tell(Command::FinishEpoch)?;
         let steps = self.position.step_in_epoch;
-        let seen = steps.saturating_mul(self.trainer.batch_size);
+        let seen = steps.saturating_mul(self.trainer.step_samples);
         let samples = seen.min(self.trainer.data.train.len() as u64);
         let targets = (samples * self.trainer.targets_a_sample()) as f64;
         let epoch = self.position.epoch;
@@ -451,7 +454,7 @@ impl Session<'_> {
         }
         let samples = self.trainer.data.train.len();
         let order = batches::order(lane.seed, lane.order_level, epoch, samples);
-        let size = self.trainer.batch_size as usize;
+        let size = self.trainer.step_samples as usize;
         let start = step as usize * size;
         Ok(order[start..order.len().min(start + size)].to_vec())
     }
@@ -478,7 +481,7 @@ impl Session<'_> {
                 .view([-1, samples])
                 .to_device(self.trainer.device)
         });
-        let size = self.trainer.batch_size as i64;
+        let size = self.trainer.step_samples as i64;
         let start = self.position.step_in_epoch as i64 * size;
         order.narrow(1, start, size.min(samples - start))
     }

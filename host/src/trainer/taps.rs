@@ -16,7 +16,7 @@ impl Trainer {
     pub(super) fn taps(&self, flat: &Tensor) -> Result<Option<Vec<Option<Taps>>>, TrainError> {
         if self.sparse_below == 0.0
             || self.device != Device::Cpu
-            || self.precision != Precision::Fp32
+            || self.precision == Precision::Bf16
         {
             return Ok(None);
         }

@@ -15,6 +15,8 @@ use crate::trainer::{Evaluation, On, Snapshot, TrainError};
 const fn rounding(precision: Precision) -> Rounding {
     match precision {
         Precision::Fp32 => (1e-4, 1e-3),
+        // 10 bits of what products read, where 23 are rounded elsewhere.
+        Precision::Tf32 => (5e-3, 5e-3),
         // A bfloat16 has 8 bits, 16 fewer than an f32.
         Precision::Bf16 => (2e-2, 1e-2),
     }

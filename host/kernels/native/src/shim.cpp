@@ -337,6 +337,16 @@ char *rewind_set_deterministic(bool on) {
   });
 }
 
+// Whether products and convolutions of GPUs may round what they read to 10 bits; returns whether they might before.
+// Of the whole process.
+bool rewind_set_tf32(bool on) {
+  static std::atomic<bool> now{false};
+  auto &context = at::globalContext();
+  context.setAllowTF32CuDNN(on);
+  context.setAllowTF32CuBLAS(on);
+  return now.exchange(on);
+}
+
 // Turns bf16 autocast on or off on this thread; `before` receives what `rewind_autocast_restore` restores.
 char *rewind_autocast_set(bool cuda, bool on, int32_t before[2]) {
   return guarded([&] {

@@ -114,7 +114,7 @@ fn mistakes_are_shown_in_a_file_called_set() {
 2 | train.epohcs=5
   |       ^^^^^^ did you mean `epochs`?
   |
-  = note: expected one of `batch_size`, `channels_last`, `clip_norm`, `compact`, `epochs`, `evaluate_every`, `label_smoothing`, `loss`, `metrics`, `optimizer`, `precision`, `schedule`, `shards`, `sparse_below` or `sync_batch_norm`",
+  = note: expected one of `accumulate`, `batch_size`, `channels_last`, `clip_norm`, `compact`, `epochs`, `evaluate_every`, `label_smoothing`, `loss`, `metrics`, `optimizer`, `precision`, `schedule`, `shards`, `sparse_below` or `sync_batch_norm`",
         ),
         (
             "trian.epochs=5",

@@ -25,8 +25,10 @@ use crate::ranks::Ranks;
 
 /// How batches are cut, and what of them this process computes.
 pub(super) struct Shards {
-    /// Shards of a batch.
+    /// Shards of a step's samples.
     pub count: u64,
+    /// Batches that a step is made of.
+    pub batches: u64,
     /// Whether batch norms see the whole batch.
     pub synchronised: bool,
     /// Shards that this process computes side by side.
@@ -39,14 +41,15 @@ impl Shards {
     /// Those that an experiment asks for, all of them here, one after the other.
     pub fn of(train: &Train) -> Self {
         Self {
-            count: train.shards,
+            count: train.shards.saturating_mul(train.accumulate),
+            batches: train.accumulate,
             synchronised: train.sync_batch_norm && train.shards > 1,
             abreast: 1,
             ranks: None,
         }
     }
 
-    /// Whether a batch is one piece.
+    /// Whether a step's samples are one piece.
     pub fn is_one(&self) -> bool {
         self.count == 1
     }
@@ -60,7 +63,7 @@ impl Shards {
         Share::new(self.count, rank, of)
     }
 
-    /// Fails if a batch has fewer samples than shards, or leaves a lone one to a batch norm that `needs_two`.
+    /// Fails if a step has fewer samples than shards, or leaves a lone one to a batch norm that `needs_two`.
     pub fn check(
         &self,
         data: &Dataset,
@@ -70,6 +73,7 @@ impl Shards {
         if self.is_one() {
             return Ok(());
         }
+        let step = |size: u64| size.saturating_mul(self.batches);
         let samples = data.train.len() as u64;
         let least = match needs_two && !self.synchronised {
             true => 2 * self.count,
@@ -79,7 +83,7 @@ impl Shards {
             0 => size.min(samples),
             rest => rest,
         };
-        let got = smallest(batch_size);
+        let got = smallest(step(batch_size));
         if got >= least {
             return Ok(());
         }
@@ -87,7 +91,8 @@ impl Shards {
             shards: self.count,
             samples: got,
             least,
-            suggestion: (batch_size + 1..=samples).find(|size| smallest(*size) >= least),
+            batches: self.batches,
+            suggestion: (batch_size + 1..=samples).find(|size| smallest(step(*size)) >= least),
         })
     }
 }

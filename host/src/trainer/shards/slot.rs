@@ -8,7 +8,7 @@ use crate::experiment::Precision;
 use crate::model::{Mode, Network, StepKey};
 use crate::trainer::compact::{self, Compact, Tensors};
 use crate::trainer::objective::Objective;
-use crate::trainer::{TrainError, in_precision};
+use crate::trainer::{TrainError, in_precision, products_of};
 
 /// What a shard is computed with, reused from step to step.
 pub(super) struct Slot {
@@ -96,6 +96,7 @@ impl Job<'_> {
                     slopes: &bundle.slopes,
                     statistics: &slot.statistics,
                 };
+                let _products = products_of(common.precision, common.device);
                 compact::around(slot.compact.as_ref(), own, |tensors| {
                     let (leaves, statistics) = (tensors.leaves, tensors.statistics);
                     let logits = tch::with_grad(|| {

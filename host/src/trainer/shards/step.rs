@@ -104,6 +104,7 @@ impl Session<'_> {
         }
         let works = self.works(index)?;
         let mut sums: Vec<(Node, Bundle)> = Vec::new();
+        let [mut of_losses, mut of_right] = [losses, right].map(|sum| sum.shallow_clone().zero_());
         let mut results: Vec<Results> = Vec::new();
         let mut works = works.into_iter();
         let mut shard = share.shards.start;
@@ -128,12 +129,22 @@ impl Session<'_> {
             for (at, bundle) in made.into_iter().enumerate() {
                 let node = shard + at as u64..shard + at as u64 + 1;
                 add_up(share.count, &mut sums, &mut workshop.free, (node, bundle));
-                results.push(workshop.slots[at].results_of_lanes()?);
+                let slot = &workshop.slots[at];
+                match trainer.shards.ranks {
+                    Some(_) => results.push(slot.results_of_lanes()?),
+                    // Where they are: a GPU is not waited for.
+                    None => {
+                        let _ = of_losses.g_add_(&slot.losses);
+                        let _ = of_right.g_add_(&slot.right);
+                    }
+                }
             }
             shard = end;
         }
         let (sum, results) = self.over_ranks(sums, results, &mut workshop)?;
-        write(&results, losses, right)?;
+        if trainer.shards.ranks.is_some() {
+            write(&results, losses, right)?;
+        }
         for (running, moves) in self.statistics.iter().zip(&sum.moves) {
             let _ = running.shallow_clone().g_add_(moves);
         }

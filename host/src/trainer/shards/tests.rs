@@ -133,6 +133,32 @@ fn a_step_is_the_mean_of_what_each_shard_alone_would_do() {
 }
 
 #[test]
+fn accumulated_batches_are_the_shards_of_one_step() {
+    for make in [mlp_trainer, conv_trainer] {
+        for shards in [1, 2] {
+            let several = make(plain(json!({"accumulate": 3, "shards": shards})));
+            let cut = make(plain(json!({"batch_size": 75, "shards": 3 * shards})));
+            assert_eq!(several.steps_per_epoch(), cut.steps_per_epoch());
+            let [several, cut] = [several, cut].map(|trainer| {
+                let mut session = trainer.session(vec![start(&trainer, 3)]).unwrap();
+                let records = format!("{:?}", advance(&mut session, 8));
+                (state(&session, 0), records)
+            });
+            assert_same_bits(&several.0, &cut.0);
+            assert_eq!(several.1, cut.1);
+        }
+    }
+    // What strategies have gradients of is a batch.
+    let several = mlp_trainer(json!({"accumulate": 3}));
+    assert_eq!(several.samples_of_a_step(), 75);
+    let mut stream = crate::rng::Stream::new(1, crate::rng::Purpose::Shuffle, Default::default());
+    let crate::trainer::Samples::Training(samples) = several.random_samples(1, &mut stream) else {
+        panic!("samples of no batch")
+    };
+    assert_eq!(samples.len(), 25);
+}
+
+#[test]
 fn synchronised_batch_norms_compute_what_one_piece_does() {
     // In bf16 a difference of one rounding grows with every step.
     let cases = [
@@ -201,7 +227,10 @@ fn a_batch_that_cannot_be_cut_is_refused_with_a_size_that_can() {
     };
     // 207 samples in batches of 25 leave 7.
     let few = said(json!({"shards": 8}));
-    assert!(few.contains("Shards { shards: 8, samples: 7"), "{few}");
+    assert!(
+        few.contains("Shards { shards: 8, batches: 1, samples: 7"),
+        "{few}"
+    );
     // A batch norm behind a linear layer wants two of each shard.
     let lone = said(json!({"shards": 4}));
     assert!(
@@ -209,4 +238,10 @@ fn a_batch_that_cannot_be_cut_is_refused_with_a_size_that_can() {
         "{lone}"
     );
     let _ = mlp_trainer(json!({"shards": 3}));
+    // 207 samples in steps of 100 leave 7, in those of 104 they leave 103.
+    let few = said(json!({"accumulate": 4}));
+    assert!(
+        few.contains("batches: 4, samples: 7, least: 8, suggestion: Some(26)"),
+        "{few}"
+    );
 }
