@@ -202,7 +202,7 @@ install: build ## install into PREFIX, as bin/rewind and, where that name is fre
 	@$(MAKE) --no-print-directory uninstall
 	@[ ! -e "$(BIN)/rewind" ] || { echo "make: $(BIN)/rewind is another program. Remove it or choose another PREFIX." >&2; exit 1; }
 	mkdir -p "$(BIN)" "$(OURS)/plugins"
-	cp $(TARGET)/host $(TARGET)/rewind-infer "$(OURS)/"
+	cp $(TARGET)/host $(TARGET)/rewind-infer $(TARGET)/librewind_cuda.$(DYLIB) "$(OURS)/"
 	cp $(addprefix $(TARGET)/,$(PLUGINS)) "$(OURS)/plugins/"
 	$(call sdk,$(OURS)/sdk)
 # The installed program must outlive the checkout, so the checkout's libtorch is copied. The CUDA
@@ -252,6 +252,6 @@ uninstall: ## remove from PREFIX what install put there, and nothing else
 		rm -f "$(BIN)/$$name" "$(BASH_HELP)" "$(ZSH_HELP)" "$(FISH_HELP)" "$(MAN_HELP)"; \
 	done
 	@[ "$$(readlink "$(BIN)/rewind-infer")" != $(dir $(LINK))rewind-infer ] || rm -f "$(BIN)/rewind-infer"
-	@rm -rf "$(OURS)/host" "$(OURS)/rewind-infer" "$(OURS)/sdk" "$(OURS)/libtorch" "$(OURS)/torch" "$(OURS)/nvidia"
+	@rm -rf "$(OURS)/host" "$(OURS)/rewind-infer" "$(OURS)/librewind_cuda.$(DYLIB)" "$(OURS)/sdk" "$(OURS)/libtorch" "$(OURS)/torch" "$(OURS)/nvidia"
 	@rm -f $(foreach plugin,$(PLUGINS),"$(OURS)/plugins/$(plugin)")
 	@rmdir "$(OURS)/plugins" "$(OURS)" 2>/dev/null || true

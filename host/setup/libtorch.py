@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Puts libtorch into .libtorch/{include,lib}, where .cargo/config.toml points the build.
+"""Puts libtorch into .libtorch/{include,lib}, where .cargo/config.toml points the build, and CUDA's headers beside it.
 
     libtorch.py [lean | full | FOLDER]      (or the variable TORCH; `make libtorch` calls this)
 
@@ -52,6 +52,14 @@ nvidia-cuda-runtime==13.0.96 \
 nvidia-cuda-cupti==13.0.85 \
     --hash=sha256:4eb01c08e859bf924d222250d2e8f8b8ff6d3db4721288cf35d14252a4d933c8 \
     --hash=sha256:796bd679890ee55fb14a94629b698b6db54bcfd833d391d5e94017dd9d7d3151
+"""
+
+# Headers alone, of CUDA's runtime (above) and of its compiler, which the former include: what calls CUDA is compiled
+# everywhere, whether there is a GPU or not.
+CUDA_HEADERS = r"""
+nvidia-cuda-crt==13.0.88 \
+    --hash=sha256:ee2ea2a97073e02ee62bb27841f437332be2c248e3eac013df07997ada39c003 \
+    --hash=sha256:2c8043c7c9e02492716426e9919fc78d2c5b3b2a7a768a88e952676b08aa55a4
 """
 
 # The rest of what libtorch_cuda.so links to, in the versions that this torch requires.
@@ -142,7 +150,8 @@ def unpack_wheels(variant):
     work = PART / "work"
     for wheel in download_wheels(variant, work):
         with zipfile.ZipFile(wheel) as archive:
-            archive.extractall(PART, [n for n in archive.namelist() if is_wanted(n, variant)])
+            names = archive.namelist()
+            archive.extractall(PART, [n for n in names if is_wanted(n, wheel.name, variant)])
         wheel.unlink()
     remove(work)
 
@@ -154,6 +163,9 @@ def unpack_wheels(variant):
     lib = PART / "lib"
     (PART / "torch/include").rename(PART / "include")
     (PART / "torch/lib").rename(lib)
+    for include in PART.glob("nvidia/*/include"):
+        (PART / "cuda").mkdir()
+        include.rename(PART / "cuda/include")
     for library in PART.glob("nvidia/*/lib/*"):
         library.rename(lib / library.name)
     remove(PART / "torch")
@@ -194,10 +206,12 @@ def download_wheels(variant, work):
     return sorted(wheels.iterdir())
 
 
-def is_wanted(name, variant):
+def is_wanted(name, wheel, variant):
     """Whether the file `name` of a wheel goes into the set-up."""
     if name.startswith("torch/include/"):
         return True
+    if re.match(r"nvidia/\w+/include/", name):
+        return wheel.startswith(("nvidia_cuda_runtime-", "nvidia_cuda_crt-"))
     library = re.fullmatch(r"(torch|nvidia/\w+)/lib/([^/]+\.(?:so|dylib)[.\d]*)", name)
     if not library or UNUSED.search(name):
         return False
@@ -262,7 +276,7 @@ def pins(variant):
         return ""
     if MACOS:
         return TORCH
-    return TORCH + CUDA_FOR_CPU + (CUDA_FOR_GPU if variant == "full" else "")
+    return TORCH + CUDA_FOR_CPU + CUDA_HEADERS + (CUDA_FOR_GPU if variant == "full" else "")
 
 
 def wheel_platforms():

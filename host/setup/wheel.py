@@ -65,6 +65,8 @@ def main(program, sdk, out, plugins):
         binaries = [place(program, top / "rewind/bin/rewind")]
         binaries += [place(plugin, top / "rewind/bin/plugins" / plugin.name) for plugin in plugins]
         set_runpath(binaries[0], RUNPATH)
+        cuda = "librewind_cuda.so"  # found beside the program
+        binaries.append(place(program.with_name(cuda), top / "rewind/bin" / cuda))
         shutil.copytree(sdk, top / "rewind/bin/sdk")
         copy_experiments(top / "rewind/experiments")
         tag = f"py3-none-manylinux_{'_'.join(map(str, glibc(binaries)))}_x86_64"

@@ -11,6 +11,7 @@ pub mod dispatch;
 mod each;
 mod elements;
 pub mod elementwise;
+pub mod graphs;
 pub mod group;
 pub mod losses;
 mod meeting;

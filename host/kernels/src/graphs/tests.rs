@@ -1,0 +1,29 @@
+//! What can be said without a GPU: the library is refused for what it is.
+
+use std::fs;
+use std::path::Path;
+
+use super::library::{Absent, Library};
+
+#[test]
+fn a_library_that_cannot_be_used_is_named_with_what_to_do() {
+    let folder = std::env::temp_dir().join(format!("rewind-graphs-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("librewind_cuda.so");
+    let refused = |file: &Path| Library::open(file).err().unwrap();
+
+    let absent = refused(&file);
+    assert_eq!(absent, Absent::File(file.clone()));
+    assert!(
+        absent.to_string().contains("REWIND_CUDA_LIBRARY"),
+        "{absent}"
+    );
+
+    fs::write(&file, "no library").unwrap();
+    let said = refused(&file).to_string();
+    assert!(
+        said.contains("cannot be loaded: ") && said.contains("TORCH=full"),
+        "{said}"
+    );
+    fs::remove_dir_all(&folder).unwrap();
+}
