@@ -11,8 +11,10 @@ use torch_sys::C_tensor;
 
 pub use loss::{cross_entropy, cross_entropy_value, half_square, half_square_value};
 pub use step::{AdamwStep, Kept, Piece, Pruning, SgdStep};
-pub use step::{adamw_step_of, masked_adamw_step, masked_sgd_step, sgd_step_of};
+pub use step::{adamw_rates, adamw_step_of, masked_adamw_step, masked_sgd_step, sgd_step_of};
 
+#[cfg(test)]
+mod by_operations;
 mod loss;
 mod step;
 
@@ -47,6 +49,7 @@ unsafe extern "C" {
     ) -> Text;
     fn rewind_set_deterministic(on: bool) -> Text;
     fn rewind_set_tf32(on: bool) -> bool;
+    fn rewind_set_by_operations(on: bool) -> bool;
     fn rewind_autocast_set(cuda: bool, on: bool, before: *mut [i32; 2]) -> Text;
     fn rewind_autocast_restore(cuda: bool, before: *const [i32; 2]) -> Text;
     fn rewind_emulates_bf16() -> bool;
@@ -198,6 +201,33 @@ impl Drop for Tf32 {
     fn drop(&mut self) {
         // SAFETY: no pointer is passed.
         unsafe { rewind_set_tf32(self.before) };
+    }
+}
+
+/// While it lives, this thread computes what is on the CPU by libtorch's operations, as what is on a GPU: for tests that
+/// compare the two.
+#[derive(Debug)]
+pub struct ByOperations {
+    before: bool,
+    /// It is a state of the thread.
+    this_thread: PhantomData<*const ()>,
+}
+
+impl ByOperations {
+    /// Starts it.
+    pub fn enter() -> Self {
+        Self {
+            // SAFETY: no pointer is passed.
+            before: unsafe { rewind_set_by_operations(true) },
+            this_thread: PhantomData,
+        }
+    }
+}
+
+impl Drop for ByOperations {
+    fn drop(&mut self) {
+        // SAFETY: no pointer is passed.
+        unsafe { rewind_set_by_operations(self.before) };
     }
 }
 

@@ -20,35 +20,62 @@ pub struct Augment {
     pub flip: bool,
 }
 
+/// What was drawn for images, in their order: for each a number of each list. A pixel's source is `row + y * width
+/// + column + step * x` in its padded plane, whose width is `width`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Draws {
+    rows: Vec<i64>,
+    columns: Vec<i64>,
+    steps: Vec<i64>,
+}
+
+impl Draws {
+    /// All of them, `[3, images]` i64 on the CPU: rows, columns and steps.
+    pub fn tensor(&self) -> Tensor {
+        let all = [&self.rows[..], &self.columns, &self.steps].concat();
+        Tensor::from_slice(&all).view([3, -1])
+    }
+}
+
 impl Augment {
-    /// Draws what [`apply`](Augment::apply) draws for so many images that are changed elsewhere.
-    pub fn skip(&self, images: i64, stream: &mut Stream) {
+    /// Whether nothing is changed, and so nothing drawn.
+    pub fn is_none(&self) -> bool {
+        self.crop == 0 && !self.flip
+    }
+
+    /// Draws for so many more images, so many pixels wide. Each draws from `stream`, in the batch's order and in this
+    /// one: its vertical offset and its horizontal offset, each below `2 crop + 1` (not drawn if `crop` is 0), then its
+    /// flip, below 2 (not drawn if `flip` is false).
+    pub fn draw(&self, images: usize, width: i64, stream: &mut Stream, draws: &mut Draws) {
+        let crop = i64::from(self.crop);
+        let padded_width = width + 2 * crop;
         for _ in 0..images {
-            let _ = self.draw(stream);
+            let mut offset = || match crop {
+                0 => 0,
+                crop => stream.below(2 * crop as u64 + 1) as i64,
+            };
+            let (down, across) = (offset(), offset());
+            let flipped = self.flip && stream.below(2) == 1;
+            draws.rows.push(down * padded_width);
+            let (column, step) = match flipped {
+                true => (across + width - 1, -1),
+                false => (across, 1),
+            };
+            draws.columns.push(column);
+            draws.steps.push(step);
         }
     }
 
-    /// Vertical and horizontal offset of the next image, and whether it is flipped.
-    fn draw(&self, stream: &mut Stream) -> (i64, i64, bool) {
-        let mut offset = || match self.crop {
-            0 => 0,
-            crop => stream.below(2 * u64::from(crop) + 1) as i64,
-        };
-        let (down, across) = (offset(), offset());
-        (down, across, self.flip && stream.below(2) == 1)
-    }
-
-    /// The changed images. Each sample draws from `stream`, in the batch's order and in this one:
-    /// its vertical offset and its horizontal offset, each below `2 crop + 1` (not drawn if `crop`
-    /// is 0), then its flip, below 2 (not drawn if `flip` is false).
+    /// The changed images.
     ///
     /// # Shapes
-    /// `batch`: `[n, channels, height, width]`, u8; result: the same, on the same device.
+    /// `batch`: `[n, channels, height, width]`, u8; `draws`: [`[3, n]`](Draws::tensor), on the same device; result:
+    /// the batch's.
     ///
     /// # Panics
     /// If `batch` has not four dimensions.
-    pub fn apply(&self, batch: &Tensor, stream: &mut Stream) -> Tensor {
-        if self.crop == 0 && !self.flip {
+    pub fn apply(&self, batch: &Tensor, draws: &Tensor) -> Tensor {
+        if self.is_none() {
             return batch.shallow_clone();
         }
         let &[n, channels, height, width] = batch.size().as_slice() else {
@@ -60,21 +87,7 @@ impl Augment {
         let device = batch.device();
         let crop = i64::from(self.crop);
         let padded_width = width + 2 * crop;
-
-        // A pixel's source is row + y * padded_width + column + step * x in its padded plane.
-        let mut rows = Vec::with_capacity(n as usize);
-        let mut columns = Vec::with_capacity(n as usize);
-        let mut steps = Vec::with_capacity(n as usize);
-        for _ in 0..n {
-            let (dy, dx, flipped) = self.draw(stream);
-            rows.push(dy * padded_width);
-            columns.push(if flipped { dx + width - 1 } else { dx });
-            steps.push(if flipped { -1 } else { 1 });
-        }
-        // One copy to the device for all three.
-        let draws = Tensor::from_slice(&[rows, columns, steps].concat())
-            .to_device(device)
-            .view([3, n, 1]);
+        let draws = draws.view([3, n, 1]);
         let along = |length| Tensor::arange(length, (Kind::Int64, device));
         let rows = draws.select(0, 0) + along(height) * padded_width;
         let columns = draws.select(0, 1) + draws.select(0, 2) * along(width);
@@ -122,9 +135,15 @@ mod tests {
             .collect()
     }
 
+    fn drawn(augment: Augment, images: usize, width: i64, stream: &mut Stream) -> Tensor {
+        let mut draws = Draws::default();
+        augment.draw(images, width, stream, &mut draws);
+        draws.tensor()
+    }
+
     fn apply(augment: Augment, stream: &mut Stream) -> Vec<u8> {
         let batch = Tensor::from_slice(&pixels()).view(SIZE.map(|size| size as i64));
-        let result = augment.apply(&batch, stream);
+        let result = augment.apply(&batch, &drawn(augment, SIZE[0], SIZE[3] as i64, stream));
         assert_eq!(result.size(), batch.size());
         assert_eq!(result.kind(), Kind::Uint8);
         Vec::try_from(result.flatten(0, -1)).unwrap()
@@ -212,8 +231,12 @@ mod tests {
             crop: 1,
             flip: false,
         };
-        let result: Vec<u8> =
-            Vec::try_from(augment.apply(&batch, &mut stream(0)).flatten(0, -1)).unwrap();
+        let result: Vec<u8> = Vec::try_from(
+            augment
+                .apply(&batch, &drawn(augment, n, 3, &mut stream(0)))
+                .flatten(0, -1),
+        )
+        .unwrap();
         let mut counts = [0; 9];
         for image in result.chunks(9) {
             counts[image.iter().position(|&p| p == 1).unwrap()] += 1;
@@ -228,7 +251,7 @@ mod tests {
         };
         let flipped = n as i64
             - augment
-                .apply(&batch, &mut stream(1))
+                .apply(&batch, &drawn(augment, n, 2, &mut stream(1)))
                 .select(3, 0)
                 .sum(Kind::Int64)
                 .int64_value(&[]);
@@ -237,14 +260,14 @@ mod tests {
     }
 
     #[test]
-    fn images_that_others_change_are_skipped_with_what_they_draw() {
+    fn a_part_of_the_draws_changes_a_part_of_the_images() {
         for (crop, flip) in [(2, true), (0, true), (3, false), (0, false)] {
             let augment = Augment { crop, flip };
             let whole = apply(augment, &mut stream(1));
-            let mut rest = stream(1);
-            augment.skip(24, &mut rest);
+            let draws = drawn(augment, SIZE[0], SIZE[3] as i64, &mut stream(1));
             let batch = Tensor::from_slice(&pixels()).view(SIZE.map(|size| size as i64));
-            let part = augment.apply(&batch.narrow(0, 24, 40), &mut rest);
+            let draws = draws.narrow(1, 24, 40).contiguous();
+            let part = augment.apply(&batch.narrow(0, 24, 40), &draws);
             let part: Vec<u8> = Vec::try_from(part.flatten(0, -1)).unwrap();
             assert_eq!(part, whole[24 * 105..]);
         }

@@ -41,7 +41,7 @@ use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
 
 pub use arrays::{ArraysOptions, StoredSamples};
-pub use augment::Augment;
+pub use augment::{Augment, Draws};
 pub use crop::ResizedCrop;
 pub use declared::{Declared, PixelStatistics, declared};
 pub use error::DataError;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
 use super::{Augment, DataError, ImageFiles, Pick, StoredSamples};
-use crate::rng::Stream;
 
 /// Samples and labels of one split.
 #[derive(Debug)]
@@ -110,8 +109,11 @@ impl Split {
         Ok((self.normalise(&inputs), self.labels_at(index)))
     }
 
-    /// As [`gather`](Split::gather) of images in memory, changed at random before they are
-    /// normalised. Image files are changed while they are read: see [`ImageFiles`].
+    /// As [`gather`](Split::gather) of images in memory, changed as was drawn before they are normalised. Image files
+    /// are changed while they are read: see [`ImageFiles`].
+    ///
+    /// # Shapes
+    /// `draws`: [`[3, n]`](super::Draws::tensor), on the split's device.
     ///
     /// # Errors
     /// As [`gather`](Split::gather).
@@ -119,20 +121,15 @@ impl Split {
         &self,
         index: &Tensor,
         augment: &Augment,
-        stream: &mut Stream,
+        draws: &Tensor,
     ) -> Result<(Tensor, Tensor), DataError> {
-        match &self.inputs {
-            Inputs::Memory(inputs) => {
-                let inputs = augment.apply(&inputs.index_select(0, index), stream);
-                Ok((self.normalise(&inputs), self.labels_at(index)))
-            }
-            Inputs::Stored(stored) => {
-                let inputs = stored.read(&numbers(index), self.device())?;
-                let inputs = augment.apply(&inputs, stream);
-                Ok((self.normalise(&inputs), self.labels_at(index)))
-            }
-            Inputs::Files(_) => self.gather(index),
-        }
+        let inputs = match &self.inputs {
+            Inputs::Memory(inputs) => inputs.index_select(0, index),
+            Inputs::Stored(stored) => stored.read(&numbers(index), self.device())?,
+            Inputs::Files(_) => return self.gather(index),
+        };
+        let inputs = augment.apply(&inputs, draws);
+        Ok((self.normalise(&inputs), self.labels_at(index)))
     }
 
     /// The labels of the samples at `index`.

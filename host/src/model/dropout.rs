@@ -1,5 +1,7 @@
 //! Dropout, whose masks follow from what a step is keyed by.
 
+use std::cell::Cell;
+
 use tch::Tensor;
 
 use super::Mode;
@@ -17,9 +19,20 @@ pub struct StepKey {
     pub shard: Option<u64>,
 }
 
+thread_local! {
+    static DRAWN: Cell<u64> = const { Cell::new(0) };
+}
+
+/// How many streams networks have drawn from in their training steps on this thread: a step between two equal answers
+/// is the same whatever it is keyed by.
+pub fn drawn_on_this_thread() -> u64 {
+    DRAWN.get()
+}
+
 impl StepKey {
     /// The stream for `purpose`.
     pub(super) fn stream(&self, purpose: Purpose<'_>) -> Stream {
+        DRAWN.set(DRAWN.get() + 1);
         match self.shard {
             Some(shard) => Stream::of_shard(self.seed, purpose, self.moment, shard),
             None => Stream::new(self.seed, purpose, self.moment),

@@ -30,7 +30,7 @@ mod weights;
 
 pub use cnn1d::Cnn1dOptions;
 pub use connections::Connections;
-pub use dropout::StepKey;
+pub use dropout::{StepKey, drawn_on_this_thread};
 pub use error::ModelError;
 pub use graph::{Graph, Operation, Value};
 pub use lenet::LenetOptions;

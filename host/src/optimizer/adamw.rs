@@ -3,6 +3,7 @@
 use kernels::shim::{self, AdamwStep, Piece, Pruning, ShimError};
 use plugin_api::schemars::{self, JsonSchema, schema_for};
 use serde::{Deserialize, Serialize};
+use tch::Tensor;
 
 use super::{Buffers, Build, Optimizer};
 use crate::registry::{Entry, parse};
@@ -73,7 +74,11 @@ impl Optimizer for Adamw {
         self.0.lr
     }
 
-    fn step(&self, buffers: &mut Buffers, lr: &[f64], steps: &[i64]) -> Result<(), ShimError> {
+    fn rates(&self, lr: f64, step: i64) -> Vec<f32> {
+        shim::adamw_rates(lr, step, self.constants()).to_vec()
+    }
+
+    fn step(&self, buffers: &mut Buffers, rates: &Tensor) -> Result<(), ShimError> {
         let [exp_avg, exp_avg_sq] = &mut buffers.state[..] else {
             unreachable!("buffers are made with one tensor for each of the two state names");
         };
@@ -85,8 +90,7 @@ impl Optimizer for Adamw {
                 mask: &buffers.mask,
                 kept: buffers.kept.as_ref(),
             },
-            lr,
-            steps,
+            rates,
             self.constants(),
         )
     }
@@ -101,9 +105,8 @@ impl Optimizer for Adamw {
 
 #[cfg(test)]
 mod tests {
-    use tch::Tensor;
-
     use super::*;
+    use crate::optimizer::rates_of_lanes;
     use crate::optimizer::tests_support::{assert_close, buffers, is_positive_zero_where_pruned};
 
     #[test]
@@ -131,7 +134,8 @@ mod tests {
             a = a.masked_fill(&off, 0.0);
             v = v.masked_fill(&off, 0.0);
             let _ = buffers.gradients.select(1, 3).fill_(f64::INFINITY);
-            adamw.step(&mut buffers, &[0.01], &[i64::from(t)]).unwrap();
+            let rates = rates_of_lanes(&adamw, &[0.01], &[i64::from(t)]);
+            adamw.step(&mut buffers, &rates).unwrap();
             assert_close(&buffers.weights, &w, 1e-6);
             assert_close(&buffers.state[0], &a, 1e-6);
             assert_close(&buffers.state[1], &v, 1e-6);

@@ -56,6 +56,19 @@ impl Buffers {
         self
     }
 
+    /// The same memory once more.
+    pub fn share(&self) -> Self {
+        let share = |all: &[Tensor]| all.iter().map(Tensor::shallow_clone).collect();
+        Self {
+            weights: self.weights.shallow_clone(),
+            gradients: self.gradients.shallow_clone(),
+            mask: self.mask.shallow_clone(),
+            kept: self.kept.clone(),
+            state: share(&self.state),
+            beside: share(&self.beside),
+        }
+    }
+
     /// Has steps look at the elements alone that are not pruned, where these are few; to be called
     /// whenever the mask was changed, or lanes taken out.
     pub fn find_kept(&mut self) {
@@ -91,14 +104,18 @@ pub trait Optimizer: Send + Sync {
     /// Learning rate, which the schedule scales.
     fn lr(&self) -> f64;
 
+    /// What of a lane's step depends on its learning rate, which the schedule has scaled, and on the number of steps
+    /// that its state has seen, this one included: as many numbers at each.
+    fn rates(&self, lr: f64, step: i64) -> Vec<f32>;
+
     /// One step of all lanes, after which pruned weights and their state are exactly +0.
     ///
-    /// `lr` has the scaled learning rate of each lane, `steps` the number of steps that the lane's
-    /// state has seen, this one included.
+    /// # Shapes
+    /// `rates`: `[numbers, lanes]` contiguous f32, where the buffers are: those of each lane.
     ///
     /// # Errors
-    /// If the buffers are not of one shape and device, or there is not one number for each lane.
-    fn step(&self, buffers: &mut Buffers, lr: &[f64], steps: &[i64]) -> Result<(), ShimError>;
+    /// If the buffers and the rates are not of one number of lanes and on one device.
+    fn step(&self, buffers: &mut Buffers, rates: &Tensor) -> Result<(), ShimError>;
 
     /// The same of some elements of a lane, to the bit, on the thread that calls it; `states` are these elements
     /// of the state, in the order of [`state_names`](Optimizer::state_names).
@@ -106,6 +123,16 @@ pub trait Optimizer: Send + Sync {
     /// # Panics
     /// If the slices are not of one length, or not one for each state.
     fn step_of(&self, piece: Piece<'_>, states: &mut [&mut [f32]], lr: f64, step: i64);
+}
+
+/// The [rates](Optimizer::rates) of each lane, `[numbers, lanes]`, on the CPU.
+pub fn rates_of_lanes(optimizer: &dyn Optimizer, lr: &[f64], steps: &[i64]) -> Tensor {
+    let each = lr.iter().zip(steps);
+    let each: Vec<Vec<f32>> = each.map(|(lr, step)| optimizer.rates(*lr, *step)).collect();
+    let numbers = each.first().map_or(0, Vec::len);
+    let by_number = (0..numbers).flat_map(|number| each.iter().map(move |of| of[number]));
+    let all: Vec<f32> = by_number.collect();
+    Tensor::from_slice(&all).view([numbers as i64, -1])
 }
 
 #[cfg(test)]
@@ -159,7 +186,8 @@ pub(crate) mod tests_support {
                 for buffers in [&mut all, &mut few] {
                     buffers.gradients = gradients.copy();
                     let lr = [0.1, 0.2];
-                    optimizer.step(buffers, &lr, &[step; 2]).unwrap();
+                    let rates = rates_of_lanes(&*optimizer, &lr, &[step; 2]);
+                    optimizer.step(buffers, &rates).unwrap();
                 }
             }
             let pairs = std::iter::once((&all.weights, &few.weights));
@@ -188,7 +216,8 @@ pub(crate) mod tests_support {
             let (gradients, mask) = (flat(&all.gradients), flat(&all.mask));
             let mut states: Vec<Vec<f32>> = all.state.iter().map(flat).collect();
             for step in 1..4 {
-                optimizer.step(&mut all, &[0.1], &[step]).unwrap();
+                let rates = rates_of_lanes(&*optimizer, &[0.1], &[step]);
+                optimizer.step(&mut all, &rates).unwrap();
                 for at in [0..1, 1..1000, 1000..4099] {
                     let piece = Piece {
                         weights: &mut weights[at.clone()],

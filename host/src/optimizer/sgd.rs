@@ -3,6 +3,7 @@
 use kernels::shim::{self, Piece, Pruning, SgdStep, ShimError};
 use plugin_api::schemars::{self, JsonSchema, schema_for};
 use serde::{Deserialize, Serialize};
+use tch::Tensor;
 
 use super::{Buffers, Build, Optimizer};
 use crate::registry::{Entry, parse};
@@ -73,7 +74,11 @@ impl Optimizer for Sgd {
         self.0.lr
     }
 
-    fn step(&self, buffers: &mut Buffers, lr: &[f64], _: &[i64]) -> Result<(), ShimError> {
+    fn rates(&self, lr: f64, _: i64) -> Vec<f32> {
+        vec![lr as f32]
+    }
+
+    fn step(&self, buffers: &mut Buffers, rates: &Tensor) -> Result<(), ShimError> {
         shim::masked_sgd_step(
             &mut buffers.weights,
             &buffers.gradients,
@@ -82,7 +87,7 @@ impl Optimizer for Sgd {
                 mask: &buffers.mask,
                 kept: buffers.kept.as_ref(),
             },
-            lr,
+            rates,
             self.constants(),
         )
     }
@@ -94,9 +99,10 @@ impl Optimizer for Sgd {
 
 #[cfg(test)]
 mod tests {
-    use tch::{Kind, Tensor};
+    use tch::Kind;
 
     use super::*;
+    use crate::optimizer::rates_of_lanes;
     use crate::optimizer::tests_support::{assert_close, buffers, is_positive_zero_where_pruned};
 
     /// `torch.optim.SGD`'s documented formulas, one tensor operation after another.
@@ -148,7 +154,8 @@ mod tests {
                         .masked_fill(&off, 0.0)
                 };
                 (w, m) = (stack(|l| &l.0), Some(stack(|l| &l.1)));
-                sgd.step(&mut buffers, &[0.3, 0.1], &[step, step]).unwrap();
+                let rates = rates_of_lanes(&sgd, &[0.3, 0.1], &[step, step]);
+                sgd.step(&mut buffers, &rates).unwrap();
                 assert_close(&buffers.weights, &w, 1e-6);
                 assert_close(&buffers.state[0], m.as_ref().unwrap(), 1e-6);
                 is_positive_zero_where_pruned(&buffers);
@@ -167,7 +174,8 @@ mod tests {
         assert!(sgd.state_names().is_empty());
         let mut buffers = buffers(&[1, 1000], 0);
         let (w, _) = reference(&options, &buffers.weights, &buffers.gradients, None, 0.1);
-        sgd.step(&mut buffers, &[0.1], &[1]).unwrap();
+        sgd.step(&mut buffers, &rates_of_lanes(&sgd, &[0.1], &[1]))
+            .unwrap();
         assert_close(
             &buffers.weights,
             &w.masked_fill(&buffers.mask.eq(0.0), 0.0),
@@ -178,6 +186,7 @@ mod tests {
 
     #[test]
     fn a_step_does_not_depend_on_where_a_lane_lies_or_on_the_number_of_threads() {
+        let _alone = crate::trainer::testing::alone_with_threads();
         let sgd = Sgd::new(SgdOptions::default());
         let all = buffers(&[3, 50_001], 1);
         let step = |threads, lanes: &[i64]| {
@@ -187,8 +196,8 @@ mod tests {
             picked.gradients = pick(&all.gradients);
             tch::set_num_threads(threads);
             let count = lanes.len();
-            sgd.step(&mut picked, &vec![0.1; count], &vec![1; count])
-                .unwrap();
+            let rates = rates_of_lanes(&sgd, &vec![0.1; count], &vec![1; count]);
+            sgd.step(&mut picked, &rates).unwrap();
             picked.weights.select(0, count as i64 - 1)
         };
         let alone = step(1, &[2]);
@@ -200,7 +209,8 @@ mod tests {
         let sgd = Sgd::new(SgdOptions::default());
         let mut buffers = buffers(&[1, 8], 1);
         buffers.gradients = Tensor::zeros([1, 7], (Kind::Float, tch::Device::Cpu));
-        let error = sgd.step(&mut buffers, &[0.1], &[1]).unwrap_err();
+        let rates = rates_of_lanes(&sgd, &[0.1], &[1]);
+        let error = sgd.step(&mut buffers, &rates).unwrap_err();
         assert!(error.to_string().contains("gradients must be"), "{error}");
         assert!(!error.to_string().contains("Exception raised"), "{error}");
     }

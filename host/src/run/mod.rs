@@ -54,6 +54,8 @@ pub struct Setting {
     pub threads_by_default: bool,
     /// Processes that train the network together.
     pub ranks: usize,
+    /// Whether steps on a GPU are recorded as graphs, where they can be. No bit depends on it.
+    pub graphs: bool,
 }
 
 /// Threads of a process that trains.
@@ -110,6 +112,7 @@ impl Default for Setting {
             threads: 1,
             threads_by_default: false,
             ranks: 1,
+            graphs: false,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kernels::graphs::Library;
 use kernels::shim;
 use plugin_api::Step;
 
@@ -16,7 +17,7 @@ use crate::levels::{Course, Levels, Observer, Outcome, RunError, caught};
 use crate::ranks::{Facts, Ranks};
 use crate::records::{Summary, summaries, summary_csv};
 use crate::store;
-use crate::trainer::Trainer;
+use crate::trainer::{OnGpu, Recorder, Trainer};
 
 use std::path::Path;
 use std::sync::Arc;
@@ -60,6 +61,26 @@ pub struct Ended {
     pub summaries: Vec<Summary>,
 }
 
+/// What records steps, where that is asked for and can be had.
+fn recorder(setting: &Setting) -> Option<Box<dyn Recorder>> {
+    if !setting.graphs {
+        return None;
+    }
+    if !setting.device.is_cuda() {
+        log::warn!(
+            "--cuda-graphs is for GPUs, and this run is trained on the CPU: steps are not recorded"
+        );
+        return None;
+    }
+    match Library::get() {
+        Ok(library) => Some(Box::new(OnGpu::new(library, setting.device))),
+        Err(absent) => {
+            log::warn!("--cuda-graphs: {absent}. Steps are not recorded, and are slower for it");
+            None
+        }
+    }
+}
+
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
 
 impl Run {
@@ -82,7 +103,10 @@ impl Run {
         let identities = read.identities(&data);
         let trainer = read.taught(read.trainer(data, setting.device)?, true)?;
         let threads = setting.threads_of(&trainer, read.seeds.len());
-        let trainer = trainer.side_by_side(threads.abreast);
+        let mut trainer = trainer.side_by_side(threads.abreast);
+        if let Some(recorder) = recorder(setting) {
+            trainer = trainer.recorded_by(recorder);
+        }
         if trainer.shards() > 1 {
             // What strategies ask of the trainer does not depend on the threads of a process, either.
             tch::set_num_threads(threads.each as i32);

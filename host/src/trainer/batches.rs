@@ -8,7 +8,7 @@ use tch::Tensor;
 use super::feed::Feed;
 use super::lanes::Lane;
 use super::{Position, TrainError, Trainer};
-use crate::data::{DataError, ImageFiles, Inputs, Split};
+use crate::data::{ImageFiles, Inputs, Split};
 use crate::rng::{Moment, Purpose, Stream};
 
 /// The order in which one lane sees the training samples in one epoch.
@@ -22,15 +22,16 @@ pub(super) fn order(seed: u64, level: u64, epoch: u64, samples: i64) -> Vec<i64>
 }
 
 impl Trainer {
-    /// Inputs and labels of the training samples with these indices, augmented as the experiment
-    /// says: what this process computes of the step at `position`. `feed` is what has been read ahead for it.
+    /// Inputs and labels of the training samples with these indices, augmented as was drawn for them: what this
+    /// process computes of the step at `position`. `feed` is what has been read ahead for it.
     ///
     /// # Shapes
-    /// `index`: `[lanes, samples]` of the whole batch; inputs: as the network takes them; labels:
-    /// `[lanes, batch, ...target_shape]`, both of this process's share, which is all if it is alone.
+    /// `index`: `[lanes, samples]` of the whole step; `draws`, of augmented images in memory: `[3, lanes, samples]`;
+    /// inputs: as the network takes them; labels: `[lanes, batch, ...target_shape]`, both of this process's share,
+    /// which is all if it is alone.
     pub(super) fn training_batch(
         &self,
-        index: &Tensor,
+        (index, draws): (&Tensor, Option<&Tensor>),
         lanes: &[Lane],
         position: Position,
         feed: &mut Option<Feed>,
@@ -40,32 +41,24 @@ impl Trainer {
         if let Inputs::Files(files) = &self.data.train.inputs {
             return self.fed_batch(files, index, lanes, position, feed);
         }
-        let Some(augment) = &self.data.augment else {
-            return self.batch(&self.data.train, index);
+        let draws = draws.map(|it| it.narrow(2, own.start, own.end - own.start));
+        self.batch_in_memory(index, draws.as_ref())
+    }
+
+    /// As [`training_batch`](Trainer::training_batch) of samples in memory, all of them.
+    pub(super) fn batch_in_memory(
+        &self,
+        index: &Tensor,
+        draws: Option<&Tensor>,
+    ) -> Result<(Tensor, Tensor), TrainError> {
+        let train = &self.data.train;
+        let (Some(augment), Some(draws)) = (&self.data.augment, draws) else {
+            return self.batch(train, index);
         };
-        let of_lane = |(slot, lane): (i64, &Lane)| {
-            let moment = Moment {
-                level: lane.order_level,
-                epoch: position.epoch,
-                step: position.step,
-            };
-            let mut stream = Stream::new(lane.seed, Purpose::Augment, moment);
-            let index = index.select(0, slot);
-            // What is drawn follows from the batch, whoever changes which of its images.
-            augment.skip(own.start, &mut stream);
-            self.data
-                .train
-                .gather_augmented(&index, augment, &mut stream)
-        };
-        let batches: Result<Vec<_>, DataError> = (0..).zip(lanes).map(of_lane).collect();
-        let (mut inputs, labels): (Vec<_>, Vec<_>) = batches?.into_iter().unzip();
-        let inputs = if inputs.len() == 1 {
-            inputs.remove(0)
-        } else {
-            Tensor::cat(&inputs, 0)
-        };
-        let inputs = self.arrange(inputs, lanes.len() as i64)?;
-        Ok((inputs, Tensor::stack(&labels, 0)))
+        let draws = draws.reshape([3, -1]);
+        let (inputs, labels) = train.gather_augmented(&index.reshape([-1]), augment, &draws)?;
+        let inputs = self.arrange(inputs, index.size()[0])?;
+        Ok((inputs, self.by_lane(&labels, index)))
     }
 
     /// As [`training_batch`](Trainer::training_batch) of image files, which are read ahead.

@@ -8,7 +8,7 @@ use tch::Device;
 use super::perceptron;
 use super::shards::Shards;
 use super::targets::Targets;
-use super::{Layout, Teacher, TrainError, Trainer, metrics, objective};
+use super::{Layout, Recorder, Teacher, TrainError, Trainer, metrics, objective};
 use crate::data::Dataset;
 use crate::experiment::{Experiment, LevelEnd, Named, Train, TrainLoss};
 use crate::model::{self, Given, MODELS, Network};
@@ -108,7 +108,14 @@ impl Trainer {
             compact: train.compact,
             units: OnceLock::new(),
             shards,
+            recorder: None,
         })
+    }
+
+    /// The same trainer whose steps are recorded, as far as they can be: the bytes stay.
+    pub fn recorded_by(mut self, recorder: Box<dyn Recorder>) -> Self {
+        self.recorder = Some(recorder);
+        self
     }
 
     /// The same trainer with levels that end so.

@@ -3,7 +3,9 @@
 use serde_json::json;
 use tch::{Kind, Tensor};
 
-use super::testing::{conv_trainer, dropout_trainer, image_trainer, mlp_trainer, start};
+use super::testing::{
+    alone_with_threads, conv_trainer, dropout_trainer, image_trainer, mlp_trainer, start,
+};
 use super::{EpochRecord, LaneStart, OptimizerState, Progress, Session, Snapshot, Trainer};
 
 /// Everything that a lane is.
@@ -105,6 +107,7 @@ pub(super) fn trainers() -> Vec<(Trainer, &'static str)> {
 
 #[test]
 fn three_lanes_are_byte_for_byte_what_each_is_alone() {
+    let _alone = alone_with_threads();
     for (trainer, what) in trainers() {
         if !trainer.lanes() {
             continue;
@@ -471,12 +474,12 @@ fn augmentation_changes_what_training_sees_and_nothing_else() {
     let trainer = image_trainer(json!({}));
     let index = Tensor::arange(20, tch::kind::INT64_CPU).unsqueeze(0);
     let session = trainer.session(vec![start(&trainer, 1)]).unwrap();
-    let at = |step| {
-        let position = super::Position {
-            step,
-            ..session.position()
-        };
-        let batch = trainer.training_batch(&index, &session.lanes, position, &mut None);
+    let at = |step: i64| {
+        let mut epochs = super::epoch::Epochs::default();
+        let draws = epochs.at(&trainer, &session.lanes, 0, false).draws.as_ref();
+        let draws = draws.unwrap().narrow(2, step * 20, 20);
+        let (samples, position) = ((&index, Some(&draws)), session.position());
+        let batch = trainer.training_batch(samples, &session.lanes, position, &mut None);
         batch.unwrap()
     };
     let ((first, labels), (again, _), (other, _)) = (at(0), at(0), at(1));

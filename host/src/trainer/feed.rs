@@ -25,12 +25,12 @@ pub(super) struct Feed {
 
 /// What decides the samples of a lane and their random parts.
 #[derive(Clone, Copy, PartialEq)]
-struct Reader {
-    seed: u64,
-    order_level: u64,
+pub(super) struct Reader {
+    pub seed: u64,
+    pub order_level: u64,
 }
 
-fn readers(lanes: &[Lane]) -> Vec<Reader> {
+pub(super) fn readers(lanes: &[Lane]) -> Vec<Reader> {
     let reader = |lane: &Lane| Reader {
         seed: lane.seed,
         order_level: lane.order_level,

@@ -26,6 +26,8 @@ mod begin;
 mod build;
 mod command;
 mod compact;
+mod differentiate;
+mod epoch;
 mod error;
 mod evaluate;
 #[cfg(test)]
@@ -42,6 +44,8 @@ mod moving;
 mod objective;
 mod pass;
 mod perceptron;
+mod rates;
+mod recorded;
 mod session;
 mod shards;
 mod signs;
@@ -56,12 +60,14 @@ pub(crate) mod testing;
 mod units;
 mod updating;
 
+use differentiate::Differentiation;
 pub use error::TrainError;
 pub use evaluate::{Evaluation, On};
 pub use gradients::{GradientRequest, Samples};
 pub use lanes::LaneStart;
 pub use layout::Layout;
 pub use metrics::{ClassCounts, Metrics, Tested};
+pub use recorded::{OnGpu, Recorder, Recording, Work};
 pub use session::{EpochRecord, Session};
 use shards::Shards;
 pub use signs::Crossed;
@@ -108,6 +114,8 @@ pub struct Trainer {
     units: OnceLock<units::Known>,
     /// How batches are cut.
     shards: Shards,
+    /// Records steps, where that is asked for.
+    recorder: Option<Box<dyn Recorder>>,
 }
 
 impl Trainer {

@@ -1,25 +1,28 @@
 //! One level of one or several lanes under way.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use kernels::Taps;
-use kernels::shim;
 use tch::{Kind, Tensor};
 
 use super::command::Command;
-use super::compact::{self, Compact, Tensors};
+use super::compact::{Compact, Tensors};
+use super::epoch::Epochs;
 use super::feed::Feed;
 use super::follow::Led;
 use super::lanes::{Lane, common_length, common_position, epoch_log};
 use super::perceptron::{Batch, Hand};
+use super::rates::Rates;
+use super::recorded::{Recorded, Step};
 use super::shards::Workshop;
 use super::signs::{Crossed, Signs};
 use super::updating::{Replay, Rest};
 use super::{
-    Evaluation, LaneStart, On, Position, Tested, TrainError, Trainer, batches, products_of,
+    Differentiation, Evaluation, LaneStart, On, Position, Tested, TrainError, Trainer, batches,
 };
 use crate::data::Inputs;
-use crate::model::{Mode, StepKey};
+use crate::model::StepKey;
 use crate::optimizer::Buffers;
 use crate::rng::Moment;
 use crate::update::Updates;
@@ -53,19 +56,23 @@ pub struct Session<'t> {
     pub(super) buffers: Buffers,
     pub(super) statistics: Vec<Tensor>,
     /// Detached views of the weights with `requires_grad`, as the network takes them.
-    leaves: Vec<Tensor>,
+    pub(super) leaves: Vec<Tensor>,
     /// Views of the gradients, laid out like the leaves.
-    slopes: Vec<Tensor>,
+    pub(super) slopes: Vec<Tensor>,
     /// What takes the place of autograd from the first step on, where it is not needed.
     pub(super) hand: Option<Hand>,
     /// The survivors of convolutions that are computed at them.
-    taps: Option<Vec<Option<Taps>>>,
+    pub(super) taps: Option<Vec<Option<Taps>>>,
     /// What is left of a network that lost units.
-    compact: Option<Compact>,
+    pub(super) compact: Option<Arc<Compact>>,
     /// Whether the taps, the units that are left and the kept elements of the buffers are those of the mask.
     pub(super) kept_known: bool,
-    /// Order of the samples in the epoch under way, `[lanes, samples]`.
-    order: Option<Tensor>,
+    /// The random choices of the epoch under way, and of the next one.
+    epochs: Epochs,
+    /// What steps take of the schedule.
+    rates: Rates,
+    /// What was recorded of a step.
+    pub(super) recorded: Recorded<'t>,
     /// What is kept from step to step where batches are cut into shards.
     pub(super) workshop: Option<Workshop>,
     /// The epoch's further batches, where the training samples are image files.
@@ -111,7 +118,9 @@ impl Trainer {
             kept_known: false,
             hand: None,
             workshop: None,
-            order: None,
+            epochs: Epochs::default(),
+            rates: Rates::default(),
+            recorded: Recorded::NOTHING,
             feed: None,
             losses,
             correct,
@@ -208,10 +217,11 @@ impl Session<'_> {
             self.buffers.find_kept();
             self.rest = None;
             self.workshop = None;
+            self.recorded = Recorded::NOTHING;
             (self.taps, self.compact) = match self.lanes.len() {
                 1 if trainer.shards.is_one() => {
                     let mask = self.buffers.mask.select(0, 0);
-                    (trainer.taps(&mask)?, trainer.compact(&mask))
+                    (trainer.taps(&mask)?, trainer.compact(&mask).map(Arc::new))
                 }
                 _ => (None, None),
             };
@@ -220,87 +230,76 @@ impl Session<'_> {
             lane.optimizer_steps += 1;
         }
         let own = self.replace_parameters(updates)?;
-        let index = self.next_index();
+        let (index, draws) = self.next_batch();
+        let rates = (self.rates).at(trainer, &self.lanes, self.position);
         let row = self.position.step_in_epoch as i64;
         let results = [self.losses.select(0, row), self.correct.select(0, row)];
-        match &trainer.perceptron {
-            _ if !trainer.shards.is_one() => self.step_in_shards(&index, &results)?,
-            Some(plan) if plan.trains => {
-                let batch = self.batch_by_hand(&index)?;
-                let (hand, buffers) = (&mut self.hand, &mut self.buffers);
-                let hand = hand.get_or_insert_with(|| Hand::new(plan, self.lanes.len()));
-                let [losses, right] = &results;
-                let results = [losses, right];
-                trainer.step_by_hand(plan, hand, buffers, &self.statistics, batch, results)?;
-            }
-            _ => self.differentiate(&index, &results)?,
+        let recorded = self.replay(&Step {
+            index: &index,
+            draws: draws.as_ref(),
+            rates: &rates,
+            results: results.each_ref(),
+        })?;
+        if !recorded {
+            self.find_gradients((&index, draws.as_ref()), &results)?;
+            self.give_parameters_back(updates, own)?;
+            trainer.clip(&mut self.buffers);
+            self.move_weights(updates, &rates)?;
         }
-        self.give_parameters_back(updates, own)?;
-        if let Some(largest) = trainer.clip_norm {
-            self.buffers.clip(largest);
-        }
-        self.move_weights(updates)?;
         self.position.step += 1;
         self.position.step_in_epoch += 1;
         Ok(())
     }
 
+    /// The gradients of a batch, and what its samples come to.
+    fn find_gradients(
+        &mut self,
+        samples: (&Tensor, Option<&Tensor>),
+        results: &[Tensor; 2],
+    ) -> Result<(), TrainError> {
+        let trainer = self.trainer;
+        match &trainer.perceptron {
+            _ if !trainer.shards.is_one() => self.step_in_shards(samples, results),
+            Some(plan) if plan.trains => {
+                let batch = self.batch_by_hand(samples)?;
+                let (hand, buffers) = (&mut self.hand, &mut self.buffers);
+                let hand = hand.get_or_insert_with(|| Hand::new(plan, self.lanes.len()));
+                let results = results.each_ref();
+                trainer.step_by_hand(plan, hand, buffers, &self.statistics, batch, results)
+            }
+            _ => {
+                let feed = &mut self.feed;
+                let batch = trainer.training_batch(samples, &self.lanes, self.position, feed)?;
+                trainer.differentiate(Differentiation {
+                    batch,
+                    keys: &self.step_keys(),
+                    lanes: &self.lanes,
+                    tensors: Tensors {
+                        leaves: &self.leaves,
+                        slopes: &self.slopes,
+                        statistics: &self.statistics,
+                    },
+                    compact: self.compact.as_deref(),
+                    taps: self.taps.as_deref(),
+                    results: results.each_ref(),
+                })
+            }
+        }
+    }
+
     /// The batch with these indices: rows of the samples where nothing changes them.
-    fn batch_by_hand<'a>(&mut self, index: &'a Tensor) -> Result<Batch<'a>, TrainError> {
+    fn batch_by_hand<'a>(
+        &mut self,
+        samples: (&'a Tensor, Option<&Tensor>),
+    ) -> Result<Batch<'a>, TrainError> {
         let data = &self.trainer.data;
         if data.augment.is_none() && matches!(data.train.inputs, Inputs::Memory(_)) {
-            return Ok(Batch::Rows(index));
+            return Ok(Batch::Rows(samples.0));
         }
         let feed = &mut self.feed;
         let (inputs, targets) =
-            (self.trainer).training_batch(index, &self.lanes, self.position, feed)?;
+            (self.trainer).training_batch(samples, &self.lanes, self.position, feed)?;
         Ok(Batch::Made(inputs, targets))
-    }
-
-    /// The gradients of a batch by autograd.
-    fn differentiate(
-        &mut self,
-        index: &Tensor,
-        [losses, correct]: &[Tensor; 2],
-    ) -> Result<(), TrainError> {
-        let trainer = self.trainer;
-        let with_lanes = trainer.lanes();
-        let (input, labels) =
-            trainer.training_batch(index, &self.lanes, self.position, &mut self.feed)?;
-        let keys = self.step_keys();
-        let taught = trainer.taught(&input, &self.lanes)?;
-        let _products = products_of(trainer.precision, trainer.device);
-        let own = Tensors {
-            leaves: &self.leaves,
-            slopes: &self.slopes,
-            statistics: &self.statistics,
-        };
-        compact::around(self.compact.as_ref(), own, |tensors| {
-            let logits = tch::with_grad(|| {
-                let (leaves, taps) = (tensors.leaves, self.taps.as_deref());
-                trainer.forward(leaves, tensors.statistics, &input, Mode::Train(&keys), taps)
-            })?;
-            let scores = if with_lanes {
-                logits.detach()
-            } else {
-                logits.detach().unsqueeze(0)
-            };
-            let slope = (trainer.objective()).differentiate(
-                &scores,
-                &labels,
-                taught.as_ref(),
-                losses,
-                correct,
-            )?;
-            let slope = slope.view_as(&logits);
-            Ok(shim::backward(
-                &logits,
-                &slope,
-                tensors.leaves,
-                tensors.slopes,
-                with_lanes,
-            )?)
-        })
     }
 
     /// The records of a complete epoch; the one read-back of the epoch.
@@ -349,7 +348,6 @@ impl Session<'_> {
         }
         self.position.epoch += 1;
         self.position.step_in_epoch = 0;
-        self.order = None;
         Ok(records)
     }
 
@@ -378,7 +376,6 @@ impl Session<'_> {
         self.buffers.state.iter_mut().for_each(|t| keep(t, 0));
         self.buffers.beside.iter_mut().for_each(|t| keep(t, 0));
         self.statistics.iter_mut().for_each(|t| keep(t, 0));
-        self.order.iter_mut().for_each(|t| keep(t, 0));
         self.signs.drop_lane(slot, &rest);
         keep(&mut self.losses, 1);
         keep(&mut self.correct, 1);
@@ -467,23 +464,16 @@ impl Session<'_> {
         self.slopes = layout.views(&self.buffers.gradients);
     }
 
-    /// Indices of the next batch, `[lanes, batch]`; draws the epoch's order at its first step.
-    fn next_index(&mut self) -> Tensor {
-        let samples = self.trainer.data.train.len();
-        let epoch = self.position.epoch;
-        let order = self.order.get_or_insert_with(|| {
-            let all: Vec<i64> = self
-                .lanes
-                .iter()
-                .flat_map(|lane| batches::order(lane.seed, lane.order_level, epoch, samples))
-                .collect();
-            Tensor::from_slice(&all)
-                .view([-1, samples])
-                .to_device(self.trainer.device)
-        });
-        let size = self.trainer.step_samples as i64;
-        let start = self.position.step_in_epoch as i64 * size;
-        order.narrow(1, start, size.min(samples - start))
+    /// Indices of the next batch, `[lanes, batch]`, and what was drawn to change its images, `[3, lanes, batch]`.
+    fn next_batch(&mut self) -> (Tensor, Option<Tensor>) {
+        let (trainer, position) = (self.trainer, self.position);
+        let more = position.epoch + 1 < self.epochs();
+        let epoch = (self.epochs).at(trainer, &self.lanes, position.epoch, more);
+        let (size, samples) = (trainer.step_samples as i64, trainer.data.train.len());
+        let start = position.step_in_epoch as i64 * size;
+        let len = size.min(samples - start);
+        let draws = epoch.draws.as_ref().map(|it| it.narrow(2, start, len));
+        (epoch.order.narrow(1, start, len), draws)
     }
 
     /// What the random numbers of the next step are keyed by. Like the order of the samples and

@@ -1,5 +1,7 @@
 //! Small networks and data for the trainer's tests.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use kernels::shim;
 use plugin_api::LayerKind;
 use serde_json::json;
@@ -306,6 +308,13 @@ pub fn train(keys: serde_json::Value) -> Train {
         table[key] = value.clone();
     }
     serde_json::from_value(table).unwrap()
+}
+
+/// While it lives, no other test that takes it chooses how many threads compute: a library that computes products has
+/// one number for the whole process.
+pub fn alone_with_threads() -> MutexGuard<'static, ()> {
+    static CHOSEN: Mutex<()> = Mutex::new(());
+    CHOSEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Lanes on 7 features, and a last batch of 7 samples: nothing is a multiple of a vector's width.

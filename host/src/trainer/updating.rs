@@ -98,7 +98,11 @@ impl Session<'_> {
     }
 
     /// The step of the optimizer with what acts before, after and instead of it.
-    pub(super) fn move_weights(&mut self, updates: &mut dyn Updates) -> Result<(), TrainError> {
+    pub(super) fn move_weights(
+        &mut self,
+        updates: &mut dyn Updates,
+        rates: &Tensor,
+    ) -> Result<(), TrainError> {
         let trainer = self.trainer;
         if self.moves_in_one_pass() {
             let acting = |then: fn(Acts) -> bool| {
@@ -112,18 +116,13 @@ impl Session<'_> {
             let slots: Vec<usize> = (0..self.lanes.len()).collect();
             return self.pass(&acts, &slots);
         }
-        let step = self.position.step;
-        let lr: Vec<f64> = self.lanes.iter().map(|l| l.lr(trainer, step)).collect();
-        let steps: Vec<i64> = (self.lanes.iter())
-            .map(|lane| lane.optimizer_steps as i64)
-            .collect();
         self.act(updates, |acts| acts == Acts::Before)?;
         match trainer.is_optimizer_replaced() {
-            false => trainer.optimizer.step(&mut self.buffers, &lr, &steps)?,
+            false => trainer.optimizer.step(&mut self.buffers, rates)?,
             true => {
                 let mask = &self.buffers.mask;
                 let rest = self.rest.get_or_insert_with(|| trainer.rest(mask));
-                trainer.step_of_the_rest(&mut self.buffers, rest, &lr, &steps)?;
+                trainer.step_of_the_rest(&mut self.buffers, rest, rates)?;
             }
         }
         self.act(updates, |acts| acts != Acts::Before)
@@ -300,13 +299,12 @@ impl Trainer {
         &self,
         buffers: &mut Buffers,
         rest: &mut Rest,
-        lr: &[f64],
-        steps: &[i64],
+        rates: &Tensor,
     ) -> Result<(), TrainError> {
         std::mem::swap(&mut buffers.kept, &mut rest.listed);
         // Where nothing is listed all are moved.
         let own = (buffers.kept.is_none()).then(|| buffers.weights.copy());
-        let moved = self.optimizer.step(buffers, lr, steps);
+        let moved = self.optimizer.step(buffers, rates);
         std::mem::swap(&mut buffers.kept, &mut rest.listed);
         moved?;
         if let Some(own) = own {

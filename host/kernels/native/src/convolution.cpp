@@ -19,6 +19,7 @@
 #include "chosen.h"
 #include "images.h"
 #include "kinds.h"
+#include "passes.h"
 #include "winograd.h"
 
 namespace {
@@ -299,7 +300,7 @@ extern "C" {
 bool rewind_convolution_fits(const at::Tensor *input, const at::Tensor *weight) {
   const bool rounds = rewind_autocasts();
   const auto fits = [&](const at::Tensor *tensor) {
-    return is_known_kind(*tensor) && (rounds || tensor->scalar_type() == at::kFloat) && tensor->is_cpu() &&
+    return is_known_kind(*tensor) && (rounds || tensor->scalar_type() == at::kFloat) && is_at_hand(*tensor) &&
            tensor->layout() == at::kStrided && tensor->dim() == 4 && tensor->numel() > 0;
   };
   // Images of one channel lie in both orders at once: the weight's says which one is wanted.

@@ -10,6 +10,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include "guarded.h"
+#include "passes.h"
 
 namespace {
 
@@ -63,7 +64,7 @@ char *rewind_binary_cross_entropy(const at::Tensor *outputs, const at::Tensor *t
     const int64_t lanes = outputs->size(0), count = outputs->size(1) * outputs->size(2);
     expect_results(*losses, *right, lanes);
     const at::Tensor scores = outputs->detach().to(at::kFloat).contiguous(), wanted = targets->contiguous();
-    if (!scores.is_cpu()) {
+    if (!is_at_hand(scores)) {
       const at::Tensor x = scores.to(at::kDouble), y = wanted.to(at::kDouble);
       const at::Tensor each = x.clamp_min(0) - x * y + x.abs().neg().exp().log1p();
       losses->copy_(each.sum({1, 2}));
@@ -98,7 +99,7 @@ char *rewind_distillation(const at::Tensor *logits, const at::Tensor *taught, co
     expect_results(*losses, *right, lanes);
     const at::Tensor scores = logits->detach().to(at::kFloat).contiguous();
     const at::Tensor goals = taught->detach().to(at::kFloat).contiguous();
-    if (!scores.is_cpu()) {
+    if (!is_at_hand(scores)) {
       const at::Tensor x = scores.to(at::kDouble), index = labels->unsqueeze(-1);
       const at::Tensor own = at::log_softmax(x / temperature, -1), logs = at::log_softmax(x, -1);
       const at::Tensor its = at::log_softmax(goals.to(at::kDouble) / temperature, -1), p = its.exp();
@@ -108,8 +109,8 @@ char *rewind_distillation(const at::Tensor *logits, const at::Tensor *taught, co
           logs.gather(-1, index).squeeze(-1).mul(smoothing - 1).sub(logs.sum(-1), smoothing / double(classes));
       losses->copy_((apart * (alpha * temperature * temperature) + hard * (1 - alpha)).sum({1}));
       right->copy_(scores.argmax(-1).eq(*labels).sum({1}));
-      at::Tensor slope = logs.exp().sub_(smoothing / double(classes));
-      slope.scatter_add_(-1, index, at::full_like(index, smoothing - 1, x.options()));
+      const at::Tensor wanted = at::arange(classes, labels->options()).eq(index).to(at::kDouble);
+      at::Tensor slope = logs.exp().sub_(smoothing / double(classes)).sub_(wanted, 1 - smoothing);
       slope = slope.mul(1 - alpha).add(own.exp().sub(p), alpha * temperature).div(double(batch));
       *gradient = new at::Tensor(slope.to(logits->scalar_type()));
       return;

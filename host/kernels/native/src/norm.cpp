@@ -18,6 +18,7 @@
 #include "guarded.h"
 #include "chosen.h"
 #include "kinds.h"
+#include "passes.h"
 
 namespace {
 
@@ -333,7 +334,7 @@ extern "C" {
 
 // Whether the channels of an input lie so that it can be computed here.
 bool rewind_norm_fits(const at::Tensor *input, int64_t dimension) {
-  return input->is_cpu() && is_known_kind(*input) && input->layout() == at::kStrided && dimension < input->dim() &&
+  return is_at_hand(*input) && is_known_kind(*input) && input->layout() == at::kStrided && dimension < input->dim() &&
          input->numel() > 0 && Channels::of(*input, dimension).has_value();
 }
 

@@ -15,11 +15,13 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 #include "autocast.h"
 #include "guarded.h"
 #include "chosen.h"
 #include "losses.h"
+#include "passes.h"
 
 // The BLAS inside libtorch, and its threads if it is MKL; absent symbols are null.
 #if defined(__linux__)
@@ -52,6 +54,13 @@ void expect_flat(const at::Tensor &tensor, const at::Tensor &like, const char *n
               name, " must be a contiguous f32 [lanes, elements] of the weights' shape and device");
 }
 
+// Fails unless there are so many rates for each lane.
+void expect_rates(const at::Tensor &rates, const at::Tensor &weights, int64_t count) {
+  TORCH_CHECK(rates.scalar_type() == at::kFloat && rates.is_contiguous() && rates.device() == weights.device() &&
+                  rates.sizes() == at::IntArrayRef({count, weights.size(0)}),
+              "rates must be a contiguous f32 [", count, ", lanes] on the weights' device, not ", rates.sizes());
+}
+
 // Calls `range(lane, begin, end)` for pieces of the rows of [lanes, width], several threads at a time.
 template <typename Range> void for_rows(int64_t lanes, int64_t width, const Range &range) {
   at::parallel_for(0, lanes * width, GRAIN, [&](int64_t begin, int64_t end) {
@@ -66,7 +75,7 @@ template <typename Range> void for_rows(int64_t lanes, int64_t width, const Rang
 
 // Copies by memory where both tensors have the same dense order within a lane; false where they have not.
 bool copy_rows(const at::Tensor &from, at::Tensor &to, bool lanes) {
-  if (!from.is_cpu() || from.scalar_type() != at::kFloat || from.sizes() != to.sizes() || from.is_neg())
+  if (!is_at_hand(from) || from.scalar_type() != at::kFloat || from.sizes() != to.sizes() || from.is_neg())
     return false;
   for (int64_t d = lanes ? 1 : 0; d < from.dim(); ++d)
     if (from.size(d) > 1 && from.stride(d) != to.stride(d)) return false;
@@ -121,7 +130,7 @@ void write_products(const at::Tensor &a, const at::Tensor &b, at::Tensor &out, b
     return;
   }
 #if defined(__linux__)
-  if (sgemm_ && out.is_cpu() && out.scalar_type() == at::kFloat && a.scalar_type() == at::kFloat &&
+  if (sgemm_ && is_at_hand(out) && out.scalar_type() == at::kFloat && a.scalar_type() == at::kFloat &&
       b.scalar_type() == at::kFloat) {
     const Operand left(a), right(b);
     float *target = out.data_ptr<float>();
@@ -289,6 +298,8 @@ EVERY_PROCESSOR void adamw(float *__restrict w, const float *__restrict g, float
   }
 }
 
+thread_local bool rewind_by_operations = false;
+
 bool rewind_autocasts() { return at::autocast::is_autocast_enabled(at::kCPU); }
 c10::ScalarType rewind_autocast_kind() { return at::autocast::get_autocast_dtype(at::kCPU); }
 
@@ -413,16 +424,17 @@ char *rewind_cross_entropy(const at::Tensor *logits, const at::Tensor *labels, d
                     correct->numel() == lanes,
                 "losses must be f64 [lanes] and correct i64 [lanes], both contiguous");
     const at::Tensor scores = logits->detach().to(at::kFloat).contiguous();
-    if (!scores.is_cpu()) {
+    if (!is_at_hand(scores)) {
       const at::Tensor logs = at::log_softmax(scores, -1), index = labels->unsqueeze(-1);
       at::Tensor rows = logs.gather(-1, index).squeeze(-1).mul(smoothing - 1);
       if (smoothing != 0) rows = rows.sub(logs.sum(-1), smoothing / double(classes));
       losses->copy_(rows.sum({1}, false, at::kDouble));
       correct->copy_(scores.argmax(-1).eq(*labels).sum({1}));
       if (gradient) {
-        at::Tensor slope = logs.exp().sub_(smoothing / double(classes));
-        slope.scatter_add_(-1, index, at::full_like(index, smoothing - 1, scores.options()));
-        *gradient = new at::Tensor(slope.div_(double(batch)).to(logits->scalar_type()));
+        // A comparison with all classes: what is added at a place is added by one thread.
+        const at::Tensor wanted = at::arange(classes, labels->options()).eq(index).to(at::kFloat);
+        const at::Tensor slope = logs.exp().sub_(smoothing / double(classes)).sub_(wanted, 1 - smoothing);
+        *gradient = new at::Tensor(slope.div(double(batch)).to(logits->scalar_type()));
       }
       return;
     }
@@ -476,7 +488,7 @@ char *rewind_half_square(const at::Tensor *outputs, const at::Tensor *targets, d
     const at::Tensor distance = outputs->detach().to(at::kFloat).squeeze(-1).sub(*targets).contiguous();
     if (gradient)
       *gradient = new at::Tensor(distance.div(double(batch)).unsqueeze(-1).to(outputs->scalar_type()));
-    if (!distance.is_cpu()) {
+    if (!is_at_hand(distance)) {
       losses->copy_(distance.to(at::kDouble).square().sum({1}).mul(0.5));
       correct->copy_(distance.abs().le(tolerance).sum({1}));
       return;
@@ -505,6 +517,16 @@ char *rewind_backward(const at::Tensor *output, const at::Tensor *gradient, at::
     for (int64_t i = 0; i < count; ++i) leaves.push_back(*inputs[i]);
     const auto found = torch::autograd::grad({*output}, leaves, {*gradient}, false, false, true);
     at::NoGradGuard no_grad;
+    if (output->is_cuda()) {
+      // One launch for all of them.
+      std::vector<at::Tensor> targets, sources;
+      for (int64_t i = 0; i < count; ++i) {
+        targets.push_back(*into[i]);
+        sources.push_back(found[i].defined() ? found[i] : at::zeros_like(*into[i]));
+      }
+      at::_foreach_copy_(targets, sources);
+      return;
+    }
     for (int64_t i = 0; i < count; ++i) {
       at::Tensor to = *into[i];
       if (!found[i].defined())
@@ -524,11 +546,11 @@ void rewind_sgd_piece(float *w, const float *g, float *m, const float *mask, int
     sgd_plain(w, g, mask, n, float(lr), float(decay));
 }
 
-// One fused step of SGD over [lanes, elements]; `momentum` may be null where `mu` is 0. With `places`
-// nothing but those is looked at; all else must be pruned and 0 already.
+// One fused step of SGD over [lanes, elements]; `momentum` may be null where `mu` is 0. `rates` are [1, lanes]: each
+// lane's learning rate. With `places` nothing but those is looked at; all else must be pruned and 0 already.
 char *rewind_masked_sgd_step(at::Tensor *weights, const at::Tensor *gradients, at::Tensor *momentum,
                              const at::Tensor *mask, const int32_t *places, const int64_t *starts,
-                             const double *lr, double mu, double decay, bool nesterov) {
+                             const at::Tensor *rates, double mu, double decay, bool nesterov) {
   return guarded([&] {
     at::NoGradGuard no_grad;
     expect_flat(*weights, *weights, "weights");
@@ -536,54 +558,64 @@ char *rewind_masked_sgd_step(at::Tensor *weights, const at::Tensor *gradients, a
     expect_flat(*mask, *weights, "mask");
     if (momentum) expect_flat(*momentum, *weights, "momentum");
     const int64_t lanes = weights->size(0), width = weights->size(1);
-    if (weights->is_cpu()) {
+    expect_rates(*rates, *weights, 1);
+    if (is_at_hand(*weights)) {
       float *w = weights->data_ptr<float>();
       float *m = momentum ? momentum->data_ptr<float>() : nullptr;
       const float *g = gradients->const_data_ptr<float>();
       const float *k = mask->const_data_ptr<float>();
+      const float *lr = rates->const_data_ptr<float>();
       if (places) {
         for_kept(lanes, width, {places, starts}, [&](int64_t lane, int64_t i) {
           if (m)
-            sgd_momentum_at(w[i], g[i], m[i], float(lr[lane]), float(mu), float(decay), nesterov);
+            sgd_momentum_at(w[i], g[i], m[i], lr[lane], float(mu), float(decay), nesterov);
           else
-            w[i] = w[i] - float(lr[lane]) * (g[i] + float(decay) * w[i]);
+            w[i] = w[i] - lr[lane] * (g[i] + float(decay) * w[i]);
         });
         return;
       }
       for_rows(lanes, width, [&](int64_t lane, int64_t b, int64_t e) {
-        rewind_sgd_piece(w + b, g + b, m ? m + b : nullptr, k + b, e - b, lr[lane], mu, decay, nesterov);
+        if (m)
+          sgd_momentum(w + b, g + b, m + b, k + b, e - b, lr[lane], float(mu), float(decay), nesterov);
+        else
+          sgd_plain(w + b, g + b, k + b, e - b, lr[lane], float(decay));
       });
       return;
     }
-    const at::Tensor off = mask->eq(0);
-    for (int64_t lane = 0; lane < lanes; ++lane) {
-      at::Tensor w = weights->select(0, lane);
-      at::Tensor d = gradients->select(0, lane);
-      if (decay != 0) d = d.add(w, decay);
-      if (momentum) {
-        at::Tensor m = momentum->select(0, lane);
-        m.mul_(mu).add_(d);
-        d = nesterov ? d.add(m, mu) : m;
-      }
-      w.add_(d, -lr[lane]);
+    const at::Tensor off = mask->eq(0), lr = rates->select(0, 0).unsqueeze(1);
+    at::Tensor slope = decay == 0 ? *gradients : gradients->add(*weights, decay);
+    if (momentum) {
+      momentum->mul_(mu).add_(slope);
+      slope = nesterov ? slope.add(*momentum, mu) : *momentum;
     }
+    weights->addcmul_(slope, lr, -1);
     weights->masked_fill_(off, 0.0);
     if (momentum) momentum->masked_fill_(off, 0.0);
   });
 }
 
+// What of an AdamW step of this number, from 1, depends on its learning rate: what weights shrink to, the size of a
+// step, and what the root of the second average is divided by.
+void rewind_adamw_rates(double lr, int64_t step, double beta1, double beta2, double decay, float *out) {
+  out[0] = float(1 - lr * decay);
+  out[1] = float(adamw_size(lr, beta1, step));
+  out[2] = float(adamw_root(beta2, step));
+}
+
 // Some elements of a lane in the AdamW step of this number, from 1, on this thread.
 void rewind_adamw_piece(float *w, const float *g, float *a, float *v, const float *mask, int64_t n, double lr,
                         int64_t step, double beta1, double beta2, double eps, double decay) {
-  adamw(w, g, a, v, mask, n, float(1 - lr * decay), float(adamw_size(lr, beta1, step)),
-        float(adamw_root(beta2, step)), float(1 - beta1), float(beta2), float(1 - beta2), float(eps));
+  float rates[3];
+  rewind_adamw_rates(lr, step, beta1, beta2, decay, rates);
+  adamw(w, g, a, v, mask, n, rates[0], rates[1], rates[2], float(1 - beta1), float(beta2), float(1 - beta2),
+        float(eps));
 }
 
-// One fused step of AdamW over [lanes, elements]; `steps` counts each lane's steps, this one included.
-// `places` as in SGD.
+// One fused step of AdamW over [lanes, elements]; `rates` are [3, lanes], as above. `places` as in SGD.
 char *rewind_masked_adamw_step(at::Tensor *weights, const at::Tensor *gradients, at::Tensor *exp_avg,
                                at::Tensor *exp_avg_sq, const at::Tensor *mask, const int32_t *places,
-                               const int64_t *starts, const double *lr, const int64_t *steps, double beta1, double beta2, double eps, double decay) {
+                               const int64_t *starts, const at::Tensor *rates, double beta1, double beta2,
+                               double eps) {
   return guarded([&] {
     at::NoGradGuard no_grad;
     expect_flat(*weights, *weights, "weights");
@@ -592,45 +624,42 @@ char *rewind_masked_adamw_step(at::Tensor *weights, const at::Tensor *gradients,
     expect_flat(*exp_avg, *weights, "exp_avg");
     expect_flat(*exp_avg_sq, *weights, "exp_avg_sq");
     const int64_t lanes = weights->size(0), width = weights->size(1);
-    if (weights->is_cpu()) {
+    expect_rates(*rates, *weights, 3);
+    if (is_at_hand(*weights)) {
       float *w = weights->data_ptr<float>();
       float *a = exp_avg->data_ptr<float>();
       float *v = exp_avg_sq->data_ptr<float>();
       const float *g = gradients->const_data_ptr<float>();
       const float *k = mask->const_data_ptr<float>();
+      const float *shrink = rates->const_data_ptr<float>(), *size = shrink + lanes, *root = size + lanes;
       if (places) {
-        // Powers take longer than an element.
-        std::vector<float> size(lanes), root(lanes);
-        for (int64_t lane = 0; lane < lanes; ++lane) {
-          size[lane] = float(adamw_size(lr[lane], beta1, steps[lane]));
-          root[lane] = float(adamw_root(beta2, steps[lane]));
-        }
         for_kept(lanes, width, {places, starts}, [&](int64_t lane, int64_t i) {
-          adamw_at(w[i], g[i], a[i], v[i], float(1 - lr[lane] * decay), size[lane], root[lane], float(1 - beta1),
-                   float(beta2), float(1 - beta2), float(eps));
+          adamw_at(w[i], g[i], a[i], v[i], shrink[lane], size[lane], root[lane], float(1 - beta1), float(beta2),
+                   float(1 - beta2), float(eps));
         });
         return;
       }
       for_rows(lanes, width, [&](int64_t lane, int64_t b, int64_t e) {
-        rewind_adamw_piece(w + b, g + b, a + b, v + b, k + b, e - b, lr[lane], steps[lane], beta1, beta2, eps,
-                           decay);
+        adamw(w + b, g + b, a + b, v + b, k + b, e - b, shrink[lane], size[lane], root[lane], float(1 - beta1),
+              float(beta2), float(1 - beta2), float(eps));
       });
       return;
     }
     const at::Tensor off = mask->eq(0);
-    for (int64_t lane = 0; lane < lanes; ++lane) {
-      at::Tensor w = weights->select(0, lane), g = gradients->select(0, lane);
-      at::Tensor a = exp_avg->select(0, lane), v = exp_avg_sq->select(0, lane);
-      w.mul_(1 - lr[lane] * decay);
-      a.lerp_(g, 1 - beta1);
-      v.mul_(beta2).addcmul_(g, g, 1 - beta2);
-      w.addcdiv_(a, v.sqrt().div_(adamw_root(beta2, steps[lane])).add_(eps), -adamw_size(lr[lane], beta1, steps[lane]));
-    }
+    const auto rate = [&](int64_t which) { return rates->select(0, which).unsqueeze(1); };
+    weights->mul_(rate(0));
+    exp_avg->lerp_(*gradients, 1 - beta1);
+    exp_avg_sq->mul_(beta2).addcmul_(*gradients, *gradients, 1 - beta2);
+    const at::Tensor root = exp_avg_sq->sqrt().div_(rate(2)).add_(eps);
+    weights->addcmul_(exp_avg->div(root), rate(1), -1);
     weights->masked_fill_(off, 0.0);
     exp_avg->masked_fill_(off, 0.0);
     exp_avg_sq->masked_fill_(off, 0.0);
   });
 }
+
+// Has this thread compute what is on the CPU by libtorch's operations, as what is on a GPU; returns whether it did.
+bool rewind_set_by_operations(bool on) { return std::exchange(rewind_by_operations, on); }
 
 // Has the threads of libtorch call `work(context, task)` for each task below `count`.
 void rewind_each(int64_t count, void (*work)(void *, int64_t), void *context) {

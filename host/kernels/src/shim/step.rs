@@ -40,7 +40,7 @@ unsafe extern "C" {
         mask: *const C_tensor,
         places: *const i32,
         starts: *const i64,
-        lr: *const f64,
+        rates: *const C_tensor,
         mu: f64,
         decay: f64,
         nesterov: bool,
@@ -53,13 +53,12 @@ unsafe extern "C" {
         mask: *const C_tensor,
         places: *const i32,
         starts: *const i64,
-        lr: *const f64,
-        steps: *const i64,
+        rates: *const C_tensor,
         beta1: f64,
         beta2: f64,
         eps: f64,
-        decay: f64,
     ) -> Text;
+    fn rewind_adamw_rates(lr: f64, step: i64, beta1: f64, beta2: f64, decay: f64, out: *mut f32);
 }
 
 /// The elements of `[lanes, elements]` that are not pruned, for steps that look at nothing else.
@@ -174,7 +173,8 @@ pub struct SgdStep {
 /// the momentum, which is what a momentum of zero gives here.
 ///
 /// # Shapes
-/// Everything `[lanes, elements]`, contiguous f32; `lr`: one a lane.
+/// Everything `[lanes, elements]`, contiguous f32; `rates`: `[1, lanes]` contiguous f32 on the same device, the learning
+/// rate of each lane.
 ///
 /// # Errors
 /// If a shape, kind or device is another.
@@ -183,12 +183,11 @@ pub fn masked_sgd_step(
     gradients: &Tensor,
     momentum: Option<&mut Tensor>,
     pruning: Pruning<'_>,
-    lr: &[f64],
+    rates: &Tensor,
     step: SgdStep,
 ) -> Result<(), ShimError> {
-    expect_lanes(weights, lr.len())?;
     let (places, starts) = Kept::pointers(pruning.kept, weights)?;
-    // SAFETY: the tensors outlive the call, and `lr` has one number for each lane.
+    // SAFETY: the tensors outlive the call.
     check(unsafe {
         rewind_masked_sgd_step(
             weights.as_ptr(),
@@ -197,7 +196,7 @@ pub fn masked_sgd_step(
             pruning.mask.as_ptr(),
             places,
             starts,
-            lr.as_ptr(),
+            rates.as_ptr(),
             step.momentum,
             step.weight_decay,
             step.nesterov,
@@ -241,7 +240,8 @@ pub struct AdamwStep {
 /// One step of AdamW in one pass; where the mask is 0, weights and averages become exactly +0.
 ///
 /// # Shapes
-/// Everything `[lanes, elements]`, contiguous f32; `lr` and `steps` (counted with this one): one a lane.
+/// Everything `[lanes, elements]`, contiguous f32; `rates`: `[3, lanes]` contiguous f32 on the same device, those of
+/// [`adamw_rates`] for each lane.
 ///
 /// # Errors
 /// If a shape, kind or device is another.
@@ -250,14 +250,11 @@ pub fn masked_adamw_step(
     gradients: &Tensor,
     [exp_avg, exp_avg_sq]: [&mut Tensor; 2],
     pruning: Pruning<'_>,
-    lr: &[f64],
-    steps: &[i64],
+    rates: &Tensor,
     step: AdamwStep,
 ) -> Result<(), ShimError> {
     let (places, starts) = Kept::pointers(pruning.kept, weights)?;
-    expect_lanes(weights, lr.len())?;
-    expect_lanes(weights, steps.len())?;
-    // SAFETY: the tensors outlive the call, and `lr` and `steps` have one number for each lane.
+    // SAFETY: the tensors outlive the call.
     check(unsafe {
         rewind_masked_adamw_step(
             weights.as_ptr(),
@@ -267,14 +264,34 @@ pub fn masked_adamw_step(
             pruning.mask.as_ptr(),
             places,
             starts,
-            lr.as_ptr(),
-            steps.as_ptr(),
+            rates.as_ptr(),
             step.betas.0,
             step.betas.1,
             step.eps,
-            step.weight_decay,
         )
     })
+}
+
+/// What of the AdamW step of this number, from 1, depends on its learning rate: what weights are multiplied with first,
+/// the size of a step, and what the root of the second average is divided by.
+///
+/// # Source
+/// Loshchilov & Hutter 2019 (arXiv:1711.05101), algorithm 2, with the corrections of the averages put together.
+pub fn adamw_rates(lr: f64, number: i64, step: AdamwStep) -> [f32; 3] {
+    let mut rates = [0.0; 3];
+    let (beta1, beta2) = step.betas;
+    // SAFETY: it writes three numbers.
+    unsafe {
+        rewind_adamw_rates(
+            lr,
+            number,
+            beta1,
+            beta2,
+            step.weight_decay,
+            rates.as_mut_ptr(),
+        );
+    }
+    rates
 }
 
 /// What [`masked_adamw_step`] does to these elements, on the thread that calls it, in the step of this number.
@@ -307,17 +324,5 @@ pub fn adamw_step_of(
             step.eps,
             step.weight_decay,
         );
-    }
-}
-
-/// Fails unless there is one number for each lane.
-fn expect_lanes(weights: &Tensor, numbers: usize) -> Result<(), ShimError> {
-    if weights.size().first() == Some(&(numbers as i64)) {
-        Ok(())
-    } else {
-        Err(ShimError::new(format!(
-            "{numbers} numbers for weights of shape {:?}: expected one for each lane",
-            weights.size()
-        )))
     }
 }

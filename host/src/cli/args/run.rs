@@ -21,6 +21,9 @@ pub struct RunArgs {
     /// Where.
     #[command(flatten)]
     pub place: PlaceArgs,
+    /// Record a step on a GPU as one graph and replay it, where it can be recorded: the same bytes, sooner.
+    #[arg(long)]
+    pub cuda_graphs: bool,
     /// Seconds between two checkpoints within a level.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub checkpoint_every: u64,

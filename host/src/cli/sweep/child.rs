@@ -166,6 +166,9 @@ fn command((job, seeds): (&Job, &[u64]), args: &RunArgs, device: Device) -> io::
                 .args(["run", "--until-stdin-closes", "--told", "--ranks", "1"])
                 .arg(file);
             command.args(["--checkpoint-every", &args.checkpoint_every.to_string()]);
+            if args.cuda_graphs {
+                command.arg("--cuda-graphs");
+            }
             if job.noun == RUN && seeds != job.seeds() {
                 let seeds: Vec<String> = seeds.iter().map(u64::to_string).collect();
                 command.args(["--seeds", &seeds.join(",")]);

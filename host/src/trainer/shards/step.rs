@@ -86,10 +86,10 @@ impl Session<'_> {
     /// The gradients of a batch, and its running statistics, from its shards.
     ///
     /// # Shapes
-    /// `index`: `[lanes, batch]`; results: `[lanes]`, f64 losses and i64 right answers.
+    /// `index`: `[lanes, batch]`; `draws`: `[3, lanes, batch]`; results: `[lanes]`, f64 losses and i64 right answers.
     pub(in crate::trainer) fn step_in_shards(
         &mut self,
-        index: &Tensor,
+        (index, draws): (&Tensor, Option<&Tensor>),
         [losses, right]: &[Tensor; 2],
     ) -> Result<(), TrainError> {
         let trainer = self.trainer;
@@ -102,7 +102,7 @@ impl Session<'_> {
         if let Some(last) = workshop.last.take() {
             workshop.free.push(last);
         }
-        let works = self.works(index)?;
+        let works = self.works((index, draws))?;
         let mut sums: Vec<(Node, Bundle)> = Vec::new();
         let [mut of_losses, mut of_right] = [losses, right].map(|sum| sum.shallow_clone().zero_());
         let mut results: Vec<Results> = Vec::new();

@@ -193,6 +193,7 @@ fn synchronised_batch_norms_compute_what_one_piece_does() {
 
 #[test]
 fn the_bits_do_not_depend_on_how_many_shards_are_computed_side_by_side() {
+    let _alone = crate::trainer::testing::alone_with_threads();
     for shards in [2, 3] {
         let mut expected = Vec::new();
         for abreast in [1, 2, 3] {

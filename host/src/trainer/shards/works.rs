@@ -9,7 +9,10 @@ use crate::trainer::{Session, TrainError};
 
 impl Session<'_> {
     /// The samples of this process's shards, in their order.
-    pub(super) fn works(&mut self, index: &Tensor) -> Result<Vec<Work>, TrainError> {
+    pub(super) fn works(
+        &mut self,
+        (index, draws): (&Tensor, Option<&Tensor>),
+    ) -> Result<Vec<Work>, TrainError> {
         let trainer = self.trainer;
         let (share, batch) = (trainer.shards.share(), index.size()[1]);
         let own = share.samples(batch);
@@ -37,7 +40,7 @@ impl Session<'_> {
             return Ok(shards.map(rows).collect());
         }
         let (inputs, targets) =
-            trainer.training_batch(index, &self.lanes, self.position, &mut self.feed)?;
+            trainer.training_batch((index, draws), &self.lanes, self.position, &mut self.feed)?;
         let along = i64::from(trainer.lanes());
         let mut works = Vec::new();
         for shard in shards {

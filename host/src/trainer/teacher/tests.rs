@@ -120,6 +120,7 @@ fn a_step_is_a_plain_one_on_the_loss_of_hinton_vinyals_and_dean() {
 
 #[test]
 fn a_lane_has_the_bytes_that_it_has_alone_on_any_number_of_threads() {
+    let _alone = crate::trainer::testing::alone_with_threads();
     let advance = |session: &mut Session<'_>| {
         for _ in 0..5 {
             session.step().unwrap();

@@ -1,0 +1,57 @@
+//! Gradients of a batch by autograd.
+
+use kernels::{Taps, shim};
+use tch::Tensor;
+
+use super::compact::{self, Compact, Tensors};
+use super::lanes::Lane;
+use super::{TrainError, Trainer, products_of};
+use crate::model::{Mode, StepKey};
+use crate::optimizer::Buffers;
+
+/// What gradients are computed of, and where they and what the samples come to are written.
+pub(super) struct Differentiation<'a> {
+    /// Inputs as the network takes them, labels `[lanes, batch, ...target_shape]`.
+    pub batch: (Tensor, Tensor),
+    pub keys: &'a [StepKey],
+    pub lanes: &'a [Lane],
+    pub tensors: Tensors<'a>,
+    pub compact: Option<&'a Compact>,
+    pub taps: Option<&'a [Option<Taps>]>,
+    /// `[lanes]`: f64 losses and i64 right answers.
+    pub results: [&'a Tensor; 2],
+}
+
+impl Trainer {
+    /// Computes them. Nothing is read back from the device.
+    pub(super) fn differentiate(&self, of: Differentiation<'_>) -> Result<(), TrainError> {
+        let with_lanes = self.lanes();
+        let (input, labels) = of.batch;
+        let taught = self.taught(&input, of.lanes)?;
+        let _products = products_of(self.precision, self.device);
+        compact::around(of.compact, of.tensors, |tensors| {
+            let mode = Mode::Train(of.keys);
+            let logits = tch::with_grad(|| {
+                self.forward(tensors.leaves, tensors.statistics, &input, mode, of.taps)
+            })?;
+            let scores = match with_lanes {
+                true => logits.detach(),
+                false => logits.detach().unsqueeze(0),
+            };
+            let [losses, right] = of.results;
+            let objective = self.objective();
+            let slope =
+                objective.differentiate(&scores, &labels, taught.as_ref(), losses, right)?;
+            let slope = slope.view_as(&logits);
+            let (leaves, slopes) = (tensors.leaves, tensors.slopes);
+            Ok(shim::backward(&logits, &slope, leaves, slopes, with_lanes)?)
+        })
+    }
+
+    /// Scales gradients down to the experiment's largest norm, where it has one.
+    pub(super) fn clip(&self, buffers: &mut Buffers) {
+        if let Some(largest) = self.clip_norm {
+            buffers.clip(largest);
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! Steps that are recorded once and then done again by one call.
+//!
+//! A small network's step is hundreds of operations, each shorter on a GPU than the host takes to ask for it. What is
+//! recorded reads nothing but memory that stays where it is; what changes from step to step is copied there before.
+
+use std::sync::Arc;
+
+use kernels::graphs::{Graph, Library};
+use tch::{Device, Tensor};
+
+use super::compact::{Compact, Tensors};
+use super::lanes::Lane;
+use super::{Differentiation, Session, TrainError, Trainer};
+use crate::data::Inputs;
+use crate::model::drawn_on_this_thread;
+use crate::optimizer::Buffers;
+
+/// Steps of a whole batch that are made one operation after another before one is recorded: libraries choose their
+/// algorithms in the first, and memory is found.
+const WARM_UP: u32 = 2;
+
+/// Work that can be done again and again.
+pub type Work<'a> = Box<dyn FnMut() -> Result<(), TrainError> + 'a>;
+
+/// Records work.
+pub trait Recorder: Send + Sync {
+    /// Records `work`, which reads and writes memory of its own or of somebody who keeps it; does not do it.
+    ///
+    /// # Errors
+    /// Why it cannot be recorded.
+    fn record<'a>(&self, work: Work<'a>) -> Result<Box<dyn Recording + 'a>, TrainError>;
+}
+
+/// Recorded work.
+pub trait Recording {
+    /// Does it.
+    ///
+    /// # Errors
+    /// The device's.
+    fn replay(&mut self) -> Result<(), TrainError>;
+}
+
+/// Records what a GPU is asked to do, as one graph.
+pub struct OnGpu {
+    library: &'static Library,
+    device: Device,
+}
+
+impl OnGpu {
+    /// Of this GPU.
+    pub fn new(library: &'static Library, device: Device) -> Self {
+        Self { library, device }
+    }
+}
+
+/// A graph, with what keeps the memory that it reads and writes.
+struct Kept<'a> {
+    graph: Graph,
+    _memory: Work<'a>,
+}
+
+impl Recorder for OnGpu {
+    fn record<'a>(&self, mut work: Work<'a>) -> Result<Box<dyn Recording + 'a>, TrainError> {
+        let graph = Graph::capture(self.library, self.device, |_| work())?;
+        Ok(Box::new(Kept {
+            graph,
+            _memory: work,
+        }))
+    }
+}
+
+impl Recording for Kept<'_> {
+    fn replay(&mut self) -> Result<(), TrainError> {
+        Ok(self.graph.replay()?)
+    }
+}
+
+/// What is recorded of a session's steps.
+pub(super) enum Recorded<'t> {
+    /// Nothing yet, after so many steps; and what the last of them had drawn.
+    Not { steps: u32, drawn: u64 },
+    /// Nothing, and nothing will be until the masks or the lanes change.
+    Never,
+    /// A step of a whole batch.
+    Step {
+        memory: Memory,
+        recording: Box<dyn Recording + 't>,
+    },
+}
+
+impl Recorded<'_> {
+    pub const NOTHING: Self = Self::Not { steps: 0, drawn: 0 };
+}
+
+/// What changes from step to step, where a recorded step reads and writes it.
+pub(super) struct Memory {
+    /// `[lanes, batch]`.
+    index: Tensor,
+    /// `[3, lanes, batch]`.
+    draws: Option<Tensor>,
+    /// `[numbers, lanes]`.
+    rates: Tensor,
+    /// `[lanes]`: losses and right answers.
+    results: [Tensor; 2],
+}
+
+/// What one step reads, and where it writes what its samples come to.
+pub(super) struct Step<'a> {
+    pub index: &'a Tensor,
+    pub draws: Option<&'a Tensor>,
+    pub rates: &'a Tensor,
+    pub results: [&'a Tensor; 2],
+}
+
+impl Memory {
+    /// As much as this step takes.
+    fn of(step: &Step<'_>) -> Self {
+        let [losses, right] = step.results;
+        Self {
+            index: step.index.copy(),
+            draws: step.draws.map(Tensor::copy),
+            rates: step.rates.copy(),
+            results: [losses.zeros_like(), right.zeros_like()],
+        }
+    }
+
+    /// The same memory once more.
+    fn share(&self) -> Self {
+        let [losses, right] = &self.results;
+        Self {
+            index: self.index.shallow_clone(),
+            draws: self.draws.as_ref().map(Tensor::shallow_clone),
+            rates: self.rates.shallow_clone(),
+            results: [losses.shallow_clone(), right.shallow_clone()],
+        }
+    }
+
+    fn read(&mut self, step: &Step<'_>) {
+        self.index.copy_(step.index);
+        self.rates.copy_(step.rates);
+        if let (Some(own), Some(draws)) = (&mut self.draws, step.draws) {
+            own.copy_(draws);
+        }
+    }
+
+    fn write(&self, step: &Step<'_>) {
+        for (result, own) in step.results.into_iter().zip(&self.results) {
+            result.shallow_clone().copy_(own);
+        }
+    }
+}
+
+impl<'t> Session<'t> {
+    /// Makes this step by what was recorded, recording it first if it is time to; false if it has to be made one
+    /// operation after another.
+    pub(super) fn replay(&mut self, step: &Step<'_>) -> Result<bool, TrainError> {
+        let trainer = self.trainer;
+        let Some(recorder) = &trainer.recorder else {
+            return Ok(false);
+        };
+        if step.index.size()[1] as u64 != trainer.step_samples {
+            return Ok(false);
+        }
+        if let Recorded::Not { steps, drawn } = &mut self.recorded {
+            if *steps < WARM_UP {
+                *steps += 1;
+                *drawn = drawn_on_this_thread();
+                return Ok(false);
+            }
+            let reason = match *drawn != drawn_on_this_thread() {
+                true => Some("the network draws random numbers in it"),
+                false => self.unrecordable(),
+            };
+            self.recorded = match reason {
+                Some(reason) => {
+                    log::debug!("steps are not recorded: {reason}");
+                    Recorded::Never
+                }
+                None => self.record(&**recorder, step),
+            };
+        }
+        let Recorded::Step { memory, recording } = &mut self.recorded else {
+            return Ok(false);
+        };
+        memory.read(step);
+        recording.replay()?;
+        memory.write(step);
+        Ok(true)
+    }
+
+    /// Why a step cannot be recorded, if it cannot.
+    fn unrecordable(&self) -> Option<&'static str> {
+        let trainer = self.trainer;
+        if !trainer.shards.is_one() {
+            Some("a batch is computed in several parts")
+        } else if !trainer.updates.is_empty() {
+            Some("updates of the strategy are asked in it")
+        } else if !matches!(trainer.data.train.inputs, Inputs::Memory(_)) {
+            Some("its samples are read from files")
+        } else if self.taps.is_some() {
+            Some("it is made at the surviving weights")
+        } else if trainer.perceptron.as_ref().is_some_and(|it| it.trains) {
+            Some("it is made without libtorch")
+        } else {
+            None
+        }
+    }
+
+    fn record(&self, recorder: &dyn Recorder, step: &Step<'_>) -> Recorded<'t> {
+        let memory = Memory::of(step);
+        let mut work = Body {
+            trainer: self.trainer,
+            memory: memory.share(),
+            lanes: self.lanes.clone(),
+            leaves: self.leaves.iter().map(Tensor::shallow_clone).collect(),
+            slopes: self.slopes.iter().map(Tensor::shallow_clone).collect(),
+            statistics: (self.statistics.iter())
+                .map(Tensor::shallow_clone)
+                .collect(),
+            compact: self.compact.clone(),
+            buffers: self.buffers.share(),
+        };
+        match recorder.record(Box::new(move || work.run())) {
+            Ok(recording) => {
+                log::debug!("steps of a whole batch are recorded from here on");
+                Recorded::Step { memory, recording }
+            }
+            Err(error) => {
+                log::debug!("steps are not recorded: {error}");
+                Recorded::Never
+            }
+        }
+    }
+}
+
+/// A step of a whole batch that reads nothing but memory.
+struct Body<'t> {
+    trainer: &'t Trainer,
+    memory: Memory,
+    lanes: Vec<Lane>,
+    leaves: Vec<Tensor>,
+    slopes: Vec<Tensor>,
+    statistics: Vec<Tensor>,
+    compact: Option<Arc<Compact>>,
+    buffers: Buffers,
+}
+
+impl Body<'_> {
+    fn run(&mut self) -> Result<(), TrainError> {
+        let (trainer, memory) = (self.trainer, &self.memory);
+        let batch = trainer.batch_in_memory(&memory.index, memory.draws.as_ref())?;
+        let [losses, right] = &memory.results;
+        trainer.differentiate(Differentiation {
+            batch,
+            // Nothing is drawn.
+            keys: &[],
+            lanes: &self.lanes,
+            tensors: Tensors {
+                leaves: &self.leaves,
+                slopes: &self.slopes,
+                statistics: &self.statistics,
+            },
+            compact: self.compact.as_deref(),
+            taps: None,
+            results: [losses, right],
+        })?;
+        trainer.clip(&mut self.buffers);
+        Ok(trainer.optimizer.step(&mut self.buffers, &memory.rates)?)
+    }
+}
+
+#[cfg(test)]
+mod tests;
