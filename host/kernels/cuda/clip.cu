@@ -44,7 +44,8 @@ extern "C" __global__ void clip_factors(const double *sums, float *factors, Int6
   const Int64 lane = place();
   if (lane >= lanes) return;
   double total = 0;
-  for (Int64 piece = 0; piece < pieces; ++piece) total += sums[lane * pieces + piece];
+  const double *own = sums + lane * pieces;
+  in_order(own, own, pieces, 1, [&](Int64, double sum, double) { total += sum; });
   const double factor = largest / (sqrt(total) + 1e-6);
   factors[lane] = factor > 1.0 ? 1.0f : float(factor);
 }

@@ -50,10 +50,10 @@ extern "C" __global__ void cross_entropy_sums(const double *losses, const Int64 
   if (lane >= lanes) return;
   double loss = 0;
   Int64 count = 0;
-  for (Int64 row = lane * batch; row < (lane + 1) * batch; ++row) {
-    loss += losses[row];
-    count += right[row];
-  }
+  in_order(losses + lane * batch, right + lane * batch, batch, 1, [&](Int64, double of_row, Int64 is_right) {
+    loss += of_row;
+    count += is_right;
+  });
   lane_losses[lane] = loss;
   lane_right[lane] = count;
 }

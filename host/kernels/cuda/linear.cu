@@ -11,8 +11,8 @@
 constexpr int SIDE = 64, OF_THREAD = 4, TERMS = 16;
 // Threads along a side.
 constexpr int ALONG = SIDE / OF_THREAD, THREADS = ALONG * ALONG;
-// A row of a tile and room behind it, so that rows begin in other banks.
-constexpr int STEP = SIDE + 4;
+// Threads' numbers of a tile's row and room behind them, so that rows begin in other banks.
+constexpr int STEP = ALONG + 1;
 
 // An operand of a product: its lines are the product's rows or columns.
 struct Operand {
@@ -20,8 +20,13 @@ struct Operand {
   Int64 lines, line_step, term_step;
 };
 
+// What a thread reads of a tile's row, at once.
+struct alignas(OF_THREAD * sizeof(float)) Numbers {
+  float at[OF_THREAD];
+};
+
 struct Tile {
-  float at[TERMS][STEP];
+  Numbers at[TERMS][STEP];
 };
 
 struct Sums {
@@ -35,7 +40,8 @@ static __device__ inline void copy(const Operand &of, Int64 line, Int64 from, in
     const bool by_terms = of.term_step == 1;
     const int l = by_terms ? i / TERMS : i % SIDE, term = by_terms ? i % TERMS : i / SIDE;
     const bool exists = line + l < of.lines && term < terms;
-    to.at[term][l] = exists ? of.numbers[(line + l) * of.line_step + (from + term) * of.term_step] : 0.0f;
+    to.at[term][l / OF_THREAD].at[l % OF_THREAD] =
+        exists ? of.numbers[(line + l) * of.line_step + (from + term) * of.term_step] : 0.0f;
   }
 }
 
@@ -59,13 +65,13 @@ static __device__ inline void multiply(const Operand &rows, const Operand &colum
     BARRIER();
     FOR_THREADS(thread) {
       Sums &own = sums.at(thread);
-      const int r = thread / ALONG * OF_THREAD, c = thread % ALONG * OF_THREAD;
       for (int term = 0; term < some; ++term) {
+        const Numbers down = left.at[term][thread / ALONG], across = right.at[term][thread % ALONG];
 #pragma unroll
         for (int i = 0; i < OF_THREAD; ++i)
 #pragma unroll
           for (int j = 0; j < OF_THREAD; ++j)
-            own.at[i][j] = fmaf(left.at[term][r + i], right.at[term][c + j], own.at[i][j]);
+            own.at[i][j] = fmaf(down.at[i], across.at[j], own.at[i][j]);
       }
     }
     BARRIER();

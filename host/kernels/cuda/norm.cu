@@ -22,6 +22,8 @@ static __device__ inline Column column(Int64 rows, Int64 channels, Int64 block_r
   return {place(), found.inner, first, left < block_rows ? left : block_rows, left > 0};
 }
 
+static __device__ inline Int64 blocks(Int64 rows, Int64 block_rows) { return (rows + block_rows - 1) / block_rows; }
+
 // Adds up what `add(row, totals)` adds to `results` totals, for the rows of a block.
 template <int results, typename Add> __device__ inline void add_up(Int64 rows, const Add &add, float *out) {
   float totals[CHAINS][results] = {};
@@ -141,15 +143,15 @@ extern "C" __global__ void norm_settle(const float *block_means, const float *bl
   const Int64 channel = place();
   if (channel >= channels) return;
   double mean = 0, square = 0, count = 0;
-  Int64 at = channel;
-  for (Int64 first = 0; first < rows; first += block_rows, at += channels) {
-    const Int64 left = rows - first;
-    const double more = double(left < block_rows ? left : block_rows), all = count + more;
-    const double distance = double(block_means[at]) - mean;
-    square += double(block_squares[at]) + distance * distance * count * more / all;
-    mean += distance * more / all;
-    count = all;
-  }
+  in_order(block_means + channel, block_squares + channel, blocks(rows, block_rows), channels,
+           [&](Int64 index, float block_mean, float block_square) {
+             const Int64 left = rows - index * block_rows;
+             const double more = double(left < block_rows ? left : block_rows), all = count + more;
+             const double distance = double(block_mean) - mean;
+             square += double(block_square) + distance * distance * count * more / all;
+             mean += distance * more / all;
+             count = all;
+           });
   const double variance = square / count, root = 1.0 / sqrt(variance + epsilon);
   means[channel] = float(mean);
   inverses[channel] = float(root);
@@ -201,11 +203,11 @@ extern "C" __global__ void norm_settle_slopes(const float *sums, const float *pr
   const Int64 channel = place();
   if (channel >= channels) return;
   double all = 0, along = 0;
-  Int64 at = channel;
-  for (Int64 first = 0; first < rows; first += block_rows, at += channels) {
-    all += double(sums[at]);
-    along += double(products[at]);
-  }
+  in_order(sums + channel, products + channel, blocks(rows, block_rows), channels,
+           [&](Int64, float sum, float product) {
+             all += double(sum);
+             along += double(product);
+           });
   const double inverse = double(inverses[channel]), count = double(rows);
   along *= inverse;
   shift_slopes[channel] = float(all);

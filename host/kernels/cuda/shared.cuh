@@ -56,6 +56,26 @@ static __device__ inline Split split(Int64 at, Int64 inner) {
   return {at / inner, at % inner};
 }
 
+// Calls `add(index, one, other)` with the numbers of two columns, one after another. They are read some ahead: a thread
+// that adds up in order has nobody who works while it waits for memory.
+template <typename One, typename Other, typename Add>
+static __device__ inline void in_order(const One *ones, const Other *others, Int64 count, Int64 step, const Add &add) {
+  constexpr int AHEAD = 16;
+  Int64 index = 0;
+  for (; index + AHEAD <= count; index += AHEAD) {
+    One some[AHEAD];
+    Other more[AHEAD];
+#pragma unroll
+    for (int i = 0; i < AHEAD; ++i) {
+      some[i] = ones[(index + i) * step];
+      more[i] = others[(index + i) * step];
+    }
+#pragma unroll
+    for (int i = 0; i < AHEAD; ++i) add(index + i, some[i], more[i]);
+  }
+  for (; index < count; ++index) add(index, ones[index * step], others[index * step]);
+}
+
 static __device__ inline float load(const float *from, Int64 at) { return from[at]; }
 
 static __device__ inline float load(const Bf16 *from, Int64 at) {

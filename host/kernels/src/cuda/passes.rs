@@ -28,6 +28,9 @@ pub use step::{adamw_coefficients, clip_factors, clip_pieces, masked_adamw_step,
 /// Threads of a block where nothing asks for another number.
 const BLOCK: u32 = 256;
 
+/// Threads of a block where each adds up much, one thing after another: few of them share what computes f64.
+const SLOW_BLOCK: u32 = 32;
+
 /// Blocks of a launch at most, by CUDA's limits.
 const MOST_BLOCKS: i64 = i32::MAX as i64;
 
@@ -95,10 +98,40 @@ unsafe fn launch(
     blocks: i64,
     arguments: &[Argument],
 ) -> Result<(), CudaError> {
+    // SAFETY: by the caller's promise.
+    unsafe { launch_of(on, kernel, blocks, BLOCK, arguments) }
+}
+
+/// Launches a kernel of which each thread adds up much, with one for each of so many things.
+///
+/// # Safety
+/// As [`Launch::launch`].
+unsafe fn launch_slow(
+    on: &dyn Launch,
+    kernel: &str,
+    things: i64,
+    arguments: &[Argument],
+) -> Result<(), CudaError> {
+    let blocks = pieces(things, i64::from(SLOW_BLOCK));
+    // SAFETY: by the caller's promise.
+    unsafe { launch_of(on, kernel, blocks, SLOW_BLOCK, arguments) }
+}
+
+/// Launches a kernel with so many blocks of so many threads; none if there is nothing to do.
+///
+/// # Safety
+/// As [`Launch::launch`].
+unsafe fn launch_of(
+    on: &dyn Launch,
+    kernel: &str,
+    blocks: i64,
+    block: u32,
+    arguments: &[Argument],
+) -> Result<(), CudaError> {
     match blocks {
         0 => Ok(()),
         // SAFETY: by the caller's promise.
-        1..=MOST_BLOCKS => unsafe { on.launch(kernel, blocks as u32, BLOCK, arguments) },
+        1..=MOST_BLOCKS => unsafe { on.launch(kernel, blocks as u32, block, arguments) },
         _ => Err(CudaError::Argument(format!(
             "{kernel} would take {blocks} blocks, more than a launch has"
         ))),

@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::{Argument, Launch, blocks_for, launch, pieces, pointer, pointer_if};
+use super::{Argument, Launch, blocks_for, launch, launch_slow, pieces, pointer, pointer_if};
 use crate::BatchNorm;
 use crate::cuda::CudaError;
 
@@ -141,7 +141,6 @@ pub fn norm_forward(
     let [block_means, block_squares] = [0, 1].map(|it| memory.sums(it));
     let [means, inverses, factors] = [0, 1, 2].map(|it| memory.of_channels(it));
     let [rows, channels, block_rows] = memory.extents();
-    let of_channels = blocks_for(memory.channels);
     let epsilon = Argument::Double(norm.epsilon);
     if norm.trains {
         let arguments = [
@@ -171,11 +170,11 @@ pub fn norm_forward(
             Argument::Double(norm.momentum),
         ];
         // SAFETY: they are norm_settle's, and the tensors were checked.
-        unsafe { launch(on, "norm_settle", of_channels, &arguments)? };
+        unsafe { launch_slow(on, "norm_settle", memory.channels, &arguments)? };
     } else {
         let arguments = [scale, known_variance, factors, channels, epsilon];
         // SAFETY: they are norm_known's, and the tensors were checked.
-        unsafe { launch(on, "norm_known", of_channels, &arguments)? };
+        unsafe { launch(on, "norm_known", blocks_for(memory.channels), &arguments)? };
     }
     let arguments = [
         values,
@@ -253,9 +252,8 @@ pub fn norm_backward(
         sums, products, scale, inverses, of_scale, of_shift, factors, tilts, shifts, rows,
         channels, block_rows,
     ];
-    let of_channels = blocks_for(memory.channels);
     // SAFETY: they are norm_settle_slopes', and the tensors were checked.
-    unsafe { launch(on, "norm_settle_slopes", of_channels, &arguments)? };
+    unsafe { launch_slow(on, "norm_settle_slopes", memory.channels, &arguments)? };
     // What passed the ReLU is known already, where it was asked for.
     let (slopes, out) = match gradients.added {
         Some(_) => (passed, Argument::NULL),

@@ -2,7 +2,9 @@
 
 use tch::{Kind, Tensor};
 
-use super::{Argument, Launch, blocks_for, extents, launch, pieces, pointer, pointer_if};
+use super::{
+    Argument, Launch, blocks_for, extents, launch, launch_slow, pieces, pointer, pointer_if,
+};
 use crate::cuda::CudaError;
 use crate::shim::{AdamwStep, SgdStep};
 
@@ -167,5 +169,5 @@ pub fn clip_factors(
     let largest = Argument::Double(largest);
     let arguments = [sums, factors, Argument::Int(lanes), count, largest];
     // SAFETY: they are clip_factors', and the tensors were checked.
-    unsafe { launch(on, "clip_factors", blocks_for(lanes), &arguments) }
+    unsafe { launch_slow(on, "clip_factors", lanes, &arguments) }
 }
