@@ -52,6 +52,7 @@ struct Driver {
     release: unsafe extern "C" fn(Ordinal) -> Status,
     push: unsafe extern "C" fn(Context) -> Status,
     pop: unsafe extern "C" fn(*mut Context) -> Status,
+    wait: unsafe extern "C" fn() -> Status,
     load: unsafe extern "C" fn(*mut Module, *const c_void) -> Status,
     unload: unsafe extern "C" fn(Module) -> Status,
     function: unsafe extern "C" fn(*mut Function, Module, *const c_char) -> Status,
@@ -85,6 +86,7 @@ impl Driver {
                 release: of(&library, c"cuDevicePrimaryCtxRelease_v2").map_err(absent)?,
                 push: of(&library, c"cuCtxPushCurrent_v2").map_err(absent)?,
                 pop: of(&library, c"cuCtxPopCurrent_v2").map_err(absent)?,
+                wait: of(&library, c"cuCtxSynchronize").map_err(absent)?,
                 load: of(&library, c"cuModuleLoadData").map_err(absent)?,
                 unload: of(&library, c"cuModuleUnload").map_err(absent)?,
                 function: of(&library, c"cuModuleGetFunction").map_err(absent)?,
@@ -189,11 +191,15 @@ impl Gpu {
     /// # Errors
     /// If the GPU cannot run it, or it lacks one of them.
     pub fn load(&mut self, cubin: &[u8], kernels: &[&str]) -> Result<(), CudaError> {
-        let found = self.within(|| {
+        let module = self.within(|| {
             let mut module = null_mut();
             // SAFETY: a cubin says how long it is; it is copied.
             let loaded = unsafe { (self.driver.load)(&mut module, cubin.as_ptr().cast()) };
             self.driver.check("cuModuleLoadData", loaded)?;
+            Ok(module)
+        })?;
+        self.modules.push(module);
+        let found = self.within(|| {
             let mut functions = Vec::new();
             for kernel in kernels {
                 let name = CString::new(*kernel);
@@ -205,10 +211,9 @@ impl Gpu {
                 self.driver.check("cuModuleGetFunction", status)?;
                 functions.push(((*kernel).to_owned(), function));
             }
-            Ok((module, functions))
+            Ok(functions)
         })?;
-        self.modules.push(found.0);
-        self.functions.extend(found.1);
+        self.functions.extend(found);
         Ok(())
     }
 
@@ -237,6 +242,9 @@ impl Gpu {
 impl Drop for Gpu {
     fn drop(&mut self) {
         let unloaded = self.within(|| {
+            // SAFETY: it takes nothing; kernels that still run are waited for.
+            let status = unsafe { (self.driver.wait)() };
+            self.driver.check("cuCtxSynchronize", status)?;
             for &module in &self.modules {
                 // SAFETY: it was loaded in this context, and nobody launches from it any more.
                 let status = unsafe { (self.driver.unload)(module) };

@@ -11,6 +11,7 @@ mod kept;
 mod linear;
 mod loss;
 mod norm;
+mod on_gpu;
 mod step;
 
 /// The kernels as C++, on the thread that launches them.
