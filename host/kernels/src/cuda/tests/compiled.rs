@@ -31,7 +31,7 @@ fn compiler() -> Option<Nvrtc> {
     match Nvrtc::open(None) {
         Ok(compiler) => Some(compiler),
         Err(error) => {
-            println!("skipped: {error}");
+            say_skipped(&error.to_string());
             None
         }
     }
@@ -92,8 +92,8 @@ fn a_compiler_that_is_named_and_is_not_there_is_an_error() {
 #[test]
 fn without_a_driver_an_error_says_so() {
     match Gpu::open(0) {
-        Ok(gpu) => println!("skipped: there is a GPU of {:?}", gpu.architecture()),
+        Ok(gpu) => say_skipped(&format!("there is a GPU of {:?}", gpu.architecture())),
         Err(CudaError::NoDriver(reason)) => assert!(reason.contains("libcuda.so.1"), "{reason}"),
-        Err(other) => println!("skipped: there is a driver, which says: {other}"),
+        Err(other) => say_skipped(&format!("there is a driver, which says: {other}")),
     }
 }

@@ -3,8 +3,16 @@ use super::*;
 use crate::BatchNorm;
 
 /// Images of 3 x 5 and channels (of one alone the kernels for CPUs know no channels beside each other): channels beside each other in vectors of eight and sixteen and left over,
-/// blocks of 16 rows and of more, whole and not.
-const SHAPES: [[i64; 2]; 6] = [[1, 3], [2, 300], [9, 8], [30, 21], [31, 64], [200, 2]];
+/// blocks of 16 rows and of more, whole and not, few and many.
+const SHAPES: [[i64; 2]; 7] = [
+    [1, 3],
+    [2, 300],
+    [9, 8],
+    [30, 21],
+    [31, 64],
+    [90, 70],
+    [200, 2],
+];
 
 struct Case {
     input: Tensor,
@@ -142,7 +150,7 @@ fn rounds_once() -> bool {
 fn norms_have_the_bits_of_those_for_processors_with_avx2() {
     let plain = std::env::var("REWIND_KERNELS").is_ok_and(|named| named == "plain");
     if plain || !rounds_once() {
-        println!("skipped: this processor's kernels for the CPU round products by themselves");
+        say_skipped("this processor's kernels for the CPU round products by themselves");
         return;
     }
     for kind in [Kind::Float, Kind::BFloat16] {

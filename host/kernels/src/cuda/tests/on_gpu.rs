@@ -256,7 +256,7 @@ fn passes_on_a_gpu_have_the_bits_of_their_forms() {
     // SAFETY: the default stream lives as long as the process.
     let stream = gpu.as_ref().map(|gpu| unsafe { gpu.on_stream(null_mut()) });
     if stream.is_none() {
-        println!("skipped: libtorch knows no GPU; forms are compared with themselves");
+        say_skipped("libtorch knows no GPU; forms are compared with themselves");
     }
     for case in &cases {
         let expected = run(case, &OnCpu);
