@@ -54,7 +54,7 @@ TORCH_LIB := $(or $(LIBTORCH),.libtorch)/lib
 
 # Cargo runs in parallel by itself; with `make -j` the steps of a target keep their order.
 .NOTPARALLEL:
-.PHONY: help tools libtorch build run test browser attack cluster tidy lint smoke python wheel check fuzz bench bench-ranks bench-scaling docs fmt clean install uninstall
+.PHONY: help tools libtorch nvrtc build run test browser attack cluster tidy lint smoke python wheel check fuzz bench bench-ranks bench-scaling docs fmt clean install uninstall
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -81,6 +81,10 @@ else
 	@python3 host/setup/libtorch.py "$(TORCH)"
 endif
 
+nvrtc: libtorch ## fetch the compiler of CUDA kernels into target/nvrtc for the tests, if no libtorch here has it
+	@command -v python3 >/dev/null || { echo "nvrtc: python3 was not found, and tests that compile CUDA kernels are left out"; exit 0; }; \
+	python3 host/setup/nvrtc.py
+
 # The workspace's default members: the program and what it loads. Tests, attacks and measurements are built by
 # the targets that run them.
 build: libtorch ## build the program and the plugins
@@ -92,9 +96,11 @@ run: build ## run an experiment
 
 # The tests load plugins, which cargo builds as libraries only when asked to build: the shipped ones, and two
 # made for tests. With the program beside them their dependencies have the features that are built already.
-test: build ## run the tests
+test: build nvrtc ## run the tests
 	cargo build --release -p program -p drop-and-grow -p misbehaving
-	cargo test --release --workspace --no-fail-fast
+	@nvrtc="$$PWD/target/nvrtc/libnvrtc.so.13"; \
+	if [ -e "$$nvrtc" ]; then export REWIND_NVRTC="$${REWIND_NVRTC:-$$nvrtc}"; fi; \
+	set -x; cargo test --release --workspace --no-fail-fast
 
 # `make test` opens both, too, where Chromium is installed.
 browser: build ## open the page of `watch` and a report in a headless Chromium, with ten thousand cells and beside a sweep: minutes, with pictures

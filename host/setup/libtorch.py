@@ -176,7 +176,7 @@ def unpack_wheels(variant):
 
 def download_wheels(variant, work):
     """Has pip put the wheels of `variant` into `work`, and returns their paths."""
-    platforms = wheel_platforms()
+    wheel_platforms()  # before anything else, whether there are any for this machine
     during, after = DISK[variant]
     free = shutil.disk_usage(ROOT).free
     if free < during:
@@ -189,11 +189,7 @@ def download_wheels(variant, work):
     wheels.mkdir(parents=True)
     requirements = work / "requirements.txt"
     requirements.write_text(pins(variant))
-    # The tags are those of one Python, so that every machine gets the files whose hashes are here.
-    command = pip(work) + ["download", "--no-cache-dir", "--no-deps", "--only-binary=:all:"]
-    command += ["--require-hashes", "-r", str(requirements), "-d", str(wheels)]
-    command += ["--python-version=3.11", "--implementation=cp", "--abi=cp311", "--abi=none"]
-    command += [f"--platform={name}" for name in platforms]
+    command = download_command(work, requirements, wheels)
     print(f"libtorch {VERSION} ({variant}): downloading", flush=True)
     # pip's own temporary files belong on the disk whose room was checked.
     if subprocess.run(command, env={**os.environ, "TMPDIR": str(work)}).returncode != 0:
@@ -204,6 +200,16 @@ def download_wheels(variant, work):
         )
     print(f"libtorch {VERSION} ({variant}): unpacking", flush=True)
     return sorted(wheels.iterdir())
+
+
+def download_command(work, requirements, wheels):
+    """The command by which pip puts the wheels of a list into the folder `wheels`."""
+    # The tags are those of one Python, so that every machine gets the files whose hashes are here.
+    command = pip(work) + ["download", "--no-cache-dir", "--no-deps", "--only-binary=:all:"]
+    command += ["--require-hashes", "-r", str(requirements), "-d", str(wheels)]
+    command += ["--python-version=3.11", "--implementation=cp", "--abi=cp311", "--abi=none"]
+    return command + [f"--platform={name}" for name in wheel_platforms()]
+
 
 
 def is_wanted(name, wheel, variant):

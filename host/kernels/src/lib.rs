@@ -7,6 +7,7 @@
 #![allow(unsafe_code)]
 
 mod convolution;
+pub mod cuda;
 pub mod dispatch;
 mod each;
 mod elements;
