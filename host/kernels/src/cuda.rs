@@ -9,14 +9,18 @@
 //! sources -> nvrtc (a cubin for sm_XX) -> cache (on disk) -> driver (functions, a stream) -> passes
 //! ```
 
+mod autograd;
 pub mod cache;
 pub mod driver;
 mod error;
 pub mod nvrtc;
+mod on_device;
 pub mod passes;
 pub mod sources;
 
+pub use autograd::{AutogradBy, autograd_by};
 pub use error::CudaError;
+pub use on_device::{Kernels, OnDevice};
 
 #[cfg(test)]
 mod tests;

@@ -50,6 +50,7 @@ unsafe extern "C" {
     fn rewind_set_deterministic(on: bool) -> Text;
     fn rewind_set_tf32(on: bool) -> bool;
     fn rewind_set_by_operations(on: bool) -> bool;
+    fn rewind_cudnn_version() -> i64;
     fn rewind_autocast_set(cuda: bool, on: bool, before: *mut [i32; 2]) -> Text;
     fn rewind_autocast_restore(cuda: bool, before: *const [i32; 2]) -> Text;
     fn rewind_emulates_bf16() -> bool;
@@ -229,6 +230,12 @@ impl Drop for ByOperations {
         // SAFETY: no pointer is passed.
         unsafe { rewind_set_by_operations(self.before) };
     }
+}
+
+/// The version of the cuDNN that computes on GPUs, 92000 for 9.20.0; none where there is none.
+pub fn cudnn_version() -> Option<i64> {
+    // SAFETY: no pointer is passed.
+    Some(unsafe { rewind_cudnn_version() }).filter(|version| *version > 0)
 }
 
 /// What libtorch was built of, and how it and the kernels compute on this processor.

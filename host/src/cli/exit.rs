@@ -146,6 +146,7 @@ impl From<OpenError> for Failure {
             ),
             OpenError::Run(error) if error.is_plugin_failure() => Self::new(Exit::Plugin, error),
             OpenError::Device(_)
+            | OpenError::Algorithms(_)
             | OpenError::Lock(_)
             | OpenError::Identity(_)
             | OpenError::Store(_)

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use kernels::shim;
 use serde_json::json;
-use tch::Device;
 
 use super::args::{Output, VerifyArgs, trust};
 use super::exit::{Exit, Failure};
@@ -170,8 +170,11 @@ fn trainer(
 ) -> Result<Trainer, String> {
     let context = DataContext {
         data_dir: args.data.data_dir.clone(),
-        device: Device::Cpu,
+        device: args.device,
     };
+    if args.device.is_cuda() {
+        shim::set_deterministic(true).map_err(|error| error.to_string())?;
+    }
     let named = &experiment.data;
     let data =
         data::load(&named.name, &named.options, &context).map_err(|error| error.to_string())?;
@@ -182,7 +185,7 @@ fn trainer(
             named.name, data.checksum
         ));
     }
-    Trainer::of(experiment, data, Device::Cpu).map_err(|error| error.to_string())
+    Trainer::of(experiment, data, args.device).map_err(|error| error.to_string())
 }
 
 /// The run's experiment with its plugins, if they are those that computed it.

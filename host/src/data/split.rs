@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use kernels::cuda::{CudaError, Kernels, passes};
 use tch::{Device, Kind, Tensor};
 
 use super::{Augment, DataError, ImageFiles, Pick, StoredSamples};
@@ -130,6 +131,60 @@ impl Split {
         };
         let inputs = augment.apply(&inputs, draws);
         Ok((self.normalise(&inputs), self.labels_at(index)))
+    }
+
+    /// The inputs of [`gather_augmented`](Split::gather_augmented), or of [`gather`](Split::gather) without `changes`, in
+    /// one pass by kernels on the split's device; none of other samples than normalised images in memory.
+    ///
+    /// # Errors
+    /// Those of a launch.
+    pub fn gather_by(
+        &self,
+        kernels: &Kernels,
+        index: &Tensor,
+        changes: Option<(&Augment, &Tensor)>,
+        channels_last: bool,
+    ) -> Result<Option<Tensor>, CudaError> {
+        let (Inputs::Memory(images), Some(normalisation)) = (&self.inputs, &self.normalisation)
+        else {
+            return Ok(None);
+        };
+        let &[_, channels, height, width] = images.size().as_slice() else {
+            return Ok(None);
+        };
+        if images.kind() != Kind::Uint8 || !images.is_contiguous() {
+            return Ok(None);
+        }
+        let count = index.numel() as i64;
+        let shape = match channels_last {
+            true => [count, height, width, channels],
+            false => [count, channels, height, width],
+        };
+        let out = Tensor::empty(shape, (Kind::Float, images.device()));
+        let [scale, shift] =
+            [&normalisation.scale, &normalisation.shift].map(|it| it.view([channels]));
+        let changes = changes.filter(|(augment, _)| !augment.is_none());
+        let draws = changes.map(|(augment, places)| passes::Draws {
+            places,
+            crop: augment.crop.into(),
+        });
+        let normalise = passes::Normalise {
+            scale: &scale,
+            shift: &shift,
+        };
+        passes::gather(
+            &**kernels,
+            images,
+            index,
+            draws,
+            normalise,
+            channels_last,
+            &out,
+        )?;
+        Ok(Some(match channels_last {
+            true => out.permute([0, 3, 1, 2]),
+            false => out,
+        }))
     }
 
     /// The labels of the samples at `index`.

@@ -1,5 +1,7 @@
 //! Adam with decoupled weight decay.
 
+use kernels::cuda::passes::masked_adamw_step;
+use kernels::cuda::{CudaError, Kernels};
 use kernels::shim::{self, AdamwStep, Piece, Pruning, ShimError};
 use plugin_api::schemars::{self, JsonSchema, schema_for};
 use serde::{Deserialize, Serialize};
@@ -92,6 +94,23 @@ impl Optimizer for Adamw {
             },
             rates,
             self.constants(),
+        )
+    }
+
+    fn step_by(
+        &self,
+        kernels: &Kernels,
+        buffers: &mut Buffers,
+        rates: &Tensor,
+        factors: Option<&Tensor>,
+    ) -> Result<(), CudaError> {
+        let [exp_avg, exp_avg_sq] = &mut buffers.state[..] else {
+            unreachable!("buffers are made with one tensor for each of the two state names");
+        };
+        let (weights, averages) = (&mut buffers.weights, [exp_avg, exp_avg_sq]);
+        let (gradients, mask, step) = (&buffers.gradients, &buffers.mask, self.constants());
+        masked_adamw_step(
+            &**kernels, weights, gradients, averages, mask, rates, factors, step,
         )
     }
 

@@ -1,5 +1,7 @@
 //! Optimizers: one fused step over the flat buffers of all lanes.
 
+use kernels::cuda::passes::{clip_factors, clip_pieces};
+use kernels::cuda::{CudaError, Kernels};
 use kernels::shim::{Kept, Piece, ShimError};
 use tch::{Kind, Tensor};
 
@@ -96,6 +98,25 @@ impl Buffers {
     }
 }
 
+impl Buffers {
+    /// By how much every lane's gradients are scaled to an L2 norm of at most `largest`, `[lanes]`; pruned weights do
+    /// not count.
+    ///
+    /// # Errors
+    /// Those of a launch.
+    pub fn clip_factors(&self, kernels: &Kernels, largest: f64) -> Result<Tensor, CudaError> {
+        let (lanes, device) = (self.mask.size()[0], self.mask.device());
+        let sums = Tensor::empty(
+            [lanes, clip_pieces(self.mask.size()[1])],
+            (Kind::Double, device),
+        );
+        let factors = Tensor::empty([lanes], (Kind::Float, device));
+        let (gradients, mask) = (&self.gradients, &self.mask);
+        clip_factors(&**kernels, gradients, mask, largest, &sums, &factors)?;
+        Ok(factors)
+    }
+}
+
 /// Moves weights along their gradients.
 pub trait Optimizer: Send + Sync {
     /// Names of its state tensors, such as `momentum`.
@@ -116,6 +137,21 @@ pub trait Optimizer: Send + Sync {
     /// # Errors
     /// If the buffers and the rates are not of one number of lanes and on one device.
     fn step(&self, buffers: &mut Buffers, rates: &Tensor) -> Result<(), ShimError>;
+
+    /// The same by kernels on the buffers' device, with gradients that are multiplied by these `factors` first.
+    ///
+    /// # Shapes
+    /// `rates`: as in [`step`](Optimizer::step); `factors`: `[lanes]` f32.
+    ///
+    /// # Errors
+    /// As [`step`](Optimizer::step), and those of a launch.
+    fn step_by(
+        &self,
+        kernels: &Kernels,
+        buffers: &mut Buffers,
+        rates: &Tensor,
+        factors: Option<&Tensor>,
+    ) -> Result<(), CudaError>;
 
     /// The same of some elements of a lane, to the bit, on the thread that calls it; `states` are these elements
     /// of the state, in the order of [`state_names`](Optimizer::state_names).

@@ -1,5 +1,7 @@
 //! Stochastic gradient descent with momentum.
 
+use kernels::cuda::passes::masked_sgd_step;
+use kernels::cuda::{CudaError, Kernels};
 use kernels::shim::{self, Piece, Pruning, SgdStep, ShimError};
 use plugin_api::schemars::{self, JsonSchema, schema_for};
 use serde::{Deserialize, Serialize};
@@ -89,6 +91,21 @@ impl Optimizer for Sgd {
             },
             rates,
             self.constants(),
+        )
+    }
+
+    fn step_by(
+        &self,
+        kernels: &Kernels,
+        buffers: &mut Buffers,
+        rates: &Tensor,
+        factors: Option<&Tensor>,
+    ) -> Result<(), CudaError> {
+        let (weights, momentum) = (&mut buffers.weights, buffers.state.first_mut());
+        let (gradients, mask) = (&buffers.gradients, &buffers.mask);
+        let (lr, step) = (rates.select(0, 0), self.constants());
+        masked_sgd_step(
+            &**kernels, weights, gradients, momentum, mask, &lr, factors, step,
         )
     }
 

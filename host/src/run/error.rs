@@ -29,6 +29,11 @@ pub enum OpenError {
     /// The device refuses to compute in the same order each time.
     #[error("{0}")]
     Device(String),
+    /// `algorithms.json` is damaged.
+    #[error(
+        "{0}; put it back from a copy: by which algorithms the run was computed decides its bytes"
+    )]
+    Algorithms(StoreError),
     /// Another process has the run.
     #[error(transparent)]
     Lock(#[from] LockError),

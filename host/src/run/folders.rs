@@ -31,7 +31,8 @@ impl Folders {
             _ => Some(setting.threads_of(trainer, 1).each).filter(|each| *each > 1),
         };
         let threads = threads.filter(|_| trainer.depends_on_threads());
-        let dense = dense_name(&identities.dense.hash, setting.device, threads);
+        let on = (setting.device, trainer.has_kernels());
+        let dense = dense_name(&identities.dense.hash, on, threads);
         Self {
             run: run_folder(&setting.runs, name, &identities.own),
             dense: RunDir::new(setting.runs.join(dense)),
@@ -59,13 +60,18 @@ impl Folders {
     }
 }
 
-/// Name of the folder of a dense level with this identity, for networks whose bits depend on the threads with
-/// their number.
-pub fn dense_name(identity: &str, device: Device, threads: Option<usize>) -> String {
+/// Name of the folder of a dense level with this identity, computed on a device by kernels of our own or not; for
+/// networks whose bits depend on the threads with their number.
+pub fn dense_name(
+    identity: &str,
+    (device, by_kernels): (Device, bool),
+    threads: Option<usize>,
+) -> String {
     let short = identity.get(..8).unwrap_or(identity);
     match (device, threads) {
         (Device::Cpu, None) => format!("dense-{short}"),
         (Device::Cpu, Some(threads)) => format!("dense-{short}-{threads}t"),
+        _ if by_kernels => format!("dense-{short}-cuda-kernels"),
         _ => format!("dense-{short}-cuda"),
     }
 }

@@ -4,6 +4,7 @@
 //! lies; [`Run::train`] does what is not done yet. The command line and programs that embed the host
 //! make their runs here, so that all of them have the same files.
 
+mod algorithms;
 mod catalog;
 mod error;
 mod folders;
@@ -56,6 +57,8 @@ pub struct Setting {
     pub ranks: usize,
     /// Whether steps on a GPU are recorded as graphs, where they can be. No bit depends on it.
     pub graphs: bool,
+    /// Whether a run that begins on a GPU computes by kernels of our own what it can.
+    pub kernels: bool,
 }
 
 /// Threads of a process that trains.
@@ -113,6 +116,7 @@ impl Default for Setting {
             threads_by_default: false,
             ranks: 1,
             graphs: false,
+            kernels: false,
         }
     }
 }

@@ -6,10 +6,11 @@ use kernels::graphs::Library;
 use kernels::shim;
 use plugin_api::Step;
 
+use super::algorithms::Algorithms;
 use super::review::review;
 use super::{
     Changed, Folders, HostCatalog, Identities, OpenError, Read, Setting, Threads, identity,
-    manifest, ranks,
+    manifest, ranks, run_folder,
 };
 use crate::experiment::{self, Diagnostics};
 use crate::interrupt::Interrupt;
@@ -34,6 +35,7 @@ pub struct Run {
     warnings: Diagnostics,
     ranks: Option<Arc<Ranks>>,
     device: Device,
+    algorithms: Option<Algorithms>,
 }
 
 /// How a run is trained. Nothing of it decides a result.
@@ -104,6 +106,17 @@ impl Run {
         let trainer = read.taught(read.trainer(data, setting.device)?, true)?;
         let threads = setting.threads_of(&trainer, read.seeds.len());
         let mut trainer = trainer.side_by_side(threads.abreast);
+        let name = &read.loaded.experiment.name;
+        let run = run_folder(&setting.runs, name, &identities.own);
+        let algorithms = match Algorithms::of(&run, setting)? {
+            Some((algorithms, kernels)) => {
+                if let Some(kernels) = kernels {
+                    trainer = trainer.computed_by(kernels);
+                }
+                Some(algorithms)
+            }
+            None => None,
+        };
         if let Some(recorder) = recorder(setting) {
             trainer = trainer.recorded_by(recorder);
         }
@@ -111,7 +124,6 @@ impl Run {
             // What strategies ask of the trainer does not depend on the threads of a process, either.
             tch::set_num_threads(threads.each as i32);
         }
-        let name = &read.loaded.experiment.name;
         let folders = Folders::of(name, &identities, &trainer, setting);
         let course = folders.course(&read.loaded.experiment, &trainer);
         let found = review(&read, &course)?;
@@ -125,6 +137,7 @@ impl Run {
             threads,
             ranks: None,
             device: setting.device,
+            algorithms,
             read,
             trainer,
             identities,
@@ -220,6 +233,9 @@ impl Run {
         )?;
         let before = manifest::open(&run)?;
         now.write(&run)?;
+        if let Some(algorithms) = &self.algorithms {
+            algorithms.write(&run)?;
+        }
         keep_copies(&run, &self.read.loaded.experiment)?;
         store::write(
             &run.file("experiment.toml"),

@@ -23,7 +23,12 @@ pub const MANIFEST: &str = "manifest.json";
 pub const REPORT_MANIFEST: &str = "report-manifest.json";
 
 /// Files of a run besides those of its seeds.
-pub const RUN_FILES: [&str; 3] = ["experiment.toml", "identity.json", "summary.csv"];
+pub const RUN_FILES: [&str; 4] = [
+    "experiment.toml",
+    "identity.json",
+    "summary.csv",
+    "algorithms.json",
+];
 /// The file of a run with the archive of its network, where that was imported.
 pub const ARCHIVE: &str = "model.pt2";
 /// The file of a run with the weights that its network starts from, where these were given.

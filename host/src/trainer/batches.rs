@@ -52,11 +52,20 @@ impl Trainer {
         draws: Option<&Tensor>,
     ) -> Result<(Tensor, Tensor), TrainError> {
         let train = &self.data.train;
-        let (Some(augment), Some(draws)) = (&self.data.augment, draws) else {
+        let draws = draws.map(|it| it.reshape([3, -1]).contiguous());
+        let changes = self.data.augment.as_ref().zip(draws.as_ref());
+        if let Some(kernels) = &self.kernels {
+            let flat = index.reshape([-1]);
+            let channels_last = self.channels_last && !self.lanes();
+            if let Some(inputs) = train.gather_by(kernels, &flat, changes, channels_last)? {
+                let labels = self.by_lane(&train.labels_at(&flat), index);
+                return Ok((self.arrange(inputs, index.size()[0])?, labels));
+            }
+        }
+        let Some((augment, draws)) = changes else {
             return self.batch(train, index);
         };
-        let draws = draws.reshape([3, -1]);
-        let (inputs, labels) = train.gather_augmented(&index.reshape([-1]), augment, &draws)?;
+        let (inputs, labels) = train.gather_augmented(&index.reshape([-1]), augment, draws)?;
         let inputs = self.arrange(inputs, index.size()[0])?;
         Ok((inputs, self.by_lane(&labels, index)))
     }

@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use kernels::cuda::Kernels;
 use plugin_api::Layer;
 use tch::Device;
 
@@ -108,8 +109,16 @@ impl Trainer {
             compact: train.compact,
             units: OnceLock::new(),
             shards,
+            kernels: None,
             recorder: None,
         })
+    }
+
+    /// The same trainer that computes batches of images, cross-entropies and the optimizer's step by these kernels on
+    /// its device. Batch norms are the process's: see [`kernels::cuda::autograd_by`].
+    pub fn computed_by(mut self, kernels: Kernels) -> Self {
+        self.kernels = Some(kernels);
+        self
     }
 
     /// The same trainer whose steps are recorded, as far as they can be: the bytes stay.

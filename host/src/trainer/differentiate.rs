@@ -54,4 +54,20 @@ impl Trainer {
             buffers.clip(largest);
         }
     }
+
+    /// Clips the gradients, and makes the optimizer's step.
+    pub(super) fn follow_gradients(
+        &self,
+        buffers: &mut Buffers,
+        rates: &Tensor,
+    ) -> Result<(), TrainError> {
+        let Some(kernels) = &self.kernels else {
+            self.clip(buffers);
+            return Ok(self.optimizer.step(buffers, rates)?);
+        };
+        let factors = (self.clip_norm).map(|largest| buffers.clip_factors(kernels, largest));
+        let factors = factors.transpose()?;
+        let optimizer = &self.optimizer;
+        Ok(optimizer.step_by(kernels, buffers, rates, factors.as_ref())?)
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use kernels::cuda::CudaError;
 use kernels::shim::ShimError;
 
 use crate::data::DataError;
@@ -251,6 +252,9 @@ pub enum TrainError {
     /// Libtorch failed.
     #[error(transparent)]
     Libtorch(#[from] ShimError),
+    /// A kernel of our own failed.
+    #[error(transparent)]
+    Cuda(#[from] CudaError),
 }
 
 impl TrainError {

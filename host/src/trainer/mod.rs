@@ -10,6 +10,7 @@
 use std::sync::OnceLock;
 
 use kernels::Taps;
+use kernels::cuda::Kernels;
 use kernels::shim::{Autocast, ShimError, Tf32};
 use plugin_api::{Experiment as Facts, Layer};
 use tch::{Device, Tensor};
@@ -35,6 +36,8 @@ mod exactness;
 mod feed;
 mod follow;
 mod gradients;
+#[cfg(test)]
+mod kernels_elsewhere;
 mod lanes;
 mod layout;
 #[cfg(test)]
@@ -114,6 +117,8 @@ pub struct Trainer {
     units: OnceLock<units::Known>,
     /// How batches are cut.
     shards: Shards,
+    /// Computes what it can in libtorch's place, where that is asked for.
+    kernels: Option<Kernels>,
     /// Records steps, where that is asked for.
     recorder: Option<Box<dyn Recorder>>,
 }
@@ -227,6 +232,11 @@ impl Trainer {
     /// Where it trains.
     pub fn device(&self) -> Device {
         self.device
+    }
+
+    /// Whether kernels of our own compute what they can.
+    pub fn has_kernels(&self) -> bool {
+        self.kernels.is_some()
     }
 
     /// Whether several seeds can be trained in one session.

@@ -1,8 +1,10 @@
 //! The loss that is trained, over every lane.
 
+use kernels::cuda::Kernels;
+use kernels::cuda::passes::{SampleLosses, cross_entropy};
 use kernels::shim::{self, ShimError};
 use kernels::{Loss, losses};
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::targets::Targets;
 use super::{TrainError, Trainer};
@@ -38,6 +40,8 @@ pub(super) struct Objective<'a> {
     pub loss: &'a TrainLoss,
     /// Share of the target probability spread over all classes.
     pub smoothing: f64,
+    /// What computes cross-entropies in libtorch's place.
+    pub kernels: Option<&'a Kernels>,
 }
 
 impl Objective<'_> {
@@ -64,7 +68,12 @@ impl Objective<'_> {
                 losses::distillation(&rows, &taught, &targets, how, losses, right)
             }
             (TrainLoss::Plain(PlainLoss::CrossEntropy) | TrainLoss::Distillation(_), _) => {
-                shim::cross_entropy(&rows, &targets, self.smoothing, losses, right)
+                match self.kernels {
+                    Some(kernels) => {
+                        by_kernels(kernels, &rows, &targets, self.smoothing, losses, right)
+                    }
+                    None => shim::cross_entropy(&rows, &targets, self.smoothing, losses, right),
+                }
             }
             (TrainLoss::Plain(PlainLoss::BinaryCrossEntropy), _) => {
                 losses::binary_cross_entropy(&rows, &targets, losses, right)
@@ -117,6 +126,33 @@ impl Objective<'_> {
     }
 }
 
+/// The cross-entropy of [`shim::cross_entropy`], by kernels.
+fn by_kernels(
+    kernels: &Kernels,
+    rows: &Tensor,
+    targets: &Tensor,
+    smoothing: f64,
+    losses: &Tensor,
+    right: &Tensor,
+) -> Result<Tensor, ShimError> {
+    let scores = rows.to_kind(Kind::Float).contiguous();
+    let (lanes, batch) = (targets.size()[0], targets.size()[1]);
+    let samples = SampleLosses::new(lanes, batch, scores.device());
+    let slope = scores.empty_like();
+    cross_entropy(
+        &**kernels,
+        &scores,
+        &targets.contiguous(),
+        smoothing,
+        &samples,
+        losses,
+        right,
+        Some(&slope),
+    )
+    .map_err(|error| ShimError::new(error.to_string()))?;
+    Ok(slope.to_kind(rows.kind()))
+}
+
 impl Trainer {
     /// What is made small.
     pub(super) fn objective(&self) -> Objective<'_> {
@@ -124,6 +160,7 @@ impl Trainer {
             targets: self.targets,
             loss: &self.loss,
             smoothing: self.label_smoothing,
+            kernels: self.kernels.as_ref(),
         }
     }
 
@@ -137,7 +174,7 @@ impl Trainer {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use tch::{Device, Kind};
+    use tch::Device;
 
     use super::*;
     use crate::data::{DataContext, load};

@@ -264,8 +264,7 @@ impl Body<'_> {
             taps: None,
             results: [losses, right],
         })?;
-        trainer.clip(&mut self.buffers);
-        Ok(trainer.optimizer.step(&mut self.buffers, &memory.rates)?)
+        trainer.follow_gradients(&mut self.buffers, &memory.rates)
     }
 }
 

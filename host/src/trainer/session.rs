@@ -243,8 +243,13 @@ impl Session<'_> {
         if !recorded {
             self.find_gradients((&index, draws.as_ref()), &results)?;
             self.give_parameters_back(updates, own)?;
-            trainer.clip(&mut self.buffers);
-            self.move_weights(updates, &rates)?;
+            match trainer.updates.is_empty() {
+                true => trainer.follow_gradients(&mut self.buffers, &rates)?,
+                false => {
+                    trainer.clip(&mut self.buffers);
+                    self.move_weights(updates, &rates)?;
+                }
+            }
         }
         self.position.step += 1;
         self.position.step_in_epoch += 1;

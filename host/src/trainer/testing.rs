@@ -359,6 +359,19 @@ pub fn dropout_trainer(model: &str, dropout: f64, keys: serde_json::Value) -> Tr
     Trainer::new(network, &train(keys), data, Device::Cpu).unwrap()
 }
 
+/// One of the shipped models on small inputs of 4 classes.
+pub fn shipped_trainer(
+    model: &str,
+    options: serde_json::Value,
+    shape: &[i64],
+    keys: serde_json::Value,
+) -> Trainer {
+    let data = dataset(shape, 4, 60, 40);
+    let options = options.as_object().unwrap();
+    let network = (find(MODELS, model).unwrap().build)(options, &data.spec());
+    Trainer::new(network.unwrap(), &train(keys), data, Device::Cpu).unwrap()
+}
+
 /// Masks that prune about half of each layer, by this seed.
 pub fn random_mask(trainer: &Trainer, seed: u64) -> Vec<Tensor> {
     let mask = |layer: &plugin_api::Layer| {

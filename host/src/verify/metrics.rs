@@ -36,7 +36,7 @@ pub(super) fn check(
         let drawn = trainer.initial(level.seed);
         let other = drawn.tensors.iter().find(|(name, tensor)| {
             let own = stored.start.iter().find(|(other, _)| other == name);
-            own.is_none_or(|(_, own)| own != tensor)
+            own.is_none_or(|(_, own)| *own != tensor.to_device(tch::Device::Cpu))
         });
         match other {
             None => checked.push("init"),

@@ -18,6 +18,7 @@
 #include "guarded.h"
 #include "chosen.h"
 #include "kinds.h"
+#include "passes_elsewhere.h"
 #include "passes.h"
 
 namespace {
@@ -269,17 +270,19 @@ torch::autograd::variable_list slopes_of(const Task &task, const at::Tensor &slo
   return {of_input, passed, of_scale, of_shift};
 }
 
-// The same by operations that can be differentiated once more.
-torch::autograd::variable_list differentiable_slopes(const Task &task, const at::Tensor &slope,
-                                                     const at::Tensor &given, const std::optional<at::Tensor> &out,
-                                                     const at::Tensor &scale) {
+} // namespace
+
+torch::autograd::variable_list differentiable_norm_slopes(int64_t dimension, double epsilon, const at::Tensor &slope,
+                                                          const at::Tensor &given,
+                                                          const std::optional<at::Tensor> &out,
+                                                          const at::Tensor &scale) {
   const at::Tensor input = given.to(at::kFloat);
   std::vector<int64_t> others, shape(input.dim(), 1);
   for (int64_t d = 0; d < input.dim(); ++d)
-    if (d != task.dimension) others.push_back(d);
-  shape[task.dimension] = scale.numel();
+    if (d != dimension) others.push_back(d);
+  shape[dimension] = scale.numel();
   const at::Tensor centred = input - input.mean(others, true);
-  const at::Tensor inverse = ((centred * centred).mean(others, true) + task.epsilon).rsqrt();
+  const at::Tensor inverse = ((centred * centred).mean(others, true) + epsilon).rsqrt();
   const at::Tensor normalised = centred * inverse;
   const at::Tensor passed = out ? slope * (*out > 0) : slope;
   const at::Tensor along = passed * normalised;
@@ -287,6 +290,8 @@ torch::autograd::variable_list differentiable_slopes(const Task &task, const at:
                               (passed - passed.mean(others, true) - normalised * along.mean(others, true));
   return {of_input, passed, along.sum(others), passed.sum(others)};
 }
+
+namespace {
 
 struct TrainedNorm : torch::autograd::Function<TrainedNorm> {
   static at::Tensor forward(torch::autograd::AutogradContext *context, const at::Tensor &input,
@@ -317,7 +322,7 @@ struct TrainedNorm : torch::autograd::Function<TrainedNorm> {
     const bool adds = context->saved_data["adds"].toBool();
     // Grad mode is on in a backward pass whose result is to be differentiated.
     auto found = at::GradMode::is_enabled()
-                     ? differentiable_slopes(task, slopes[0], input, out, saved[1])
+                     ? differentiable_norm_slopes(task.dimension, task.epsilon, slopes[0], input, out, saved[1])
                      : for_kind(input, [&](auto number) {
                          return slopes_of<decltype(number)>(task, arranged(slopes[0], input), input, out, saved[1],
                                                             saved[2], saved[3], adds);
@@ -334,6 +339,7 @@ extern "C" {
 
 // Whether the channels of an input lie so that it can be computed here.
 bool rewind_norm_fits(const at::Tensor *input, int64_t dimension) {
+  if (norm_passes_for(*input, dimension)) return true;
   return is_at_hand(*input) && is_known_kind(*input) && input->layout() == at::kStrided && dimension < input->dim() &&
          input->numel() > 0 && Channels::of(*input, dimension).has_value();
 }
@@ -348,15 +354,21 @@ char *rewind_norm(const at::Tensor *input, int64_t dimension, const at::Tensor *
     TORCH_CHECK(rewind_norm_fits(input, dimension), "a batch norm's input lies in no known order");
     const int64_t channels = input->size(dimension);
     for (const at::Tensor *tensor : {scale, shift, running_mean, running_variance})
-      TORCH_CHECK(tensor->is_cpu() && tensor->scalar_type() == at::kFloat && tensor->is_contiguous() &&
+      TORCH_CHECK(tensor->device() == input->device() && tensor->scalar_type() == at::kFloat && tensor->is_contiguous() &&
                       tensor->sizes() == at::IntArrayRef({channels}),
                   "a batch norm of ", channels, " channels has parameters of ", tensor->sizes());
     std::optional<at::Tensor> more;
+    const PassesElsewhere *elsewhere = norm_passes_for(*input, dimension);
     if (added) {
-      TORCH_CHECK(added->sizes() == input->sizes() && added->is_cpu() &&
+      TORCH_CHECK(added->sizes() == input->sizes() && added->device() == input->device() &&
                       added->scalar_type() == input->scalar_type(),
                   "what is added to a batch norm is not of its shape and kind: ", added->sizes());
       more = arranged(*added, *input);
+    }
+    if (elsewhere) {
+      *out = new at::Tensor(norm_elsewhere(*elsewhere, *input, added, *scale, *shift, *running_mean,
+                                           *running_variance, trains, relus, epsilon, momentum));
+      return;
     }
     if (trains) {
       *out = new at::Tensor(TrainedNorm::apply(*input, more, *scale, *shift, *running_mean, *running_variance,

@@ -9,6 +9,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
 #include <ATen/autocast_mode.h>
+#include <ATen/detail/CUDAHooksInterface.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -22,6 +23,7 @@
 #include "chosen.h"
 #include "losses.h"
 #include "passes.h"
+#include "passes_elsewhere.h"
 
 // The BLAS inside libtorch, and its threads if it is MKL; absent symbols are null.
 #if defined(__linux__)
@@ -174,7 +176,7 @@ struct LaneProduct : torch::autograd::Function<LaneProduct> {
   static at::Tensor forward(torch::autograd::AutogradContext *context, const at::Tensor &a, const at::Tensor &b) {
     context->save_for_backward({a, b});
     at::Tensor out = at::empty({a.size(0), a.size(1), b.size(2)}, a.options());
-    write_products(a, b, out, false);
+    if (!product_elsewhere(nullptr, a, b, out)) write_products(a, b, out, false);
     return out;
   }
 
@@ -195,6 +197,8 @@ struct LaneLinear : torch::autograd::Function<LaneLinear> {
                             const at::Tensor &weight, const at::Tensor &input) {
     context->save_for_backward({weight, input});
     at::Tensor out = at::empty({weight.size(0), weight.size(1), input.size(2)}, weight.options());
+    const at::Tensor from = bias.contiguous();
+    if (product_elsewhere(&from, weight, input, out)) return out;
     out.copy_(bias.unsqueeze(2).expand_as(out));
     write_products(weight, input, out, true);
     return out;
@@ -346,6 +350,12 @@ char *rewind_set_deterministic(bool on) {
     context.setBenchmarkCuDNN(false);
     context.setDeterministicMkldnn(on);
   });
+}
+
+// The version of cuDNN, 0 where there is none.
+int64_t rewind_cudnn_version() {
+  const auto &cuda = at::detail::getCUDAHooks();
+  return at::hasCUDA() && cuda.hasCuDNN() ? cuda.versionCuDNN() : 0;
 }
 
 // Whether products and convolutions of GPUs may round what they read to 10 bits; returns whether they might before.

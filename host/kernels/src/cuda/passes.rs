@@ -23,7 +23,7 @@ pub use linear::{
 };
 pub use loss::{SampleLosses, cross_entropy};
 pub use norm::{NormGradients, NormMemory, norm_backward, norm_forward};
-pub use step::{adamw_coefficients, clip_factors, clip_pieces, masked_adamw_step, masked_sgd_step};
+pub use step::{clip_factors, clip_pieces, masked_adamw_step, masked_sgd_step};
 
 /// Threads of a block where nothing asks for another number.
 const BLOCK: u32 = 256;

@@ -5,7 +5,9 @@ use tch::{Device, Kind, Tensor, kind};
 
 use super::CudaError;
 use super::passes::{Argument, Launch};
+use crate::shim::{AdamwStep, adamw_rates};
 
+mod autograd;
 mod batch;
 mod compiled;
 mod kept;
@@ -50,6 +52,14 @@ fn say_skipped(reason: &str) {
 
 fn randn(shape: &[i64]) -> Tensor {
     Tensor::randn(shape, kind::FLOAT_CPU)
+}
+
+/// The rates of lanes with these learning rates and numbers of steps, `[3, lanes]`.
+fn adamw_rates_of(lr: &[f64], steps: &[i64], step: AdamwStep) -> Tensor {
+    let pairs = lr.iter().zip(steps);
+    let each: Vec<[f32; 3]> = (pairs.map(|(lr, steps)| adamw_rates(*lr, *steps, step))).collect();
+    let by_lane = Tensor::from_slice(&each.concat()).view([-1, 3]);
+    by_lane.tr().contiguous()
 }
 
 fn mask(shape: &[i64], density: f64) -> Tensor {

@@ -4,8 +4,9 @@ use std::num::NonZeroU16;
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, ValueHint};
+use tch::Device;
 
-use super::common::{DataArgs, threads};
+use super::common::{DataArgs, parse_device, threads};
 use super::update::UpdateArgs;
 use crate::neuron::Settings;
 
@@ -47,6 +48,9 @@ pub struct VerifyArgs {
     /// rights.
     #[arg(long, help_heading = "Plugins")]
     pub allow_plugins: bool,
+    /// Where to compute: `cpu`, `cuda` or `cuda:1`.
+    #[arg(long, default_value = "cpu", value_parser = parse_device)]
+    pub device: Device,
     /// Threads to compute with; those that the run was computed with, where that is known to matter.
     #[arg(long, value_name = "N")]
     pub threads: Option<NonZeroU16>,

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU16;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, ValueHint};
@@ -24,6 +25,10 @@ pub struct RunArgs {
     /// Record a step on a GPU as one graph and replay it, where it can be recorded: the same bytes, sooner.
     #[arg(long)]
     pub cuda_graphs: bool,
+    /// Compute on a GPU by kernels of this program's own where there are some: other bytes than without, to rounding,
+    /// and the same whenever they are computed so. A run goes on as it began.
+    #[arg(long)]
+    pub cuda_kernels: bool,
     /// Seconds between two checkpoints within a level.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub checkpoint_every: u64,
@@ -89,13 +94,35 @@ impl LimitArgs {
     }
 }
 
+/// How many runs go on side by side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Jobs {
+    /// So many.
+    Number(NonZeroU16),
+    /// As many as raise what they do together.
+    Auto,
+}
+
+impl FromStr for Jobs {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            number => (number.parse().map(Self::Number))
+                .map_err(|_| "expected a number from 1 to 65535, or `auto`"),
+        }
+    }
+}
+
 /// How a sweep is run.
 #[derive(ClapArgs, Debug)]
 pub struct SweepArgs {
     /// Runs of a sweep that go on side by side, each with `--threads` threads (1 if not given); as
-    /// many as the cores allow if not given.
-    #[arg(long, value_name = "N", help_heading = "Sweeps")]
-    pub jobs: Option<NonZeroU16>,
+    /// many as the cores allow, or one a GPU, if not given. With `auto` one more after another is tried, as long as
+    /// that raises what they do together and there is memory.
+    #[arg(long, value_name = "N|auto", help_heading = "Sweeps")]
+    pub jobs: Option<Jobs>,
     /// Devices to spread a sweep's runs over: `cuda:0,cuda:1`.
     #[arg(
         long, value_name = "DEVICES", value_delimiter = ',', value_parser = parse_device,

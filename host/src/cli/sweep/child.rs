@@ -166,8 +166,13 @@ fn command((job, seeds): (&Job, &[u64]), args: &RunArgs, device: Device) -> io::
                 .args(["run", "--until-stdin-closes", "--told", "--ranks", "1"])
                 .arg(file);
             command.args(["--checkpoint-every", &args.checkpoint_every.to_string()]);
-            if args.cuda_graphs {
-                command.arg("--cuda-graphs");
+            for (asked, flag) in [
+                (args.cuda_graphs, "--cuda-graphs"),
+                (args.cuda_kernels, "--cuda-kernels"),
+            ] {
+                if asked {
+                    command.arg(flag);
+                }
             }
             if job.noun == RUN && seeds != job.seeds() {
                 let seeds: Vec<String> = seeds.iter().map(u64::to_string).collect();

@@ -103,7 +103,7 @@ fn place(job: &Job, seeds: &[u64]) -> (u64, u64) {
     let run = RunDir::new(&job.run);
     let levels = seeds.iter().map(|&seed| run.seed(seed).finished_levels());
     // The dense level is trained in a folder of its own, whose name also says on what.
-    let shared = dense_name(&job.dense, Device::Cpu, None);
+    let shared = dense_name(&job.dense, (Device::Cpu, false), None);
     let beside = fs::read_dir(job.run.parent().unwrap_or(&job.run));
     let folders = beside.into_iter().flatten().flatten();
     let folders = folders.filter(|it| it.file_name().to_string_lossy().starts_with(&shared));

@@ -8,8 +8,10 @@ mod failures;
 mod files;
 mod jobs;
 mod others;
+mod pace;
 mod plan;
 mod progress;
+mod room;
 mod rungs;
 mod schedule;
 mod slots;
@@ -165,9 +167,10 @@ pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit
     if !output.quiet && !output.json {
         let asked = (jobs.iter().zip(&wanted)).filter(|(_, seeds)| !seeds.is_empty());
         log::info!(
-            "{}: {}, {} side by side",
+            "{}: {}, {}{} side by side",
             folder.display(),
             count(asked.map(|(job, _)| job.noun)),
+            if slots.are_measured() { "up to " } else { "" },
             slots.count()
         );
     }

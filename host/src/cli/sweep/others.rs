@@ -102,7 +102,8 @@ impl Others {
         if job.noun != RUN {
             return false;
         }
-        let names = [None, Some(threads)].map(|it| dense_name(&job.dense, device, it));
+        let names = [(None, false), (Some(threads), false), (None, true)]
+            .map(|(threads, kernels)| dense_name(&job.dense, (device, kernels), threads));
         let homes = names.iter().flat_map(|name| {
             let folder = RunDir::new(runs.join(name));
             seeds.iter().map(move |&seed| folder.seed(seed))

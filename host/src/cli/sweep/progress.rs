@@ -8,6 +8,7 @@ use indicatif::{MultiProgress, ProgressBar};
 use serde_json::{Value, json};
 
 use super::jobs::{Job, count};
+use super::pace::Counted;
 use super::state::State;
 use crate::cli::args::Output;
 use crate::cli::bars::{self, CELL, RUN};
@@ -23,6 +24,7 @@ pub struct Progress {
     json: bool,
     quiet: bool,
     started: Instant,
+    counted: Counted,
 }
 
 /// How far one run is.
@@ -80,7 +82,13 @@ impl Progress {
             json: output.json,
             quiet: output.quiet,
             started: Instant::now(),
+            counted: Counted::default(),
         }
+    }
+
+    /// What all runs did since the beginning.
+    pub fn counted(&self) -> Counted {
+        self.counted
     }
 
     /// A run starts.
@@ -100,7 +108,8 @@ impl Progress {
     /// A run says something.
     pub fn event(&mut self, index: usize, mut event: Value) {
         let job = &mut self.jobs[index];
-        job.take(&event);
+        self.counted.epochs += u64::from(event["event"] == "epoch");
+        self.counted.levels += job.take(&event);
         if let Some(bar) = &job.bar {
             bar.set_position(job.position());
             let accuracy = job.accuracy.map(|it| format!("  {:.2} %", 100.0 * it));
@@ -216,31 +225,40 @@ impl JobProgress {
         }
     }
 
-    fn take(&mut self, event: &Value) {
+    /// Takes in how far a seed is; the levels, or the part of one, that it did since it last said so.
+    fn take(&mut self, event: &Value) -> f64 {
         let number = |value: &Value| value.as_f64().unwrap_or_default();
         let summary = &event["summary"];
-        match event["event"].as_str() {
-            Some("level-found" | "level-done") => {
-                if let Some(seed) = summary["seed"].as_u64() {
-                    self.done.insert(seed, number(&summary["level"]) + 1.0);
-                    self.accuracy = summary["test_accuracy"].as_f64();
-                }
+        let (seed, at, is_work) = match event["event"].as_str() {
+            Some(kind @ ("level-found" | "level-done")) => {
+                let Some(seed) = summary["seed"].as_u64() else {
+                    return 0.0;
+                };
+                self.accuracy = summary["test_accuracy"].as_f64();
+                (seed, number(&summary["level"]) + 1.0, kind == "level-done")
             }
             Some("level-started") => {
                 self.steps = number(&event["steps"]).max(1.0);
-                if let Some(seed) = event["seed"].as_u64() {
-                    let within = number(&event["step"]) / self.steps;
-                    self.done.insert(seed, number(&event["level"]) + within);
-                }
+                let Some(seed) = event["seed"].as_u64() else {
+                    return 0.0;
+                };
+                let within = number(&event["step"]) / self.steps;
+                (seed, number(&event["level"]) + within, false)
             }
             Some("epoch") => {
-                if let Some(seed) = event["seed"].as_u64() {
-                    let record = &event["record"];
-                    let within = (number(&record["step"]) / self.steps).min(0.99);
-                    self.done.insert(seed, number(&record["level"]) + within);
-                }
+                let Some(seed) = event["seed"].as_u64() else {
+                    return 0.0;
+                };
+                let record = &event["record"];
+                let within = (number(&record["step"]) / self.steps).min(0.99);
+                (seed, number(&record["level"]) + within, true)
             }
-            _ => {}
+            _ => return 0.0,
+        };
+        let before = self.done.insert(seed, at);
+        match before {
+            Some(before) if is_work => (at - before).max(0.0),
+            _ => 0.0,
         }
     }
 }

@@ -86,6 +86,7 @@ pub fn run_all(
     // The running jobs, by their slot.
     let mut running: BTreeMap<usize, (usize, Running, Option<Lock>)> = BTreeMap::new();
     let (mut stopping, mut told) = (false, false);
+    let (mut pace, room) = (slots.pace(), slots.room());
     // The runs save their work; they are waited for.
     let _saving = interrupt.save();
     loop {
@@ -104,7 +105,7 @@ pub fn run_all(
         }
         schedule.look_around();
         for (slot, &device) in slots.devices().iter().enumerate() {
-            if stopping || running.contains_key(&slot) {
+            if stopping || running.contains_key(&slot) || !pace.allows(running.len()) {
                 continue;
             }
             let Some(index) = schedule.next(device) else {
@@ -149,6 +150,10 @@ pub fn run_all(
                 );
             }
         }
+        let counted = schedule.progress.counted();
+        pace.look(Instant::now(), running.len(), counted, || {
+            room.has_more(running.len())
+        });
         match heard.recv_timeout(Duration::from_millis(100)) {
             Ok((index, Said::Event(event))) => {
                 if let Some((_, child, _)) = running.values_mut().find(|(it, ..)| *it == index) {

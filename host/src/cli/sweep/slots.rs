@@ -2,10 +2,17 @@
 
 use tch::Device;
 
-use crate::cli::args::RunArgs;
+use super::pace::Pace;
+use super::room::Room;
+use crate::cli::args::{Jobs, RunArgs};
 
-/// Places where a run can go on: one a device, or several on the CPU.
-pub struct Slots(Vec<Device>);
+/// Places where a run can go on: one a device, or several.
+pub struct Slots {
+    /// The device of each.
+    places: Vec<Device>,
+    devices: Vec<Device>,
+    is_measured: bool,
+}
 
 impl Slots {
     /// As the command line says: `--jobs` of them, by default as many as the cores allow or one a
@@ -17,21 +24,49 @@ impl Slots {
         };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = args.place.threads.map_or(1, |it| usize::from(it.get()));
+        let most = (cores / threads).max(1);
         let default = match devices.as_slice() {
-            [Device::Cpu] => (cores / threads).max(1),
+            [Device::Cpu] => most,
             devices => devices.len(),
         };
-        let count = args.sweep.jobs.map_or(default, |it| usize::from(it.get()));
-        Self(devices.into_iter().cycle().take(count).collect())
+        let count = match args.sweep.jobs {
+            None => default,
+            Some(Jobs::Number(number)) => usize::from(number.get()),
+            // A run on a GPU has a core of its own that keeps it busy.
+            Some(Jobs::Auto) => most.max(devices.len()),
+        };
+        Self {
+            places: devices.iter().copied().cycle().take(count).collect(),
+            is_measured: args.sweep.jobs == Some(Jobs::Auto),
+            devices,
+        }
     }
 
     /// The device of each.
     pub fn devices(&self) -> &[Device] {
-        &self.0
+        &self.places
     }
 
-    /// Number of runs side by side.
+    /// Number of runs side by side, or the most of them if it is measured.
     pub fn count(&self) -> usize {
-        self.0.len()
+        self.places.len()
+    }
+
+    /// Whether their number is found by measuring.
+    pub fn are_measured(&self) -> bool {
+        self.is_measured
+    }
+
+    /// How many of them are taken.
+    pub fn pace(&self) -> Pace {
+        match self.is_measured {
+            true => Pace::measured(self.devices.len(), self.count()),
+            false => Pace::fixed(self.count()),
+        }
+    }
+
+    /// What is free on the devices now.
+    pub fn room(&self) -> Room {
+        Room::now(&self.devices)
     }
 }

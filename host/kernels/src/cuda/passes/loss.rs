@@ -17,10 +17,10 @@ pub struct SampleLosses {
 impl SampleLosses {
     /// Memory for so many lanes and samples.
     pub fn new(lanes: i64, batch: i64, device: Device) -> Self {
-        let zeros = |kind| Tensor::zeros([lanes, batch], (kind, device));
+        let empty = |kind| Tensor::empty([lanes, batch], (kind, device));
         Self {
-            losses: zeros(Kind::Double),
-            right: zeros(Kind::Int64),
+            losses: empty(Kind::Double),
+            right: empty(Kind::Int64),
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::{Argument, Launch, blocks_for, launch, launch_slow, pieces, pointer, pointer_if};
+use super::{
+    Argument, Launch, blocks_for, extents, launch, launch_slow, pieces, pointer, pointer_if,
+};
 use crate::BatchNorm;
 use crate::cuda::CudaError;
 
@@ -28,18 +30,28 @@ impl NormMemory {
     /// # Errors
     /// If there is none of one.
     pub fn new(rows: i64, channels: i64, device: Device) -> Result<Self, CudaError> {
+        let of_channels = Tensor::zeros([5, channels.max(0)], (Kind::Float, device));
+        Self::over(of_channels, rows)
+    }
+
+    /// The same with memory that is there for what is kept from one pass to the other: `[5, channels]` f32.
+    ///
+    /// # Errors
+    /// If there is no row, or no channel.
+    pub fn over(of_channels: Tensor, rows: i64) -> Result<Self, CudaError> {
+        let [_, channels] = extents("memory", &of_channels)?;
         if rows < 1 || channels < 1 {
             return Err(CudaError::Argument(format!(
                 "a batch norm of {rows} rows and {channels} channels"
             )));
         }
         let blocks = pieces(rows, block_rows(channels));
-        let numbers = |shape: &[i64]| Tensor::zeros(shape, (Kind::Float, device));
+        let options = (Kind::Float, of_channels.device());
         Ok(Self {
             rows,
             channels,
-            sums: numbers(&[2, blocks, channels]),
-            of_channels: numbers(&[5, channels]),
+            sums: Tensor::empty([2, blocks, channels], options),
+            of_channels,
         })
     }
 

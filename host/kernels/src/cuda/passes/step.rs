@@ -63,33 +63,12 @@ pub fn masked_sgd_step(
     unsafe { launch(on, "sgd_momentum", lanes * lane_blocks, &arguments) }
 }
 
-/// What the step of [`masked_adamw_step`] has of each lane's learning rate and number of steps (this one included):
-/// `[3, lanes]`, first by how much weights shrink, then the step's size, then by what the root is divided.
-///
-/// # Source
-/// Loshchilov and Hutter 2019 (arXiv:1711.05101), algorithm 2: `1 - lr decay`, `lr / (1 - beta1^t)` and
-/// `sqrt(1 - beta2^t)`.
-///
-/// # Panics
-/// If there are more of one than of the other.
-pub fn adamw_coefficients(lr: &[f64], steps: &[i64], step: AdamwStep) -> Vec<f32> {
-    assert_eq!(lr.len(), steps.len(), "one number of steps for each lane");
-    let (beta1, beta2) = step.betas;
-    let shrink = lr.iter().map(|lr| 1.0 - lr * step.weight_decay);
-    let size = lr.iter().zip(steps);
-    let size = size.map(|(lr, &steps)| lr / (1.0 - beta1.powf(steps as f64)));
-    let root = steps.iter();
-    let root = root.map(|&steps| (1.0 - beta2.powf(steps as f64)).sqrt());
-    let all = shrink.chain(size).chain(root);
-    all.map(|it| it as f32).collect()
-}
-
 /// One step of AdamW in one pass; where the mask is 0, weights and averages become exactly +0. Gives the bits of
 /// [`shim::masked_adamw_step`](crate::shim::masked_adamw_step).
 ///
 /// # Shapes
-/// Everything `[lanes, elements]` f32, but `coefficients`: `[3, lanes]` f32, the numbers of
-/// [`adamw_coefficients`] on the device, and `factors`: `[lanes]` f32, as in [`masked_sgd_step`].
+/// Everything `[lanes, elements]` f32, but `rates`: `[3, lanes]` f32, the numbers of
+/// [`adamw_rates`](crate::shim::adamw_rates) on the device, and `factors`: `[lanes]` f32, as in [`masked_sgd_step`].
 ///
 /// # Errors
 /// If a shape, kind or device is another, or the launch fails.
@@ -100,14 +79,14 @@ pub fn masked_adamw_step(
     gradients: &Tensor,
     [exp_avg, exp_avg_sq]: [&mut Tensor; 2],
     mask: &Tensor,
-    coefficients: &Tensor,
+    rates: &Tensor,
     factors: Option<&Tensor>,
     step: AdamwStep,
 ) -> Result<(), CudaError> {
     let shape @ [lanes, width] = extents("weights", weights)?;
     let flat = |name, tensor: &Tensor| pointer(on, name, tensor, Kind::Float, &shape);
-    pointer(on, "coefficients", coefficients, Kind::Float, &[3, lanes])?;
-    let of_lanes = |row| Argument::Pointer(coefficients.get(row).data_ptr());
+    pointer(on, "rates", rates, Kind::Float, &[3, lanes])?;
+    let of_lanes = |row| Argument::Pointer(rates.get(row).data_ptr());
     let (beta1, beta2) = step.betas;
     let number = |it: f64| Argument::Float(it as f32);
     let lane_blocks = blocks_for(width);

@@ -6,10 +6,9 @@ use super::super::cache::Cache;
 use super::super::driver::Gpu;
 use super::super::nvrtc::Nvrtc;
 use super::super::passes::{
-    Draws, NormGradients, NormMemory, Normalise, SampleLosses, adamw_coefficients, clip_factors,
-    clip_pieces, cross_entropy, gather, linear_bias_gradient, linear_forward,
-    linear_input_gradient, linear_weight_gradient, masked_adamw_step, masked_sgd_step,
-    norm_backward, norm_forward,
+    Draws, NormGradients, NormMemory, Normalise, SampleLosses, clip_factors, clip_pieces,
+    cross_entropy, gather, linear_bias_gradient, linear_forward, linear_input_gradient,
+    linear_weight_gradient, masked_adamw_step, masked_sgd_step, norm_backward, norm_forward,
 };
 use super::*;
 use crate::BatchNorm;
@@ -88,23 +87,16 @@ fn adamw() -> Case {
             eps: 1e-8,
             weight_decay: 0.01,
         };
-        let [weights, gradients, first, second, mask, coefficients] = t else {
+        let [weights, gradients, first, second, mask, rates] = t else {
             panic!("{}", t.len())
         };
-        let of_lanes = adamw_coefficients(&[0.1, 0.2, 0.3], &[1, 20, 3000], step);
-        coefficients.copy_(&Tensor::from_slice(&of_lanes).view([3, 3]));
-        let averages = [first, second];
-        masked_adamw_step(
-            on,
-            weights,
-            gradients,
-            averages,
-            mask,
-            coefficients,
-            None,
+        rates.copy_(&super::adamw_rates_of(
+            &[0.1, 0.2, 0.3],
+            &[1, 20, 3000],
             step,
-        )
-        .unwrap();
+        ));
+        let averages = [first, second];
+        masked_adamw_step(on, weights, gradients, averages, mask, rates, None, step).unwrap();
     })
 }
 

@@ -1,6 +1,4 @@
-use super::super::passes::{
-    adamw_coefficients, clip_factors, clip_pieces, masked_adamw_step, masked_sgd_step,
-};
+use super::super::passes::{clip_factors, clip_pieces, masked_adamw_step, masked_sgd_step};
 use super::*;
 use crate::shim::{self, AdamwStep, Pruning, SgdStep};
 
@@ -66,7 +64,7 @@ fn sgd_steps_have_the_bits_of_the_shims() {
                         &clipped,
                         their_state.as_mut(),
                         pruning,
-                        &lr,
+                        &floats(&lr).unsqueeze(0),
                         step,
                     )
                     .unwrap();
@@ -98,8 +96,7 @@ fn adamw_steps_have_the_bits_of_the_shims() {
             let mut theirs = [&weights, &averages[0], &averages[1]].map(copy);
             for number in [1, 2, 1000] {
                 let steps: Vec<i64> = (0..shape[0]).map(|lane| number + 7 * lane).collect();
-                let coefficients = adamw_coefficients(&lr, &steps, step);
-                let coefficients = Tensor::from_slice(&coefficients).view([3, shape[0]]);
+                let rates = adamw_rates_of(&lr, &steps, step);
                 let [weights, first, second] = &mut ours;
                 masked_adamw_step(
                     &OnCpu,
@@ -107,7 +104,7 @@ fn adamw_steps_have_the_bits_of_the_shims() {
                     &gradients,
                     [first, second],
                     &mask,
-                    &coefficients,
+                    &rates,
                     factors.as_ref(),
                     step,
                 )
@@ -121,16 +118,8 @@ fn adamw_steps_have_the_bits_of_the_shims() {
                     kept: None,
                 };
                 let [weights, first, second] = &mut theirs;
-                shim::masked_adamw_step(
-                    weights,
-                    &clipped,
-                    [first, second],
-                    pruning,
-                    &lr,
-                    &steps,
-                    step,
-                )
-                .unwrap();
+                shim::masked_adamw_step(weights, &clipped, [first, second], pruning, &rates, step)
+                    .unwrap();
             }
             for (ours, theirs) in ours.iter().zip(&theirs) {
                 assert_bits(ours, theirs, &what);

@@ -1,0 +1,112 @@
+//! Training by the kernels for GPUs, in their form for the CPU, has the bytes of training by the passes for CPUs.
+#![allow(unsafe_code)]
+
+use std::ffi::c_void;
+use std::sync::Arc;
+
+use kernels::cuda::passes::{Argument, Launch};
+use kernels::cuda::{AutogradBy, CudaError, Kernels};
+use serde_json::{Value, json};
+use tch::Device;
+
+use super::exactness::{advance, assert_same_bits, state};
+use super::testing::{conv_trainer, image_trainer, mlp_trainer, start};
+use super::{Trainer, testing};
+
+/// The kernels as C++, on the thread that launches them.
+struct OnCpu;
+
+impl Launch for OnCpu {
+    fn device(&self) -> Device {
+        Device::Cpu
+    }
+
+    unsafe fn launch(
+        &self,
+        kernel: &str,
+        grid: u32,
+        block: u32,
+        arguments: &[Argument],
+    ) -> Result<(), CudaError> {
+        let mut values: Vec<u64> = arguments.iter().map(Argument::bits).collect();
+        let pointers: Vec<*mut c_void> = (values.iter_mut())
+            .map(|value| (value as *mut u64).cast())
+            .collect();
+        // SAFETY: by the caller's promise.
+        unsafe { kernels_forms::launch(kernel, grid, block, &pointers) }
+            .map_err(CudaError::Argument)
+    }
+}
+
+fn resnet(options: Value) -> Trainer {
+    testing::shipped_trainer("resnet-20", json!({"width": 4}), &[3, 8, 8], options)
+}
+
+#[test]
+fn whole_levels_have_the_same_bytes() {
+    let nesterov = json!({"optimizer":
+        {"name": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 1e-3, "nesterov": true}});
+    let adamw = json!({"optimizer": {"name": "adamw", "lr": 1e-2, "weight_decay": 0.1}});
+    let smoothed = json!({"label_smoothing": 0.1});
+    let cases: [(fn(Value) -> Trainer, Value); 5] = [
+        (conv_trainer, adamw.clone()),
+        (conv_trainer, smoothed),
+        (image_trainer, nesterov),
+        (resnet, adamw),
+        (resnet, json!({"precision": "bf16"})),
+    ];
+    let kernels: Kernels = Arc::new(OnCpu);
+    for (at, (make, options)) in cases.into_iter().enumerate() {
+        let run = |trainer: Trainer| {
+            let mut session = trainer.session(vec![start(&trainer, 3)]).unwrap();
+            let records = advance(&mut session, 2 * trainer.steps_per_epoch());
+            (state(&session, 0), format!("{records:?}"))
+        };
+        let expected = run(make(options.clone()));
+        let _norms = AutogradBy::enter(&kernels);
+        let got = run(make(options).computed_by(kernels.clone()));
+        assert_eq!(got.1, expected.1, "{at}");
+        assert_same_bits(&got.0, &expected.0);
+    }
+}
+
+#[test]
+fn lanes_are_independent_and_the_same_to_rounding() {
+    let kernels: Kernels = Arc::new(OnCpu);
+    let run = |trainer: &Trainer, seeds: &[u64]| {
+        let starts = seeds.iter().map(|&seed| start(trainer, seed)).collect();
+        let mut session = trainer.session(starts).unwrap();
+        advance(&mut session, 8);
+        state(&session, seeds.len() - 1)
+    };
+    let plain = run(&mlp_trainer(json!({})), &[2]);
+    let _networks = AutogradBy::enter(&kernels);
+    let trainer = mlp_trainer(json!({})).computed_by(kernels.clone());
+    let alone = run(&trainer, &[2]);
+    assert_same_bits(&run(&trainer, &[4, 1, 2]), &alone);
+    for ((name, got), (_, expected)) in alone.0.tensors.iter().zip(&plain.0.tensors) {
+        let apart = (got - expected).abs().max().double_value(&[]);
+        assert!(apart < 1e-4, "{name}: {apart}");
+    }
+}
+
+#[test]
+fn clipped_gradients_are_the_same_to_rounding() {
+    let run = |trainer: Trainer| {
+        let mut session = trainer.session(vec![start(&trainer, 3)]).unwrap();
+        advance(&mut session, 3);
+        session.snapshot(0).unwrap()
+    };
+    let make = || mlp_trainer(json!({"clip_norm": 0.05}));
+    let kernels: Kernels = Arc::new(OnCpu);
+    let (got, expected) = (run(make().computed_by(kernels)), run(make()));
+    let (free, mut moved) = (run(mlp_trainer(json!({}))), 0.0);
+    for (((name, got), (_, expected)), (_, free)) in
+        (got.tensors.iter().zip(&expected.tensors)).zip(&free.tensors)
+    {
+        let apart = |other: &tch::Tensor| (got - other).abs().max().double_value(&[]);
+        assert!(apart(expected) < 1e-6, "{name}: {}", apart(expected));
+        moved = f64::max(moved, apart(free));
+    }
+    assert!(moved > 1e-4, "nothing was clipped");
+}
