@@ -9,7 +9,8 @@ PREFIX     ?= $(HOME)/.local
 TORCH      ?=
 PYTHON     ?= python3
 
-ROWS ?=
+ROWS  ?=
+CHECK ?=
 
 FUZZ_MINUTES ?= 10
 FUZZ_TARGETS ?= $(notdir $(wildcard tests/fuzz/corpus/*))
@@ -54,7 +55,7 @@ TORCH_LIB := $(or $(LIBTORCH),.libtorch)/lib
 
 # Cargo runs in parallel by itself; with `make -j` the steps of a target keep their order.
 .NOTPARALLEL:
-.PHONY: help tools libtorch nvrtc build run test browser attack cluster tidy lint smoke python wheel check fuzz bench bench-ranks bench-scaling docs fmt clean install uninstall
+.PHONY: help tools libtorch nvrtc build run test browser attack cluster tidy lint smoke python wheel check fuzz bench bench-ranks bench-scaling check-cuda docs fmt clean install uninstall
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -129,6 +130,11 @@ cluster: build ## run a sweep in a job array of a Slurm that is started for it, 
 	trap 'tests/cluster/slurm.sh down "$$folder" && rm -rf "$$folder"' EXIT; \
 	tests/cluster/slurm.sh up "$$folder" 4; \
 	SLURM_CONF="$$folder/slurm.conf" cargo test --release -p attack cluster:: -- --ignored --nocapture --test-threads 1
+
+# `make test` takes the same steps on the CPU, in a short form. CHECK='--device cuda:1 --out FOLDER' chooses the GPU and keeps
+# what was made.
+check-cuda: build ## compare runs on a GPU with each other byte by byte, train all that is shipped there: minutes, with a table
+	$(PYTHON) tests/cuda/check.py $(TARGET)/host $(CHECK)
 
 tidy: tools ## check formatting, imports between modules and links of the documentation: seconds
 	@cargo fmt --version >/dev/null || { echo "make: cargo fmt is needed: rustup component add rustfmt" >&2; exit 1; }
