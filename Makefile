@@ -9,8 +9,9 @@ PREFIX     ?= $(HOME)/.local
 TORCH      ?=
 PYTHON     ?= python3
 
-ROWS  ?=
-CHECK ?=
+ROWS   ?=
+DEVICE ?= cuda
+CHECK  ?=
 
 FUZZ_MINUTES ?= 10
 FUZZ_TARGETS ?= $(notdir $(wildcard tests/fuzz/corpus/*))
@@ -55,7 +56,7 @@ TORCH_LIB := $(or $(LIBTORCH),.libtorch)/lib
 
 # Cargo runs in parallel by itself; with `make -j` the steps of a target keep their order.
 .NOTPARALLEL:
-.PHONY: help tools libtorch nvrtc build run test browser attack cluster tidy lint smoke python wheel check fuzz bench bench-ranks bench-scaling check-cuda docs fmt clean install uninstall
+.PHONY: help tools libtorch nvrtc build run test browser attack cluster tidy lint smoke python wheel check fuzz bench bench-cuda bench-ranks bench-scaling check-cuda docs fmt clean install uninstall
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -189,6 +190,14 @@ bench: build ## measure ROWS beside PyTorch and write BENCHMARKS.md; all rows ta
 	cargo build --release -p bench
 	python3 tests/bench/setup.py $(dir $(TARGET))bench/venv
 	$(TARGET)/bench $(foreach row,$(ROWS),'$(row)')
+
+# Where there is no GPU nothing is fetched to be compared with; BENCH_PYTHON names a Python that has PyTorch already.
+bench-cuda: build ## measure the host on a GPU beside PyTorch and write the section on GPUs of BENCHMARKS.md
+	cargo build --release -p bench
+	@if [ -z "$$BENCH_PYTHON" ] && nvidia-smi -L >/dev/null 2>&1; then \
+		python3 tests/bench/setup.py $(dir $(TARGET))bench/venv; \
+	fi
+	$(TARGET)/bench --device $(DEVICE) $(foreach row,$(ROWS),'$(row)')
 
 bench-ranks: build ## measure one network on two processes beside PyTorch's DistributedDataParallel
 	python3 tests/bench/setup.py $(dir $(TARGET))bench/venv

@@ -73,6 +73,7 @@ def check(program, folder, options):
     is_few = options.short and not options.only
     rows += breadth.model_rows(made, ROOT, folder, options.short, is_few)
     rows += breadth.experiment_rows(made, ROOT, options.short, is_few)
+    rows += breadth.taker_rows(made, nets[0])
     if options.only:
         rows = [row for row in rows if any(it in row[0] for it in options.only)]
     results = table.side_by_side(rows, jobs, program)

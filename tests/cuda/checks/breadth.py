@@ -93,6 +93,25 @@ def experiment_rows(runs, root, is_short, is_few):
     return found
 
 
+# Plugins that no file of its own shows, as they take from another run: what an experiment changes for them.
+TAKERS = {
+    "axes": 'strategy.rewind={{ use = "axes/rewind", magnitudes = "init", signs = "{run}#level-end" }}',
+    "aligned": 'strategy.mask={{ use = "aligned/levels", run = "{run}" }}',
+    "transplant": 'strategy.mask={{ use = "transplant/levels", run = "{run}" }}',
+}
+
+
+def taker_rows(runs, net):
+    """A row for each plugin that takes from another run: from the net's first one."""
+    return [(f"plugin {name}", partial(taker, runs, net, name)) for name in TAKERS]
+
+
+def taker(runs, net, name):
+    (run,) = runs.reference(net, "fp32").glob("lrr-*")
+    runs.run(net, name, TAKERS[name].format(run=run))
+    return "ended well"
+
+
 def whole(path):
     """The text of an experiment file behind those of its bases."""
     text = path.read_text()
@@ -114,7 +133,8 @@ def experiment(runs, path, is_short):
     if path.stem == "hidden-neuron":
         sets.append("train.epochs=50")
     elif is_short and "cnn1d" in text:
-        sets.append("train.epochs=2")
+        # As many as its points need.
+        sets.append("train.epochs=4")
     net = Net(f"experiment-{path.stem}", path, [0], 1, [])
     net.arguments = sets
     runs.run(net, "first", more=more)
