@@ -9,7 +9,9 @@ PREFIX     ?= $(HOME)/.local
 TORCH      ?=
 PYTHON     ?= python3
 
-ROWS ?=
+ROWS   ?=
+DEVICE ?= cuda
+CHECK  ?=
 
 FUZZ_MINUTES ?= 10
 FUZZ_TARGETS ?= $(notdir $(wildcard tests/fuzz/corpus/*))
@@ -54,7 +56,7 @@ TORCH_LIB := $(or $(LIBTORCH),.libtorch)/lib
 
 # Cargo runs in parallel by itself; with `make -j` the steps of a target keep their order.
 .NOTPARALLEL:
-.PHONY: help tools libtorch nvrtc build run test browser attack cluster tidy lint smoke python wheel check fuzz bench bench-ranks bench-scaling docs fmt clean install uninstall
+.PHONY: help tools libtorch nvrtc build run test browser attack cluster tidy lint smoke python wheel check fuzz bench bench-cuda bench-ranks bench-scaling check-cuda docs fmt clean install uninstall
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -130,6 +132,11 @@ cluster: build ## run a sweep in a job array of a Slurm that is started for it, 
 	tests/cluster/slurm.sh up "$$folder" 4; \
 	SLURM_CONF="$$folder/slurm.conf" cargo test --release -p attack cluster:: -- --ignored --nocapture --test-threads 1
 
+# `make test` takes the same steps on the CPU, in a short form. CHECK='--device cuda:1 --out FOLDER' chooses the GPU and keeps
+# what was made.
+check-cuda: build ## compare runs on a GPU with each other byte by byte, train all that is shipped there: minutes, with a table
+	$(PYTHON) tests/cuda/check.py $(TARGET)/host $(CHECK)
+
 tidy: tools ## check formatting, imports between modules and links of the documentation: seconds
 	@cargo fmt --version >/dev/null || { echo "make: cargo fmt is needed: rustup component add rustfmt" >&2; exit 1; }
 	cargo fmt --all --check
@@ -183,6 +190,14 @@ bench: build ## measure ROWS beside PyTorch and write BENCHMARKS.md; all rows ta
 	cargo build --release -p bench
 	python3 tests/bench/setup.py $(dir $(TARGET))bench/venv
 	$(TARGET)/bench $(foreach row,$(ROWS),'$(row)')
+
+# Where there is no GPU nothing is fetched to be compared with; BENCH_PYTHON names a Python that has PyTorch already.
+bench-cuda: build ## measure the host on a GPU beside PyTorch and write the section on GPUs of BENCHMARKS.md
+	cargo build --release -p bench
+	@if [ -z "$$BENCH_PYTHON" ] && nvidia-smi -L >/dev/null 2>&1; then \
+		python3 tests/bench/setup.py $(dir $(TARGET))bench/venv; \
+	fi
+	$(TARGET)/bench --device $(DEVICE) $(foreach row,$(ROWS),'$(row)')
 
 bench-ranks: build ## measure one network on two processes beside PyTorch's DistributedDataParallel
 	python3 tests/bench/setup.py $(dir $(TARGET))bench/venv

@@ -1,7 +1,9 @@
 """A whole run of learning-rate rewinding in PyTorch, written well.
 
     lrr.py TASK     where TASK is JSON: model, shape, classes, data, levels, rate, epochs, batch,
-                    lr, seeds, evaluate_epochs, out
+                    lr, seeds, evaluate_epochs, out, and perhaps device, precision and apart
+
+Seeds train one after the other, or with `apart` each in a process of its own, all at once.
 
 Data in memory, one index operation a batch, fused SGD, masks multiplied in place after each step,
 one threshold for all layers, nothing read back within an epoch. Each level leaves weights and masks.
@@ -9,6 +11,7 @@ one threshold for all layers, nothing read back within an epoch. Each level leav
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -16,6 +19,12 @@ import torch
 from torch.nn import functional as F
 
 from pytorch import networks, samples, schedule
+
+
+def precision(task):
+    """Autocast to bfloat16 where the task says so."""
+    kind = torch.device(task.get("device", "cpu")).type
+    return torch.autocast(kind, dtype=torch.bfloat16, enabled=task.get("precision") == "bf16")
 
 
 def accuracy(network, inputs, labels):
@@ -30,7 +39,11 @@ def accuracy(network, inputs, labels):
 
 def run(seed, task, train, test):
     torch.manual_seed(seed)
-    network = networks.build(task["model"], task["shape"], task["classes"])
+    device = torch.device(task.get("device", "cpu"))
+    network = networks.build(task["model"], task["shape"], task["classes"]).to(device)
+    if device.type == "cuda" and len(task["shape"]) == 3:
+        network.to(memory_format=torch.channels_last)
+    train, test = ([it.to(device) for it in split] for split in (train, test))
     parameters = [it.weight for it in networks.prunable(network)]
     weights = [it.data for it in parameters]
     masks = [torch.ones_like(it) for it in weights]
@@ -51,13 +64,14 @@ def run(seed, task, train, test):
         optimizer = torch.optim.SGD(network.parameters(), **recipe)
         group, momenta, step = optimizer.param_groups[0], None, 0
         for epoch in range(task["epochs"]):
-            loss_sum = torch.zeros(())
-            for index in torch.randperm(len(labels)).split(task["batch"]):
+            loss_sum = torch.zeros((), device=device)
+            for index in torch.randperm(len(labels), device=device).split(task["batch"]):
                 factor = schedule.factor(step, per_epoch, per_epoch * task["epochs"])
                 group["lr"] = task["lr"] * factor
                 x, y = inputs.index_select(0, index), labels.index_select(0, index)
                 optimizer.zero_grad(set_to_none=True)
-                loss = F.cross_entropy(network(x), y)
+                with precision(task):
+                    loss = F.cross_entropy(network(x), y)
                 loss.backward()
                 optimizer.step()
                 if level > 0:
@@ -82,6 +96,10 @@ def run(seed, task, train, test):
 def main():
     torch.set_num_threads(int(os.environ["BENCH_THREADS"]))
     task = json.loads(sys.argv[1])
+    if task.get("apart") and len(task["seeds"]) > 1:
+        alone = [json.dumps({**task, "seeds": [seed]}) for seed in task["seeds"]]
+        children = [subprocess.Popen([sys.executable, __file__, it]) for it in alone]
+        sys.exit(max(child.wait() for child in children))
     train, test = samples.load(task["data"]), samples.load(task["data"], "test")
     print([run(seed, task, train, test) for seed in task["seeds"]])
 

@@ -52,6 +52,8 @@ def answer(request, prepared):
         for key in [key for key in prepared if key[0] == row]:
             del prepared[key]
         torch.compiler.reset()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
         return {}
     raise ValueError(f"unknown request {action!r}")
 

@@ -12,11 +12,11 @@ from . import networks, samples
 
 
 def in_memory(inputs, labels, batch, channels_last):
-    """Batches without end, gathered by one index operation."""
+    """Batches without end, gathered by one index operation where the samples lie."""
     if channels_last:
         inputs = inputs.permute(0, 2, 3, 1).contiguous()
     while True:
-        order = torch.randperm(len(labels))
+        order = torch.randperm(len(labels), device=labels.device)
         for index in order.split(batch):
             gathered = inputs.index_select(0, index)
             if channels_last:
@@ -54,29 +54,38 @@ def random_masks(weights, density):
 
 
 class Training:
-    """Goes on with every call where the last one ended."""
+    """Goes on with every call where the last one ended.
+
+    A side is `loader`, or words such as `eager-cl`: `cl` is channels_last, `compile` the forward pass with the loss through
+    torch.compile, `graph` the whole step in a CUDA graph. Behind a space may stand the precision.
+    """
 
     def __init__(self, side, task):
-        kind, _, precision = side.partition(" ")
-        self.network = networks.build(task["model"], task["shape"], task["classes"])
-        networks.check_same(self.network, task["parameters"])
-        inputs, labels = samples.load(task["data"])
-        channels_last = kind == "eager-cl"
+        kind, _, self.precision = side.partition(" ")
+        words = set(kind.split("-"))
+        self.device, self.batch = torch.device(task.get("device", "cpu")), task["batch"]
+        if "graph" in words and self.device.type != "cuda":
+            raise ValueError("left out: CUDA graphs are for GPUs")
+        self.allow()
+        network = networks.build(task["model"], task["shape"], task["classes"])
+        networks.check_same(network, task["parameters"])
+        self.network = network.to(self.device)
+        inputs, labels = (it.to(self.device) for it in samples.load(task["data"]))
         modules = networks.prunable(self.network)
         masks = random_masks([it.weight for it in modules], task["density"])
         self.weights, self.masks = [], []
         if kind == "loader":
             for module, mask in zip(modules, masks):
                 parametrize.register_parametrization(module, "weight", Masked(mask))
-            self.batches = loaded(inputs, labels, task["batch"])
+            self.batches = loaded(inputs, labels, self.batch)
         else:
-            if channels_last:
+            if "cl" in words:
                 self.network.to(memory_format=torch.channels_last)
             # A mask in its weight's memory format: their product is one pass along memory.
             self.weights = [it.weight.data for it in modules]
             self.masks = [torch.empty_like(w).copy_(m) for w, m in zip(self.weights, masks)]
             torch._foreach_mul_(self.weights, self.masks)
-            self.batches = in_memory(inputs, labels, task["batch"], channels_last)
+            self.batches = in_memory(inputs, labels, self.batch, "cl" in words)
         recipe = dict(lr=task["lr"], momentum=0.9, weight_decay=5e-4)
         fused = {} if kind == "loader" else {"fused": True}
         self.optimizer = torch.optim.SGD(self.network.parameters(), **recipe, **fused)
@@ -84,17 +93,41 @@ class Training:
         self.momenta = None
         self.loss_of = self.forward
         self.autocast = nullcontext
-        if precision == "bf16":
-            self.autocast = lambda: torch.autocast("cpu", dtype=torch.bfloat16)
-        self.total = torch.zeros(())
-        if kind == "compile":
+        if self.precision == "bf16":
+            # Rounded weights that are kept would be those of the step that was captured.
+            kept = "graph" not in words
+            self.autocast = lambda: torch.autocast(self.device.type, dtype=torch.bfloat16, cache_enabled=kept)
+        self.total = torch.zeros((), device=self.device)
+        self.graph = None
+        if "compile" in words:
             self.loss_of = torch.compile(self.forward, dynamic=False)
-            for size in {task["batch"], len(labels) % task["batch"]} - {0}:
+            for size in {self.batch, len(labels) % self.batch} - {0}:
                 self.step(inputs[:size].clone(), labels[:size].clone())
+        if "graph" in words:
+            self.capture()
         self(2)
+
+    def allow(self):
+        """What PyTorch may do on a GPU: flags of the process, which sides set to their own when it is their turn."""
+        if self.device.type == "cuda":
+            torch.backends.cudnn.benchmark = True
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = self.precision != ""
 
     def forward(self, inputs, labels):
         return F.cross_entropy(self.network(inputs), labels)
+
+    def capture(self):
+        """Records a step, after some that find memory and algorithms beside the others' stream."""
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        self.inputs, self.labels = (it.clone() for it in next(self.batches))
+        with torch.cuda.stream(stream):
+            for _ in range(3):
+                self.step(self.inputs, self.labels)
+        torch.cuda.current_stream().wait_stream(stream)
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            self.step(self.inputs, self.labels)
 
     def step(self, inputs, labels):
         self.optimizer.zero_grad(set_to_none=True)
@@ -113,11 +146,18 @@ class Training:
 
     def __call__(self, steps):
         """Number of samples that these steps saw."""
+        self.allow()
         seen = 0
         for _ in range(steps):
             inputs, labels = next(self.batches)
-            self.step(inputs, labels)
+            if self.graph and len(labels) == self.batch:
+                self.inputs.copy_(inputs)
+                self.labels.copy_(labels)
+                self.graph.replay()
+            else:
+                self.step(inputs, labels)
             seen += len(labels)
+        # Waits for the device, too.
         self.total.item()
         return seen
 

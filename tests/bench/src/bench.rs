@@ -75,6 +75,10 @@ impl Bench {
         period: u64,
     ) -> Vec<String> {
         let mut notes = Vec::new();
+        if !self.settings.with_peers {
+            notes.push(format!("PyTorch is left out: {}", names.join(", ")));
+            return notes;
+        }
         for name in names {
             let prepared = self
                 .peer()

@@ -6,6 +6,7 @@ use std::process::Command;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::place::{Place, gpu};
 use crate::settings::Settings;
 
 /// What results depend on.
@@ -31,6 +32,9 @@ pub struct Machine {
     pub python: String,
     /// Threads, and processors, of either side.
     pub threads: usize,
+    /// Name, driver and memory of the GPU that is measured.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub gpu: String,
 }
 
 impl Machine {
@@ -63,6 +67,10 @@ impl Machine {
             torch: text("torch"),
             python: text("python"),
             threads: settings.threads,
+            gpu: match settings.place {
+                Place::Gpu(number) => gpu(number).unwrap_or_else(|| settings.place.name()),
+                _ => String::new(),
+            },
         }
     }
 
@@ -72,6 +80,7 @@ impl Machine {
             && self.cores == other.cores
             && self.threads == other.threads
             && self.libtorch == other.libtorch
+            && self.gpu == other.gpu
     }
 }
 

@@ -233,6 +233,8 @@ mod tests {
     fn settings() -> Settings {
         Settings {
             task: crate::settings::Task::Scaling,
+            place: crate::place::Place::Processors,
+            with_peers: true,
             threads: 1,
             rounds: 3,
             seconds: 1.0,

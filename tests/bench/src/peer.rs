@@ -1,6 +1,7 @@
 //! PyTorch's process, spoken to in lines of JSON.
 
 use std::cell::RefCell;
+use std::env;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
@@ -15,7 +16,8 @@ use crate::settings::{Settings, root};
 
 /// A command of PyTorch's Python, with PyTorch's own defaults.
 pub fn python(settings: &Settings, script: &str) -> Command {
-    let mut command = Command::new(settings.folder().join("venv/bin/python"));
+    let own = || settings.folder().join("venv/bin/python").into_os_string();
+    let mut command = Command::new(env::var_os("BENCH_PYTHON").unwrap_or_else(own));
     command
         .arg(root().join("tests/bench").join(script))
         .env("BENCH_THREADS", settings.threads.to_string())

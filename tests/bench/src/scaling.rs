@@ -69,7 +69,7 @@ pub fn run(bench: &mut Bench) -> Result<(), BenchError> {
     }
     results.write(&path)?;
     draw(&results)?;
-    table::write(&results)
+    table::write(&results, bench.settings.place)
 }
 
 /// The time of a step.

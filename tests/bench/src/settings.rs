@@ -2,8 +2,10 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
+use std::thread::available_parallelism;
 
 use crate::error::BenchError;
+use crate::place::Place;
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -23,6 +25,10 @@ pub enum Task {
 pub struct Settings {
     /// What is asked for.
     pub task: Task,
+    /// On what.
+    pub place: Place,
+    /// Whether PyTorch is measured, too.
+    pub with_peers: bool,
     /// Threads, and processors, of either side.
     pub threads: usize,
     /// Measurements of each side.
@@ -42,7 +48,16 @@ impl Settings {
         let program = env::current_exe().map_err(BenchError::ours)?;
         // The program is target/release/bench.
         let target = program.ancestors().nth(2).unwrap_or(Path::new("target"));
-        let arguments: Vec<String> = env::args().skip(1).collect();
+        let mut arguments: Vec<String> = env::args().skip(1).collect();
+        let dry = take(&mut arguments, "--dry-run");
+        let with_peers = !take(&mut arguments, "--without-pytorch");
+        let place = match arguments.iter().position(|it| it == "--device") {
+            None => Place::parse("cpu", dry)?,
+            Some(at) => {
+                let device = arguments.drain(at..arguments.len().min(at + 2)).nth(1);
+                Place::parse(&device.unwrap_or_default(), dry)?
+            }
+        };
         let task = match arguments.first().map(String::as_str) {
             Some("--scaling") => Task::Scaling,
             Some("--table") => Task::Table,
@@ -51,16 +66,25 @@ impl Settings {
                 return Err(BenchError::Setting {
                     name: "the argument".to_owned(),
                     got: flag.to_owned(),
-                    expected: "--scaling, --table or patterns of rows",
+                    expected: "--device, --dry-run, --without-pytorch, --scaling, --table or patterns of rows",
                 });
             }
             _ => Task::Rows(arguments),
         };
+        // On a GPU nothing is shared between two of them that has to be kept equal.
+        let threads = match place {
+            Place::Gpu(_) => available_parallelism().map_or(1, usize::from) as f64,
+            _ => 2.0,
+        };
+        // A dry run is to end, not to measure.
+        let (rounds, seconds) = if dry { (1.0, 0.01) } else { (7.0, 0.7) };
         Ok(Self {
             task,
-            threads: number("BENCH_THREADS", 2.0)?.max(1.0) as usize,
-            rounds: number("BENCH_ROUNDS", 7.0)?.max(1.0) as usize,
-            seconds: number("BENCH_SECONDS", 0.7)?,
+            place,
+            with_peers,
+            threads: number("BENCH_THREADS", threads)?.max(1.0) as usize,
+            rounds: number("BENCH_ROUNDS", rounds)?.max(1.0) as usize,
+            seconds: number("BENCH_SECONDS", seconds)?,
             target: target.to_owned(),
         })
     }
@@ -72,7 +96,11 @@ impl Settings {
 
     /// The file of results.
     pub fn results(&self) -> PathBuf {
-        self.folder().join("results.json")
+        self.folder().join(match self.place {
+            Place::Processors => "results.json",
+            Place::Gpu(_) => "results-cuda.json",
+            Place::Dry => "results-dry.json",
+        })
     }
 
     /// A program that was built beside this one.
@@ -85,6 +113,13 @@ impl Settings {
 /// The checkout.
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// Whether a flag was given; it is gone afterwards.
+fn take(arguments: &mut Vec<String>, flag: &str) -> bool {
+    let before = arguments.len();
+    arguments.retain(|it| it != flag);
+    arguments.len() < before
 }
 
 fn number(name: &str, default: f64) -> Result<f64, BenchError> {

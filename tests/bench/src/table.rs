@@ -5,6 +5,7 @@ use std::fs;
 
 use crate::error::BenchError;
 use crate::machine::Machine;
+use crate::place::Place;
 use crate::results::{Curve, Results, RowResult};
 use crate::rows;
 use crate::settings::root;
@@ -12,13 +13,23 @@ use crate::settings::root;
 const START: &str = "<!-- Written by `make bench`: changes below are lost. -->";
 const END: &str = "<!-- The end of what `make bench` writes. -->";
 
-/// Writes the page. What somebody wrote below the tables stays.
+/// The marks around the section on GPUs.
+const GPU: [&str; 2] = [
+    "<!-- Written by `make bench-cuda`: changes below are lost. -->",
+    "<!-- The end of what `make bench-cuda` writes. -->",
+];
+
+/// Writes the page, or its section on GPUs. What somebody wrote below the tables stays.
 ///
 /// # Errors
 /// If it cannot be written.
-pub fn write(results: &Results) -> Result<(), BenchError> {
+pub fn write(results: &Results, place: Place) -> Result<(), BenchError> {
     let path = root().join("BENCHMARKS.md");
     let before = fs::read_to_string(&path).unwrap_or_default();
+    if place.has_gpu_rows() {
+        let page = with_section(&before, &section(results, place));
+        return fs::write(&path, page).map_err(BenchError::file(&path));
+    }
     let after = before.split_once(END).map_or("\n", |(_, after)| after);
     let body = body(results);
     let page = format!(
@@ -28,13 +39,57 @@ pub fn write(results: &Results) -> Result<(), BenchError> {
     fs::write(&path, page).map_err(BenchError::file(&path))
 }
 
+/// The section on GPUs.
+pub fn section(results: &Results, place: Place) -> String {
+    let all = rows::all(place);
+    let found: Vec<_> = (all.iter())
+        .filter_map(|row| Some((row.name.as_str(), results.rows.get(&row.name)?)))
+        .collect();
+    let Machine {
+        gpu,
+        processor,
+        libtorch,
+        torch,
+        python,
+        ..
+    } = &results.machine;
+    let gpu = match gpu.as_str() {
+        "" => "no GPU, as a dry run",
+        gpu => gpu,
+    };
+    let measured = format!(
+        "Measured on {gpu} (name, driver, memory) beside {processor}, libtorch {libtorch}, PyTorch {torch}, Python {python}.\n"
+    );
+    let introduction = include_str!("gpu.md");
+    format!(
+        "## {}\n\n{introduction}\n{measured}\n{}",
+        rows::GPU,
+        table(&found)
+    )
+}
+
+/// The page with this section in its place: where it stands, or below the tables.
+fn with_section(page: &str, section: &str) -> String {
+    let [start, end] = GPU;
+    let section = format!("{start}\n\n{section}\n{end}");
+    if let Some((before, rest)) = page.split_once(start)
+        && let Some((_, after)) = rest.split_once(end)
+    {
+        return format!("{before}{section}{after}");
+    }
+    match page.split_once(END) {
+        Some((before, after)) => format!("{before}{END}\n\n{section}{after}"),
+        None => format!("{page}\n{section}\n"),
+    }
+}
+
 fn body(results: &Results) -> String {
     let mut text = String::new();
     if results.rows.is_empty() && results.scaling.is_empty() {
         return "Nothing is measured yet.\n".to_owned();
     }
     text += &machine(&results.machine);
-    let all = rows::all();
+    let all = rows::all(Place::Processors);
     for group in rows::GROUPS {
         let names = all
             .iter()
@@ -204,6 +259,19 @@ mod tests {
             let text = table(&[("lenet", &row(unit, &[1.0], &[1.0]))]);
             assert!(text.contains("| 1.5 | not met |"), "{text}");
         }
+    }
+
+    #[test]
+    fn the_section_on_gpus_takes_its_place_and_leaves_all_else() {
+        let page = format!("intro\n{START}\nrows\n{END}\n\n## Why\n");
+        let first = with_section(&page, "## GPU\n\nold\n");
+        assert!(first.starts_with(&format!("intro\n{START}\nrows\n{END}\n\n{}\n", GPU[0])));
+        assert!(
+            first.ends_with(&format!("{}\n\n## Why\n", GPU[1])),
+            "{first}"
+        );
+        let second = with_section(&first, "## GPU\n\nnew\n");
+        assert_eq!(second, first.replace("old", "new"));
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod bad_files;
 mod called;
 mod changes;
 mod conformance;
+mod cuda;
 mod damage;
 mod data_files;
 mod dense;

@@ -10,11 +10,20 @@ const PACKAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../host/python");
 
 /// `python3`, or what `$PYTHON` names, if it is 3.10 or newer and has NumPy; else why not.
 pub(crate) fn python() -> Result<String, String> {
+    python_with("sys, numpy", "is older than 3.10 or has no NumPy")
+}
+
+/// The same without NumPy.
+pub(crate) fn plain_python() -> Result<String, String> {
+    python_with("sys", "is older than 3.10")
+}
+
+fn python_with(modules: &str, lacks: &str) -> Result<String, String> {
     let name = std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let probe = "import sys, numpy; sys.exit(sys.version_info < (3, 10))";
-    match Command::new(&name).args(["-c", probe]).output() {
+    let probe = format!("import {modules}; sys.exit(sys.version_info < (3, 10))");
+    match Command::new(&name).args(["-c", &probe]).output() {
         Ok(output) if output.status.success() => Ok(name),
-        Ok(_) => Err(format!("{name} is older than 3.10 or has no NumPy")),
+        Ok(_) => Err(format!("{name} {lacks}")),
         Err(error) => Err(format!("{name} cannot be started: {error}")),
     }
 }

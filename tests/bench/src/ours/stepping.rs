@@ -4,9 +4,8 @@ use std::time::Instant;
 
 use host::trainer::{LaneStart, OptimizerState, Session, Trainer};
 use host::update::Updates;
-use tch::Tensor;
+use tch::{Device, Tensor};
 
-use super::work::BATCH;
 use crate::error::BenchError;
 use crate::measure::{Sample, Side};
 
@@ -88,19 +87,24 @@ impl Side for Stepping<'_> {
 
     fn measure(&mut self, steps: u64) -> Result<Sample, BenchError> {
         let samples = self.trainer.data().train.len() as u64;
+        let batch = self.trainer.samples_of_a_step();
         let mut seen = 0;
         let start = Instant::now();
         for _ in 0..steps {
-            let before = self.session.position().step_in_epoch * BATCH;
+            let before = self.session.position().step_in_epoch * batch;
             match &mut self.updates {
                 Some(updates) => self.session.step_with(updates.as_mut()),
                 None => self.session.step(),
             }
             .map_err(BenchError::ours)?;
-            seen += BATCH.min(samples - before);
+            seen += batch.min(samples - before);
             if self.session.is_epoch_complete() {
                 self.session.finish_epoch().map_err(BenchError::ours)?;
             }
+        }
+        if let Device::Cuda(number) = self.trainer.device() {
+            // Steps are asked for, and made later.
+            tch::Cuda::synchronize(number as i64);
         }
         Ok(Sample {
             seconds: start.elapsed().as_secs_f64(),

@@ -7,11 +7,13 @@ use host::experiment::Train;
 use host::model::MODELS;
 use host::registry::{Options, find};
 use host::samples::{InputType, Task};
-use host::trainer::Trainer;
+use host::trainer::{OnGpu, Trainer};
+use kernels::graphs::Library;
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
 use crate::error::BenchError;
+use crate::place::Place;
 use crate::settings::root;
 
 /// Samples of a batch.
@@ -42,8 +44,12 @@ pub struct Work {
     pub options: Value,
     /// What it is trained on.
     pub data: Data,
-    /// Whether products are computed in bfloat16.
-    pub bf16: bool,
+    /// Arithmetic of the forward and backward pass, as experiments name it.
+    pub precision: &'static str,
+    /// Samples of a batch.
+    pub batch: u64,
+    /// Where it is trained.
+    pub place: Place,
     /// Whether convolutions are computed at their survivors.
     pub sparse: bool,
     /// Whether units that are gone are left out of what is computed.
@@ -60,7 +66,9 @@ impl Work {
             peer: model,
             options: json!({}),
             data,
-            bf16: false,
+            precision: "fp32",
+            batch: BATCH,
+            place: Place::Processors,
             sparse: false,
             compact: false,
             density: 0.5,
@@ -72,7 +80,8 @@ impl Work {
     /// # Errors
     /// The host's.
     pub fn trainer(&self) -> Result<Trainer, BenchError> {
-        let data = self.data.load()?;
+        let device = self.place.device();
+        let data = self.data.load(device)?;
         let entry = find(MODELS, self.model)
             .ok_or_else(|| BenchError::Ours(format!("the host has no model `{}`", self.model)))?;
         let options: Options =
@@ -80,7 +89,21 @@ impl Work {
         let spec = data.spec();
         let network = (entry.build)(&options, &spec).map_err(BenchError::ours)?;
         let train = self.train().map_err(BenchError::ours)?;
-        Trainer::new(network, &train, data, Device::Cpu).map_err(BenchError::ours)
+        Trainer::new(network, &train, data, device).map_err(BenchError::ours)
+    }
+
+    /// The same with steps that are recorded as graphs, as with `--cuda-graphs`; none where there is no GPU.
+    ///
+    /// # Errors
+    /// The host's, or why there are no graphs.
+    pub fn recorded(&self) -> Result<Option<Trainer>, BenchError> {
+        let device = self.place.device();
+        if !device.is_cuda() {
+            return Ok(None);
+        }
+        let library = Library::get().map_err(BenchError::ours)?;
+        let recorder = Box::new(OnGpu::new(library, device));
+        Ok(Some(self.trainer()?.recorded_by(recorder)))
     }
 
     /// The task for PyTorch's process.
@@ -90,7 +113,7 @@ impl Work {
         json!({
             "model": self.peer, "shape": trainer.data().input_shape, "classes": trainer.data().classes,
             "data": self.data.for_peer(trainer.data().classes), "density": self.density,
-            "batch": BATCH, "lr": self.lr(), "parameters": parameters,
+            "batch": self.batch, "lr": self.lr(), "parameters": parameters, "device": self.place.name(),
         })
     }
 
@@ -107,18 +130,18 @@ impl Work {
         let optimizer =
             json!({"name": "sgd", "lr": self.lr(), "momentum": 0.9, "weight_decay": 5e-4});
         serde_json::from_value(json!({
-            "epochs": ENDLESS, "batch_size": BATCH, "optimizer": optimizer,
-            "precision": if self.bf16 { "bf16" } else { "fp32" },
+            "epochs": ENDLESS, "batch_size": self.batch, "optimizer": optimizer,
+            "precision": self.precision,
             "sparse_below": if self.sparse { 1.0 } else { 0.0 }, "compact": self.compact,
         }))
     }
 }
 
 impl Data {
-    fn load(&self) -> Result<Dataset, BenchError> {
+    fn load(&self, device: Device) -> Result<Dataset, BenchError> {
         let context = DataContext {
             data_dir: PathBuf::new(),
-            device: Device::Cpu,
+            device,
         };
         let load = |name, options: Value| {
             let options: Options = serde_json::from_value(options).map_err(BenchError::ours)?;
@@ -127,7 +150,7 @@ impl Data {
         match self {
             Self::Fashion(folder) => load("fashion-mnist", json!({ "dir": folder })),
             Self::Mnist1d => load("mnist1d", json!({})),
-            Self::Random(samples, shape) => Ok(random(*samples, shape)),
+            Self::Random(samples, shape) => Ok(random(*samples, shape, device)),
         }
     }
 
@@ -143,20 +166,20 @@ impl Data {
     }
 }
 
-fn random(samples: i64, shape: &[i64; 3]) -> Dataset {
+fn random(samples: i64, shape: &[i64; 3], device: Device) -> Dataset {
     let channels = shape[0] as usize;
     let split = |samples: i64| Split {
         inputs: Tensor::randint(
             256,
             [samples, shape[0], shape[1], shape[2]],
-            (Kind::Uint8, Device::Cpu),
+            (Kind::Uint8, device),
         )
         .into(),
-        labels: Tensor::arange(samples, (Kind::Int64, Device::Cpu)).remainder(10),
+        labels: Tensor::arange(samples, (Kind::Int64, device)).remainder(10),
         normalisation: Some(Normalisation::new(
             &vec![0.5; channels],
             &vec![0.25; channels],
-            Device::Cpu,
+            device,
         )),
     };
     Dataset {

@@ -1,6 +1,8 @@
 //! The rows of the table.
 
+mod abreast;
 mod checkpoint;
+mod gpu;
 mod imported;
 mod memory;
 mod overhead;
@@ -16,6 +18,7 @@ use crate::bench::Bench;
 use crate::error::BenchError;
 use crate::machine::{Machine, today};
 use crate::measure::Measured;
+use crate::place::Place;
 use crate::results::{Results, RowResult, Unit};
 use crate::table;
 
@@ -32,6 +35,8 @@ const MASKS: &str = "Global magnitude masks";
 const OVERHEAD: &str = "What masks and plugins cost";
 const FILES: &str = "Checkpoints and start";
 const MEMORY: &str = "Largest memory";
+/// The heading of the rows for GPUs, whose section stands by itself.
+pub const GPU: &str = "GPU";
 
 /// Something that is measured.
 pub struct Row {
@@ -81,8 +86,14 @@ impl Row {
     }
 }
 
-/// All rows, in the page's order.
-pub fn all() -> Vec<Row> {
+/// All rows that are measured there, in the page's order.
+pub fn all(place: Place) -> Vec<Row> {
+    if place.has_gpu_rows() {
+        return gpu::rows(place)
+            .into_iter()
+            .chain(abreast::rows())
+            .collect();
+    }
     [
         training::rows(),
         imported::rows(),
@@ -104,7 +115,7 @@ pub fn all() -> Vec<Row> {
 /// # Errors
 /// If no row matches or results cannot be stored. A row that fails becomes a note.
 pub fn run(bench: &mut Bench, patterns: &[String]) -> Result<(), BenchError> {
-    let mut rows = all();
+    let mut rows = all(bench.settings.place);
     let names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
     let known = names.join(", ");
     let is_asked = |row: &Row| patterns.iter().any(|pattern| matches(pattern, &row.name));
@@ -115,7 +126,11 @@ pub fn run(bench: &mut Bench, patterns: &[String]) -> Result<(), BenchError> {
         )));
     }
     let path = bench.settings.results();
-    let mut results = Results::read(&path)?;
+    let is_dry = bench.settings.place == Place::Dry;
+    let mut results = match is_dry {
+        true => Results::default(),
+        false => Results::read(&path)?,
+    };
     let count = rows.len();
     for (place, row) in rows.into_iter().enumerate() {
         eprintln!("{} ({} of {count})", row.name, place + 1);
@@ -124,8 +139,20 @@ pub fn run(bench: &mut Bench, patterns: &[String]) -> Result<(), BenchError> {
         // A machine without PyTorch still measures the host.
         results.be_of(Machine::this(&bench.settings, &bench.about));
         results.rows.insert(row.name, result);
-        results.write(&path)?;
-        table::write(&results)?;
+        if !is_dry {
+            results.write(&path)?;
+            table::write(&results, bench.settings.place)?;
+        }
+    }
+    if is_dry {
+        print!("{}", table::section(&results, bench.settings.place));
+        return match results.rows.iter().find(|(_, row)| row.sides.is_empty()) {
+            Some((name, row)) => Err(BenchError::Ours(format!(
+                "{name}: {}",
+                row.notes.join("; ")
+            ))),
+            None => Ok(()),
+        };
     }
     Ok(())
 }
@@ -219,9 +246,12 @@ mod tests {
 
     #[test]
     fn every_row_has_a_name_of_its_own_and_stands_below_a_heading() {
-        let rows = all();
+        let gpu = all(Place::Gpu(0));
+        assert!(gpu.iter().all(|row| row.group == GPU));
+        let processors = all(Place::Processors);
+        assert!(processors.iter().all(|row| GROUPS.contains(&row.group)));
+        let rows: Vec<Row> = gpu.into_iter().chain(processors).collect();
         let names: BTreeSet<&str> = rows.iter().map(|row| row.name.as_str()).collect();
         assert_eq!(names.len(), rows.len());
-        assert!(rows.iter().all(|row| GROUPS.contains(&row.group)));
     }
 }

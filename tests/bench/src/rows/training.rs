@@ -155,7 +155,9 @@ impl Spec {
         sides: &[&str],
     ) -> Result<Measured, BenchError> {
         let mut work = self.work(bench)?;
-        work.bf16 = bf16;
+        if bf16 {
+            work.precision = "bf16";
+        }
         let mut measured = beside_peers(bench, row, &work, sides)?;
         if matches!(self.on, On::Fashion) && !bench.fashion()?.1 {
             let text = "stands in for Fashion-MNIST, which is not here: bytes of the same shape";

@@ -1,0 +1,1 @@
+"""What `make check-cuda` looks at: samples -> runs -> digests -> rows -> table."""

@@ -1,0 +1,78 @@
+"""Rows that compare the bytes of runs."""
+
+from functools import partial
+
+from .digests import compare
+from .runs import of, recording
+from .verdicts import Differs
+
+
+def rows(runs, nets, is_short):
+    """Named functions, each of which says what it saw or fails."""
+    every = ["fp32", "bf16", "tf32"]
+    found = []
+
+    def add(name, function, *arguments):
+        found.append((name, partial(function, runs, *arguments)))
+
+    for net in nets:
+        # The dry run goes through all precisions with the network that is trained the fastest.
+        precisions = every if not is_short or net is nets[0] else every[:2]
+        for precision in precisions:
+            add(f"repeated {net.name} {precision}", repeated, net, precision)
+            if not is_short or precision == "fp32":
+                add(f"graphs {net.name} {precision}", graphs, net, precision)
+        if not is_short or net is nets[0]:
+            add(f"killed {net.name}", killed, net, ())
+            add(f"killed {net.name} graphs", killed, net, ["--cuda-graphs"])
+        if net is not nets[1]:
+            add(f"accumulated {net.name}", accumulated, net)
+    for precision in every[:1] if is_short else every:
+        add(f"lanes {nets[0].name} {precision}", lanes, nets[0], precision)
+    return found
+
+
+def repeated(runs, net, precision):
+    first = runs.reference(net, precision)
+    again = runs.run(net, f"{precision}-again", *of(precision))
+    return f"{compare(again, first)} files are the same"
+
+
+def killed(runs, net, more):
+    first = runs.reference(net, "fp32")
+    again = runs.killed(net, "-".join(["killed", *(it.strip("-") for it in more)]), (), more)
+    return f"{compare(again, first)} files are the same"
+
+
+def graphs(runs, net, precision):
+    first = runs.reference(net, precision)
+    again = runs.run(net, f"{precision}-graphs", *of(precision), more=["--cuda-graphs"])
+    count = compare(again, first)
+    said = recording(runs.log(again), runs.program)
+    if runs.program.is_on_gpu and said != "recorded":
+        raise Differs(said)
+    return f"{count} files are the same; {said}"
+
+
+def lanes(runs, net, precision):
+    """Each seed alone beside the same seed among others."""
+    together, count = runs.reference(net, precision), 0
+    for seed in net.seeds:
+        alone = runs.run(net, f"{precision}-seed-{seed}", *of(precision), more=["--seeds", str(seed)])
+        count += compare(alone, together, f"seed-{seed}")
+    return f"{count} files of {len(net.seeds)} seeds are the same"
+
+
+def accumulated(runs, net):
+    first, again = (runs.run(net, f"accumulated-{it}", "train.accumulate=2") for it in ("first", "again"))
+    return f"{compare(again, first)} files are the same"
+
+
+def verified(runs, part, parts):
+    """`host verify` of every parts-th folder of runs."""
+    folders = sorted(runs.made)[part::parts]
+    own = [run for folder in folders for run in sorted(folder.iterdir()) if (run / "experiment.toml").is_file()]
+    if not own:
+        raise Differs("there is no run to verify")
+    runs.program.expect("verify", *own, "--quiet")
+    return f"{len(own)} runs"
