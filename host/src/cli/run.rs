@@ -69,6 +69,7 @@ pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit
     let mut setting = args.experiment.setting_at(&args.place);
     setting.graphs = args.cuda_graphs;
     setting.kernels = args.cuda_kernels;
+    setting.seeds_together = usize::from(args.seeds_together.get());
     ranks::share_threads(&mut setting, &team);
     let mut joined = ranks::join((args, output), team, &setting, &interrupt)?;
     let ended = match &joined.ranks {

@@ -64,16 +64,12 @@ impl Queue {
                 places.push((course.place_within(seed, level), index));
             }
         }
-        let &(place, first) = places.iter().min()?;
+        let &(place, _) = places.iter().min()?;
         let same = places
             .iter()
             .filter(|(other, _)| *other == place)
             .map(|(_, index)| *index);
-        let group = if course.trainer.lanes() {
-            same.collect()
-        } else {
-            vec![first]
-        };
+        let group = same.take(course.trainer.seeds_together()).collect();
         Some((place.0, group))
     }
 

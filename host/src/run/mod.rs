@@ -57,6 +57,8 @@ pub struct Setting {
     pub ranks: usize,
     /// Whether steps on a GPU are recorded as graphs, where they can be. No bit depends on it.
     pub graphs: bool,
+    /// Seeds of a network without lanes that are trained side by side. No bit depends on it.
+    pub seeds_together: usize,
     /// Whether a run that begins on a GPU computes by kernels of our own what it can.
     pub kernels: bool,
 }
@@ -117,6 +119,7 @@ impl Default for Setting {
             ranks: 1,
             graphs: false,
             kernels: false,
+            seeds_together: 1,
         }
     }
 }

@@ -105,7 +105,8 @@ impl Run {
         let identities = read.identities(&data);
         let trainer = read.taught(read.trainer(data, setting.device)?, true)?;
         let threads = setting.threads_of(&trainer, read.seeds.len());
-        let mut trainer = trainer.side_by_side(threads.abreast);
+        let trainer = trainer.side_by_side(threads.abreast);
+        let mut trainer = trainer.with_seeds_together(setting.seeds_together);
         let name = &read.loaded.experiment.name;
         let run = run_folder(&setting.runs, name, &identities.own);
         let algorithms = match Algorithms::of(&run, setting)? {

@@ -109,9 +109,17 @@ impl Trainer {
             compact: train.compact,
             units: OnceLock::new(),
             shards,
+            seeds_together: 1,
             kernels: None,
             recorder: None,
         })
+    }
+
+    /// The same trainer whose sessions may have so many seeds of a network without lanes: each is computed by itself, on a
+    /// GPU beside the others where steps are recorded. No bit depends on it.
+    pub fn with_seeds_together(mut self, seeds: usize) -> Self {
+        self.seeds_together = seeds.max(1);
+        self
     }
 
     /// The same trainer that computes batches of images, cross-entropies and the optimizer's step by these kernels on

@@ -19,7 +19,7 @@ pub(super) struct Differentiation<'a> {
     pub compact: Option<&'a Compact>,
     pub taps: Option<&'a [Option<Taps>]>,
     /// `[lanes]`: f64 losses and i64 right answers.
-    pub results: [&'a Tensor; 2],
+    pub results: [Tensor; 2],
 }
 
 impl Trainer {
@@ -38,7 +38,7 @@ impl Trainer {
                 true => logits.detach(),
                 false => logits.detach().unsqueeze(0),
             };
-            let [losses, right] = of.results;
+            let [losses, right] = &of.results;
             let objective = self.objective();
             let slope =
                 objective.differentiate(&scores, &labels, taught.as_ref(), losses, right)?;

@@ -101,10 +101,11 @@ pub(super) fn common_position(
             .map_or_else(Position::default, |progress| progress.position)
     };
     let first = starts.first().map(position).unwrap_or_default();
-    if starts.len() > 1 && !trainer.lanes() {
+    if starts.len() > trainer.seeds_together() {
         return Err(TrainError::Lanes(format!(
-            "{} lanes of a network that trains one seed at a time",
-            starts.len()
+            "{} lanes of a network that trains {} at a time",
+            starts.len(),
+            crate::counted::counted(trainer.seeds_together(), "seed")
         )));
     }
     if let Some(other) = starts.iter().map(position).find(|other| *other != first) {

@@ -147,6 +147,7 @@ impl Layout {
 
     /// Views of the flat buffer as the network's forward pass takes its parameters.
     pub fn views(&self, flat: &Tensor) -> Vec<Tensor> {
+        // Of a network that knows no lanes there is one.
         if !self.lanes {
             return self.lane(&flat.select(0, 0));
         }
@@ -271,22 +272,20 @@ impl Layout {
         Ok(())
     }
 
-    /// Fresh tensors of the running statistics for `lanes` lanes, as the forward pass takes them.
+    /// Fresh tensors of the running statistics for `lanes` lanes: `[lanes, features]`, without the lanes for one of a
+    /// network that knows none.
     pub(super) fn new_statistics(&self, lanes: i64, device: Device) -> Vec<Tensor> {
         let fresh = |buffer: &Buffer| {
-            let initial = f64::from(buffer.initial);
-            if let Some(values) = &buffer.values {
-                let values = Tensor::from_slice(values).to_device(device);
-                return if self.lanes {
-                    values.repeat([lanes, 1])
-                } else {
-                    values
-                };
-            }
-            if self.lanes {
-                Tensor::full([lanes, buffer.features], initial, (Kind::Float, device))
-            } else {
-                Tensor::full([buffer.features], initial, (Kind::Float, device))
+            let of_lane = match &buffer.values {
+                Some(values) => Tensor::from_slice(values).to_device(device),
+                None => {
+                    let initial = f64::from(buffer.initial);
+                    Tensor::full([buffer.features], initial, (Kind::Float, device))
+                }
+            };
+            match self.lanes || lanes > 1 {
+                true => of_lane.repeat([lanes, 1]),
+                false => of_lane,
             }
         };
         self.buffers.iter().map(fresh).collect()
@@ -294,12 +293,9 @@ impl Layout {
 
     /// Views of one lane's running statistics.
     pub(super) fn lane_statistics(&self, statistics: &[Tensor], lane: i64) -> Vec<Tensor> {
-        let view = |tensor: &Tensor| {
-            if self.lanes {
-                tensor.select(0, lane)
-            } else {
-                tensor.shallow_clone()
-            }
+        let view = |tensor: &Tensor| match tensor.dim() {
+            1 => tensor.shallow_clone(),
+            _ => tensor.select(0, lane),
         };
         statistics.iter().map(view).collect()
     }

@@ -45,6 +45,7 @@ mod level_end;
 mod metrics;
 mod moving;
 mod objective;
+mod part;
 mod pass;
 mod perceptron;
 mod rates;
@@ -70,7 +71,7 @@ pub use gradients::{GradientRequest, Samples};
 pub use lanes::LaneStart;
 pub use layout::Layout;
 pub use metrics::{ClassCounts, Metrics, Tested};
-pub use recorded::{OnGpu, Recorder, Recording, Work};
+pub use recorded::{Fork, OnGpu, Recorder, Recording, Work};
 pub use session::{EpochRecord, Session};
 use shards::Shards;
 pub use signs::Crossed;
@@ -117,6 +118,8 @@ pub struct Trainer {
     units: OnceLock<units::Known>,
     /// How batches are cut.
     shards: Shards,
+    /// Seeds of a network without lanes that one session may have.
+    seeds_together: usize,
     /// Computes what it can in libtorch's place, where that is asked for.
     kernels: Option<Kernels>,
     /// Records steps, where that is asked for.
@@ -239,7 +242,20 @@ impl Trainer {
         self.kernels.is_some()
     }
 
-    /// Whether several seeds can be trained in one session.
+    /// How many seeds one session may have.
+    pub fn seeds_together(&self) -> usize {
+        // What is computed of a network by itself follows from all of its weights.
+        let is_whole = self.sparse_below == 0.0 && !self.compact;
+        match self.lanes() {
+            true => usize::MAX,
+            false if self.shards.is_one() && is_whole && self.updates.is_empty() => {
+                self.seeds_together
+            }
+            false => 1,
+        }
+    }
+
+    /// Whether the network takes several seeds at once.
     pub fn lanes(&self) -> bool {
         self.network.lanes()
     }

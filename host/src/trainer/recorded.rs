@@ -5,11 +5,12 @@
 
 use std::sync::Arc;
 
-use kernels::graphs::{Graph, Library};
+use kernels::graphs::{Branches, Graph, Library};
 use tch::{Device, Tensor};
 
-use super::compact::{Compact, Tensors};
+use super::compact::Compact;
 use super::lanes::Lane;
+use super::part::Part;
 use super::{Differentiation, Session, TrainError, Trainer};
 use crate::data::Inputs;
 use crate::model::drawn_on_this_thread;
@@ -19,8 +20,41 @@ use crate::optimizer::Buffers;
 /// algorithms in the first, and memory is found.
 const WARM_UP: u32 = 2;
 
-/// Work that can be done again and again.
-pub type Work<'a> = Box<dyn FnMut() -> Result<(), TrainError> + 'a>;
+/// Work that can be done again and again, parts of it beside each other.
+pub type Work<'a> = Box<dyn FnMut(&dyn Fork) -> Result<(), TrainError> + 'a>;
+
+/// Where parts of the work that is recorded may be done beside each other.
+pub trait Fork {
+    /// Records `work` on the branch of this number: after what was recorded before the first branch, beside the others.
+    ///
+    /// # Errors
+    /// Those of the work, or the device's.
+    fn on(
+        &self,
+        number: usize,
+        work: &mut dyn FnMut() -> Result<(), TrainError>,
+    ) -> Result<(), TrainError>;
+
+    /// What is recorded from here on comes after all branches.
+    ///
+    /// # Errors
+    /// The device's.
+    fn join(&self) -> Result<(), TrainError>;
+}
+
+impl Fork for Branches<'_> {
+    fn on(
+        &self,
+        number: usize,
+        work: &mut dyn FnMut() -> Result<(), TrainError>,
+    ) -> Result<(), TrainError> {
+        Branches::on(self, number, work)
+    }
+
+    fn join(&self) -> Result<(), TrainError> {
+        Ok(Branches::join(self)?)
+    }
+}
 
 /// Records work.
 pub trait Recorder: Send + Sync {
@@ -61,7 +95,7 @@ struct Kept<'a> {
 
 impl Recorder for OnGpu {
     fn record<'a>(&self, mut work: Work<'a>) -> Result<Box<dyn Recording + 'a>, TrainError> {
-        let graph = Graph::capture(self.library, self.device, |_| work())?;
+        let graph = Graph::capture(self.library, self.device, |branches| work(branches))?;
         Ok(Box::new(Kept {
             graph,
             _memory: work,
@@ -212,15 +246,11 @@ impl<'t> Session<'t> {
             trainer: self.trainer,
             memory: memory.share(),
             lanes: self.lanes.clone(),
-            leaves: self.leaves.iter().map(Tensor::shallow_clone).collect(),
-            slopes: self.slopes.iter().map(Tensor::shallow_clone).collect(),
-            statistics: (self.statistics.iter())
-                .map(Tensor::shallow_clone)
-                .collect(),
+            parts: self.parts.iter().map(Part::share).collect(),
             compact: self.compact.clone(),
             buffers: self.buffers.share(),
         };
-        match recorder.record(Box::new(move || work.run())) {
+        match recorder.record(Box::new(move |fork| work.run(fork))) {
             Ok(recording) => {
                 log::debug!("steps of a whole batch are recorded from here on");
                 Recorded::Step { memory, recording }
@@ -238,33 +268,39 @@ struct Body<'t> {
     trainer: &'t Trainer,
     memory: Memory,
     lanes: Vec<Lane>,
-    leaves: Vec<Tensor>,
-    slopes: Vec<Tensor>,
-    statistics: Vec<Tensor>,
+    parts: Vec<Part>,
     compact: Option<Arc<Compact>>,
     buffers: Buffers,
 }
 
 impl Body<'_> {
-    fn run(&mut self) -> Result<(), TrainError> {
+    fn run(&mut self, fork: &dyn Fork) -> Result<(), TrainError> {
+        if let [part] = &self.parts[..] {
+            self.differentiate(part)?;
+        } else {
+            for (number, part) in self.parts.iter().enumerate() {
+                fork.on(number, &mut || self.differentiate(part))?;
+            }
+            fork.join()?;
+        }
+        let (trainer, rates) = (self.trainer, &self.memory.rates);
+        trainer.follow_gradients(&mut self.buffers, rates)
+    }
+
+    fn differentiate(&self, part: &Part) -> Result<(), TrainError> {
         let (trainer, memory) = (self.trainer, &self.memory);
-        let batch = trainer.batch_in_memory(&memory.index, memory.draws.as_ref())?;
-        let [losses, right] = &memory.results;
+        let draws = memory.draws.as_ref().map(|it| part.narrow(it, 1));
+        let batch = trainer.batch_in_memory(&part.narrow(&memory.index, 0), draws.as_ref())?;
         trainer.differentiate(Differentiation {
             batch,
             // Nothing is drawn.
             keys: &[],
-            lanes: &self.lanes,
-            tensors: Tensors {
-                leaves: &self.leaves,
-                slopes: &self.slopes,
-                statistics: &self.statistics,
-            },
+            lanes: &self.lanes[part.lanes.clone()],
+            tensors: part.tensors(),
             compact: self.compact.as_deref(),
             taps: None,
-            results: [losses, right],
-        })?;
-        trainer.follow_gradients(&mut self.buffers, &memory.rates)
+            results: memory.results.each_ref().map(|it| part.narrow(it, 0)),
+        })
     }
 }
 

@@ -1,17 +1,19 @@
 //! One level of one or several lanes under way.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use kernels::Taps;
 use tch::{Kind, Tensor};
 
 use super::command::Command;
-use super::compact::{Compact, Tensors};
+use super::compact::Compact;
 use super::epoch::Epochs;
 use super::feed::Feed;
 use super::follow::Led;
 use super::lanes::{Lane, common_length, common_position, epoch_log};
+use super::part::Part;
 use super::perceptron::{Batch, Hand};
 use super::rates::Rates;
 use super::recorded::{Recorded, Step};
@@ -55,10 +57,8 @@ pub struct Session<'t> {
     pub(super) lanes: Vec<Lane>,
     pub(super) buffers: Buffers,
     pub(super) statistics: Vec<Tensor>,
-    /// Detached views of the weights with `requires_grad`, as the network takes them.
-    pub(super) leaves: Vec<Tensor>,
-    /// Views of the gradients, laid out like the leaves.
-    pub(super) slopes: Vec<Tensor>,
+    /// What the network is computed with: all lanes at once if it knows lanes, else each by itself.
+    pub(super) parts: Vec<Part>,
     /// What takes the place of autograd from the first step on, where it is not needed.
     pub(super) hand: Option<Hand>,
     /// The survivors of convolutions that are computed at them.
@@ -111,8 +111,7 @@ impl Trainer {
             buffers: Buffers::new(zeros(), zeros(), self.optimizer.state_names().len())
                 .with_beside(self.beside.len()),
             statistics: self.layout.new_statistics(lanes, self.device),
-            leaves: Vec::new(),
-            slopes: Vec::new(),
+            parts: Vec::new(),
             taps: None,
             compact: None,
             kept_known: false,
@@ -272,24 +271,50 @@ impl Session<'_> {
                 let results = results.each_ref();
                 trainer.step_by_hand(plan, hand, buffers, &self.statistics, batch, results)
             }
-            _ => {
-                let feed = &mut self.feed;
-                let batch = trainer.training_batch(samples, &self.lanes, self.position, feed)?;
-                trainer.differentiate(Differentiation {
-                    batch,
-                    keys: &self.step_keys(),
-                    lanes: &self.lanes,
-                    tensors: Tensors {
-                        leaves: &self.leaves,
-                        slopes: &self.slopes,
-                        statistics: &self.statistics,
-                    },
-                    compact: self.compact.as_deref(),
-                    taps: self.taps.as_deref(),
-                    results: results.each_ref(),
-                })
-            }
+            _ => self.differentiate(samples, results),
         }
+    }
+
+    /// The gradients of a batch by autograd.
+    fn differentiate(
+        &mut self,
+        (index, draws): (&Tensor, Option<&Tensor>),
+        results: &[Tensor; 2],
+    ) -> Result<(), TrainError> {
+        let trainer = self.trainer;
+        let keys = self.step_keys();
+        let mut fed = match trainer.data.train.inputs {
+            Inputs::Files(_) => {
+                let feed = &mut self.feed;
+                let samples = (index, draws);
+                Some(trainer.training_batch(samples, &self.lanes, self.position, feed)?)
+            }
+            _ => None,
+        };
+        for part in &self.parts {
+            let batch = match &fed {
+                Some(_) if self.parts.len() == 1 => fed.take(),
+                Some((inputs, labels)) => Some(part.of_batch(inputs, labels)),
+                None => None,
+            };
+            let batch = match batch {
+                Some(batch) => batch,
+                None => {
+                    let draws = draws.map(|it| part.narrow(it, 1));
+                    trainer.batch_in_memory(&part.narrow(index, 0), draws.as_ref())?
+                }
+            };
+            trainer.differentiate(Differentiation {
+                batch,
+                keys: &keys[part.lanes.clone()],
+                lanes: &self.lanes[part.lanes.clone()],
+                tensors: part.tensors(),
+                compact: self.compact.as_deref(),
+                taps: self.taps.as_deref(),
+                results: results.each_ref().map(|it| part.narrow(it, 0)),
+            })?;
+        }
+        Ok(())
     }
 
     /// The batch with these indices: rows of the samples where nothing changes them.
@@ -414,11 +439,29 @@ impl Session<'_> {
         if self.lanes.is_empty() {
             return Ok(Some(Vec::new()));
         }
-        let (flat, statistics) = (&self.buffers.weights, &self.statistics);
-        match self.trainer.ranks() {
-            Some(ranks) => (self.trainer).evaluate_together(flat, statistics, on, ranks, stop),
-            None => (self.trainer).evaluate_lanes(flat, statistics, on, &mut [], stop),
+        let (trainer, flat) = (self.trainer, &self.buffers.weights);
+        if let Some(ranks) = trainer.ranks() {
+            return trainer.evaluate_together(flat, &self.statistics, on, ranks, stop);
         }
+        self.part_by_part(|flat, statistics| {
+            trainer.evaluate_lanes(flat, statistics, on, &mut [], stop)
+        })
+    }
+
+    /// What `evaluate` gives of all lanes, those that the network takes at once by one call; none if it does of any.
+    fn part_by_part<T>(
+        &self,
+        evaluate: impl Fn(&Tensor, &[Tensor]) -> Result<Option<Vec<T>>, TrainError>,
+    ) -> Result<Option<Vec<T>>, TrainError> {
+        let mut all = Vec::new();
+        for part in &self.parts {
+            let flat = part.narrow(&self.buffers.weights, 0);
+            match evaluate(&flat, &part.statistics)? {
+                Some(evaluated) => all.extend(evaluated),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(all))
     }
 
     /// Loss, accuracy and the experiment's metrics on the test samples of every lane that is still
@@ -439,8 +482,7 @@ impl Session<'_> {
             return Ok(evaluated.map(|all| all.into_iter().map(tested).collect()));
         }
         // Metrics are added up in the order of the samples: rank 0 does it alone.
-        self.trainer
-            .test_lanes(&self.buffers.weights, &self.statistics, stop)
+        self.part_by_part(|flat, statistics| self.trainer.test_lanes(flat, statistics, stop))
     }
 
     /// Indices of the training samples that a lane's next step will see; of the first of the next
@@ -462,11 +504,27 @@ impl Session<'_> {
     }
 
     fn make_views(&mut self) {
-        let layout = &self.trainer.layout;
-        let leaf = |view: Tensor| view.detach().set_requires_grad(true);
-        let views = layout.views(&self.buffers.weights);
-        self.leaves = views.into_iter().map(leaf).collect();
-        self.slopes = layout.views(&self.buffers.gradients);
+        let trainer = self.trainer;
+        let all = self.lanes.len();
+        let parts = match trainer.lanes() {
+            true => vec![0..all],
+            false => (0..all).map(|lane| lane..lane + 1).collect(),
+        };
+        let part = |lanes: Range<usize>| {
+            let (start, len) = (lanes.start as i64, lanes.len() as i64);
+            let views = |flat: &Tensor| trainer.layout.views(&flat.narrow(0, start, len));
+            let leaf = |view: Tensor| view.detach().set_requires_grad(true);
+            Part {
+                leaves: views(&self.buffers.weights).into_iter().map(leaf).collect(),
+                slopes: views(&self.buffers.gradients),
+                statistics: match trainer.lanes() {
+                    true => self.statistics.iter().map(Tensor::shallow_clone).collect(),
+                    false => trainer.layout.lane_statistics(&self.statistics, start),
+                },
+                lanes,
+            }
+        };
+        self.parts = parts.into_iter().map(part).collect();
     }
 
     /// Indices of the next batch, `[lanes, batch]`, and what was drawn to change its images, `[3, lanes, batch]`.

@@ -29,6 +29,10 @@ pub struct RunArgs {
     /// and the same whenever they are computed so. A run goes on as it began.
     #[arg(long)]
     pub cuda_kernels: bool,
+    /// Seeds that train side by side where the network takes one at a time: with --cuda-graphs in one launch. The bytes
+    /// are those of each alone. Perceptrons train all seeds so.
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub seeds_together: NonZeroU16,
     /// Seconds between two checkpoints within a level.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub checkpoint_every: u64,

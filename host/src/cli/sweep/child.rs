@@ -166,6 +166,8 @@ fn command((job, seeds): (&Job, &[u64]), args: &RunArgs, device: Device) -> io::
                 .args(["run", "--until-stdin-closes", "--told", "--ranks", "1"])
                 .arg(file);
             command.args(["--checkpoint-every", &args.checkpoint_every.to_string()]);
+            let together = args.seeds_together.to_string();
+            command.args(["--seeds-together", &together]);
             for (asked, flag) in [
                 (args.cuda_graphs, "--cuda-graphs"),
                 (args.cuda_kernels, "--cuda-kernels"),

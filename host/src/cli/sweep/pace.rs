@@ -70,11 +70,6 @@ impl Pace {
         running < self.allowed
     }
 
-    /// How many may go on.
-    pub fn allowed(&self) -> usize {
-        self.allowed
-    }
-
     /// Looks at what was done by now; `has_room` says whether there is memory for more runs.
     pub fn look(
         &mut self,
@@ -141,7 +136,7 @@ mod tests {
                 running += 1;
             }
             // Runs end, and others take their place.
-            running = running.min(pace.allowed());
+            running = running.min(pace.allowed);
             counted.levels += together(running);
             counted.epochs += 3;
             pace.look(now, running, counted, || running < room_for);
@@ -178,8 +173,8 @@ mod tests {
         pace.look(at(31), 0, counted(910), || true);
         pace.look(at(32), 1, counted(910), || true);
         pace.look(at(60), 1, counted(920), || true);
-        assert_eq!(pace.allowed(), 1);
+        assert_eq!(pace.allowed, 1);
         pace.look(at(70), 1, counted(940), || true);
-        assert_eq!(pace.allowed(), 2);
+        assert_eq!(pace.allowed, 2);
     }
 }

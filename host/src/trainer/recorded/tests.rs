@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
 
-use super::{Recorder, Recording, Work};
+use super::{Fork, Recorder, Recording, Work};
 use crate::trainer::exactness::{advance, assert_same_bits, state};
 use crate::trainer::testing::{
     conv_trainer, dropout_trainer, image_trainer, mlp_trainer, random_mask, start,
@@ -26,7 +26,23 @@ impl Recorder for Again {
 impl Recording for Kept<'_> {
     fn replay(&mut self) -> Result<(), TrainError> {
         self.1.fetch_add(1, Ordering::Relaxed);
-        self.0()
+        self.0(&OneAfterAnother)
+    }
+}
+
+struct OneAfterAnother;
+
+impl Fork for OneAfterAnother {
+    fn on(
+        &self,
+        _: usize,
+        work: &mut dyn FnMut() -> Result<(), TrainError>,
+    ) -> Result<(), TrainError> {
+        work()
+    }
+
+    fn join(&self) -> Result<(), TrainError> {
+        Ok(())
     }
 }
 
@@ -136,4 +152,45 @@ fn steps_that_draw_or_are_made_in_parts_are_not_recorded() {
         advance(&mut session, 6);
         assert_eq!(replays.load(Ordering::Relaxed), 0);
     }
+}
+
+#[test]
+fn seeds_of_a_network_without_lanes_have_beside_others_the_bytes_that_they_have_alone() {
+    for make in [conv_trainer, image_trainer] {
+        let plain = || make(json!({"epochs": 4, "clip_norm": 0.5})).with_seeds_together(3);
+        for records in [false, true] {
+            let (trainer, replays) = match records {
+                true => recorded(plain()),
+                false => (plain(), Arc::default()),
+            };
+            let run = |seeds: &[u64]| {
+                let starts = seeds.iter().map(|&seed| start(&trainer, seed)).collect();
+                let mut session = trainer.session(starts).unwrap();
+                let mut records = advance(&mut session, 8);
+                if seeds.len() > 1 {
+                    session.set_mask(1, &random_mask(&trainer, 9)).unwrap();
+                    session.drop_lane(0).unwrap();
+                }
+                records.extend(advance(&mut session, 17));
+                let last = *session.lanes().last().unwrap();
+                records.retain(|it| it.lane == last);
+                let records: Vec<_> = (records.iter()).map(|it| (it.loss, it.accuracy)).collect();
+                let tested = session.test_unless(&|| false).unwrap().unwrap();
+                let evaluated = format!("{:?}", tested.last());
+                (state(&session, last), records, evaluated)
+            };
+            let (together, alone) = (run(&[4, 5, 6]), run(&[6]));
+            assert_same_bits(&together.0, &alone.0);
+            assert_eq!(together.1, alone.1);
+            assert_eq!(together.2, alone.2);
+            assert_eq!(replays.load(Ordering::Relaxed) > 0, records);
+        }
+    }
+    let said = |trainer: Trainer| {
+        let starts = vec![start(&trainer, 1), start(&trainer, 2)];
+        trainer.session(starts).err().unwrap().to_string()
+    };
+    let alone = said(conv_trainer(json!({})));
+    assert!(alone.contains("trains 1 seed at a time"), "{alone}");
+    let _ = said(conv_trainer(json!({"shards": 2})).with_seeds_together(2));
 }
