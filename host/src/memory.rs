@@ -61,10 +61,37 @@ const NO_THREAD: &str = "Resource temporarily unavailable";
 /// How libtorch introduces the size of what it asked for.
 const TRIED: &str = "you tried to allocate ";
 
+/// How libtorch begins to say that a GPU's memory ran out, and this module after it.
+const OF_GPU: &str = "CUDA out of memory";
+
+/// What libtorch says of a GPU whose memory ran out: how much was asked for, and how much was free.
+fn shortage_of_gpu(text: &str) -> Option<String> {
+    let (_, rest) = text.split_once(OF_GPU)?;
+    // As it was told once already.
+    if rest.starts_with(", when ") {
+        let end = |last: &str| rest.find(last).map(|at| at + last.len());
+        let end = end(" were free").or_else(|| end(" asked for"))?;
+        return Some(format!("{OF_GPU}{}", &rest[..end]));
+    }
+    let size = |after: &str| -> Option<&str> {
+        let (_, rest) = rest.split_once(after)?;
+        let end = rest.find("iB").map(|at| at + 2)?;
+        Some(&rest[..end])
+    };
+    let asked = size("Tried to allocate ").map_or_else(String::new, |it| {
+        let free = size("of which ").map_or_else(String::new, |it| format!(" and {it} were free"));
+        format!(", when {it} more were asked for{free}")
+    });
+    Some(format!("{OF_GPU}{asked}"))
+}
+
 /// Whether a failure's text says that memory ran out, or that a thread got none; then in a few words, with the size
 /// of what was asked for if the text has it.
 pub fn shortage(text: &str) -> Option<String> {
     SIGNS.iter().find(|sign| text.contains(*sign))?;
+    if let Some(of_gpu) = shortage_of_gpu(text) {
+        return Some(of_gpu);
+    }
     let bytes = text.split_once(TRIED).and_then(|(_, rest)| {
         let end = rest.find(|c: char| !c.is_ascii_digit())?;
         rest[..end].parse::<u64>().ok()
@@ -80,8 +107,15 @@ pub fn shortage(text: &str) -> Option<String> {
 
 /// What memory that was not to be had costs, and what to do.
 pub fn with_advice(shortage: &str) -> String {
+    let advice = match shortage.starts_with(OF_GPU) {
+        true => {
+            "train fewer seeds together (--seeds, --seeds-together), fewer runs (--jobs), or smaller batches: with \
+             `train.accumulate` a step keeps its samples"
+        }
+        false => "make memory free or raise the limit",
+    };
     format!(
-        "{shortage}; make memory free or raise the limit; what is stored is whole: the same command goes on from there"
+        "{shortage}; {advice}; what is stored is whole: the same command goes on from there"
     )
 }
 
@@ -128,5 +162,17 @@ mod tests {
         let stack = format!("the thread that reads images ahead failed: {stack}");
         assert_eq!(shortage(&stack).as_deref(), Some(expected));
         assert_eq!(shortage("mat1 and mat2 shapes cannot be multiplied"), None);
+    }
+
+    #[test]
+    fn a_gpus_memory_is_told_with_what_was_asked_for_and_what_was_free() {
+        let said = "CUDA out of memory. Tried to allocate 20.50 GiB. GPU 0 has a total capacity of 139.80 GiB of \
+                    which 12.75 MiB is free. Process 1 has 139.70 GiB memory in use.";
+        let expected = "CUDA out of memory, when 20.50 GiB more were asked for and 12.75 MiB were free";
+        let found = shortage(said).unwrap();
+        assert_eq!(found, expected);
+        assert_eq!(shortage(&format!("a step: {found}; more")).as_deref(), Some(expected));
+        assert!(with_advice(&found).contains("train.accumulate"), "{found}");
+        assert_eq!(shortage("CUDA out of memory").as_deref(), Some("CUDA out of memory"));
     }
 }
