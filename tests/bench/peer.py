@@ -12,6 +12,7 @@ An answer may be {"error": TEXT} instead. Between requests the process waits for
     peer.py --memory SIDE TASK STEPS   trains so many steps and prints its largest size in KiB
 """
 
+import gc
 import json
 import os
 import platform
@@ -53,6 +54,8 @@ def answer(request, prepared):
             del prepared[key]
         torch.compiler.reset()
         if torch.cuda.is_available():
+            # Graphs hold their memory until they are gone.
+            gc.collect()
             torch.cuda.empty_cache()
         return {}
     raise ValueError(f"unknown request {action!r}")

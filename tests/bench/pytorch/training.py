@@ -110,6 +110,7 @@ class Training:
     def allow(self):
         """What PyTorch may do on a GPU: flags of the process, which sides set to their own when it is their turn."""
         if self.device.type == "cuda":
+            torch.cuda.set_device(self.device)
             torch.backends.cudnn.benchmark = True
             torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = self.precision != ""
 
