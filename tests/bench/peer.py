@@ -69,6 +69,8 @@ def serve():
     for line in sys.stdin:
         try:
             reply = answer(json.loads(line), prepared)
+        except training.LeftOut as reason:
+            reply = {"error": f"left out: {reason}"}
         except Exception as error:  # the row is left out, the others go on
             reply = {"error": f"{type(error).__name__}: {error}"[:600]}
         print(json.dumps(reply), file=answers, flush=True)
