@@ -33,6 +33,10 @@ def loaded(inputs, labels, batch):
         yield from loader
 
 
+class LeftOut(Exception):
+    """A side that there is not on this device."""
+
+
 class Masked(nn.Module):
     """The mask as part of the forward pass."""
 
@@ -65,7 +69,7 @@ class Training:
         words = set(kind.split("-"))
         self.device, self.batch = torch.device(task.get("device", "cpu")), task["batch"]
         if "graph" in words and self.device.type != "cuda":
-            raise ValueError("left out: CUDA graphs are for GPUs")
+            raise LeftOut("CUDA graphs are for GPUs")
         self.allow()
         network = networks.build(task["model"], task["shape"], task["classes"])
         networks.check_same(network, task["parameters"])
@@ -110,6 +114,7 @@ class Training:
     def allow(self):
         """What PyTorch may do on a GPU: flags of the process, which sides set to their own when it is their turn."""
         if self.device.type == "cuda":
+            torch.cuda.set_device(self.device)
             torch.backends.cudnn.benchmark = True
             torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = self.precision != ""
 

@@ -9,6 +9,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::rc::Rc;
 
 use serde_json::{Value, json};
+use tch::Device;
 
 use crate::error::BenchError;
 use crate::measure::{Sample, Side};
@@ -21,12 +22,14 @@ pub fn python(settings: &Settings, script: &str) -> Command {
     command
         .arg(root().join("tests/bench").join(script))
         .env("BENCH_THREADS", settings.threads.to_string())
-        // Processes that compile ahead would stay, and wait, beside the measurements.
-        .env("TORCHINDUCTOR_COMPILE_THREADS", "1")
         // The host asks MKL for results that do not depend on memory addresses, and its idle threads
         // sleep soon; users of PyTorch do neither.
         .env_remove("MKL_CBWR")
         .env_remove("GOMP_SPINCOUNT");
+    if settings.place.device() == Device::Cpu {
+        // Processes that compile ahead would stay, and wait, beside the measurements.
+        command.env("TORCHINDUCTOR_COMPILE_THREADS", "1");
+    }
     command
 }
 

@@ -29,13 +29,7 @@ struct Size {
 /// A sweep's runs, at once and one after the other, beside as many processes of PyTorch.
 pub(super) fn rows() -> Vec<Row> {
     let what = "8 runs of ResNet-20 in bf16, 3x32x32, batches of 128, a dense level of 20 epochs and one more, on one GPU at once";
-    vec![Row::new(
-        "gpu-8-runs",
-        GPU,
-        what,
-        Unit::Seconds,
-        |bench, row| measure(bench, row),
-    )]
+    vec![Row::new("gpu-8-runs", GPU, what, Unit::Seconds, measure)]
 }
 
 fn measure(bench: &mut Bench, row: &str) -> Result<Measured, BenchError> {
