@@ -114,9 +114,7 @@ pub fn with_advice(shortage: &str) -> String {
         }
         false => "make memory free or raise the limit",
     };
-    format!(
-        "{shortage}; {advice}; what is stored is whole: the same command goes on from there"
-    )
+    format!("{shortage}; {advice}; what is stored is whole: the same command goes on from there")
 }
 
 /// What a write failed for and what to do: memory and threads, too, can be what the system has not.
@@ -168,11 +166,18 @@ mod tests {
     fn a_gpus_memory_is_told_with_what_was_asked_for_and_what_was_free() {
         let said = "CUDA out of memory. Tried to allocate 20.50 GiB. GPU 0 has a total capacity of 139.80 GiB of \
                     which 12.75 MiB is free. Process 1 has 139.70 GiB memory in use.";
-        let expected = "CUDA out of memory, when 20.50 GiB more were asked for and 12.75 MiB were free";
+        let expected =
+            "CUDA out of memory, when 20.50 GiB more were asked for and 12.75 MiB were free";
         let found = shortage(said).unwrap();
         assert_eq!(found, expected);
-        assert_eq!(shortage(&format!("a step: {found}; more")).as_deref(), Some(expected));
+        assert_eq!(
+            shortage(&format!("a step: {found}; more")).as_deref(),
+            Some(expected)
+        );
         assert!(with_advice(&found).contains("train.accumulate"), "{found}");
-        assert_eq!(shortage("CUDA out of memory").as_deref(), Some("CUDA out of memory"));
+        assert_eq!(
+            shortage("CUDA out of memory").as_deref(),
+            Some("CUDA out of memory")
+        );
     }
 }

@@ -25,6 +25,11 @@ def rows(runs, nets, is_short):
         if not is_short or net is nets[0]:
             add(f"killed {net.name}", killed, net, ())
             add(f"killed {net.name} graphs", killed, net, ["--cuda-graphs"])
+            add(f"own kernels {net.name}", own_kernels, net, "fp32")
+            if not is_short:
+                add(f"own kernels {net.name} bf16", own_kernels, net, "bf16")
+        if net is not nets[0] and (not is_short or net is nets[1]):
+            add(f"together {net.name}", together, net)
         if net is not nets[1]:
             add(f"accumulated {net.name}", accumulated, net)
     for precision in every[:1] if is_short else every:
@@ -52,6 +57,24 @@ def graphs(runs, net, precision):
     if runs.program.is_on_gpu and said != "recorded":
         raise Differs(said)
     return f"{count} files are the same; {said}"
+
+
+def own_kernels(runs, net, precision):
+    """Runs by kernels of the program's own: again, and recorded."""
+    make = lambda name, *more: runs.run(  # noqa: E731
+        net, f"{precision}-kernels-{name}", *of(precision), more=["--cuda-kernels", *more]
+    )
+    first = make("first")
+    count = compare(make("again"), first) + compare(make("graphs", "--cuda-graphs"), first)
+    return f"{count} files are the same"
+
+
+def together(runs, net):
+    """Seeds side by side beside seeds one after another."""
+    first, asked = runs.reference(net, "fp32"), ["--seeds-together", str(len(net.seeds))]
+    eager = runs.run(net, "together", more=asked)
+    graphs = runs.run(net, "together-graphs", more=[*asked, "--cuda-graphs"])
+    return f"{compare(eager, first) + compare(graphs, first)} files are the same"
 
 
 def lanes(runs, net, precision):

@@ -52,6 +52,8 @@ fn every_step_of_the_check_on_a_gpu_passes_on_the_cpu() {
         "graphs cnn1d fp32",
         "accumulated mlp",
         "lanes mlp fp32",
+        "own kernels mlp",
+        "together cnn1d",
         "model vit",
         "experiment rigl",
         "verify 1 of",

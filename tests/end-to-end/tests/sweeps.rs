@@ -100,6 +100,29 @@ fn a_cell_has_the_bytes_of_the_same_experiment_run_alone() {
 }
 
 #[test]
+fn however_many_runs_go_on_side_by_side_a_sweep_has_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = sweep(folder.path(), METHODS);
+    let swept = |jobs: &str| {
+        let runs = folder.path().join(jobs);
+        expect(&mut command("run", &file, &runs, &["--jobs", jobs]), 0);
+        let levels = |name: &str| {
+            let mut all = digests(&only_run(&runs, &format!("small-{name}")));
+            all.retain(|path, _| path.starts_with("seed-0") || path.starts_with("seed-1"));
+            assert!(all.len() > 20, "{all:?}");
+            all
+        };
+        ["imp", "wr", "lrr", "back"].map(levels)
+    };
+    assert_eq!(swept("auto"), swept("1"));
+    let wrong = command("run", &file, folder.path(), &["--jobs", "many"]).output();
+    let wrong = wrong.unwrap();
+    let said = text(&wrong.stderr);
+    assert_eq!(wrong.status.code(), Some(2), "{said}");
+    assert!(said.contains("from 1 to 65535, or `auto`"), "{said}");
+}
+
+#[test]
 fn a_cell_that_fails_stops_no_other_and_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let broken = r#"
