@@ -120,11 +120,11 @@ pub enum Precision {
     /// 32-bit floats.
     #[default]
     Fp32,
+    /// Products and convolutions in bfloat16 (autocast).
+    Bf16,
     /// 32-bit floats, whose products and convolutions may round what they read to 10 bits on GPUs that gain by it
     /// (TensorFloat-32). Elsewhere as `fp32`.
     Tf32,
-    /// Products and convolutions in bfloat16 (autocast).
-    Bf16,
 }
 
 impl Train {

@@ -10,9 +10,7 @@ use serde::{Deserialize, Serialize};
 use tch::Device;
 
 use super::{OpenError, Setting};
-use crate::store::{self, RunDir, StoreError};
-
-const FILE: &str = "algorithms.json";
+use crate::store::{self, ALGORITHMS, RunDir, StoreError};
 
 /// What decides the bits of a run on a GPU beside its experiment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,7 +89,7 @@ impl Algorithms {
     }
 
     fn read(run: &RunDir) -> Result<Option<Self>, StoreError> {
-        let path = run.file(FILE);
+        let path = run.file(ALGORITHMS);
         match path.exists() {
             true => store::read_sealed(&path).map(|read| Some(read.value)),
             false => Ok(None),
@@ -103,7 +101,7 @@ impl Algorithms {
     /// # Errors
     /// If they cannot be written.
     pub fn write(&self, run: &RunDir) -> Result<(), StoreError> {
-        store::write_sealed(&run.file(FILE), self)
+        store::write_sealed(&run.file(ALGORITHMS), self)
     }
 
     fn words(&self) -> String {
@@ -161,8 +159,8 @@ mod tests {
         let unknown = Algorithms::default().words();
         assert_eq!(unknown, "cuDNN unknown on an unknown GPU");
         // A flipped bit is no other algorithm.
-        let text = std::fs::read_to_string(run.file(FILE)).unwrap();
-        std::fs::write(run.file(FILE), text.replace("92000", "92001")).unwrap();
+        let text = std::fs::read_to_string(run.file(ALGORITHMS)).unwrap();
+        std::fs::write(run.file(ALGORITHMS), text.replace("92000", "92001")).unwrap();
         assert!(Algorithms::read(&run).is_err());
     }
 

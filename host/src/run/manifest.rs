@@ -1,6 +1,6 @@
 //! The manifest of a run: which files its folder holds, with their digests.
 
-use crate::store::{self, COPIES, MANIFEST, Manifest, RUN_FILES, RunDir, StoreError};
+use crate::store::{self, ALGORITHMS, COPIES, MANIFEST, Manifest, RUN_FILES, RunDir, StoreError};
 use crate::tensorboard;
 
 /// The run's manifest from the command before. On disk stays what is true while the run goes on.
@@ -41,6 +41,7 @@ pub(super) fn list(run: &RunDir, own: &[u64], before: Option<&Manifest>) -> Resu
 fn of_run(run: &RunDir, own: &[u64], before: Option<&Manifest>) -> Result<Manifest, StoreError> {
     let mut files: Vec<String> = RUN_FILES.map(str::to_owned).into();
     files.extend(COPIES.map(str::to_owned));
+    files.push(ALGORITHMS.to_owned());
     for seed in run.seeds() {
         let dir = run.seed(seed);
         files.push(format!("seed-{seed}/failed.json"));

@@ -23,12 +23,9 @@ pub const MANIFEST: &str = "manifest.json";
 pub const REPORT_MANIFEST: &str = "report-manifest.json";
 
 /// Files of a run besides those of its seeds.
-pub const RUN_FILES: [&str; 4] = [
-    "experiment.toml",
-    "identity.json",
-    "summary.csv",
-    "algorithms.json",
-];
+pub const RUN_FILES: [&str; 3] = ["experiment.toml", "identity.json", "summary.csv"];
+/// The file of a run on a GPU that says by which algorithms it is computed.
+pub const ALGORITHMS: &str = "algorithms.json";
 /// The file of a run with the archive of its network, where that was imported.
 pub const ARCHIVE: &str = "model.pt2";
 /// The file of a run with the weights that its network starts from, where these were given.

@@ -26,7 +26,9 @@ pub use artifact::{
 pub use identity::{PluginFile, RunIdentity};
 pub use level::{Done, LevelDir, link};
 pub use lock::{Lock, LockError, Owner, Presence, Standing, Watch, be_led, claim_limit, mark};
-pub use manifest::{ARCHIVE, COPIES, MANIFEST, Manifest, REPORT_MANIFEST, RUN_FILES, WEIGHTS};
+pub use manifest::{
+    ALGORITHMS, ARCHIVE, COPIES, MANIFEST, Manifest, REPORT_MANIFEST, RUN_FILES, WEIGHTS,
+};
 pub use point::{PointDir, PointDone};
 pub use points::{redefined_file, step_files, step_of, stored_at};
 pub use run::{RunDir, SeedDir};

@@ -8,8 +8,8 @@ use super::{Means, Verdict};
 use crate::program;
 use crate::records::{self, KEPT};
 use crate::store::{
-    self, COPIES, Lock, MANIFEST, Manifest, REPORT_MANIFEST, RUN_FILES, RunDir, RunIdentity,
-    StoreError,
+    self, ALGORITHMS, COPIES, Lock, MANIFEST, Manifest, REPORT_MANIFEST, RUN_FILES, RunDir,
+    RunIdentity, StoreError,
 };
 use crate::tensorboard;
 
@@ -281,6 +281,7 @@ pub(super) fn note_strangers(run: &RunDir, verdict: &mut Verdict) {
     known.extend(RUN_FILES.map(str::to_owned));
     known.insert("report.html".to_owned());
     known.extend(COPIES.map(str::to_owned));
+    known.insert(ALGORITHMS.to_owned());
     for name in [MANIFEST, REPORT_MANIFEST] {
         let manifest = Manifest::read(run.path(), name).ok().flatten();
         known.extend(manifest.into_iter().flat_map(|it| it.files.into_keys()));

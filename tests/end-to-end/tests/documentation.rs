@@ -382,7 +382,7 @@ fn runs_of_shipped_files_are_called_what_the_pages_call_them() {
 fn the_messages_that_are_explained_are_those_of_the_program() {
     let page = include_str!("../../../docs/troubleshooting.md");
     let mut said = include_str!("../../../Makefile").to_owned();
-    for folder in ["host/src", "host/python"] {
+    for folder in ["host/src", "host/kernels/src", "host/python"] {
         sources(&Path::new(ROOT).join(folder), &["rs", "py"], &mut said);
     }
     let headings = page.lines().filter(|line| line.starts_with("### "));
