@@ -36,8 +36,7 @@ impl Graph {
         work: impl FnOnce(&Branches<'_>) -> Result<(), E>,
     ) -> Result<Self, E> {
         let mut capture = null_mut();
-        let begun = library.call(|table| (table.capture_begin)(number(device), &mut capture));
-        begun?;
+        library.call(|table| (table.capture_begin)(number(device), &mut capture))?;
         // From here on dropping it leaves the capture, too.
         let graph = Self { library, capture };
         work(&Branches { graph: &graph })?;

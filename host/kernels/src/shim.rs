@@ -49,6 +49,7 @@ unsafe extern "C" {
     ) -> Text;
     fn rewind_set_deterministic(on: bool) -> Text;
     fn rewind_set_tf32(on: bool) -> bool;
+    fn rewind_to_gpu(tensor: *const C_tensor, index: i64, out: *mut *mut C_tensor) -> Text;
     fn rewind_set_by_operations(on: bool) -> bool;
     fn rewind_cudnn_version() -> i64;
     fn rewind_autocast_set(cuda: bool, on: bool, before: *mut [i32; 2]) -> Text;
@@ -95,6 +96,21 @@ pub fn channels_last(tensor: &Tensor) -> Result<Tensor, ShimError> {
     let mut out = null_mut();
     // SAFETY: `tensor` outlives the call; on success `out` is a tensor that is ours.
     check(unsafe { rewind_channels_last(tensor.as_ptr(), &mut out) })?;
+    // SAFETY: see above.
+    Ok(unsafe { Tensor::from_ptr(out) })
+}
+
+/// The tensor on this device. To a GPU it is copied from pinned memory, and nobody waits for it.
+///
+/// # Errors
+/// Libtorch's message.
+pub fn to_device(tensor: &Tensor, device: Device) -> Result<Tensor, ShimError> {
+    let Device::Cuda(index) = device else {
+        return Ok(tensor.to_device(device));
+    };
+    let mut out = null_mut();
+    // SAFETY: `tensor` outlives the call; on success `out` is a tensor that is ours.
+    check(unsafe { rewind_to_gpu(tensor.as_ptr(), index as i64, &mut out) })?;
     // SAFETY: see above.
     Ok(unsafe { Tensor::from_ptr(out) })
 }

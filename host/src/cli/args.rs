@@ -32,7 +32,7 @@ pub use inventory::{CleanArgs, InitArgs, LsArgs, Order, WatchArgs};
 pub use look::{NeuronArgs, ShowArgs, StatusArgs, VerifyArgs};
 pub use parts::{DataCommand, ModelCommand, ModelShowArgs};
 pub use plugin::{CheckArgs, NewArgs, NewKind, PluginCommand, TrustArgs};
-pub use run::{Jobs, PlanArgs, RunArgs, Share, SweepArgs};
+pub use run::{HowMany, PlanArgs, RunArgs, Share, SweepArgs};
 pub use submit::{CancelArgs, Engine, SubmitArgs};
 pub use time::{parse_time, time_text};
 

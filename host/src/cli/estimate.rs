@@ -8,9 +8,9 @@ use tch::{Cuda, Device};
 use crate::trainer::{LaneStart, OptimizerState, Snapshot, TrainError, Trainer};
 
 /// Steps that are not timed: the first ones set things up.
-const WARM_UP: usize = 2;
+pub(super) const WARM_UP: usize = 2;
 /// Steps that are timed, if there is time for them.
-const TIMED: usize = 5;
+pub(super) const TIMED: usize = 5;
 /// Fast steps are timed for this long.
 const AT_LEAST: Duration = Duration::from_millis(200);
 /// Time that an estimate may take, without reading the data and drawing the initial weights.
@@ -116,14 +116,14 @@ impl Estimate {
 }
 
 /// What was measured.
-struct Measured {
+pub(super) struct Measured {
     steps: usize,
     /// Of a step: the median, as another process may have held up one or two.
-    seconds: f64,
+    pub seconds: f64,
 }
 
-/// Times `steps` steps and more if they are fast, or as many as fit into `most`, at least one.
-fn time(
+/// Times `steps` steps and more if they are fast, or as many as fit into `most` or the level, at least one.
+pub(super) fn time(
     trainer: &Trainer,
     starts: Vec<LaneStart>,
     steps: usize,
@@ -140,6 +140,9 @@ fn time(
         }
         if session.is_epoch_complete() {
             session.finish_epoch()?;
+        }
+        if session.is_complete() {
+            break;
         }
         let before = Instant::now();
         session.step()?;
@@ -165,7 +168,7 @@ fn wait_for(device: Device) {
     }
 }
 
-fn start(trainer: &Trainer, seed: u64, point: &Snapshot) -> LaneStart {
+pub(super) fn start(trainer: &Trainer, seed: u64, point: &Snapshot) -> LaneStart {
     LaneStart {
         seed,
         order_level: 0,

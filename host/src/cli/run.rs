@@ -5,7 +5,7 @@ use std::time::Duration;
 use indicatif::MultiProgress;
 use serde_json::json;
 
-use super::args::{Output, RunArgs};
+use super::args::{HowMany, Output, RunArgs};
 use super::early;
 use super::exit::{Exit, Failure};
 use super::neuron;
@@ -14,6 +14,7 @@ use super::review;
 use super::spin;
 use super::stdout;
 use super::sweep;
+use super::together;
 use super::watcher::Watcher;
 use crate::counted::counted;
 use crate::experiment::{self, FileKind};
@@ -69,7 +70,9 @@ pub fn run(args: &RunArgs, output: &Output, bars: &MultiProgress) -> Result<Exit
     let mut setting = args.experiment.setting_at(&args.place);
     setting.graphs = args.cuda_graphs;
     setting.kernels = args.cuda_kernels;
-    setting.seeds_together = usize::from(args.seeds_together.get());
+    if let HowMany::Number(number) = args.seeds_together {
+        setting.seeds_together = number.get().into();
+    }
     ranks::share_threads(&mut setting, &team);
     let mut joined = ranks::join((args, output), team, &setting, &interrupt)?;
     let ended = match &joined.ranks {
@@ -97,6 +100,13 @@ fn train(
 ) -> Result<Exit, Failure> {
     if !args.told {
         review::warn(run.warnings(), output);
+    }
+    if args.seeds_together == HowMany::Auto {
+        let seeds = run.experiment().seeds.clone();
+        let found = together::measure(run.trainer_mut(), &seeds)
+            .map_err(|error| Failure::new(Exit::Failed, error))?;
+        run.trainer_mut().set_seeds_together(found);
+        log::debug!("--seeds-together auto: {found}");
     }
     let conduct = Conduct {
         checkpoint_every: Some(Duration::from_secs(args.checkpoint_every)),

@@ -165,6 +165,11 @@ impl Run {
         self.trainer.shards()
     }
 
+    /// What trains it.
+    pub(crate) fn trainer_mut(&mut self) -> &mut Trainer {
+        &mut self.trainer
+    }
+
     /// What processes must have in common to train this run together.
     ///
     /// # Errors

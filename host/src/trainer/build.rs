@@ -118,8 +118,13 @@ impl Trainer {
     /// The same trainer whose sessions may have so many seeds of a network without lanes: each is computed by itself, on a
     /// GPU beside the others where steps are recorded. No bit depends on it.
     pub fn with_seeds_together(mut self, seeds: usize) -> Self {
-        self.seeds_together = seeds.max(1);
+        self.set_seeds_together(seeds);
         self
+    }
+
+    /// As [`with_seeds_together`](Trainer::with_seeds_together), of sessions to come.
+    pub fn set_seeds_together(&mut self, seeds: usize) {
+        self.seeds_together = seeds.max(1);
     }
 
     /// The same trainer that computes batches of images, cross-entropies and the optimizer's step by these kernels on

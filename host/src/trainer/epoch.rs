@@ -2,6 +2,7 @@
 
 use std::thread::{self, JoinHandle};
 
+use kernels::shim::{self, ShimError};
 use tch::{Device, Tensor};
 
 use super::Trainer;
@@ -51,7 +52,16 @@ pub(super) struct Epochs {
 
 impl Epochs {
     /// The epoch of this number. When it begins, the one after it is drawn in the background if there will be `more`.
-    pub fn at(&mut self, trainer: &Trainer, lanes: &[Lane], epoch: u64, more: bool) -> &Epoch {
+    ///
+    /// # Errors
+    /// If it cannot be copied to the samples' device.
+    pub fn at(
+        &mut self,
+        trainer: &Trainer,
+        lanes: &[Lane],
+        epoch: u64,
+        more: bool,
+    ) -> Result<&Epoch, ShimError> {
         let of = Of {
             epoch,
             lanes: readers(lanes),
@@ -69,10 +79,10 @@ impl Epochs {
                         ..of.clone()
                     });
                 }
-                Epoch::new(of, drawn, trainer.device)
+                Epoch::new(of, drawn, trainer.device)?
             }
         };
-        self.now.insert(made)
+        Ok(self.now.insert(made))
     }
 }
 
@@ -134,22 +144,14 @@ impl Reader {
 }
 
 impl Epoch {
-    fn new(of: Of, drawn: Drawn, device: Device) -> Self {
+    fn new(of: Of, drawn: Drawn, device: Device) -> Result<Self, ShimError> {
         let lanes = of.lanes.len() as i64;
         let order = Tensor::from_slice(&drawn.order).view([lanes, -1]);
         let draws = drawn.draws.map(|it| it.tensor().view([3, lanes, -1]));
-        Self {
+        Ok(Self {
             of,
-            order: to_device(order, device),
-            draws: draws.map(|it| to_device(it, device)),
-        }
-    }
-}
-
-/// Copies to a GPU from memory that does not move, so that nobody waits for it.
-pub(super) fn to_device(tensor: Tensor, device: Device) -> Tensor {
-    match device.is_cuda() {
-        true => (tensor.pin_memory(device)).to_device_(device, tensor.kind(), true, false),
-        false => tensor.to_device(device),
+            order: shim::to_device(&order, device)?,
+            draws: draws.map(|it| shim::to_device(&it, device)).transpose()?,
+        })
     }
 }

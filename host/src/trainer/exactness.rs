@@ -476,8 +476,8 @@ fn augmentation_changes_what_training_sees_and_nothing_else() {
     let session = trainer.session(vec![start(&trainer, 1)]).unwrap();
     let at = |step: i64| {
         let mut epochs = super::epoch::Epochs::default();
-        let draws = epochs.at(&trainer, &session.lanes, 0, false).draws.as_ref();
-        let draws = draws.unwrap().narrow(2, step * 20, 20);
+        let epoch = epochs.at(&trainer, &session.lanes, 0, false).unwrap();
+        let draws = epoch.draws.as_ref().unwrap().narrow(2, step * 20, 20);
         let (samples, position) = ((&index, Some(&draws)), session.position());
         let batch = trainer.training_batch(samples, &session.lanes, position, &mut None);
         batch.unwrap()

@@ -1,8 +1,8 @@
 //! What the optimizer's steps take of the schedule, where the buffers are.
 
+use kernels::shim::{self, ShimError};
 use tch::{Device, Tensor};
 
-use super::epoch::to_device;
 use super::lanes::Lane;
 use super::{Position, Trainer};
 use crate::optimizer::rates_of_lanes;
@@ -29,9 +29,17 @@ struct Of {
 
 impl Rates {
     /// Those of the step at `position`, which the lanes count already: `[numbers, lanes]`.
-    pub fn at(&mut self, trainer: &Trainer, lanes: &[Lane], position: Position) -> Tensor {
+    ///
+    /// # Errors
+    /// If they cannot be copied to the buffers' device.
+    pub fn at(
+        &mut self,
+        trainer: &Trainer,
+        lanes: &[Lane],
+        position: Position,
+    ) -> Result<Tensor, ShimError> {
         if trainer.device == Device::Cpu {
-            return rates(trainer, lanes, position.step, 0);
+            return Ok(rates(trainer, lanes, position.step, 0));
         }
         let ahead = |lane: &Lane| {
             let ahead = lane.optimizer_steps as i64 - position.step as i64;
@@ -51,13 +59,13 @@ impl Rates {
                 Table {
                     of,
                     first: position.step,
-                    rows: to_device(Tensor::stack(&rows, 0), trainer.device),
+                    rows: shim::to_device(&Tensor::stack(&rows, 0), trainer.device)?,
                 }
             }
         };
         let row = table.rows.select(0, (position.step - table.first) as i64);
         self.0 = Some(table);
-        row
+        Ok(row)
     }
 }
 

@@ -229,8 +229,8 @@ impl Session<'_> {
             lane.optimizer_steps += 1;
         }
         let own = self.replace_parameters(updates)?;
-        let (index, draws) = self.next_batch();
-        let rates = (self.rates).at(trainer, &self.lanes, self.position);
+        let (index, draws) = self.next_batch()?;
+        let rates = (self.rates).at(trainer, &self.lanes, self.position)?;
         let row = self.position.step_in_epoch as i64;
         let results = [self.losses.select(0, row), self.correct.select(0, row)];
         let recorded = self.replay(&Step {
@@ -528,15 +528,15 @@ impl Session<'_> {
     }
 
     /// Indices of the next batch, `[lanes, batch]`, and what was drawn to change its images, `[3, lanes, batch]`.
-    fn next_batch(&mut self) -> (Tensor, Option<Tensor>) {
+    fn next_batch(&mut self) -> Result<(Tensor, Option<Tensor>), TrainError> {
         let (trainer, position) = (self.trainer, self.position);
         let more = position.epoch + 1 < self.epochs();
-        let epoch = (self.epochs).at(trainer, &self.lanes, position.epoch, more);
+        let epoch = (self.epochs).at(trainer, &self.lanes, position.epoch, more)?;
         let (size, samples) = (trainer.step_samples as i64, trainer.data.train.len());
         let start = position.step_in_epoch as i64 * size;
         let len = size.min(samples - start);
         let draws = epoch.draws.as_ref().map(|it| it.narrow(2, start, len));
-        (epoch.order.narrow(1, start, len), draws)
+        Ok((epoch.order.narrow(1, start, len), draws))
     }
 
     /// What the random numbers of the next step are keyed by. Like the order of the samples and

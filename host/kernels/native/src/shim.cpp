@@ -362,10 +362,21 @@ int64_t rewind_cudnn_version() {
 // Of the whole process.
 bool rewind_set_tf32(bool on) {
   static std::atomic<bool> now{false};
-  auto &context = at::globalContext();
-  context.setAllowTF32CuDNN(on);
-  context.setAllowTF32CuBLAS(on);
-  return now.exchange(on);
+  const bool before = now.exchange(on);
+  if (before != on) {
+    auto &context = at::globalContext();
+    context.setAllowTF32CuDNN(on);
+    context.setAllowTF32CuBLAS(on);
+  }
+  return before;
+}
+
+// A copy on the GPU of this number, from memory that does not move: nobody waits for it.
+char *rewind_to_gpu(const at::Tensor *tensor, int64_t index, at::Tensor **out) {
+  return guarded([&] {
+    const at::Device gpu(at::kCUDA, static_cast<at::DeviceIndex>(index));
+    *out = new at::Tensor(tensor->pin_memory().to(gpu, /*non_blocking=*/true));
+  });
 }
 
 // Turns bf16 autocast on or off on this thread; `before` receives what `rewind_autocast_restore` restores.

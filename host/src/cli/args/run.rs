@@ -1,5 +1,6 @@
 //! Arguments of the commands that run an experiment or a sweep, or say what that would do.
 
+use std::fmt;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -30,9 +31,9 @@ pub struct RunArgs {
     #[arg(long)]
     pub cuda_kernels: bool,
     /// Seeds that train side by side where the network takes one at a time: with --cuda-graphs in one launch. The bytes
-    /// are those of each alone. Perceptrons train all seeds so.
-    #[arg(long, value_name = "N", default_value = "1")]
-    pub seeds_together: NonZeroU16,
+    /// are those of each alone. With `auto` twice as many are tried as long as that pays. Perceptrons train all seeds so.
+    #[arg(long, value_name = "N|auto", default_value = "1")]
+    pub seeds_together: HowMany,
     /// Seconds between two checkpoints within a level.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub checkpoint_every: u64,
@@ -98,16 +99,25 @@ impl LimitArgs {
     }
 }
 
-/// How many runs go on side by side.
+/// How many go on side by side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Jobs {
+pub enum HowMany {
     /// So many.
     Number(NonZeroU16),
     /// As many as raise what they do together.
     Auto,
 }
 
-impl FromStr for Jobs {
+impl fmt::Display for HowMany {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Auto => f.write_str("auto"),
+        }
+    }
+}
+
+impl FromStr for HowMany {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -126,7 +136,7 @@ pub struct SweepArgs {
     /// many as the cores allow, or one a GPU, if not given. With `auto` one more after another is tried, as long as
     /// that raises what they do together and there is memory.
     #[arg(long, value_name = "N|auto", help_heading = "Sweeps")]
-    pub jobs: Option<Jobs>,
+    pub jobs: Option<HowMany>,
     /// Devices to spread a sweep's runs over: `cuda:0,cuda:1`.
     #[arg(
         long, value_name = "DEVICES", value_delimiter = ',', value_parser = parse_device,

@@ -11,12 +11,13 @@ mod others;
 mod pace;
 mod plan;
 mod progress;
-mod room;
 mod rungs;
 mod schedule;
 mod slots;
 mod state;
 mod wanted;
+
+pub(super) use pace::WORTH;
 
 use std::path::{Path, PathBuf};
 

@@ -14,7 +14,7 @@ const WINDOW: Duration = Duration::from_secs(20);
 const EPOCHS: u64 = 12;
 
 /// By how much one more has to raise what is done.
-const WORTH: f64 = 1.05;
+pub const WORTH: f64 = 1.05;
 
 /// How many runs may go on.
 pub struct Pace {

@@ -3,8 +3,8 @@
 use tch::Device;
 
 use super::pace::Pace;
-use super::room::Room;
-use crate::cli::args::{Jobs, RunArgs};
+use crate::cli::args::{HowMany, RunArgs};
+use crate::cli::room::Room;
 
 /// Places where a run can go on: one a device, or several.
 pub struct Slots {
@@ -31,13 +31,13 @@ impl Slots {
         };
         let count = match args.sweep.jobs {
             None => default,
-            Some(Jobs::Number(number)) => usize::from(number.get()),
+            Some(HowMany::Number(number)) => usize::from(number.get()),
             // A run on a GPU has a core of its own that keeps it busy.
-            Some(Jobs::Auto) => most.max(devices.len()),
+            Some(HowMany::Auto) => most.max(devices.len()),
         };
         Self {
             places: devices.iter().copied().cycle().take(count).collect(),
-            is_measured: args.sweep.jobs == Some(Jobs::Auto),
+            is_measured: args.sweep.jobs == Some(HowMany::Auto),
             devices,
         }
     }
