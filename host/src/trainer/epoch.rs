@@ -1,4 +1,4 @@
-//! What the steps of an epoch read beside weights and samples: drawn while the epoch before trains.
+//! What the steps of an epoch read beside weights and samples: for a GPU drawn while the epoch before trains.
 
 use std::thread::{self, JoinHandle};
 
@@ -51,7 +51,7 @@ pub(super) struct Epochs {
 }
 
 impl Epochs {
-    /// The epoch of this number. When it begins, the one after it is drawn in the background if there will be `more`.
+    /// The epoch of this number. When it begins, the one after it is drawn in the background for a GPU, if there will be `more`.
     ///
     /// # Errors
     /// If it cannot be copied to the samples' device.
@@ -73,7 +73,7 @@ impl Epochs {
                 let waiting = self.next.take().filter(|(next, _)| *next == of);
                 let drawn = waiting.and_then(|(_, thread)| thread.join().ok());
                 let drawn = drawn.unwrap_or_else(|| plan.draw(&of));
-                if more {
+                if more && draws_ahead(trainer.device) {
                     self.next = plan.begin(Of {
                         epoch: epoch + 1,
                         ..of.clone()
@@ -84,6 +84,12 @@ impl Epochs {
         };
         Ok(self.now.insert(made))
     }
+}
+
+/// Whether the next epoch is drawn while one trains. On the CPU all cores train: what one of them draws meanwhile, the
+/// others wait for.
+fn draws_ahead(device: Device) -> bool {
+    device.is_cuda() || cfg!(test)
 }
 
 impl Plan {
