@@ -506,10 +506,8 @@ impl Session<'_> {
     fn make_views(&mut self) {
         let trainer = self.trainer;
         let all = self.lanes.len();
-        let parts = match trainer.lanes() {
-            true => vec![0..all],
-            false => (0..all).map(|lane| lane..lane + 1).collect(),
-        };
+        // Lanes that the network takes at once.
+        let each = if trainer.lanes() { all.max(1) } else { 1 };
         let part = |lanes: Range<usize>| {
             let (start, len) = (lanes.start as i64, lanes.len() as i64);
             let views = |flat: &Tensor| trainer.layout.views(&flat.narrow(0, start, len));
@@ -524,7 +522,10 @@ impl Session<'_> {
                 lanes,
             }
         };
-        self.parts = parts.into_iter().map(part).collect();
+        self.parts = (0..all)
+            .step_by(each)
+            .map(|first| part(first..first + each))
+            .collect();
     }
 
     /// Indices of the next batch, `[lanes, batch]`, and what was drawn to change its images, `[3, lanes, batch]`.

@@ -104,7 +104,7 @@ pub fn run_all(
             schedule.rounds.hear();
         }
         schedule.look_around();
-        for (slot, &device) in slots.devices().iter().enumerate() {
+        for (slot, &device) in slots.places().iter().enumerate() {
             if stopping || running.contains_key(&slot) || !pace.allows(running.len()) {
                 continue;
             }

@@ -43,7 +43,7 @@ impl Slots {
     }
 
     /// The device of each.
-    pub fn devices(&self) -> &[Device] {
+    pub fn places(&self) -> &[Device] {
         &self.places
     }
 
