@@ -48,7 +48,8 @@ fn whole_levels_have_the_same_bytes() {
         {"name": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 1e-3, "nesterov": true}});
     let adamw = json!({"optimizer": {"name": "adamw", "lr": 1e-2, "weight_decay": 0.1}});
     let smoothed = json!({"label_smoothing": 0.1});
-    let cases: [(fn(Value) -> Trainer, Value); 5] = [
+    type Make = fn(Value) -> Trainer;
+    let cases: [(Make, Value); 5] = [
         (conv_trainer, adamw.clone()),
         (conv_trainer, smoothed),
         (image_trainer, nesterov),

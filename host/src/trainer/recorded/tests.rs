@@ -90,7 +90,7 @@ fn recorded_steps_have_the_bytes_of_others() {
         assert_eq!(got.1, expected.1, "{name}");
         // All but the first two and the last, shorter batches.
         let samples = plain.data().train.len() as u64;
-        let short = u64::from(samples % 25 != 0) * 2;
+        let short = u64::from(!samples.is_multiple_of(25)) * 2;
         assert_eq!(replays.load(Ordering::Relaxed), steps - 2 - short, "{name}");
     }
 }
