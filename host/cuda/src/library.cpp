@@ -13,7 +13,6 @@
 #include <cstring>
 #include <exception>
 #include <memory>
-#include <optional>
 #include <vector>
 
 namespace {
@@ -116,9 +115,7 @@ struct Capture {
 // Facts of a device.
 struct Facts {
   char name[128];
-  int32_t major, minor, multiprocessors;
-  int32_t driver, runtime;
-  uint64_t free, total;
+  uint64_t free;
 };
 
 char *facts(int32_t device, Facts *out) {
@@ -128,28 +125,15 @@ char *facts(int32_t device, Facts *out) {
     C10_CUDA_CHECK(cudaGetDeviceProperties(&properties, device));
     std::strncpy(out->name, properties.name, sizeof out->name - 1);
     out->name[sizeof out->name - 1] = 0;
-    out->major = properties.major;
-    out->minor = properties.minor;
-    out->multiprocessors = properties.multiProcessorCount;
-    C10_CUDA_CHECK(cudaDriverGetVersion(&out->driver));
-    C10_CUDA_CHECK(cudaRuntimeGetVersion(&out->runtime));
     size_t free = 0, total = 0;
     C10_CUDA_CHECK(cudaMemGetInfo(&free, &total));
     out->free = free;
-    out->total = total;
   });
 }
 
 // The stream that libtorch uses now, as the driver knows it.
 char *stream(int32_t device, void **out) {
   return guarded([&] { *out = c10::cuda::getCurrentCUDAStream(static_cast<c10::DeviceIndex>(device)).stream(); });
-}
-
-char *synchronize(int32_t device) {
-  return guarded([&] {
-    const c10::cuda::CUDAGuard on(static_cast<c10::DeviceIndex>(device));
-    C10_CUDA_CHECK(cudaDeviceSynchronize());
-  });
 }
 
 char *capture_begin(int32_t device, Capture **out) {
@@ -191,7 +175,6 @@ struct Table {
   void (*free_text)(char *);
   char *(*facts)(int32_t, Facts *);
   char *(*stream)(int32_t, void **);
-  char *(*synchronize)(int32_t);
   char *(*capture_begin)(int32_t, Capture **);
   char *(*capture_branch)(Capture *, int32_t);
   char *(*capture_join)(Capture *);
@@ -200,8 +183,8 @@ struct Table {
   void (*drop)(Capture *);
 };
 
-const Table table = {1,           TORCH_VERSION, free_text,    facts,       stream, synchronize,
-                     capture_begin, capture_branch, capture_join, capture_end, replay, drop};
+const Table table = {1,           TORCH_VERSION, free_text,   facts,  stream, capture_begin, capture_branch,
+                     capture_join, capture_end,   replay,      drop};
 
 } // namespace
 

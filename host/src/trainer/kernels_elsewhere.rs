@@ -1,10 +1,9 @@
 //! Training by the kernels for GPUs, in their form for the CPU, has the bytes of training by the passes for CPUs.
 #![allow(unsafe_code)]
 
-use std::ffi::c_void;
 use std::sync::Arc;
 
-use kernels::cuda::passes::{Argument, Launch};
+use kernels::cuda::passes::{Argument, Launch, by_pointers};
 use kernels::cuda::{AutogradBy, CudaError, Kernels};
 use serde_json::{Value, json};
 use tch::Device;
@@ -28,13 +27,11 @@ impl Launch for OnCpu {
         block: u32,
         arguments: &[Argument],
     ) -> Result<(), CudaError> {
-        let mut values: Vec<u64> = arguments.iter().map(Argument::bits).collect();
-        let pointers: Vec<*mut c_void> = (values.iter_mut())
-            .map(|value| (value as *mut u64).cast())
-            .collect();
-        // SAFETY: by the caller's promise.
-        unsafe { kernels_forms::launch(kernel, grid, block, &pointers) }
-            .map_err(CudaError::Argument)
+        by_pointers(arguments, |pointers| {
+            // SAFETY: by the caller's promise.
+            unsafe { kernels_forms::launch(kernel, grid, block, pointers) }
+                .map_err(CudaError::Argument)
+        })
     }
 }
 

@@ -23,10 +23,13 @@ impl Part {
         all.narrow(dimension, self.lanes.start as i64, self.lanes.len() as i64)
     }
 
-    /// Its part of a batch of all lanes: inputs `[lanes * batch, ...]` of a network that knows none, labels
-    /// `[lanes, batch, ...]`. A copy, which is aligned alike wherever it lies in the batch.
+    /// Its part of a batch of all lanes: inputs as the network takes them, `[lanes * batch, ...]` of one that knows no
+    /// lanes, labels `[lanes, batch, ...]`. Of several parts a copy, which is aligned alike wherever it lies in the batch.
     pub fn of_batch(&self, inputs: &Tensor, labels: &Tensor) -> (Tensor, Tensor) {
-        let size = labels.size()[1];
+        let (lanes, size) = (labels.size()[0], labels.size()[1]);
+        if lanes == self.lanes.len() as i64 {
+            return (inputs.shallow_clone(), labels.shallow_clone());
+        }
         let inputs = inputs.narrow(0, self.lanes.start as i64 * size, size);
         (inputs.copy(), self.narrow(labels, 0))
     }

@@ -283,7 +283,7 @@ impl Session<'_> {
     ) -> Result<(), TrainError> {
         let trainer = self.trainer;
         let keys = self.step_keys();
-        let mut fed = match trainer.data.train.inputs {
+        let fed = match trainer.data.train.inputs {
             Inputs::Files(_) => {
                 let feed = &mut self.feed;
                 let samples = (index, draws);
@@ -293,12 +293,7 @@ impl Session<'_> {
         };
         for part in &self.parts {
             let batch = match &fed {
-                Some(_) if self.parts.len() == 1 => fed.take(),
-                Some((inputs, labels)) => Some(part.of_batch(inputs, labels)),
-                None => None,
-            };
-            let batch = match batch {
-                Some(batch) => batch,
+                Some((inputs, labels)) => part.of_batch(inputs, labels),
                 None => {
                     let draws = draws.map(|it| part.narrow(it, 1));
                     trainer.batch_in_memory(&part.narrow(index, 0), draws.as_ref())?

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <ATen/Tensor.h>
+#include <ATen/ops/empty_like.h>
 
 #include <cstdint>
 #include <optional>
@@ -21,6 +22,12 @@ template <typename T> const T *numbers(const std::optional<at::Tensor> &tensor) 
 }
 
 template <typename T> T *writable(at::Tensor &tensor) { return static_cast<T *>(tensor.data_ptr()); }
+
+// In memory like `like`.
+inline at::Tensor arranged(const at::Tensor &tensor, const at::Tensor &like) {
+  if (tensor.strides() == like.strides()) return tensor;
+  return at::empty_like(like).copy_(tensor);
+}
 
 // Calls `body(number)`, a null of the type in which the kernels take the tensor's numbers.
 template <typename Body> auto for_kind(const at::Tensor &tensor, const Body &body) {

@@ -139,12 +139,6 @@ std::pair<double, double> merge(Sums &sums, int64_t channel) {
   return {mean, square / count};
 }
 
-// In memory like `like`.
-at::Tensor arranged(const at::Tensor &tensor, const at::Tensor &like) {
-  if (tensor.strides() == like.strides()) return tensor;
-  return at::empty_like(like).copy_(tensor);
-}
-
 // How a batch norm and what follows it are computed.
 struct Task {
   int64_t dimension; // of the channels
@@ -366,7 +360,7 @@ char *rewind_norm(const at::Tensor *input, int64_t dimension, const at::Tensor *
       more = arranged(*added, *input);
     }
     if (elsewhere) {
-      *out = new at::Tensor(norm_elsewhere(*elsewhere, *input, added, *scale, *shift, *running_mean,
+      *out = new at::Tensor(norm_elsewhere(*elsewhere, *input, more, *scale, *shift, *running_mean,
                                            *running_variance, trains, relus, epsilon, momentum));
       return;
     }

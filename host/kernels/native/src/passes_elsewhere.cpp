@@ -29,12 +29,6 @@ void check(char *said) {
 // Activations as [..., channels], contiguous: a view of their memory.
 at::Tensor rows(const at::Tensor &tensor) { return tensor.dim() == 4 ? tensor.permute({0, 2, 3, 1}) : tensor; }
 
-// In memory like `like`.
-at::Tensor arranged(const at::Tensor &tensor, const at::Tensor &like) {
-  if (tensor.strides() == like.strides()) return tensor;
-  return at::empty_like(like).copy_(tensor);
-}
-
 struct NormElsewhere : torch::autograd::Function<NormElsewhere> {
   static at::Tensor forward(torch::autograd::AutogradContext *context, int64_t passes, const at::Tensor &input,
                             const std::optional<at::Tensor> &added, const at::Tensor &scale, const at::Tensor &shift,
@@ -85,10 +79,6 @@ struct NormElsewhere : torch::autograd::Function<NormElsewhere> {
   }
 };
 
-} // namespace
-
-namespace {
-
 // The passes where this tensor lies; null if there are none.
 const PassesElsewhere *passes_at(const at::Tensor &tensor) {
   const PassesElsewhere *passes = of_thread ? of_thread : of_process.load();
@@ -123,13 +113,11 @@ const PassesElsewhere *norm_passes_for(const at::Tensor &input, int64_t dimensio
   return is_last ? passes : nullptr;
 }
 
-at::Tensor norm_elsewhere(const PassesElsewhere &passes, const at::Tensor &input, const at::Tensor *added,
-                          const at::Tensor &scale, const at::Tensor &shift, const at::Tensor &running_mean,
-                          const at::Tensor &running_variance, bool trains, bool relus, double epsilon,
-                          double momentum) {
-  std::optional<at::Tensor> more;
-  if (added) more = arranged(*added, input);
-  return NormElsewhere::apply(reinterpret_cast<int64_t>(&passes), input, more, scale, shift, running_mean,
+at::Tensor norm_elsewhere(const PassesElsewhere &passes, const at::Tensor &input,
+                          const std::optional<at::Tensor> &added, const at::Tensor &scale, const at::Tensor &shift,
+                          const at::Tensor &running_mean, const at::Tensor &running_variance, bool trains, bool relus,
+                          double epsilon, double momentum) {
+  return NormElsewhere::apply(reinterpret_cast<int64_t>(&passes), input, added, scale, shift, running_mean,
                               running_variance, trains, relus, epsilon, momentum);
 }
 

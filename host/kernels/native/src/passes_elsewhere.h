@@ -45,11 +45,11 @@ bool product_elsewhere(const at::Tensor *bias, const at::Tensor &a, const at::Te
 // memory, as f32 or bf16.
 const PassesElsewhere *norm_passes_for(const at::Tensor &input, int64_t dimension);
 
-// As `rewind_norm`, by these passes.
-at::Tensor norm_elsewhere(const PassesElsewhere &passes, const at::Tensor &input, const at::Tensor *added,
-                          const at::Tensor &scale, const at::Tensor &shift, const at::Tensor &running_mean,
-                          const at::Tensor &running_variance, bool trains, bool relus, double epsilon,
-                          double momentum);
+// As `rewind_norm`, by these passes, of what lies in memory like the input.
+at::Tensor norm_elsewhere(const PassesElsewhere &passes, const at::Tensor &input,
+                          const std::optional<at::Tensor> &added, const at::Tensor &scale, const at::Tensor &shift,
+                          const at::Tensor &running_mean, const at::Tensor &running_variance, bool trains, bool relus,
+                          double epsilon, double momentum);
 
 // The gradients of a trained batch norm of the channels along `dimension` by operations that can be differentiated once
 // more: of input, added, scale and shift. `out` where a ReLU made it.

@@ -596,10 +596,7 @@ char *rewind_masked_sgd_step(at::Tensor *weights, const at::Tensor *gradients, a
         return;
       }
       for_rows(lanes, width, [&](int64_t lane, int64_t b, int64_t e) {
-        if (m)
-          sgd_momentum(w + b, g + b, m + b, k + b, e - b, lr[lane], float(mu), float(decay), nesterov);
-        else
-          sgd_plain(w + b, g + b, k + b, e - b, lr[lane], float(decay));
+        rewind_sgd_piece(w + b, g + b, m ? m + b : nullptr, k + b, e - b, lr[lane], mu, decay, nesterov);
       });
       return;
     }

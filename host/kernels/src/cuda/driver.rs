@@ -14,7 +14,7 @@ use super::CudaError;
 use super::cache::Cache;
 use super::error::of_loader;
 use super::nvrtc::Nvrtc;
-use super::passes::{Argument, Launch};
+use super::passes::{Argument, Launch, by_pointers};
 use super::sources::SOURCES;
 
 const LIBRARY: &str = "libcuda.so.1";
@@ -282,11 +282,7 @@ impl Launch for OnStream<'_> {
     ) -> Result<(), CudaError> {
         let function = self.gpu.functions.get(kernel);
         let &function = function.ok_or_else(|| CudaError::NoKernel(kernel.to_owned()))?;
-        let mut values: Vec<u64> = arguments.iter().map(Argument::bits).collect();
-        let mut pointers: Vec<*mut c_void> = (values.iter_mut())
-            .map(|value| (value as *mut u64).cast())
-            .collect();
-        self.gpu.within(|| {
+        let launch = |pointers: &mut [*mut c_void]| {
             // SAFETY: the function is loaded, the stream lives, and the arguments are read during the call; what
             // the kernel does with them is the caller's promise.
             let status = unsafe {
@@ -305,6 +301,7 @@ impl Launch for OnStream<'_> {
                 )
             };
             self.gpu.driver.check("cuLaunchKernel", status)
-        })
+        };
+        self.gpu.within(|| by_pointers(arguments, launch))
     }
 }

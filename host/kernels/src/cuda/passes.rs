@@ -66,6 +66,15 @@ impl Argument {
     }
 }
 
+/// Calls `body` with pointers to the arguments, as `cuLaunchKernel` takes them.
+pub fn by_pointers<T>(arguments: &[Argument], body: impl FnOnce(&mut [*mut c_void]) -> T) -> T {
+    let mut values: Vec<u64> = arguments.iter().map(Argument::bits).collect();
+    let mut pointers: Vec<*mut c_void> = (values.iter_mut())
+        .map(|value| (value as *mut u64).cast())
+        .collect();
+    body(&mut pointers)
+}
+
 /// Where kernels run: on a stream of a GPU, or on the CPU.
 pub trait Launch {
     /// Where the tensors have to be.

@@ -1,10 +1,9 @@
-use std::ffi::c_void;
 use std::io::Write;
 
 use tch::{Device, Kind, Tensor, kind};
 
 use super::CudaError;
-use super::passes::{Argument, Launch};
+use super::passes::{Argument, Launch, by_pointers};
 use crate::shim::{AdamwStep, adamw_rates};
 
 mod autograd;
@@ -32,13 +31,11 @@ impl Launch for OnCpu {
         block: u32,
         arguments: &[Argument],
     ) -> Result<(), CudaError> {
-        let mut values: Vec<u64> = arguments.iter().map(Argument::bits).collect();
-        let pointers: Vec<*mut c_void> = (values.iter_mut())
-            .map(|value| (value as *mut u64).cast())
-            .collect();
-        // SAFETY: by the caller's promise.
-        unsafe { kernels_forms::launch(kernel, grid, block, &pointers) }
-            .map_err(CudaError::Argument)
+        by_pointers(arguments, |pointers| {
+            // SAFETY: by the caller's promise.
+            unsafe { kernels_forms::launch(kernel, grid, block, pointers) }
+                .map_err(CudaError::Argument)
+        })
     }
 }
 

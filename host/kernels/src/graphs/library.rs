@@ -27,7 +27,6 @@ pub(super) struct Table {
     free_text: extern "C" fn(Text),
     facts: extern "C" fn(i32, *mut RawFacts) -> Text,
     stream: extern "C" fn(i32, *mut *mut c_void) -> Text,
-    synchronize: extern "C" fn(i32) -> Text,
     pub capture_begin: extern "C" fn(i32, *mut *mut c_void) -> Text,
     pub capture_branch: extern "C" fn(*mut c_void, i32) -> Text,
     pub capture_join: extern "C" fn(*mut c_void) -> Text,
@@ -39,13 +38,7 @@ pub(super) struct Table {
 #[repr(C)]
 struct RawFacts {
     name: [c_char; 128],
-    major: i32,
-    minor: i32,
-    multiprocessors: i32,
-    driver: i32,
-    runtime: i32,
     free: u64,
-    total: u64,
 }
 
 /// Why there is no such library.
@@ -88,18 +81,8 @@ pub enum Absent {
 pub struct Facts {
     /// The vendor's name of it.
     pub name: String,
-    /// Compute capability: 9.0 of an H100.
-    pub capability: (i32, i32),
-    /// Its multiprocessors.
-    pub multiprocessors: i32,
-    /// Newest version of CUDA that its driver knows: 13000 is 13.0.
-    pub driver: i32,
-    /// Version of CUDA's runtime.
-    pub runtime: i32,
     /// Bytes that nobody uses.
     pub free: u64,
-    /// All bytes.
-    pub total: u64,
 }
 
 /// The opened library.
@@ -172,25 +155,14 @@ impl Library {
     pub fn facts(&self, device: Device) -> Result<Facts, ShimError> {
         let mut raw = RawFacts {
             name: [0; 128],
-            major: 0,
-            minor: 0,
-            multiprocessors: 0,
-            driver: 0,
-            runtime: 0,
             free: 0,
-            total: 0,
         };
         self.call(|table| (table.facts)(number(device), &mut raw))?;
         // SAFETY: the library ends the name with a zero.
         let name = unsafe { CStr::from_ptr(raw.name.as_ptr()) };
         Ok(Facts {
             name: name.to_string_lossy().into_owned(),
-            capability: (raw.major, raw.minor),
-            multiprocessors: raw.multiprocessors,
-            driver: raw.driver,
-            runtime: raw.runtime,
             free: raw.free,
-            total: raw.total,
         })
     }
 
@@ -202,14 +174,6 @@ impl Library {
         let mut stream = std::ptr::null_mut();
         self.call(|table| (table.stream)(number(device), &mut stream))?;
         Ok(stream)
-    }
-
-    /// Waits until the device has done all that it was given.
-    ///
-    /// # Errors
-    /// The runtime's message, of what failed meanwhile.
-    pub fn synchronize(&self, device: Device) -> Result<(), ShimError> {
-        self.call(|table| (table.synchronize)(number(device)))
     }
 
     /// Calls a function; its error's text is the library's to free.

@@ -65,8 +65,8 @@ impl Slots {
         }
     }
 
-    /// What is free on the devices now.
-    pub fn room(&self) -> Room {
-        Room::now(&self.devices)
+    /// What is free on the devices now, where their number is measured: a GPU that is asked gives memory for it.
+    pub fn room(&self) -> Option<Room> {
+        self.is_measured.then(|| Room::now(&self.devices))
     }
 }
