@@ -12,7 +12,7 @@ use super::{locate, spin, stdout};
 use crate::counted::counted;
 use crate::data::{self, DataContext};
 use crate::experiment::{self, Experiment, Identity};
-use crate::levels::Course;
+use crate::levels::{Course, Ends};
 use crate::records::SweepRecord;
 use crate::report::columns;
 use crate::run::{HostCatalog, Read, Setting};
@@ -139,6 +139,7 @@ fn verify_run(folder: &Path, args: &VerifyArgs) -> Verdict {
                 run: run.clone(),
                 dense: RunDir::new(parent.join(dense.unwrap_or_default())),
                 store_points: Vec::new(),
+                ends: Ends::default(),
             };
             Ok((course, &mut read.seeds))
         }

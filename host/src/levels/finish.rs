@@ -1,20 +1,30 @@
 //! Records a trained level and declares it done.
 
-use super::course::checkpoint;
+use super::course::ends::{Files, Held, Written};
 use super::course::guarded::Bounds;
 use super::course::points::{optimizer_tensors, prunable};
 use super::error::RunError;
+use super::give_up::forget_failure;
 use super::level::Evaluated;
 use super::running::Running;
 use super::tested::{classes_of, summary_of};
-use super::{Course, Event, Observer, Seed};
+use super::{Course, Levels, Seed};
 use crate::records::{Compared, LayerRecord, Summary, compare, lines};
-use crate::store::{write, write_tensors};
+use crate::store;
+use crate::strategy::guard::Writing;
 use crate::strategy::select::survivors;
 use crate::trainer::{Evaluation, Session, Snapshot, Tested};
 
-impl Course<'_> {
-    /// Records and stores the level of every lane that is left.
+/// What a lane's level came to.
+struct End {
+    files: Files,
+    held: Held,
+    summary: Summary,
+}
+
+impl Levels<'_> {
+    /// Records the level of every lane that is left. Level 0, which others may wait for, is written when this returns; of
+    /// the other levels the next ones are trained meanwhile.
     pub(super) fn record(
         &self,
         level: u64,
@@ -22,34 +32,60 @@ impl Course<'_> {
         running: &[Running],
         seeds: &[Seed],
         evaluations: &[Evaluated<Tested>],
-        observer: &mut dyn Observer,
     ) -> Result<(), RunError> {
+        let course = &self.course;
+        // No more than one level of each lane is kept for writing.
+        course.ends.settle()?;
         for (lane, evaluated) in session.lanes().into_iter().zip(evaluations) {
-            let mut own = running[lane].clone();
-            let seed = &seeds[own.index];
-            let summary = self.store_end(&mut own, seed, session, lane, evaluated)?;
-            let carry = serde_json::to_value(self.carry(&own, seed)?)
-                .map_err(|error| RunError::damaged(&own.dir.file("done.json"), &error))?;
-            own.dir.finish(&own.files, carry)?;
-            checkpoint::remove(&own.home)?;
+            let running = &running[lane];
+            let seed = &seeds[running.index];
+            let End {
+                files,
+                held,
+                summary,
+            } = course.end(running, seed, session, lane, evaluated)?;
+            let carry = serde_json::to_value(&held.carry)
+                .map_err(|error| RunError::damaged(&running.dir.file("done.json"), &error))?;
+            let names: Vec<String> = running.files.iter().cloned().chain(files.names()).collect();
+            let (dir, progress) = (running.dir.clone(), running.home.progress());
+            let failure = course.run.seed(seed.seed).failure();
+            let write = move || {
+                files.write()?;
+                dir.finish(&names, carry)?;
+                store::remove(&progress)?;
+                forget_failure(&failure, level + 1)
+            };
+            let written = Written {
+                seed: running.index,
+                summary,
+            };
             if level == 0 {
-                self.take_dense(seed)?;
+                write()?;
+                course.take_dense(seed)?;
+                course.ends.write(&running.dir, || Ok(Some(written)));
+                continue;
             }
-            self.forget_failure(seed.seed, level + 1)?;
-            observer.observe(&Event::LevelDone { summary: &summary });
+            course.ends.hold(held.apart());
+            let unfinished = (self.interrupt.save(), Writing::begin());
+            course.ends.write(&running.dir, move || {
+                let _unfinished = unfinished;
+                write().map(|()| Some(written))
+            });
         }
         Ok(())
     }
+}
 
-    /// Checks and writes what a lane's level came to.
-    fn store_end(
+impl Course<'_> {
+    /// Checks what a lane's level came to, and compares it with what was before.
+    fn end(
         &self,
-        running: &mut Running,
+        running: &Running,
         seed: &Seed,
         session: &Session<'_>,
         lane: usize,
         evaluated: &Evaluated<Tested>,
-    ) -> Result<Summary, RunError> {
+    ) -> Result<End, RunError> {
         let level = running.level;
         let bounds = self.final_bounds(level, &seed.strategy);
         self.check_lane(running, bounds, session, lane)?;
@@ -63,12 +99,13 @@ impl Course<'_> {
                 expected,
             });
         }
-        let end = session.snapshot(lane)?;
-        self.write_masks(running, "mask.safetensors", &masks)?;
-        write_tensors(&running.dir.file("end.safetensors"), &end.tensors)?;
-        let optimizer = optimizer_tensors(&session.optimizer_state(lane)?);
-        write_tensors(&running.dir.file("optimizer.safetensors"), &optimizer)?;
-        let layers = self.compare_layers(running, &end, &masks)?;
+        let point = session.snapshot(lane)?;
+        let optimizer = session.optimizer_state(lane)?;
+        let mut files = Files::of(&running.dir);
+        files.add_tensors("mask.safetensors", &self.stored_masks(&masks));
+        files.add_tensors("end.safetensors", &point.tensors);
+        files.add_tensors("optimizer.safetensors", &optimizer_tensors(&optimizer));
+        let layers = self.compare_layers(running, &point, &masks)?;
         let Evaluated { test, validation } = evaluated;
         // Level 0 is everybody's.
         let counted = if level == 0 { None } else { Some(bounds) };
@@ -80,41 +117,35 @@ impl Course<'_> {
             ..self.summarise(running, &layers, *validation)
         };
         let summary = summary_of(test, summary);
-        let classes = classes_of(test, level);
-        let damaged = |file: &str| {
-            let path = running.dir.file(file);
-            move |error: serde_json::Error| RunError::damaged(&path, &error)
+        let mut add = |file: &str, lines: Result<Vec<u8>, serde_json::Error>| {
+            let lines = lines.map_err(|error| RunError::damaged(&running.dir.file(file), &error));
+            files.add_text(file, lines?);
+            Ok::<(), RunError>(())
         };
-        let mut texts = vec![
-            (
-                "metrics.jsonl",
-                lines(&running.epochs).map_err(damaged("metrics.jsonl"))?,
-            ),
-            (
-                "layers.jsonl",
-                lines(&layers).map_err(damaged("layers.jsonl"))?,
-            ),
-            (
-                "summary.json",
-                lines(std::slice::from_ref(&summary)).map_err(damaged("summary.json"))?,
-            ),
-        ];
+        add("metrics.jsonl", lines(&running.epochs))?;
+        add("layers.jsonl", lines(&layers))?;
+        add("summary.json", lines(std::slice::from_ref(&summary)))?;
         // A level that goes on from a checkpoint of an earlier version has none.
         if !running.signs.is_empty() {
-            let bytes = lines(&running.signs).map_err(damaged("signs.jsonl"))?;
-            texts.push(("signs.jsonl", bytes));
+            add("signs.jsonl", lines(&running.signs))?;
         }
+        let classes = classes_of(test, level);
         if !classes.is_empty() {
-            let bytes = lines(&classes).map_err(damaged("classes.jsonl"))?;
-            texts.push(("classes.jsonl", bytes));
+            add("classes.jsonl", lines(&classes))?;
         }
-        for (file, bytes) in &texts {
-            write(&running.dir.file(file), bytes)?;
-        }
-        let files = ["end.safetensors", "optimizer.safetensors"].into_iter();
-        let files = files.chain(texts.iter().map(|(file, _)| *file));
-        running.files.extend(files.map(str::to_owned));
-        Ok(summary)
+        let held = Held {
+            seed: seed.seed,
+            level,
+            carry: self.carry(running, seed)?,
+            point,
+            optimizer,
+            masks,
+        };
+        Ok(End {
+            files,
+            held,
+            summary,
+        })
     }
 
     fn compare_layers(

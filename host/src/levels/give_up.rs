@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::Path;
 
 use super::course::checkpoint;
 use super::error::RunError;
 use super::{Course, Event, Observer, Seed};
 use crate::memory::{shortage, text_of};
-use crate::store::remove;
+use crate::store::{StoreError, remove};
 
 /// Does something that may run out of memory, which `tch` panics of.
 pub(crate) fn caught<T>(work: impl FnOnce() -> Result<T, RunError>) -> Result<T, RunError> {
@@ -32,6 +33,8 @@ impl Course<'_> {
         failed: &mut Vec<(u64, String)>,
         observer: &mut dyn Observer,
     ) -> Result<(), RunError> {
+        // Which levels are done is read from the disk.
+        self.ends.settle()?;
         // The other ranks are in the middle of it.
         if self.trainer.ranks().is_some() {
             return Err(error);
@@ -98,15 +101,19 @@ impl Course<'_> {
 
     /// Removes the reason why a seed was given up if it got past that level.
     pub(super) fn forget_failure(&self, seed: u64, next: u64) -> Result<(), RunError> {
-        let path = self.run.seed(seed).failure();
-        let Ok(text) = fs::read(&path) else {
-            return Ok(());
-        };
-        let known: Option<serde_json::Value> = serde_json::from_slice(&text).ok();
-        let level = known.and_then(|failure| failure["level"].as_u64());
-        if level.is_none_or(|level| level < next) {
-            remove(&path)?;
-        }
-        Ok(())
+        Ok(forget_failure(&self.run.seed(seed).failure(), next)?)
     }
+}
+
+/// Removes the file that says why a seed was given up if that was before this level.
+pub(super) fn forget_failure(path: &Path, next: u64) -> Result<(), StoreError> {
+    let Ok(text) = fs::read(path) else {
+        return Ok(());
+    };
+    let known: Option<serde_json::Value> = serde_json::from_slice(&text).ok();
+    let level = known.and_then(|failure| failure["level"].as_u64());
+    if level.is_none_or(|level| level < next) {
+        remove(path)?;
+    }
+    Ok(())
 }

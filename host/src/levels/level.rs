@@ -7,6 +7,7 @@ use super::acting::Acting;
 use super::course::step::Points;
 use super::dense::{Goal, Part};
 use super::error::RunError;
+use super::queue::Queue;
 use super::running::Running;
 use super::{Event, Levels, Observer, Seed};
 use crate::interrupt::Saving;
@@ -99,7 +100,7 @@ impl Levels<'_> {
         session: &mut Session<'_>,
         running: &mut [Running],
         seeds: &mut [Seed],
-        failed: &mut Vec<(u64, String)>,
+        queue: &mut Queue,
         observer: &mut dyn Observer,
     ) -> Result<Option<Vec<Evaluated<Tested>>>, RunError> {
         let for_points = running.iter().filter(|it| it.goal == Goal::Points);
@@ -111,12 +112,13 @@ impl Levels<'_> {
             // A checkpoint may stand where an epoch's steps are made and its record is to come.
             if !session.is_epoch_complete() {
                 self.step(session, running, (seeds, &points), &saving, observer)?;
+                queue.tell_written(&self.course, seeds, observer)?;
             }
             if last_point.is_some_and(|last| session.position().step >= last) {
                 return Ok(Some(Vec::new()));
             }
             if session.is_epoch_complete()
-                && !self.finish_epoch(session, running, failed, observer)?
+                && !self.finish_epoch(session, running, &mut queue.failed, observer)?
             {
                 self.save_checkpoints(session, running, seeds)?;
                 return Ok(None);

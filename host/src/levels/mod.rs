@@ -2,7 +2,7 @@
 //!
 //! Seeds that stand at the same place train side by side as lanes of one session. A level starts
 //! from what the level before left on disk, whether that was written a moment or a month ago: going
-//! on after an interruption is the ordinary path.
+//! on after an interruption is the ordinary path. What is still being written it gets from memory.
 
 mod acting;
 mod course;
@@ -28,7 +28,7 @@ pub use course::checkpoint::{
     check_checkpoint, epochs_so_far, path as checkpoint_of, place as place_of,
 };
 pub(crate) use course::guarded::is_gradual;
-pub use course::{Course, Length, Replayed, Seed};
+pub use course::{Course, Ends, Length, Replayed, Seed};
 pub use error::RunError;
 pub use event::{Event, Observer};
 pub(crate) use give_up::caught;
@@ -81,15 +81,31 @@ impl Levels<'_> {
         let Some(mut queue) = Queue::new(self, seeds, observer)? else {
             return Ok(Outcome::Interrupted);
         };
+        let pause = self.levels(seeds, &mut queue, observer);
+        // Whatever came of the run, what its levels ended with is written.
+        let settled = self.course.ends.settle();
+        let told = queue.tell_written(&self.course, seeds, observer);
+        match pause? {
+            Pause::Interrupted => settled.and(told).map(|()| Outcome::Interrupted),
+            Pause::Done => settled.and(told).map(|()| Outcome::Finished {
+                failed: queue.failed,
+            }),
+        }
+    }
+
+    fn levels(
+        &self,
+        seeds: &mut [Seed],
+        queue: &mut Queue,
+        observer: &mut dyn Observer,
+    ) -> Result<Pause, RunError> {
         while let Some((level, group)) = queue.next(&self.course, seeds, self.last_level()) {
-            match self.level(level, seeds, &group, &mut queue.failed, observer)? {
+            match self.level(level, seeds, &group, queue, observer)? {
                 Pause::Done => queue.pass(&self.course, level, seeds, &group)?,
-                Pause::Interrupted => return Ok(Outcome::Interrupted),
+                Pause::Interrupted => return Ok(Pause::Interrupted),
             }
         }
-        Ok(Outcome::Finished {
-            failed: queue.failed,
-        })
+        Ok(Pause::Done)
     }
 
     fn last_level(&self) -> u64 {
@@ -104,7 +120,7 @@ impl Levels<'_> {
         level: u64,
         seeds: &mut [Seed],
         group: &[usize],
-        failed: &mut Vec<(u64, String)>,
+        queue: &mut Queue,
         observer: &mut dyn Observer,
     ) -> Result<Pause, RunError> {
         // Another experiment may train the same dense level, or have trained it meanwhile.
@@ -112,7 +128,7 @@ impl Levels<'_> {
             return Ok(Pause::Interrupted);
         };
         for part in self.course.adopt_dense(level, seeds, group)? {
-            if let Pause::Interrupted = self.part(level, seeds, &part, failed, observer)? {
+            if let Pause::Interrupted = self.part(level, seeds, &part, queue, observer)? {
                 return Ok(Pause::Interrupted);
             }
         }
@@ -125,7 +141,7 @@ impl Levels<'_> {
         level: u64,
         seeds: &mut [Seed],
         part: &Part,
-        failed: &mut Vec<(u64, String)>,
+        queue: &mut Queue,
         observer: &mut dyn Observer,
     ) -> Result<Pause, RunError> {
         let mut train_and_record = || {
@@ -136,15 +152,15 @@ impl Levels<'_> {
             tch::set_num_threads(self.threads as i32);
             for (mut running, starts) in sessions {
                 let mut session = self.course.trainer.session(starts)?;
-                let Some(tests) =
-                    self.train(&mut session, &mut running, seeds, failed, observer)?
+                let Some(tests) = self.train(&mut session, &mut running, seeds, queue, observer)?
                 else {
                     return Ok(Pause::Interrupted);
                 };
                 match part.goal {
-                    Goal::Level => self
-                        .course
-                        .record(level, &session, &running, seeds, &tests, observer)?,
+                    Goal::Level => {
+                        self.record(level, &session, &running, seeds, &tests)?;
+                        queue.tell_written(&self.course, seeds, observer)?;
+                    }
                     Goal::Points => self.course.take_points(seeds, part)?,
                 }
             }
@@ -152,6 +168,7 @@ impl Levels<'_> {
         };
         match give_up::caught(&mut train_and_record) {
             Err(error) => {
+                let failed = &mut queue.failed;
                 self.course
                     .go_on_without(level, seeds, &part.seeds, error, failed, observer)?;
                 Ok(Pause::Done)

@@ -1,5 +1,6 @@
 //! Which level of which seeds is next.
 
+use super::course::ends::Written;
 use super::{Course, Event, Levels, Observer, RunError, Seed};
 use crate::records::read_summary;
 use crate::tensorboard;
@@ -86,6 +87,20 @@ impl Queue {
                 self.next[index] = course.next_level(&seeds[index], level + 1)?;
             }
             self.show_events(course, &seeds[index], index);
+        }
+        Ok(())
+    }
+
+    /// Tells of the levels that came to lie on disk since this was called last.
+    pub fn tell_written(
+        &mut self,
+        course: &Course<'_>,
+        seeds: &[Seed],
+        observer: &mut dyn Observer,
+    ) -> Result<(), RunError> {
+        for Written { seed, summary } in course.ends.written()? {
+            observer.observe(&Event::LevelDone { summary: &summary });
+            self.show_events(course, &seeds[seed], seed);
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use tch::Device;
 
 use super::{Identities, Setting};
 use crate::experiment::{Experiment, Identity};
-use crate::levels::Course;
+use crate::levels::{Course, Ends};
 use crate::store::RunDir;
 use crate::trainer::Trainer;
 
@@ -47,6 +47,7 @@ impl Folders {
             run: self.run.clone(),
             dense: self.dense.clone(),
             store_points: Vec::new(),
+            ends: Ends::default(),
         }
     }
 

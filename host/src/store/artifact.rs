@@ -272,6 +272,15 @@ pub fn expect_digest(path: &Path, expected: &str) -> Result<(), StoreError> {
     })
 }
 
+/// The tensors as they are written: on the CPU, row-major. Those that lie so already share their memory.
+pub fn at_hand(tensors: &[(String, Tensor)]) -> Vec<(String, Tensor)> {
+    let at_hand = |(name, tensor): &(String, Tensor)| {
+        let tensor = tensor.detach().to_device(tch::Device::Cpu).contiguous();
+        (name.clone(), tensor)
+    };
+    tensors.iter().map(at_hand).collect()
+}
+
 /// Writes named tensors as safetensors, in PyTorch's row-major layout.
 ///
 /// # Errors
@@ -281,15 +290,15 @@ pub fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<(), St
         path: path.to_owned(),
         reason,
     };
+    let tensors = at_hand(tensors);
     let mut raw = Vec::with_capacity(tensors.len());
-    for (name, tensor) in tensors {
+    for (name, tensor) in &tensors {
         let dtype = dtype(tensor.kind()).ok_or_else(|| {
             damaged(format!(
                 "`{name}` has type {:?}, which is not stored",
                 tensor.kind()
             ))
         })?;
-        let tensor = tensor.detach().to_device(tch::Device::Cpu).contiguous();
         let mut bytes = vec![0u8; tensor.numel() * tensor.kind().elt_size_in_bytes()];
         tensor.copy_data_u8(&mut bytes, tensor.numel());
         let shape: Vec<usize> = tensor.size().iter().map(|&n| n as usize).collect();

@@ -10,6 +10,7 @@
 //! ```
 
 mod artifact;
+mod behind;
 mod identity;
 mod level;
 mod lock;
@@ -20,9 +21,10 @@ mod run;
 mod sealed;
 
 pub use artifact::{
-    StoreError, ask, digest, expect_digest, left_of, read, read_tensors, refresh, refresh_folder,
-    remove, tidy, write, write_tensors,
+    StoreError, ask, at_hand, digest, expect_digest, left_of, read, read_tensors, refresh,
+    refresh_folder, remove, tidy, write, write_tensors,
 };
+pub use behind::Behind;
 pub use identity::{PluginFile, RunIdentity};
 pub use level::{Done, LevelDir, link};
 pub use lock::{Lock, LockError, Owner, Presence, Standing, Watch, be_led, claim_limit, mark};

@@ -4,7 +4,7 @@
 //! not come back is watched from here: a call that ends the process (a wild pointer, `abort`, `exit`,
 //! a stack that overflows) and one that does not return or allocates without end. Either way the
 //! process ends with the plugin exit code and a line that names the component, the seed and the
-//! level. Nothing stored is lost: what is on disk is whole at any moment.
+//! level. Nothing computed is lost: what is on disk is whole at any moment, and what is being written is waited for.
 
 #![allow(unsafe_code)]
 
@@ -14,12 +14,15 @@ use std::io::Write;
 use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, Once, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How often running calls are looked at.
 const PATROL: Duration = Duration::from_millis(20);
+
+/// How long the end of the process is put off for what other threads are writing.
+const LAST_WRITES: Duration = Duration::from_secs(30);
 
 /// Stands for how a call ended, until that is known.
 const HOW: &str = "@HOW@";
@@ -212,12 +215,48 @@ unsafe fn end(line: *mut Line, how: &str) -> ! {
     let line = unsafe { &*line };
     let text = format!("{}{how}{}", line.before, line.after);
     let _ = std::io::stderr().write_all(text.as_bytes());
-    // SAFETY: ends the process.
-    unsafe { libc::_exit(exit_code()) }
+    leave_after_writes(exit_code())
 }
 
 fn exit_code() -> c_int {
     GUARD.get().map_or(1, |guard| guard.farewell.exit)
+}
+
+/// Threads that are writing what was computed.
+static WRITING: AtomicUsize = AtomicUsize::new(0);
+
+/// While it lives, a plugin that ends the process is held up until what was computed before is written.
+pub struct Writing(());
+
+impl Writing {
+    /// Begins it.
+    pub fn begin() -> Self {
+        WRITING.fetch_add(1, Ordering::AcqRel);
+        Self(())
+    }
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        WRITING.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Leaves the process once the other threads have written what was computed; at once after some time, as the thread
+/// that ends it may hold what they need. A signal handler may call it.
+fn leave_after_writes(exit_code: c_int) -> ! {
+    let nap = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: PATROL.subsec_nanos().into(),
+    };
+    let mut naps = LAST_WRITES.as_millis() / PATROL.as_millis();
+    while WRITING.load(Ordering::Acquire) > 0 && naps > 0 {
+        naps -= 1;
+        // SAFETY: it reads the time and writes nothing.
+        unsafe { libc::nanosleep(&nap, null_mut()) };
+    }
+    // SAFETY: ends the process.
+    unsafe { libc::_exit(exit_code) }
 }
 
 /// Memory that this process holds, in bytes; none where the system does not say.
@@ -277,14 +316,14 @@ unsafe fn listen(signal: c_int) {
 extern "C" fn on_signal(signal: c_int, _info: *mut libc::siginfo_t, _context: *mut libc::c_void) {
     let line = LINE.load(Ordering::Acquire);
     if !line.is_null() {
-        // SAFETY: the line of a call under way, and `write` and `_exit` may be called here.
+        // SAFETY: the line of a call under way, and `write` may be called here.
         unsafe {
             let line = &*line;
             for part in [line.before.as_str(), name(signal), line.after.as_str()] {
                 libc::write(2, part.as_ptr().cast(), part.len());
             }
-            libc::_exit(exit_code());
         }
+        leave_after_writes(exit_code());
     }
     // Without memory for the code of a convolution oneDNN calls it all the same, at address 0.
     if signal == libc::SIGABRT || (signal == libc::SIGSEGV && is_limited()) {
@@ -329,11 +368,11 @@ pub fn leave(exit_code: c_int) -> ! {
 fn own_end() {
     if let Some(guard) = GUARD.get() {
         let text = &guard.farewell.own;
-        // SAFETY: `write` and `_exit` may be called here, and the text outlives the process.
+        // SAFETY: `write` may be called here, and the text outlives the process.
         unsafe {
             libc::write(2, text.as_ptr().cast(), text.len());
             libc::write(2, b"\n".as_ptr().cast(), 1);
-            libc::_exit(guard.farewell.own_exit);
         }
+        leave_after_writes(guard.farewell.own_exit);
     }
 }

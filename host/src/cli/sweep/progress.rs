@@ -255,7 +255,13 @@ impl JobProgress {
             }
             _ => return 0.0,
         };
-        let before = self.done.insert(seed, at);
+        let before = self.done.get(&seed).copied();
+        // A level comes to lie on disk while the next one trains.
+        let at = match event["event"].as_str() {
+            Some("level-done") => at.max(before.unwrap_or(0.0)),
+            _ => at,
+        };
+        self.done.insert(seed, at);
         match before {
             Some(before) if is_work => (at - before).max(0.0),
             _ => 0.0,

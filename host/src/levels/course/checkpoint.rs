@@ -141,6 +141,7 @@ impl Course<'_> {
                 .collect(),
         );
         let file = format!("step-{:08}.safetensors", progress.position.step);
+        self.ends.settle_in(&running.dir)?;
         let target = running.home.progress().join(&file);
         write_tensors(&target, &tensors)?;
         let files: Result<Vec<_>, RunError> = running

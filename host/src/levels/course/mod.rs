@@ -3,6 +3,7 @@
 //! and verifying a run stand on the same answers as running it.
 
 pub(super) mod checkpoint;
+pub(super) mod ends;
 pub(super) mod guarded;
 mod lengths;
 mod place;
@@ -14,6 +15,7 @@ pub(super) mod source;
 mod start;
 pub(super) mod step;
 
+pub use ends::Ends;
 pub use lengths::Length;
 pub use replay::Replayed;
 pub(super) use start::encode;
@@ -46,6 +48,8 @@ pub struct Course<'a> {
     pub dense: RunDir,
     /// Times of level 0 to store for other experiments, besides those that the strategy rewinds to.
     pub store_points: Vec<Step>,
+    /// What is being written of it.
+    pub ends: Ends,
 }
 
 impl Course<'_> {

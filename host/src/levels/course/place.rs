@@ -62,7 +62,11 @@ impl Course<'_> {
         };
         let dir = match run {
             Some(run) => finished_level(run, seed, level).map_err(|reason| missing(&reason))?,
-            None => self.run.seed(seed).level(level),
+            None => {
+                let dir = self.run.seed(seed).level(level);
+                self.ends.settle_in(&dir)?;
+                dir
+            }
         };
         if !dir.file(&file).exists() {
             let what = match (inner, run) {

@@ -100,7 +100,12 @@ impl Course<'_> {
     ) -> Result<Vec<Tensor>, String> {
         let (dir, who) = match run {
             Some(run) => (finished_level(run, seed, level)?, format!("run `{run}`")),
-            None => (self.run.seed(seed).level(level), "this run".to_owned()),
+            None => {
+                let dir = self.run.seed(seed).level(level);
+                let settled = self.ends.settle_in(&dir);
+                settled.map_err(|error| error.to_string())?;
+                (dir, "this run".to_owned())
+            }
         };
         let fail = |reason: String| {
             format!(

@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use plugin_api::{Phase, Point};
 use tch::{Kind, Tensor};
 
+use super::ends::{Files, Held};
 use super::guarded::State;
 use super::{Course, Seed, checkpoint};
 use crate::experiment::Collapse;
 use crate::levels::RunError;
 use crate::levels::dense::Goal;
 use crate::levels::running::{Carry, Running, ScheduleStart};
-use crate::store::{redefined_file, write_tensors};
+use crate::store::redefined_file;
+use crate::strategy::guard::Writing;
 use crate::strategy::select::survivors;
 use crate::strategy::{MaskRule, Violation};
 use crate::trainer::{LaneStart, OptimizerState, Snapshot};
@@ -58,10 +60,14 @@ impl Course<'_> {
             stored_steps,
             files: Vec::new(),
         };
-        if let Some(start) = self.load_checkpoint(&mut running, seed)? {
-            return Ok((running, start));
+        // Right behind the level before there is no checkpoint but that one's, which goes when it is written.
+        if level == 0 || !self.ends.holds(seed.seed, level - 1) {
+            self.ends.settle()?;
+            if let Some(start) = self.load_checkpoint(&mut running, seed)? {
+                return Ok((running, start));
+            }
+            checkpoint::remove(&running.home)?;
         }
-        checkpoint::remove(&running.home)?;
         if goal == Goal::Level {
             running.dir.clear()?;
         }
@@ -229,12 +235,20 @@ impl Course<'_> {
 
     /// A finished level as the next one finds it: everything kept, the schedule held at its last value.
     fn end_of(&self, level: u64, seed: &mut Seed) -> Result<Start, RunError> {
-        let dir = self.run.seed(seed.seed).level(level);
-        let done = dir.check()?;
-        let path = dir.file("done.json");
-        let carry: Carry =
-            serde_json::from_value(done.carry).map_err(|error| RunError::damaged(&path, &error))?;
         let number = seed.seed;
+        let dir = self.run.seed(number).level(level);
+        let path = dir.file("done.json");
+        let end = match self.ends.take(number, level) {
+            Some(held) => held,
+            None => self.read_end(number, level)?,
+        };
+        let Held {
+            carry,
+            point,
+            optimizer,
+            masks,
+            ..
+        } = end;
         let failed = |source| RunError::Strategy {
             seed: number,
             level,
@@ -248,12 +262,6 @@ impl Course<'_> {
             let states = decode(&carry.states).map_err(|error| RunError::damaged(&path, &error))?;
             seed.strategy.load_state(&states).map_err(failed)?;
         }
-        let optimizer = self.read_optimizer(&dir, "optimizer.safetensors")?;
-        let masks = self.read_snapshot(&dir, "mask.safetensors")?;
-        let masks = super::points::prunable(&masks, self.trainer.layers())
-            .map_err(|reason| RunError::damaged(&dir.file("mask.safetensors"), &reason))?;
-        let masks: Vec<Tensor> = masks.iter().map(|mask| mask.to_kind(Kind::Float)).collect();
-        let point = self.read_snapshot(&dir, "end.safetensors")?;
         let state = State {
             what: &dir.path().display().to_string(),
             point: &point,
@@ -262,7 +270,7 @@ impl Course<'_> {
         };
         let bounds = self.final_bounds(level, &seed.strategy);
         self.check_state((number, level), &state, bounds)?;
-        self.check_place(seed, level, &masks)?;
+        self.check_order(seed, level, &masks)?;
         Ok(Start {
             point,
             masks,
@@ -271,6 +279,28 @@ impl Course<'_> {
             order_level: level + 1,
             steps_before: carry.schedule.steps(self.trainer),
             redefined: Vec::new(),
+        })
+    }
+
+    /// What a finished level left on disk.
+    fn read_end(&self, seed: u64, level: u64) -> Result<Held, RunError> {
+        let dir = self.run.seed(seed).level(level);
+        self.ends.settle_in(&dir)?;
+        let done = dir.check()?;
+        let carry: Carry = serde_json::from_value(done.carry)
+            .map_err(|error| RunError::damaged(&dir.file("done.json"), &error))?;
+        self.check_place(seed, level)?;
+        let optimizer = self.read_optimizer(&dir, "optimizer.safetensors")?;
+        let masks = self.read_snapshot(&dir, "mask.safetensors")?;
+        let masks = super::points::prunable(&masks, self.trainer.layers())
+            .map_err(|reason| RunError::damaged(&dir.file("mask.safetensors"), &reason))?;
+        Ok(Held {
+            seed,
+            level,
+            carry,
+            point: self.read_snapshot(&dir, "end.safetensors")?,
+            optimizer,
+            masks: masks.iter().map(|mask| mask.to_kind(Kind::Float)).collect(),
         })
     }
 
@@ -284,40 +314,42 @@ impl Course<'_> {
         running.survivors = survivors(&start.masks).iter().sum();
         running.schedule = start.schedule;
         running.order_level = start.order_level;
+        let mut files = Files::of(&running.dir);
         if running.goal == Goal::Level {
-            write_tensors(&running.dir.file("start.safetensors"), &start.point.tensors)?;
+            files.add_tensors("start.safetensors", &start.point.tensors);
+        } else {
+            running.files.push("start.safetensors".to_owned());
         }
-        running.files.push("start.safetensors".to_owned());
         // Level 0 is everybody's, and dense to its end.
         if running.level > 0 && seed.strategy.cadence().within_level.is_some() {
-            self.write_masks(running, "mask-start.safetensors", &start.masks)?;
+            files.add_tensors("mask-start.safetensors", &self.stored_masks(&start.masks));
         }
         for (point, weights) in &start.redefined {
-            let file = redefined_file(point);
             let names = self.trainer.layers().iter().map(|layer| layer.name.clone());
             let tensors: Vec<_> = names
                 .zip(weights.iter().map(Tensor::shallow_clone))
                 .collect();
-            write_tensors(&running.dir.file(&file), &tensors)?;
-            running.files.push(file);
+            files.add_tensors(&redefined_file(point), &tensors);
+        }
+        running.files.extend(files.names());
+        // Where points have other weights is asked of the disk, also while the level before is written.
+        if running.level == 0 || !start.redefined.is_empty() {
+            files.write()?;
+        } else {
+            self.ends.write(&running.dir, move || {
+                let _writing = Writing::begin();
+                files.write().map(|()| None)
+            });
         }
         Ok(())
     }
 
-    /// Writes masks as u8 under the layers' names.
-    pub(in crate::levels) fn write_masks(
-        &self,
-        running: &mut Running,
-        file: &str,
-        masks: &[Tensor],
-    ) -> Result<(), RunError> {
+    /// Masks as they are stored: u8 under the layers' names.
+    pub(in crate::levels) fn stored_masks(&self, masks: &[Tensor]) -> Vec<(String, Tensor)> {
         let names = self.trainer.layers().iter().map(|layer| layer.name.clone());
-        let tensors: Vec<_> = names
+        names
             .zip(masks.iter().map(|mask| mask.to_kind(Kind::Uint8)))
-            .collect();
-        write_tensors(&running.dir.file(file), &tensors)?;
-        running.files.push(file.to_owned());
-        Ok(())
+            .collect()
     }
 }
 
