@@ -57,6 +57,30 @@ pub struct Moment {
     pub step: u64,
 }
 
+impl Purpose<'_> {
+    /// What tells its streams from those for all else. It is part of the key: never change it.
+    pub fn name(self) -> String {
+        let (tag, detail) = match self {
+            Self::Init(name) => ("init", Cow::from(name)),
+            Self::InitDraw { parameter, draw } => {
+                ("init draw", format!("{draw} {parameter}").into())
+            }
+            Self::Shuffle => ("shuffle", "".into()),
+            Self::Augment => ("augment", "".into()),
+            Self::Crop(sample) => ("crop", sample.to_string().into()),
+            Self::Dropout(layer) => ("dropout", layer.into()),
+            Self::DropPath(branch) => ("drop path", branch.into()),
+            Self::Strategy(part) => ("strategy", part.into()),
+            Self::Samples(name) => ("samples", name.into()),
+            Self::HeldOut(part) => ("held out", part.into()),
+            Self::NeuronInit { dimension, init } => {
+                ("neuron init", format!("{dimension} {init}").into())
+            }
+        };
+        format!("{tag}\0{detail}")
+    }
+}
+
 /// A stream of random numbers.
 pub struct Stream(ChaCha8Rng);
 
@@ -72,35 +96,12 @@ impl Stream {
     }
 
     fn keyed(seed: u64, purpose: Purpose<'_>, moment: Moment, shard: Option<u64>) -> Self {
-        let (tag, detail) = match purpose {
-            Purpose::Init(name) => ("init", Cow::from(name)),
-            Purpose::InitDraw { parameter, draw } => {
-                ("init draw", format!("{draw} {parameter}").into())
-            }
-            Purpose::Shuffle => ("shuffle", "".into()),
-            Purpose::Augment => ("augment", "".into()),
-            Purpose::Crop(sample) => ("crop", sample.to_string().into()),
-            Purpose::Dropout(layer) => ("dropout", layer.into()),
-            Purpose::DropPath(branch) => ("drop path", branch.into()),
-            Purpose::Strategy(part) => ("strategy", part.into()),
-            Purpose::Samples(name) => ("samples", name.into()),
-            Purpose::HeldOut(part) => ("held out", part.into()),
-            Purpose::NeuronInit { dimension, init } => {
-                ("neuron init", format!("{dimension} {init}").into())
-            }
-        };
-        let mut hasher = blake3::Hasher::new_derive_key("rewind 2026 random stream v1");
-        for number in [seed, moment.level, moment.epoch, moment.step] {
-            hasher.update(&number.to_le_bytes());
-        }
-        hasher
-            .update(tag.as_bytes())
-            .update(b"\0")
-            .update(detail.as_bytes());
-        if let Some(shard) = shard {
-            hasher.update(b"\0shard").update(&shard.to_le_bytes());
-        }
-        Self(ChaCha8Rng::from_seed(*hasher.finalize().as_bytes()))
+        Self(ChaCha8Rng::from_seed(key_of(
+            seed,
+            &purpose.name(),
+            moment,
+            shard,
+        )))
     }
 
     /// The 256-bit key of a stream for a plugin, which makes its own generator of it.
@@ -175,6 +176,19 @@ impl Stream {
         }
         order
     }
+}
+
+/// The 256-bit key of ChaCha8 for a stream that is for the purpose with this [name](Purpose::name).
+pub fn key_of(seed: u64, name: &str, moment: Moment, shard: Option<u64>) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new_derive_key("rewind 2026 random stream v1");
+    for number in [seed, moment.level, moment.epoch, moment.step] {
+        hasher.update(&number.to_le_bytes());
+    }
+    hasher.update(name.as_bytes());
+    if let Some(shard) = shard {
+        hasher.update(b"\0shard").update(&shard.to_le_bytes());
+    }
+    *hasher.finalize().as_bytes()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use host::model::{self, Init, InputSpec, MODELS, Mode, Network, layers, prunable_count};
+use host::model::{self, Init, InputSpec, Keys, MODELS, Mode, Network, layers, prunable_count};
 use host::registry::{Options, find};
 use kernels_native as _;
 use plugin_api::LayerKind;
@@ -197,7 +197,7 @@ fn check_numbers(golden: &Golden, channels_last: bool) {
         assert_eq!(buffer, &before, "evaluation changed `{name}`");
     }
 
-    let logits = network.forward(&parameters, &buffers, &input, Mode::Train(&[]));
+    let logits = network.forward(&parameters, &buffers, &input, Mode::Train(Keys::NONE));
     assert_close(
         "logits.train",
         &logits,

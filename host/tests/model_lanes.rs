@@ -7,7 +7,7 @@
 
 use std::sync::{Mutex, MutexGuard, Once};
 
-use host::model::{InputSpec, MODELS, Mode, Network, Parameter};
+use host::model::{InputSpec, Keys, MODELS, Mode, Network, Parameter};
 use host::registry::{Options, find};
 use host::rng::{Moment, Purpose, Stream};
 use kernels_native as _;
@@ -84,7 +84,7 @@ fn train(network: &dyn Network, shape: &[i64], batch: i64, lanes: &[u64]) -> Vec
             .iter()
             .map(|parameter| parameter.detach().set_requires_grad(true))
             .collect();
-        let logits = network.forward(&leaves, &buffers, &input, Mode::Train(&[]));
+        let logits = network.forward(&leaves, &buffers, &input, Mode::Train(Keys::NONE));
         assert_eq!(logits.size()[..2], [lane_count, batch]);
         // A lane's loss is its own mean over its samples.
         let sum = match logits.size()[2] {

@@ -48,7 +48,7 @@ mod tests {
     use tch::{Device, Kind};
 
     use super::*;
-    use crate::model::{Mode, StepKey};
+    use crate::model::{Keys, Mode, StepKey};
     use crate::rng::Moment;
 
     fn key(seed: u64, step: u64) -> StepKey {
@@ -82,7 +82,7 @@ mod tests {
     fn a_sample_passes_by_as_a_whole_with_its_probability_or_is_scaled() {
         let samples = 40_000;
         let path = DropPath::new("blocks.1.drop_path1", 0.25);
-        let output = drop(&path, Mode::Train(&[key(3, 0)]), &ones(samples));
+        let output = drop(&path, Mode::Train(Keys::of(&[key(3, 0)])), &ones(samples));
         let first = output.narrow(1, 0, 1).narrow(2, 0, 1);
         assert!(output.equal(&first.expand_as(&output)));
         let kept = first.ne(0.0);
@@ -96,8 +96,13 @@ mod tests {
 
     #[test]
     fn coins_are_of_the_branch_the_seed_and_the_step_and_come_again() {
-        let coins =
-            |name: &str, key| drop(&DropPath::new(name, 0.5), Mode::Train(&[key]), &ones(64));
+        let coins = |name: &str, key| {
+            drop(
+                &DropPath::new(name, 0.5),
+                Mode::Train(Keys::of(&[key])),
+                &ones(64),
+            )
+        };
         let own = coins("blocks.1.drop_path1", key(3, 0));
         assert_eq!(own, coins("blocks.1.drop_path1", key(3, 0)));
         for other in [
@@ -108,7 +113,7 @@ mod tests {
             assert_ne!(own, other);
         }
         let larger = DropPath::new("blocks.1.drop_path1", 0.5);
-        let larger = drop(&larger, Mode::Train(&[key(3, 0)]), &ones(96));
+        let larger = drop(&larger, Mode::Train(Keys::of(&[key(3, 0)])), &ones(96));
         assert_eq!(own, larger.narrow(0, 0, 64));
     }
 
@@ -117,8 +122,8 @@ mod tests {
         let keys = [key(0, 0)];
         for (p, mode) in [
             (0.5, Mode::Eval),
-            (0.5, Mode::Train(&[])),
-            (0.0, Mode::Train(&keys)),
+            (0.5, Mode::Train(Keys::NONE)),
+            (0.0, Mode::Train(Keys::of(&keys))),
         ] {
             let input = ones(8);
             let output = drop(&DropPath::new("blocks.1.drop_path1", p), mode, &input);

@@ -1,8 +1,11 @@
 //! Dropout, whose masks follow from what a step is keyed by.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::fmt;
 
-use tch::Tensor;
+use kernels::cuda::Kernels;
+use kernels::cuda::passes::coins;
+use tch::{Kind, Tensor};
 
 use super::Mode;
 use super::parts::Pass;
@@ -19,20 +22,105 @@ pub struct StepKey {
     pub shard: Option<u64>,
 }
 
-thread_local! {
-    static DRAWN: Cell<u64> = const { Cell::new(0) };
+/// What the random numbers of a training step are keyed by, and where they are drawn.
+#[derive(Clone, Copy, Debug)]
+pub struct Keys<'a> {
+    /// A key for each lane; none where nothing is dropped.
+    pub lanes: &'a [StepKey],
+    /// The same keys where coins are drawn on the network's device.
+    pub on_device: Option<&'a DeviceKeys<'a>>,
 }
 
-/// How many streams networks have drawn from in their training steps on this thread: a step between two equal answers
-/// is the same whatever it is keyed by.
-pub fn drawn_on_this_thread() -> u64 {
-    DRAWN.get()
+impl<'a> Keys<'a> {
+    /// Nothing is dropped.
+    pub const NONE: Keys<'static> = Keys {
+        lanes: &[],
+        on_device: None,
+    };
+
+    /// Of these lanes, whose numbers are drawn on the CPU.
+    pub fn of(lanes: &'a [StepKey]) -> Self {
+        Self {
+            lanes,
+            on_device: None,
+        }
+    }
+}
+
+/// Keys of a step's coins in the memory of the device, by whose kernels they are drawn as the CPU draws them.
+pub struct DeviceKeys<'a> {
+    kernels: &'a Kernels,
+    names: &'a [String],
+    keys: Tensor,
+    next: Cell<usize>,
+}
+
+impl<'a> DeviceKeys<'a> {
+    /// For coins of these names, in the order in which a step draws them.
+    ///
+    /// # Shapes
+    /// `keys`: `[names, lanes, 4]`, i64.
+    pub fn new(kernels: &'a Kernels, names: &'a [String], keys: Tensor) -> Self {
+        Self {
+            kernels,
+            names,
+            keys,
+            next: Cell::new(0),
+        }
+    }
+
+    /// Whether all were drawn that there are keys for, and nothing else.
+    pub fn are_used_up(&self) -> bool {
+        self.next.get() == self.names.len()
+    }
+
+    /// The lanes' keys for the coins of this name; none if others come next.
+    fn take(&self, name: &str) -> Option<Tensor> {
+        let at = self.next.get();
+        if self.names.get(at).is_none_or(|next| next != name) {
+            // From here on the order is another one.
+            self.next.set(usize::MAX);
+            return None;
+        }
+        self.next.set(at + 1);
+        Some(self.keys.select(0, at as i64))
+    }
+}
+
+impl fmt::Debug for DeviceKeys<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeviceKeys")
+            .field("names", &self.names)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What networks drew.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Drawn {
+    /// Names of coins' streams, in their order.
+    pub coins: Vec<String>,
+    /// Whether there was anything else.
+    pub other: bool,
+}
+
+thread_local! {
+    static DRAWN: RefCell<Drawn> = RefCell::default();
+}
+
+/// What networks drew in training steps on this thread since this was asked last.
+pub fn drawn_on_this_thread() -> Drawn {
+    DRAWN.take()
 }
 
 impl StepKey {
-    /// The stream for `purpose`.
+    /// The stream for `purpose`, of numbers that no device draws.
     pub(super) fn stream(&self, purpose: Purpose<'_>) -> Stream {
-        DRAWN.set(DRAWN.get() + 1);
+        DRAWN.with_borrow_mut(|drawn| drawn.other = true);
+        self.stream_of(purpose)
+    }
+
+    fn stream_of(&self, purpose: Purpose<'_>) -> Stream {
         match self.shard {
             Some(shard) => Stream::of_shard(self.seed, purpose, self.moment, shard),
             None => Stream::new(self.seed, purpose, self.moment),
@@ -90,7 +178,7 @@ pub(super) fn drop_out(
     shape: impl FnOnce(&Tensor) -> Vec<i64>,
 ) -> Tensor {
     match pass.mode {
-        Mode::Train(keys) if probability > 0.0 && !keys.is_empty() => {
+        Mode::Train(keys) if probability > 0.0 && !keys.lanes.is_empty() => {
             let noise = noise(keys, purpose, 1.0 - probability, &shape(&input), &input);
             input * noise
         }
@@ -103,30 +191,46 @@ pub(super) fn drop_out(
 ///
 /// # Shapes
 /// The result: `shape`.
-fn noise(
-    keys: &[StepKey],
-    purpose: Purpose<'_>,
-    keep: f64,
-    shape: &[i64],
-    like: &Tensor,
-) -> Tensor {
-    let mut kept = vec![0.0; shape.iter().product::<i64>() as usize];
-    let count = (kept.len() / keys.len().max(1)).max(1);
-    for (key, lane) in keys.iter().zip(kept.chunks_mut(count)) {
-        key.stream(purpose).coins(keep, lane);
-    }
+fn noise(keys: Keys<'_>, purpose: Purpose<'_>, keep: f64, shape: &[i64], like: &Tensor) -> Tensor {
+    let name = purpose.name();
+    let on_device = keys.on_device.and_then(|it| Some((it, it.take(&name)?)));
+    let noise = match on_device {
+        Some((device, keys)) => {
+            let kept = Tensor::empty(shape, (Kind::Float, like.device()));
+            coins(
+                &**device.kernels,
+                &keys,
+                keep,
+                &kept.view([keys.size()[0], -1]),
+            )
+            .unwrap_or_else(|error| panic!("{error}"));
+            kept
+        }
+        None => {
+            let mut kept = vec![0.0; shape.iter().product::<i64>() as usize];
+            let count = (kept.len() / keys.lanes.len().max(1)).max(1);
+            for (key, lane) in keys.lanes.iter().zip(kept.chunks_mut(count)) {
+                key.stream_of(purpose).coins(keep, lane);
+            }
+            Tensor::from_slice(&kept)
+                .view(shape)
+                .to_device(like.device())
+        }
+    };
+    DRAWN.with_borrow_mut(|drawn| drawn.coins.push(name));
     // PyTorch's operations in its order, so that the scale rounds as there in every precision.
-    let noise = Tensor::from_slice(&kept).view(shape);
-    let mut noise = noise.to_device(like.device()).to_kind(like.kind());
+    let mut noise = noise.to_kind(like.kind());
     let _ = noise.g_div_scalar_(keep);
     noise
 }
 
 #[cfg(test)]
 mod tests {
-    use tch::{Device, Kind};
+    use tch::Device;
 
     use super::*;
+    use crate::model::forms::kernels_on_cpu;
+    use crate::rng::key_of;
 
     fn key(seed: u64, level: u64, epoch: u64, step: u64) -> StepKey {
         let moment = Moment { level, epoch, step };
@@ -141,7 +245,7 @@ mod tests {
         let pass = Pass {
             parameters: &[],
             buffers: &[],
-            mode: Mode::Train(keys),
+            mode: Mode::Train(Keys::of(keys)),
             taps: &[],
         };
         dropout.forward(pass, input.shallow_clone())
@@ -229,6 +333,66 @@ mod tests {
     }
 
     #[test]
+    fn the_device_draws_what_the_cpu_draws() {
+        let kernels = kernels_on_cpu();
+        let names = [
+            Purpose::Dropout("fc1").name(),
+            Purpose::Dropout("fc2").name(),
+        ];
+        let lanes = [5, 6, 7].map(|seed| key(seed, 2, 1, 40));
+        let words = |name: &String, key: &StepKey| {
+            let key = key_of(key.seed, name, key.moment, key.shard);
+            key.as_chunks::<8>().0.to_vec()
+        };
+        let keys = names
+            .iter()
+            .flat_map(|name| lanes.iter().flat_map(|lane| words(name, lane)));
+        let keys: Vec<i64> = keys.map(i64::from_le_bytes).collect();
+        let keys = Tensor::from_slice(&keys).view([2, 3, 4]);
+        // Parts of a word, of a piece, and some windows of the stream.
+        for count in [1, 2, 3, 5, 255, 1023, 1024, 1025, 4099, 70_000] {
+            for p in [0.0001, 0.1, 0.5, 0.8, 0.999] {
+                let input = Tensor::ones([3, count], (Kind::Float, Device::Cpu));
+                let on_device = DeviceKeys::new(&kernels, &names, keys.shallow_clone());
+                for layer in ["fc1", "fc2"] {
+                    let dropout = Dropout::before(layer, p);
+                    let forward = |on_device| {
+                        let pass = Pass {
+                            parameters: &[],
+                            buffers: &[],
+                            mode: Mode::Train(Keys {
+                                lanes: &lanes,
+                                on_device,
+                            }),
+                            taps: &[],
+                        };
+                        dropout.forward(pass, input.shallow_clone())
+                    };
+                    assert!(!on_device.are_used_up());
+                    assert_eq!(forward(Some(&on_device)), forward(None), "{count}, {p}");
+                }
+                assert!(on_device.are_used_up());
+                // What there is no key for is drawn on the CPU, and known of.
+                let other = Dropout::before("fc3", p);
+                let pass = Pass {
+                    parameters: &[],
+                    buffers: &[],
+                    mode: Mode::Train(Keys {
+                        lanes: &lanes,
+                        on_device: Some(&on_device),
+                    }),
+                    taps: &[],
+                };
+                assert_eq!(
+                    other.forward(pass, input.shallow_clone()),
+                    drop(&other, &lanes, &input)
+                );
+                assert!(!on_device.are_used_up());
+            }
+        }
+    }
+
+    #[test]
     fn the_gradient_passes_where_the_value_did_with_the_same_scale() {
         let input = Tensor::ones([64], (Kind::Float, Device::Cpu)).set_requires_grad(true);
         let output = drop(&Dropout::before("fc", 0.4), &[key(0, 0, 0, 0)], &input);
@@ -248,8 +412,8 @@ mod tests {
         let keys = [key(0, 0, 0, 0)];
         for (p, mode) in [
             (0.5, Mode::Eval),
-            (0.5, Mode::Train(&[])),
-            (0.0, Mode::Train(&keys)),
+            (0.5, Mode::Train(Keys::NONE)),
+            (0.0, Mode::Train(Keys::of(&keys))),
         ] {
             let output = Dropout::before("fc", p).forward(pass(mode), input.shallow_clone());
             assert_eq!(output.data_ptr(), input.data_ptr(), "{p}, {mode:?}");

@@ -171,7 +171,7 @@ mod tests {
             .view([1, 3, 2])
             .repeat([2, 1, 1]);
         let leaves = [w, a];
-        let output = network.forward(&leaves, &[], &input, Mode::Train(&[]));
+        let output = network.forward(&leaves, &[], &input, Mode::Train(crate::model::Keys::NONE));
         assert_eq!(output.size(), [2, 3, 1]);
         let values = Vec::<f32>::try_from(output.reshape([-1])).unwrap();
         assert_eq!(values, [3.0, 0.0, 3.0, -2.0, -1.0, -4.5]);

@@ -13,6 +13,8 @@ mod drop_path;
 mod dropout;
 mod error;
 mod extent;
+#[cfg(test)]
+pub mod forms;
 mod graph;
 pub mod hidden_neuron;
 mod lenet;
@@ -30,7 +32,7 @@ mod weights;
 
 pub use cnn1d::Cnn1dOptions;
 pub use connections::Connections;
-pub use dropout::{StepKey, drawn_on_this_thread};
+pub use dropout::{DeviceKeys, Drawn, Keys, StepKey, drawn_on_this_thread};
 pub use error::ModelError;
 pub use graph::{Graph, Operation, Value};
 pub use lenet::LenetOptions;
@@ -67,12 +69,12 @@ pub static MODELS: &[Entry<Build>] = &[
 pub type Build = fn(&Options, &InputSpec) -> Result<Box<dyn Network>, ModelError>;
 
 /// What batch norm and dropout do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Mode<'a> {
     /// Batch statistics; running statistics are updated in place, to their [`momentum`](Buffer::momentum) of the
     /// batch's mean and unbiased variance and the rest of their own. With a key for each lane there
     /// is dropout; without any there is none.
-    Train(&'a [StepKey]),
+    Train(Keys<'a>),
     /// Running statistics, unchanged, and no dropout.
     Eval,
 }

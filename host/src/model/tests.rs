@@ -102,7 +102,7 @@ fn at_their_survivors_networks_compute_what_they_do_with_all_weights() {
         let four = network.parameters().iter().filter(|p| p.shape.len() == 4);
         assert_eq!(taps.iter().flatten().count(), four.count());
         let input = Tensor::randn([6, 3, 32, 32], cpu);
-        for mode in [Mode::Train(&[]), Mode::Eval] {
+        for mode in [Mode::Train(Keys::NONE), Mode::Eval] {
             let fresh = || values(&*network).1;
             let (one, other) = (fresh(), fresh());
             let dense = network.forward(&parameters, &one, &input, mode);
@@ -144,7 +144,7 @@ fn every_model_is_found_by_its_name_and_takes_images_of_28_32_and_64_pixels() {
                 _ => json!({"width": 2}),
             };
             let network = build(entry.name, small, &shape).unwrap();
-            for mode in [Mode::Train(&[]), Mode::Eval] {
+            for mode in [Mode::Train(Keys::NONE), Mode::Eval] {
                 let logits = forward(network.as_ref(), &[&[3], &shape[..]].concat(), mode);
                 let lanes = if network.lanes() { &[1][..] } else { &[] };
                 assert_eq!(logits.size(), [lanes, &[3, 10]].concat(), "{}", entry.name);
@@ -322,7 +322,7 @@ fn logistic_regression_is_an_mlp_without_hidden_layers() {
 #[test]
 fn training_a_batch_norm_on_a_single_sample_fails_instead_of_making_nan() {
     let network = build("mlp", json!({}), &[40]).unwrap();
-    let train = || forward(network.as_ref(), &[1, 40], Mode::Train(&[]));
+    let train = || forward(network.as_ref(), &[1, 40], Mode::Train(Keys::NONE));
     assert!(catch_unwind(AssertUnwindSafe(train)).is_err());
     assert_eq!(
         forward(network.as_ref(), &[1, 40], Mode::Eval).size(),
@@ -444,7 +444,11 @@ fn every_weight_of_an_unpruned_network_is_effective() {
 
 /// A training step's logits; keys are of one lane.
 fn step(network: &dyn Network, shape: &[i64], keys: &[StepKey]) -> Tensor {
-    forward(network, &[&[6], shape].concat(), Mode::Train(keys))
+    forward(
+        network,
+        &[&[6], shape].concat(),
+        Mode::Train(Keys::of(keys)),
+    )
 }
 
 #[test]
@@ -498,7 +502,7 @@ fn an_mlp_drops_the_activations_of_each_hidden_layer_before_the_next_reads_them(
     let input = Tensor::arange(30, (Kind::Float, Device::Cpu))
         .sin()
         .view([1, 6, 5]);
-    let got = network.forward(&lanes, &[], &input, Mode::Train(&[key]));
+    let got = network.forward(&lanes, &[], &input, Mode::Train(Keys::of(&[key])));
     let mut x = input.squeeze_dim(0);
     for (layer, reads) in [(0, "fc2"), (1, "fc3")] {
         x = x

@@ -6,14 +6,14 @@ use tch::Tensor;
 use super::compact::{self, Compact, Tensors};
 use super::lanes::Lane;
 use super::{TrainError, Trainer, products_of};
-use crate::model::{Mode, StepKey};
+use crate::model::{Keys, Mode};
 use crate::optimizer::Buffers;
 
 /// What gradients are computed of, and where they and what the samples come to are written.
 pub(super) struct Differentiation<'a> {
     /// Inputs as the network takes them, labels `[lanes, batch, ...target_shape]`.
     pub batch: (Tensor, Tensor),
-    pub keys: &'a [StepKey],
+    pub keys: Keys<'a>,
     pub lanes: &'a [Lane],
     pub tensors: Tensors<'a>,
     pub compact: Option<&'a Compact>,

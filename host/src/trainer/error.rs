@@ -234,6 +234,9 @@ pub enum TrainError {
     /// Numbers could not be copied from the device.
     #[error("failed to read the epoch's records from the device: {0}")]
     ReadBack(String),
+    /// What is to be recorded draws other numbers than the steps before.
+    #[error("the step draws other random numbers than those before it")]
+    Recorded,
     /// An image file that cannot be read.
     #[error(transparent)]
     Data(#[from] DataError),

@@ -245,7 +245,7 @@ fn a_step_equals_an_unfused_reference() {
         &weights,
         &statistics,
         &input,
-        crate::model::Mode::Train(&[]),
+        crate::model::Mode::Train(crate::model::Keys::NONE),
     );
     let loss = logits.cross_entropy_loss::<Tensor>(&labels, None, tch::Reduction::Mean, -100, 0.1);
     let logged = session.progress(0).unwrap().tensors[0].1.double_value(&[0]) / 25.0;

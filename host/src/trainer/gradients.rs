@@ -7,7 +7,7 @@ use super::layout::row_major;
 use super::targets::Targets;
 use super::{Snapshot, TrainError, Trainer};
 use crate::experiment::PlainLoss;
-use crate::model::Mode;
+use crate::model::{Keys, Mode};
 use crate::rng::Stream;
 use crate::samples::InputType;
 
@@ -176,7 +176,7 @@ impl Trainer {
         let mode = if request.eval_mode {
             Mode::Eval
         } else {
-            Mode::Train(&[])
+            Mode::Train(Keys::NONE)
         };
         let mut sums: Option<Vec<Tensor>> = None;
         for Chunk { index, share } in self.chunks(request)? {

@@ -1,42 +1,25 @@
 //! Training by the kernels for GPUs, in their form for the CPU, has the bytes of training by the passes for CPUs.
-#![allow(unsafe_code)]
 
-use std::sync::Arc;
-
-use kernels::cuda::passes::{Argument, Launch, by_pointers};
-use kernels::cuda::{AutogradBy, CudaError, Kernels};
+use kernels::cuda::AutogradBy;
 use serde_json::{Value, json};
-use tch::Device;
 
 use super::exactness::{advance, assert_same_bits, state};
-use super::testing::{conv_trainer, image_trainer, mlp_trainer, start};
+use super::testing::{conv_trainer, dropout_trainer, image_trainer, mlp_trainer, start};
 use super::{Trainer, testing};
-
-/// The kernels as C++, on the thread that launches them.
-struct OnCpu;
-
-impl Launch for OnCpu {
-    fn device(&self) -> Device {
-        Device::Cpu
-    }
-
-    unsafe fn launch(
-        &self,
-        kernel: &str,
-        grid: u32,
-        block: u32,
-        arguments: &[Argument],
-    ) -> Result<(), CudaError> {
-        by_pointers(arguments, |pointers| {
-            // SAFETY: by the caller's promise.
-            unsafe { kernels_forms::launch(kernel, grid, block, pointers) }
-                .map_err(CudaError::Argument)
-        })
-    }
-}
+use crate::model::forms::kernels_on_cpu;
 
 fn resnet(options: Value) -> Trainer {
     testing::shipped_trainer("resnet-20", json!({"width": 4}), &[3, 8, 8], options)
+}
+
+/// Coins for values of a layer, and for samples of each of several branches.
+fn dropping(options: Value) -> Trainer {
+    dropout_trainer("cnn1d", 0.3, options)
+}
+
+fn transformer(options: Value) -> Trainer {
+    let network = json!({"patch": 4, "width": 8, "depth": 3, "heads": 2, "dropout": 0.2, "stochastic_depth": 0.3});
+    testing::shipped_trainer("vit", network, &[3, 8, 8], options)
 }
 
 #[test]
@@ -46,14 +29,16 @@ fn whole_levels_have_the_same_bytes() {
     let adamw = json!({"optimizer": {"name": "adamw", "lr": 1e-2, "weight_decay": 0.1}});
     let smoothed = json!({"label_smoothing": 0.1});
     type Make = fn(Value) -> Trainer;
-    let cases: [(Make, Value); 5] = [
+    let cases: [(Make, Value); 7] = [
         (conv_trainer, adamw.clone()),
         (conv_trainer, smoothed),
         (image_trainer, nesterov),
         (resnet, adamw),
         (resnet, json!({"precision": "bf16"})),
+        (dropping, json!({})),
+        (transformer, json!({"precision": "bf16"})),
     ];
-    let kernels: Kernels = Arc::new(OnCpu);
+    let kernels = kernels_on_cpu();
     for (at, (make, options)) in cases.into_iter().enumerate() {
         let run = |trainer: Trainer| {
             let mut session = trainer.session(vec![start(&trainer, 3)]).unwrap();
@@ -70,7 +55,7 @@ fn whole_levels_have_the_same_bytes() {
 
 #[test]
 fn lanes_are_independent_and_the_same_to_rounding() {
-    let kernels: Kernels = Arc::new(OnCpu);
+    let kernels = kernels_on_cpu();
     let run = |trainer: &Trainer, seeds: &[u64]| {
         let starts = seeds.iter().map(|&seed| start(trainer, seed)).collect();
         let mut session = trainer.session(starts).unwrap();
@@ -96,7 +81,7 @@ fn clipped_gradients_are_the_same_to_rounding() {
         session.snapshot(0).unwrap()
     };
     let make = || mlp_trainer(json!({"clip_norm": 0.05}));
-    let kernels: Kernels = Arc::new(OnCpu);
+    let kernels = kernels_on_cpu();
     let (got, expected) = (run(make().computed_by(kernels)), run(make()));
     let (free, mut moved) = (run(mlp_trainer(json!({}))), 0.0);
     for (((name, got), (_, expected)), (_, free)) in

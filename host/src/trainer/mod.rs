@@ -25,6 +25,7 @@ use crate::update::Known;
 mod batches;
 mod begin;
 mod build;
+mod coins;
 mod command;
 mod compact;
 mod differentiate;

@@ -13,7 +13,7 @@ use super::lanes::Lane;
 use super::part::Part;
 use super::{Differentiation, Session, TrainError, Trainer};
 use crate::data::Inputs;
-use crate::model::drawn_on_this_thread;
+use crate::model::{DeviceKeys, Drawn, Keys, StepKey};
 use crate::optimizer::Buffers;
 
 /// Steps of a whole batch that are made one operation after another before one is recorded: libraries choose their
@@ -111,8 +111,8 @@ impl Recording for Kept<'_> {
 
 /// What is recorded of a session's steps.
 pub(super) enum Recorded<'t> {
-    /// Nothing yet, after so many steps; and what the last of them had drawn.
-    Not { steps: u32, drawn: u64 },
+    /// Nothing yet, after so many steps.
+    Not { steps: u32 },
     /// Nothing, and nothing will be until the masks or the lanes change.
     Never,
     /// A step of a whole batch.
@@ -123,7 +123,7 @@ pub(super) enum Recorded<'t> {
 }
 
 impl Recorded<'_> {
-    pub const NOTHING: Self = Self::Not { steps: 0, drawn: 0 };
+    pub const NOTHING: Self = Self::Not { steps: 0 };
 }
 
 /// What changes from step to step, where a recorded step reads and writes it.
@@ -132,6 +132,8 @@ pub(super) struct Memory {
     index: Tensor,
     /// `[3, lanes, batch]`.
     draws: Option<Tensor>,
+    /// `[names, lanes, 4]`: keys of coins.
+    coins: Option<Tensor>,
     /// `[numbers, lanes]`.
     rates: Tensor,
     /// `[lanes]`: losses and right answers.
@@ -142,6 +144,7 @@ pub(super) struct Memory {
 pub(super) struct Step<'a> {
     pub index: &'a Tensor,
     pub draws: Option<&'a Tensor>,
+    pub coins: Option<&'a Tensor>,
     pub rates: &'a Tensor,
     pub results: [&'a Tensor; 2],
 }
@@ -153,6 +156,7 @@ impl Memory {
         Self {
             index: step.index.copy(),
             draws: step.draws.map(Tensor::copy),
+            coins: step.coins.map(Tensor::copy),
             rates: step.rates.copy(),
             results: [losses.zeros_like(), right.zeros_like()],
         }
@@ -164,6 +168,7 @@ impl Memory {
         Self {
             index: self.index.shallow_clone(),
             draws: self.draws.as_ref().map(Tensor::shallow_clone),
+            coins: self.coins.as_ref().map(Tensor::shallow_clone),
             rates: self.rates.shallow_clone(),
             results: [losses.shallow_clone(), right.shallow_clone()],
         }
@@ -172,8 +177,10 @@ impl Memory {
     fn read(&mut self, step: &Step<'_>) {
         self.index.copy_(step.index);
         self.rates.copy_(step.rates);
-        if let (Some(own), Some(draws)) = (&mut self.draws, step.draws) {
-            own.copy_(draws);
+        for (own, new) in [(&mut self.draws, step.draws), (&mut self.coins, step.coins)] {
+            if let (Some(own), Some(new)) = (own, new) {
+                own.copy_(new);
+            }
         }
     }
 
@@ -195,17 +202,12 @@ impl<'t> Session<'t> {
         if step.index.size()[1] as u64 != trainer.step_samples {
             return Ok(false);
         }
-        if let Recorded::Not { steps, drawn } = &mut self.recorded {
+        if let Recorded::Not { steps } = &mut self.recorded {
             if *steps < WARM_UP {
                 *steps += 1;
-                *drawn = drawn_on_this_thread();
                 return Ok(false);
             }
-            let reason = match *drawn != drawn_on_this_thread() {
-                true => Some("the network draws random numbers in it"),
-                false => self.unrecordable(),
-            };
-            self.recorded = match reason {
+            self.recorded = match self.unrecordable() {
                 Some(reason) => {
                     log::debug!("steps are not recorded: {reason}");
                     Recorded::Never
@@ -225,6 +227,8 @@ impl<'t> Session<'t> {
     /// Why a step cannot be recorded, if it cannot.
     fn unrecordable(&self) -> Option<&'static str> {
         let trainer = self.trainer;
+        let drawn = self.coins.drawn();
+        let by_hand = trainer.kernels.is_none();
         if !trainer.shards.is_one() {
             Some("a batch is computed in several parts")
         } else if !trainer.updates.is_empty() {
@@ -235,6 +239,8 @@ impl<'t> Session<'t> {
             Some("it is made at the surviving weights")
         } else if trainer.perceptron.as_ref().is_some_and(|it| it.trains) {
             Some("it is made without libtorch")
+        } else if drawn.is_some_and(|it| it.other || by_hand && !it.coins.is_empty()) {
+            Some("the network draws random numbers on the CPU")
         } else {
             None
         }
@@ -246,6 +252,8 @@ impl<'t> Session<'t> {
             trainer: self.trainer,
             memory: memory.share(),
             lanes: self.lanes.clone(),
+            keys: self.step_keys(),
+            drawn: self.coins.drawn().cloned().unwrap_or_default(),
             parts: self.parts.iter().map(Part::share).collect(),
             compact: self.compact.clone(),
             buffers: self.buffers.share(),
@@ -268,6 +276,9 @@ struct Body<'t> {
     trainer: &'t Trainer,
     memory: Memory,
     lanes: Vec<Lane>,
+    /// Of the step that is recorded. Others are told by the memory.
+    keys: Vec<StepKey>,
+    drawn: Drawn,
     parts: Vec<Part>,
     compact: Option<Arc<Compact>>,
     buffers: Buffers,
@@ -291,16 +302,25 @@ impl Body<'_> {
         let (trainer, memory) = (self.trainer, &self.memory);
         let draws = memory.draws.as_ref().map(|it| part.narrow(it, 1));
         let batch = trainer.batch_in_memory(&part.narrow(&memory.index, 0), draws.as_ref())?;
+        let coins = memory.coins.as_ref().map(|it| part.narrow(it, 1));
+        let on_device = (coins.zip(trainer.kernels.as_ref()))
+            .map(|(keys, kernels)| DeviceKeys::new(kernels, &self.drawn.coins, keys));
         trainer.differentiate(Differentiation {
             batch,
-            // Nothing is drawn.
-            keys: &[],
+            keys: Keys {
+                lanes: &self.keys[part.lanes.clone()],
+                on_device: on_device.as_ref(),
+            },
             lanes: &self.lanes[part.lanes.clone()],
             tensors: part.tensors(),
             compact: self.compact.as_deref(),
             taps: None,
             results: memory.results.each_ref().map(|it| part.narrow(it, 0)),
-        })
+        })?;
+        match on_device.is_none_or(|it| it.are_used_up()) {
+            true => Ok(()),
+            false => Err(TrainError::Recorded),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use kernels::Taps;
 use tch::{Kind, Tensor};
 
+use super::coins::Coins;
 use super::command::Command;
 use super::compact::Compact;
 use super::epoch::Epochs;
@@ -24,7 +25,7 @@ use super::{
     Differentiation, Evaluation, LaneStart, On, Position, Tested, TrainError, Trainer, batches,
 };
 use crate::data::Inputs;
-use crate::model::StepKey;
+use crate::model::{Keys, StepKey, drawn_on_this_thread};
 use crate::optimizer::Buffers;
 use crate::rng::Moment;
 use crate::update::Updates;
@@ -71,6 +72,8 @@ pub struct Session<'t> {
     epochs: Epochs,
     /// What steps take of the schedule.
     rates: Rates,
+    /// What the network draws in a step, and the keys of it.
+    pub(super) coins: Coins,
     /// What was recorded of a step.
     pub(super) recorded: Recorded<'t>,
     /// What is kept from step to step where batches are cut into shards.
@@ -119,6 +122,7 @@ impl Trainer {
             workshop: None,
             epochs: Epochs::default(),
             rates: Rates::default(),
+            coins: Coins::default(),
             recorded: Recorded::NOTHING,
             feed: None,
             losses,
@@ -231,16 +235,18 @@ impl Session<'_> {
         let own = self.replace_parameters(updates)?;
         let (index, draws) = self.next_batch()?;
         let rates = (self.rates).at(trainer, &self.lanes, self.position)?;
+        let coins = (self.coins).at(trainer, &self.lanes, self.position)?;
         let row = self.position.step_in_epoch as i64;
         let results = [self.losses.select(0, row), self.correct.select(0, row)];
         let recorded = self.replay(&Step {
             index: &index,
             draws: draws.as_ref(),
+            coins: coins.as_ref(),
             rates: &rates,
             results: results.each_ref(),
         })?;
         if !recorded {
-            self.find_gradients((&index, draws.as_ref()), &results)?;
+            self.find_gradients((&index, draws.as_ref()), coins.as_ref(), &results)?;
             self.give_parameters_back(updates, own)?;
             match trainer.updates.is_empty() {
                 true => trainer.follow_gradients(&mut self.buffers, &rates)?,
@@ -259,6 +265,7 @@ impl Session<'_> {
     fn find_gradients(
         &mut self,
         samples: (&Tensor, Option<&Tensor>),
+        coins: Option<&Tensor>,
         results: &[Tensor; 2],
     ) -> Result<(), TrainError> {
         let trainer = self.trainer;
@@ -271,7 +278,7 @@ impl Session<'_> {
                 let results = results.each_ref();
                 trainer.step_by_hand(plan, hand, buffers, &self.statistics, batch, results)
             }
-            _ => self.differentiate(samples, results),
+            _ => self.differentiate(samples, coins, results),
         }
     }
 
@@ -279,10 +286,12 @@ impl Session<'_> {
     fn differentiate(
         &mut self,
         (index, draws): (&Tensor, Option<&Tensor>),
+        coins: Option<&Tensor>,
         results: &[Tensor; 2],
     ) -> Result<(), TrainError> {
         let trainer = self.trainer;
         let keys = self.step_keys();
+        let mut drawn = None;
         let fed = match trainer.data.train.inputs {
             Inputs::Files(_) => {
                 let feed = &mut self.feed;
@@ -299,15 +308,25 @@ impl Session<'_> {
                     trainer.batch_in_memory(&part.narrow(index, 0), draws.as_ref())?
                 }
             };
+            let on_device = trainer.device_keys(&self.coins, coins.map(|it| part.narrow(it, 1)));
+            drop(drawn_on_this_thread());
             trainer.differentiate(Differentiation {
                 batch,
-                keys: &keys[part.lanes.clone()],
+                keys: Keys {
+                    lanes: &keys[part.lanes.clone()],
+                    on_device: on_device.as_ref(),
+                },
                 lanes: &self.lanes[part.lanes.clone()],
                 tensors: part.tensors(),
                 compact: self.compact.as_deref(),
                 taps: self.taps.as_deref(),
                 results: results.each_ref().map(|it| part.narrow(it, 0)),
             })?;
+            // All parts draw alike.
+            drawn = Some(drawn_on_this_thread());
+        }
+        if let Some(drawn) = drawn {
+            self.coins.know(drawn);
         }
         Ok(())
     }

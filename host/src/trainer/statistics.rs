@@ -4,7 +4,7 @@ use tch::{Kind, Tensor};
 
 use super::evaluate::CHUNK;
 use super::{Snapshot, TrainError, Trainer};
-use crate::model::Mode;
+use crate::model::{Keys, Mode};
 
 impl Trainer {
     /// Gives points the running statistics of the training data: the mean over batches of up to
@@ -51,7 +51,13 @@ impl Trainer {
                     let _ = running.shallow_clone().zero_();
                 }
             }
-            let _ = self.forward(&parameters, &statistics, &input, Mode::Train(&[]), None)?;
+            let _ = self.forward(
+                &parameters,
+                &statistics,
+                &input,
+                Mode::Train(Keys::NONE),
+                None,
+            )?;
             let share = (end - start) as f64 / samples as f64;
             let each = sums.iter_mut().zip(&statistics).zip(self.layout.buffers());
             for ((sum, running), buffer) in each {

@@ -16,6 +16,9 @@ namespace of_batch {
 namespace of_clip {
 #include "clip.cu"
 }
+namespace of_coins {
+#include "coins.cu"
+}
 namespace of_cross_entropy {
 #include "cross_entropy.cu"
 }
@@ -59,6 +62,7 @@ const Form FORMS[] = {
     FORM(of_batch, gather_images, false),
     FORM(of_clip, clip_squares, true),
     FORM(of_clip, clip_factors, false),
+    FORM(of_coins, coins, true),
     FORM(of_cross_entropy, cross_entropy_rows, false),
     FORM(of_cross_entropy, cross_entropy_sums, false),
     FORM(of_linear, linear_forward, true),

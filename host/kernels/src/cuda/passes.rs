@@ -12,12 +12,14 @@ use tch::{Device, Kind, Tensor};
 use super::CudaError;
 
 mod batch;
+mod coins;
 mod linear;
 mod loss;
 mod norm;
 mod step;
 
 pub use batch::{Draws, Normalise, gather};
+pub use coins::coins;
 pub use linear::{
     linear_bias_gradient, linear_forward, linear_input_gradient, linear_weight_gradient,
 };

@@ -15,7 +15,7 @@ pub struct Source {
 pub const HEADER: [&str; 2] = ["shared.cuh", include_str!("../../cuda/shared.cuh")];
 
 /// All sources.
-pub const SOURCES: [Source; 7] = [
+pub const SOURCES: [Source; 8] = [
     Source {
         name: "adamw.cu",
         text: include_str!("../../cuda/adamw.cu"),
@@ -30,6 +30,11 @@ pub const SOURCES: [Source; 7] = [
         name: "clip.cu",
         text: include_str!("../../cuda/clip.cu"),
         kernels: &["clip_squares", "clip_factors"],
+    },
+    Source {
+        name: "coins.cu",
+        text: include_str!("../../cuda/coins.cu"),
+        kernels: &["coins"],
     },
     Source {
         name: "cross_entropy.cu",

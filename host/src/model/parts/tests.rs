@@ -19,7 +19,7 @@ fn convolution_norm_and_relu_keep_the_channels_last_in_memory() {
             Tensor::zeros([16], cpu),
         ],
         buffers: &[Tensor::zeros([16], cpu), Tensor::ones([16], cpu)],
-        mode: Mode::Train(&[]),
+        mode: Mode::Train(crate::model::Keys::NONE),
         taps: &[],
     };
     let output = norm.forward_relu(pass, conv.forward(pass, &channels_last([2, 8, 6, 6])));

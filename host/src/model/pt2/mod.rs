@@ -328,7 +328,7 @@ impl Network for Imported {
         mode: Mode<'_>,
     ) -> Tensor {
         let keys = match mode {
-            Mode::Train(keys) => keys,
+            Mode::Train(keys) => keys.lanes,
             Mode::Eval => &[],
         };
         let setting = Setting {

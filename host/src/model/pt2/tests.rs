@@ -7,7 +7,7 @@ use plugin_api::LayerKind;
 use serde_json::json;
 
 use super::*;
-use crate::model::{Connections, Init, Operation, Role, StepKey, layers};
+use crate::model::{Connections, Init, Keys, Operation, Role, StepKey, layers};
 use crate::rng::Moment;
 use crate::rng::Stream;
 use crate::store::read_tensors;
@@ -95,7 +95,7 @@ fn logits_gradients_and_running_statistics_are_pytorchs() {
             let eval = network.forward(&parameters, &buffers, &input, Mode::Eval);
             let off = error(&eval, &golden["logits.eval"]);
             assert!(off < near, "{name} in evaluation, {kind:?}: {off}");
-            let logits = network.forward(&parameters, &buffers, &input, Mode::Train(&[]));
+            let logits = network.forward(&parameters, &buffers, &input, Mode::Train(Keys::NONE));
             let off = error(&logits, &golden["logits.train"]);
             assert!(off < 2.0 * near, "{name} in training, {kind:?}: {off}");
             let loss = logits.square().mean(kind);
@@ -128,15 +128,18 @@ fn a_pass_follows_from_its_key_and_leaves_nothing_behind() {
     let logits = |mode: Mode<'_>| vit.forward(&parameters, &buffers, &input, mode);
     // Other tests may draw from libtorch's generator at the same time, which a program never does.
     let is_same = (0..20).any(|_| {
-        let first = logits(Mode::Train(&[key(1)]));
-        let _ = logits(Mode::Train(&[key(2)]));
-        first == logits(Mode::Train(&[key(1)]))
+        let first = logits(Mode::Train(Keys::of(&[key(1)])));
+        let _ = logits(Mode::Train(Keys::of(&[key(2)])));
+        first == logits(Mode::Train(Keys::of(&[key(1)])))
     });
     assert!(is_same);
-    let first = logits(Mode::Train(&[key(1)]));
-    assert_ne!(first, logits(Mode::Train(&[key(2)])));
-    assert_ne!(first, logits(Mode::Train(&[])));
-    assert_eq!(logits(Mode::Train(&[])), logits(Mode::Train(&[])));
+    let first = logits(Mode::Train(Keys::of(&[key(1)])));
+    assert_ne!(first, logits(Mode::Train(Keys::of(&[key(2)]))));
+    assert_ne!(first, logits(Mode::Train(Keys::NONE)));
+    assert_eq!(
+        logits(Mode::Train(Keys::NONE)),
+        logits(Mode::Train(Keys::NONE))
+    );
     assert_eq!(logits(Mode::Eval), logits(Mode::Eval));
 }
 
@@ -149,7 +152,12 @@ fn evaluation_changes_no_running_statistic_and_neither_its_input() {
         let input = golden(name)["input"].copy();
         let _ = network.forward(&parameters, &buffers, &input, Mode::Eval);
         assert_eq!(buffers, before, "{name}");
-        let _ = network.forward(&parameters, &buffers, &input, Mode::Train(&[key(1)]));
+        let _ = network.forward(
+            &parameters,
+            &buffers,
+            &input,
+            Mode::Train(Keys::of(&[key(1)])),
+        );
         assert!(input.equal(&golden(name)["input"]), "{name}");
     }
 }
@@ -395,7 +403,7 @@ fn an_output_layer_is_drawn_anew_for_as_many_classes_as_there_are() {
             }
             let (parameters, buffers) = start(&*network, Kind::Float);
             let input = golden(name)["input"].shallow_clone();
-            for mode in [Mode::Eval, Mode::Train(&[key(1)])] {
+            for mode in [Mode::Eval, Mode::Train(Keys::of(&[key(1)]))] {
                 let logits = network.forward(&parameters, &buffers, &input, mode);
                 assert_eq!(logits.size(), [3, classes], "{name}");
                 let slopes =

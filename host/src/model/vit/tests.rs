@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tch::Device;
 
 use super::*;
-use crate::model::{Connections, Init, Role, StepKey, layers};
+use crate::model::{Connections, Init, Keys, Role, StepKey, layers};
 use crate::rng::{Moment, Purpose, Stream};
 
 fn network(options: Value, shape: &[i64]) -> Result<Box<dyn Network>, ModelError> {
@@ -206,7 +206,7 @@ fn a_sample_that_passes_by_both_branches_of_the_last_block_does_as_if_it_were_no
     };
     let parameters = drawn(&*deep);
     let input = images(64);
-    let got = deep.forward(&parameters, &[], &input, Mode::Train(&[key]));
+    let got = deep.forward(&parameters, &[], &input, Mode::Train(Keys::of(&[key])));
     let own = drawn(&*shallow);
     let without = shallow.forward(&own, &[], &input, Mode::Eval);
     let coins = |branch: &str| {
@@ -246,7 +246,7 @@ fn a_second_derivative_is_that_of_the_first() {
             let leaves: Vec<Tensor> = (values.iter())
                 .map(|it| it.detach().set_requires_grad(true))
                 .collect();
-            let output = network.forward(&leaves, &[], &input, Mode::Train(&[]));
+            let output = network.forward(&leaves, &[], &input, Mode::Train(Keys::NONE));
             let loss = output.sin().sum(Kind::Double);
             let first = Tensor::run_backward(&[loss], &leaves, twice, twice);
             (leaves, first)
@@ -286,7 +286,7 @@ fn in_bf16_it_computes_the_same_but_for_rounding() {
         .collect();
     let input = images(4);
     let run = || {
-        let output = network.forward(&parameters, &[], &input, Mode::Train(&[]));
+        let output = network.forward(&parameters, &[], &input, Mode::Train(Keys::NONE));
         let loss = output.to_kind(Kind::Float).sin().sum(Kind::Float);
         let slopes = Tensor::run_backward(&[loss], &parameters, false, false);
         (output, slopes)

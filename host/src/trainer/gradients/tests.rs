@@ -51,7 +51,7 @@ fn loss(trainer: &Trainer, point: &Snapshot, request: &GradientRequest) -> f64 {
     let mode = if request.eval_mode {
         Mode::Eval
     } else {
-        Mode::Train(&[])
+        Mode::Train(Keys::NONE)
     };
     let batches = match &request.samples {
         Samples::Training(_) => vec![(0, 25), (25, 26)],

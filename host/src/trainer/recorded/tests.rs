@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde_json::{Value, json};
 
 use super::{Fork, Recorder, Recording, Work};
+use crate::model::forms::kernels_on_cpu;
 use crate::trainer::exactness::{advance, assert_same_bits, state};
 use crate::trainer::testing::{
     conv_trainer, dropout_trainer, image_trainer, mlp_trainer, random_mask, start,
@@ -92,6 +93,33 @@ fn recorded_steps_have_the_bytes_of_others() {
         let samples = plain.data().train.len() as u64;
         let short = u64::from(!samples.is_multiple_of(25)) * 2;
         assert_eq!(replays.load(Ordering::Relaxed), steps - 2 - short, "{name}");
+    }
+}
+
+#[test]
+fn coins_of_recorded_steps_are_those_of_others() {
+    let cases: [fn() -> Trainer; 2] = [
+        || dropout_trainer("cnn1d", 0.3, json!({"epochs": 3})),
+        || dropout_trainer("mlp", 0.3, json!({"epochs": 3})),
+    ];
+    for make in cases {
+        let (plain, expected_lanes) = (make(), [3, 5]);
+        let (trainer, replays) = recorded(make().computed_by(kernels_on_cpu()));
+        let lanes = if plain.lanes() { 2 } else { 1 };
+        let run = |trainer: &Trainer| {
+            let seeds = &expected_lanes[..lanes];
+            let starts = seeds.iter().map(|&seed| start(trainer, seed)).collect();
+            let mut session = trainer.session(starts).unwrap();
+            let records = advance(&mut session, 2 * trainer.steps_per_epoch() + 4);
+            let states: Vec<_> = (0..lanes).map(|lane| state(&session, lane)).collect();
+            (states, format!("{records:?}"))
+        };
+        let (expected, got) = (run(&plain), run(&trainer));
+        for (got, expected) in got.0.iter().zip(&expected.0) {
+            assert_same_bits(got, expected);
+        }
+        assert_eq!(got.1, expected.1);
+        assert!(replays.load(Ordering::Relaxed) > 2 * (trainer.steps_per_epoch() - 2));
     }
 }
 

@@ -5,7 +5,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::bundle::Bundle;
 use crate::experiment::Precision;
-use crate::model::{Mode, Network, StepKey};
+use crate::model::{Keys, Mode, Network, StepKey};
 use crate::trainer::compact::{self, Compact, Tensors};
 use crate::trainer::objective::Objective;
 use crate::trainer::{TrainError, in_precision, products_of};
@@ -100,7 +100,7 @@ impl Job<'_> {
                 compact::around(slot.compact.as_ref(), own, |tensors| {
                     let (leaves, statistics) = (tensors.leaves, tensors.statistics);
                     let logits = tch::with_grad(|| {
-                        let mode = Mode::Train(&self.keys);
+                        let mode = Mode::Train(Keys::of(&self.keys));
                         match &slot.taps {
                             Some(taps) => Ok(common
                                 .network

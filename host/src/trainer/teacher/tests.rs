@@ -93,7 +93,12 @@ fn a_step_is_a_plain_one_on_the_loss_of_hinton_vinyals_and_dean() {
         let its = outputs(&lenet, &lenet.initial(100 + seed), inputs, Mode::Eval)
             .1
             .detach();
-        let (leaves, own) = outputs(&trainer, &before[lane], inputs, Mode::Train(&[]));
+        let (leaves, own) = outputs(
+            &trainer,
+            &before[lane],
+            inputs,
+            Mode::Train(crate::model::Keys::NONE),
+        );
         let goals = (its / 3.0).softmax(-1, Kind::Double);
         let apart =
             (&own / 3.0)

@@ -3,7 +3,7 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::model::tests::built;
-use crate::model::{Buffer, Connections, MODELS, Mode, Network, Parameter, Role, StepKey};
+use crate::model::{Buffer, Connections, Keys, MODELS, Mode, Network, Parameter, Role, StepKey};
 use crate::rng::{Moment, Purpose, Stream};
 
 /// A network of each model, with every operation; images as small as still let every weight of a kernel
@@ -129,14 +129,14 @@ fn gradients(
     // Enough for every path of a network that drops to be whole in one.
     let samples = if shape.len() == 1 { 64 } else { 4 };
     let input = lane(positive(2, "input", &[&[samples], shape].concat()) * scale);
-    let key = StepKey {
+    let keys = [StepKey {
         seed: 3,
         moment: Moment::default(),
         shard: None,
-    };
+    }];
     // In training a batch norm's output would depend on all of the batch, and not be positive.
     let mode = match network.drops_out() && buffers.is_empty() {
-        true => Mode::Train(&[key]),
+        true => Mode::Train(Keys::of(&keys)),
         false => Mode::Eval,
     };
     let output = network.forward(&parameters, &buffers, &input, mode);
