@@ -34,8 +34,8 @@ impl Levels<'_> {
         evaluations: &[Evaluated<Tested>],
     ) -> Result<(), RunError> {
         let course = &self.course;
-        // No more than one level of each lane is kept for writing.
-        course.ends.settle()?;
+        // No more is kept than what the seeds that train together came to.
+        course.ends.make_room()?;
         for (lane, evaluated) in session.lanes().into_iter().zip(evaluations) {
             let running = &running[lane];
             let seed = &seeds[running.index];

@@ -28,6 +28,8 @@ def rows(runs, nets, is_short):
             add(f"own kernels {net.name}", own_kernels, net, "fp32")
             if not is_short:
                 add(f"own kernels {net.name} bf16", own_kernels, net, "bf16")
+        if net is nets[1]:
+            add(f"dropout {net.name}", dropout, net)
         if net is not nets[0] and (not is_short or net is nets[1]):
             add(f"together {net.name}", together, net)
         if net is not nets[1]:
@@ -67,6 +69,19 @@ def own_kernels(runs, net, precision):
     first = make("first")
     count = compare(make("again"), first) + compare(make("graphs", "--cuda-graphs"), first)
     return f"{count} files are the same"
+
+
+def dropout(runs, net):
+    """Coins that the GPU draws, in steps that are recorded and in others."""
+    make = lambda name, *more: runs.run(  # noqa: E731
+        net, f"dropout-{name}", "model.dropout=0.3", more=["--cuda-kernels", *more]
+    )
+    first, graphs = make("first"), make("graphs", "--cuda-graphs")
+    count = compare(graphs, first)
+    said = recording(runs.log(graphs), runs.program)
+    if runs.program.is_on_gpu and said != "recorded":
+        raise Differs(said)
+    return f"{count} files are the same; {said}"
 
 
 def together(runs, net):

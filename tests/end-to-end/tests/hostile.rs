@@ -61,6 +61,9 @@ fn a_component_that_ends_the_process_is_named_and_the_run_goes_on_without_a_trac
             line.contains("(seed 0, level 1); what is stored is whole"),
             "{line}"
         );
+        // The level that ended just before was being written then.
+        let done = only_run(runs.path(), "lrr").join("seed-0/level-01/done.json");
+        assert!(done.exists(), "{}: level 1 is lost", rule.component);
 
         // Without its whim it goes on, and nothing shows where it was ended.
         expect(&mut small(rule.component, runs.path(), &[]), 0);

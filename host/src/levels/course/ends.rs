@@ -4,7 +4,7 @@
 //! kills the process meanwhile costs what it would have cost a moment before the level's end. The next level starts from
 //! the same numbers as it would read.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tch::{Device, Tensor};
 
@@ -79,16 +79,23 @@ impl Ends {
         Ok(self.writing.settle_in(dir.path())?)
     }
 
-    /// Keeps what a level ended with, and nothing of other levels.
+    /// Makes room: waits until all is written, and keeps nothing of what levels ended with.
+    ///
+    /// # Errors
+    /// As [`written`](Ends::written).
+    pub(in crate::levels) fn make_room(&self) -> Result<(), RunError> {
+        self.held().clear();
+        self.settle()
+    }
+
+    /// Keeps what a level ended with.
     pub(in crate::levels) fn hold(&self, held: Held) {
-        let mut all = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|it| it.level == held.level && it.seed != held.seed);
-        all.push(held);
+        self.held().push(held);
     }
 
     /// What is kept of a level's end; it is kept no longer.
     pub(in crate::levels) fn take(&self, seed: u64, level: u64) -> Option<Held> {
-        let mut all = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.held();
         let place = all
             .iter()
             .position(|it| (it.seed, it.level) == (seed, level))?;
@@ -97,8 +104,11 @@ impl Ends {
 
     /// Whether what a level ended with is kept.
     pub(in crate::levels) fn holds(&self, seed: u64, level: u64) -> bool {
-        let all = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        all.iter().any(|it| (it.seed, it.level) == (seed, level))
+        (self.held().iter()).any(|it| (it.seed, it.level) == (seed, level))
+    }
+
+    fn held(&self) -> MutexGuard<'_, Vec<Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

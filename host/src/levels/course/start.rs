@@ -62,7 +62,9 @@ impl Course<'_> {
         };
         // Right behind the level before there is no checkpoint but that one's, which goes when it is written.
         if level == 0 || !self.ends.holds(seed.seed, level - 1) {
-            self.ends.settle()?;
+            if level > 0 {
+                self.ends.settle_in(&running.home.level(level - 1))?;
+            }
             if let Some(start) = self.load_checkpoint(&mut running, seed)? {
                 return Ok((running, start));
             }

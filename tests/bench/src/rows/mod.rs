@@ -1,6 +1,7 @@
 //! The rows of the table.
 
 mod abreast;
+mod change;
 mod checkpoint;
 mod gpu;
 mod imported;
@@ -92,6 +93,7 @@ pub fn all(place: Place) -> Vec<Row> {
         return gpu::rows(place)
             .into_iter()
             .chain(abreast::rows())
+            .chain(change::gpu_rows())
             .collect();
     }
     [
@@ -100,6 +102,7 @@ pub fn all(place: Place) -> Vec<Row> {
         sparse::rows(),
         selection::rows(),
         whole::rows(),
+        change::rows(),
         overhead::rows(),
         checkpoint::rows(),
         start::rows(),

@@ -6,7 +6,7 @@ use super::super::cache::Cache;
 use super::super::driver::Gpu;
 use super::super::nvrtc::Nvrtc;
 use super::super::passes::{
-    Draws, NormGradients, NormMemory, Normalise, SampleLosses, clip_factors, clip_pieces,
+    Draws, NormGradients, NormMemory, Normalise, SampleLosses, clip_factors, clip_pieces, coins,
     cross_entropy, gather, linear_bias_gradient, linear_forward, linear_input_gradient,
     linear_weight_gradient, masked_adamw_step, masked_sgd_step, norm_backward, norm_forward,
 };
@@ -205,6 +205,14 @@ fn loss() -> Case {
     }
 }
 
+fn dropped() -> Case {
+    let keys = Tensor::from_slice(&[5i64, -6, i64::MAX, 8, 0, 0, i64::MIN, -1, 1, 2, 3, 4]);
+    let tensors = vec![keys.view([3, 4]), numbers(&[3, 70_001])];
+    exact("coins", tensors, |on, t| {
+        coins(on, &t[0], 0.9, &t[1]).unwrap()
+    })
+}
+
 fn linear() -> Case {
     let (bias, weight) = (randn(&[3, 70]), randn(&[3, 70, 130]));
     let (input, slopes) = (randn(&[3, 130, 60]), randn(&[3, 70, 60]));
@@ -238,6 +246,7 @@ fn passes_on_a_gpu_have_the_bits_of_their_forms() {
         norm(Kind::BFloat16),
         batch(),
         loss(),
+        dropped(),
         linear(),
     ];
     let folder = tempfile::tempdir().unwrap();
