@@ -379,6 +379,11 @@ char *rewind_to_gpu(const at::Tensor *tensor, int64_t index, at::Tensor **out) {
   });
 }
 
+// Starts what computes on GPUs; the text says why it cannot.
+char *rewind_start_gpu() {
+  return guarded([] { at::globalContext().lazyInitDevice(at::kCUDA); });
+}
+
 // Turns bf16 autocast on or off on this thread; `before` receives what `rewind_autocast_restore` restores.
 char *rewind_autocast_set(bool cuda, bool on, int32_t before[2]) {
   return guarded([&] {

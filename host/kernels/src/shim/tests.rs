@@ -73,6 +73,11 @@ fn a_label_that_is_no_class_is_refused_without_a_backtrace() {
 }
 
 #[test]
+fn libtorch_says_why_it_computes_on_no_gpu() {
+    assert_eq!(why_no_gpu().is_none(), tch::Cuda::is_available());
+}
+
+#[test]
 fn a_tensor_comes_back_from_dlpack_with_the_same_memory() {
     let tensor = Tensor::from_slice(&[1f32, 2.0, 3.0]);
     let managed = to_dlpack(&tensor).unwrap();
