@@ -379,6 +379,12 @@ char *rewind_to_gpu(const at::Tensor *tensor, int64_t index, at::Tensor **out) {
   });
 }
 
+// A part of a picture resized, as `Kernels::resample` says. Nothing is checked.
+void rewind_resample(const uint8_t *pixels, int64_t width, const Kernels::Filter *across, const Kernels::Filter *down,
+                     bool mirror, uint8_t *scratch, uint8_t *out) {
+  kernels().resample(pixels, width, *across, *down, mirror, scratch, out);
+}
+
 // Starts what computes on GPUs; the text says why it cannot.
 char *rewind_start_gpu() {
   return guarded([] { at::globalContext().lazyInitDevice(at::kCUDA); });
