@@ -9,12 +9,14 @@ use std::ptr::{NonNull, null_mut};
 use tch::{Device, Tensor};
 use torch_sys::C_tensor;
 
+pub use bytes::Bytes;
 pub use loss::{cross_entropy, cross_entropy_value, half_square, half_square_value};
 pub use step::{AdamwStep, Kept, Piece, Pruning, SgdStep};
 pub use step::{adamw_rates, adamw_step_of, masked_adamw_step, masked_sgd_step, sgd_step_of};
 
 #[cfg(test)]
 mod by_operations;
+mod bytes;
 mod loss;
 mod step;
 
