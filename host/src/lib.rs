@@ -61,7 +61,7 @@ pub mod export;
 pub mod neuron;
 
 // What all of them stand on: randomness, what samples are, text that can be shown, counts in words, the names of the program
-// and of the processor, signals, memory, files that somebody else may have put there; and the command line. Libtorch's missing
+// and of the processor, signals, memory, GPUs that fail, files that somebody else may have put there; and the command line. Libtorch's missing
 // pieces are the crate `kernels`.
 pub mod rng;
 
@@ -80,6 +80,8 @@ pub mod interrupt;
 pub mod plain_file;
 
 pub mod memory;
+
+pub mod gpu;
 
 pub mod cli;
 

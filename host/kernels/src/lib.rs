@@ -1,6 +1,6 @@
 //! What the host computes itself, in C++: training steps of perceptrons without autograd, convolutions,
-//! dense and at their surviving weights, batch norms with what follows them; and what the bindings of
-//! libtorch lack, such as calls of any operation by its name.
+//! dense and at their surviving weights, batch norms with what follows them, pictures of another size;
+//! and what the bindings of libtorch lack, such as calls of any operation by its name.
 //!
 //! These are the safe wrappers. They only declare the C++, which the crate `kernels-native` compiles and
 //! what is linked in the end depends on: a change of it compiles no Rust but that.
@@ -18,6 +18,7 @@ pub mod losses;
 mod meeting;
 mod norm;
 mod perceptron;
+pub mod resample;
 mod rounded;
 pub mod shim;
 mod survivors;

@@ -9,12 +9,14 @@ use std::ptr::{NonNull, null_mut};
 use tch::{Device, Tensor};
 use torch_sys::C_tensor;
 
+pub use bytes::Bytes;
 pub use loss::{cross_entropy, cross_entropy_value, half_square, half_square_value};
 pub use step::{AdamwStep, Kept, Piece, Pruning, SgdStep};
 pub use step::{adamw_rates, adamw_step_of, masked_adamw_step, masked_sgd_step, sgd_step_of};
 
 #[cfg(test)]
 mod by_operations;
+mod bytes;
 mod loss;
 mod step;
 
@@ -50,6 +52,7 @@ unsafe extern "C" {
     fn rewind_set_deterministic(on: bool) -> Text;
     fn rewind_set_tf32(on: bool) -> bool;
     fn rewind_to_gpu(tensor: *const C_tensor, index: i64, out: *mut *mut C_tensor) -> Text;
+    fn rewind_start_gpu() -> Text;
     fn rewind_set_by_operations(on: bool) -> bool;
     fn rewind_cudnn_version() -> i64;
     fn rewind_autocast_set(cuda: bool, on: bool, before: *mut [i32; 2]) -> Text;
@@ -113,6 +116,13 @@ pub fn to_device(tensor: &Tensor, device: Device) -> Result<Tensor, ShimError> {
     check(unsafe { rewind_to_gpu(tensor.as_ptr(), index as i64, &mut out) })?;
     // SAFETY: see above.
     Ok(unsafe { Tensor::from_ptr(out) })
+}
+
+/// Why libtorch computes on no GPU, in its words; none where it does.
+pub fn why_no_gpu() -> Option<String> {
+    // SAFETY: no pointer is passed.
+    let started = check(unsafe { rewind_start_gpu() });
+    started.err().map(|ShimError(why)| why)
 }
 
 /// A linear layer of every lane: `bias + weight * input`. Differentiable twice.

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::args::Output;
 use super::stdout;
 use crate::experiment::Diagnostics;
+use crate::gpu;
 use crate::memory::{shortage, with_advice};
 use crate::printable::printable;
 use crate::run::OpenError;
@@ -70,15 +71,18 @@ enum Message {
 }
 
 impl Failure {
-    /// A failure with a message that completes "error: ". Where memory or a thread was not to be had, it says what to
-    /// do, whoever asked for it.
+    /// A failure with a message that completes "error: ". Where memory or a thread was not to be had, or a GPU does not
+    /// compute, it says what to do, whoever asked for it.
     pub fn new(exit: Exit, message: impl fmt::Display) -> Self {
         let mut text = message.to_string();
-        if matches!(exit, Exit::Failed)
-            && !text.contains("the same command")
-            && let Some(shortage) = shortage(&text)
-        {
-            text = format!("{text}: {}", with_advice(&shortage));
+        if matches!(exit, Exit::Failed) && !text.contains("the same command") {
+            if let Some(shortage) = shortage(&text) {
+                text = format!("{text}: {}", with_advice(&shortage));
+            } else if let Some(said) = gpu::said(&text) {
+                // Libtorch's text goes on for lines, for those who debug it.
+                log::debug!("{text}");
+                text = said.under_way();
+            }
         }
         Self {
             exit,
@@ -144,7 +148,14 @@ impl From<OpenError> for Failure {
                      back, or keep what is there beside what this build makes with --allow-changed-plugins"
                 ),
             ),
-            OpenError::Run(error) if error.is_plugin_failure() => Self::new(Exit::Plugin, error),
+            OpenError::Run(error) if error.is_plugin_failure() => {
+                let text = error.to_string();
+                match gpu::said(&text) {
+                    // The component had asked for what the GPU no longer computes.
+                    Some(said) => Self::new(Exit::Failed, said.under_way()),
+                    None => Self::new(Exit::Plugin, text),
+                }
+            }
             OpenError::Device(_)
             | OpenError::Algorithms(_)
             | OpenError::Lock(_)
@@ -173,6 +184,9 @@ impl From<Diagnostics> for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::levels::RunError;
+    use crate::strategy::{StrategyError, Violation};
+    use crate::trainer::TrainError;
 
     #[test]
     fn who_got_no_thread_is_told_what_to_do_once() {
@@ -191,6 +205,39 @@ mod tests {
             "{said}"
         );
         assert_eq!(Failure::new(Exit::Failed, &said).to_string(), said);
+    }
+
+    #[test]
+    fn a_gpu_that_is_lost_ends_a_run_with_the_code_that_goes_on_also_where_a_component_saw_it_first()
+     {
+        let thrown = "CUDA error: unspecified launch failure\nCompile with `TORCH_USE_CUDA_DSA`";
+        let by_trainer = RunError::Train(TrainError::Feed(thrown.to_owned()));
+        let by_component = RunError::Strategy {
+            seed: 1,
+            level: 2,
+            source: StrategyError {
+                part: "component `score`".to_owned(),
+                plugin: "lrr".to_owned(),
+                violation: Violation::Failed(format!(
+                    "the host failed inside this service: {thrown}"
+                )),
+            },
+        };
+        assert!(by_component.is_plugin_failure());
+        for error in [by_trainer, by_component] {
+            let failure = Failure::from(OpenError::Run(error));
+            assert_eq!(failure.exit, Exit::Failed);
+            let said = failure.to_string();
+            assert!(
+                said.contains("(CUDA: unspecified launch failure)"),
+                "{said}"
+            );
+            assert!(
+                said.ends_with("the same command goes on from there"),
+                "{said}"
+            );
+            assert!(!said.contains("mended") && !said.contains("DSA"), "{said}");
+        }
     }
 
     #[test]

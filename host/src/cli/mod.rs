@@ -180,6 +180,9 @@ fn panicked(text: &str) -> String {
     if let Some(shortage) = shortage(text) {
         return with_advice(&shortage);
     }
+    if let Some(said) = crate::gpu::said(text) {
+        return said.under_way();
+    }
     let text = text
         .split("\\nException raised from")
         .next()
@@ -220,7 +223,7 @@ fn farewell(args: &Args) -> Farewell {
         line,
         exit: Exit::Plugin as i32,
         own: own(
-            "the program was ended from within, for want of memory or of threads if nothing above says \
+            "the program was ended from within, for want of memory or of threads, or of its GPU, if nothing above says \
              otherwise; what is stored is whole: the same command goes on from there",
         ),
         own_exit: Exit::Failed as i32,

@@ -1,6 +1,7 @@
 //! What can go wrong with a dataset.
 
 use crate::program;
+use kernels::shim::ShimError;
 use std::{io, path::PathBuf};
 
 /// Why a dataset could not be read or fetched.
@@ -14,6 +15,9 @@ pub enum DataError {
         /// The names there are.
         known: String,
     },
+    /// Memory for a batch of images.
+    #[error("failed to make room for a batch of images: {0}")]
+    NoRoom(ShimError),
     /// The options do not fit the dataset's struct.
     #[error("the options of dataset '{name}' are wrong: {reason}")]
     Options {

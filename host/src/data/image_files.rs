@@ -7,6 +7,7 @@ use super::picture::{MOST_FILE_BYTES, Picture, decode};
 use super::resample::resample;
 use crate::plain_file;
 use crate::rng::{Moment, Purpose, Stream};
+use kernels::shim::Bytes;
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::fmt;
@@ -133,33 +134,24 @@ impl ImageFiles {
         )
     }
 
-    /// Pixels of these samples, decoded side by side. The result depends on the samples and draws
-    /// alone: not on the number of threads, nor on what is kept in memory.
-    ///
-    /// # Shapes
-    /// Result: `[samples, 3, size, size]`, row-major.
-    ///
-    /// # Errors
-    /// A file that cannot be read or decoded.
-    pub fn read(&self, picks: &[Pick]) -> Result<Vec<u8>, DataError> {
-        let length = 3 * self.view.size * self.view.size;
-        let mut pixels = vec![0; picks.len() * length];
-        self.shared.on_threads(|| {
-            let places = pixels.par_chunks_exact_mut(length).zip(picks);
-            places.try_for_each(|(pixels, pick)| self.fill(pixels, *pick))
-        })?;
-        Ok(pixels)
-    }
-
-    /// What [`read`](ImageFiles::read) returned, on a device.
+    /// Pixels of these samples, decoded side by side, on the CPU, from where a copy to `goes_to` is quick. The result
+    /// depends on the samples and draws alone: not on the number of threads, nor on what is kept in memory.
     ///
     /// # Shapes
     /// `[samples, 3, size, size]`, u8.
-    pub fn tensor(&self, pixels: &[u8], device: Device) -> Tensor {
-        let size = self.view.size as i64;
-        Tensor::from_slice(pixels)
-            .view([-1, 3, size, size])
-            .to_device(device)
+    ///
+    /// # Errors
+    /// A file that cannot be read or decoded; memory that is not to be had.
+    pub fn read(&self, picks: &[Pick], goes_to: Device) -> Result<Tensor, DataError> {
+        let size = self.view.size;
+        let shape = [picks.len() as i64, 3, size as i64, size as i64];
+        let mut pixels = Bytes::new(&shape, goes_to).map_err(DataError::NoRoom)?;
+        let all = pixels.as_mut_slice();
+        self.shared.on_threads(|| {
+            let places = all.par_chunks_exact_mut(3 * size * size).zip(picks);
+            places.try_for_each(|(pixels, pick)| self.fill(pixels, *pick))
+        })?;
+        Ok(pixels.into_tensor())
     }
 
     /// The file of a sample.

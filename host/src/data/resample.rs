@@ -5,12 +5,9 @@
 //! then along columns, rounded to a byte after each, in integers: the result does not depend on the
 //! processor.
 
-use super::picture::Picture;
-use std::ops::Range;
+use kernels::resample::{self, BITS, Filter};
 
-/// Bits after the point of a weight.
-const BITS: u32 = 22;
-const HALF: i32 = 1 << (BITS - 1);
+use super::picture::Picture;
 
 /// What happens along one axis: the `length` pixels from `start` on become `full`, and of these the
 /// `count` from `from` on are computed. Pixels outside `start..start + length` are not looked at.
@@ -23,17 +20,13 @@ pub(super) struct Axis {
     pub count: usize,
 }
 
-/// The weights of one new pixel, which belong to the old pixels from `first` on.
-struct Taps {
-    first: usize,
-    weights: Vec<i32>,
-}
-
 impl Axis {
-    fn taps(&self) -> Vec<Taps> {
+    /// Which pixels make up each one that is computed.
+    fn filter(&self) -> Filter {
         let scale = self.length as f64 / self.full as f64;
         let support = scale.max(1.0);
-        let taps = |pixel: usize| {
+        let mut filter = Filter::default();
+        for pixel in self.from..self.from + self.count {
             let centre = (pixel as f64 + 0.5) * scale;
             let low = (centre - support + 0.5).max(0.0) as usize;
             let high = ((centre + support + 0.5) as usize).min(self.length);
@@ -44,12 +37,9 @@ impl Axis {
             let heights: Vec<f64> = (low..high).map(triangle).collect();
             let sum: f64 = heights.iter().sum();
             let weight = |height: &f64| (0.5 + height / sum * f64::from(1 << BITS)) as i32;
-            Taps {
-                first: self.start + low,
-                weights: heights.iter().map(weight).collect(),
-            }
-        };
-        (self.from..self.from + self.count).map(taps).collect()
+            filter.push(self.start + low, heights.iter().map(weight));
+        }
+        filter
     }
 }
 
@@ -64,48 +54,9 @@ pub(super) fn resample(
     mirror: bool,
     pixels: &mut [u8],
 ) {
-    let (across, down) = (columns.taps(), rows.taps());
-    let needed: Range<usize> = match (down.first(), down.last()) {
-        (Some(first), Some(last)) => first.first..last.first + last.weights.len(),
-        _ => 0..0,
-    };
-    let width = columns.count;
-    let mut narrowed = Vec::with_capacity(needed.len() * width * 3);
-    for row in needed.clone() {
-        let row = &picture.pixels[3 * row * picture.width..][..3 * picture.width];
-        for taps in &across {
-            let mut sums = [HALF; 3];
-            let below = row[3 * taps.first..].as_chunks::<3>().0;
-            for (pixel, weight) in below.iter().zip(&taps.weights) {
-                for (sum, &value) in sums.iter_mut().zip(pixel) {
-                    *sum += i32::from(value) * weight;
-                }
-            }
-            narrowed.extend(sums.map(byte));
-        }
-    }
-    let plane = width * rows.count;
-    let mut sums = vec![0; 3 * width];
-    for (y, taps) in down.iter().enumerate() {
-        sums.fill(HALF);
-        let below = narrowed[3 * width * (taps.first - needed.start)..].chunks_exact(3 * width);
-        for (row, weight) in below.zip(&taps.weights) {
-            for (sum, &value) in sums.iter_mut().zip(row) {
-                *sum += i32::from(value) * weight;
-            }
-        }
-        for (x, colours) in sums.as_chunks::<3>().0.iter().enumerate() {
-            let x = if mirror { width - 1 - x } else { x };
-            for (channel, &sum) in colours.iter().enumerate() {
-                pixels[channel * plane + y * width + x] = byte(sum);
-            }
-        }
-    }
-}
-
-/// Weights add up to one but for their rounding, so that a sum may leave the range of a byte.
-fn byte(sum: i32) -> u8 {
-    (sum >> BITS).clamp(0, 255) as u8
+    let (across, down) = (columns.filter(), rows.filter());
+    let old = (&picture.pixels[..], picture.width);
+    resample::resample(old, &across, &down, mirror, pixels);
 }
 
 #[cfg(test)]

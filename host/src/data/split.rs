@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use kernels::cuda::{CudaError, Kernels, passes};
+use kernels::shim;
 use tch::{Device, Kind, Tensor};
 
 use super::{Augment, DataError, ImageFiles, Pick, StoredSamples};
@@ -105,7 +106,10 @@ impl Split {
         let inputs = match &self.inputs {
             Inputs::Memory(inputs) => inputs.index_select(0, index),
             Inputs::Stored(stored) => stored.read(&numbers(index), self.device())?,
-            Inputs::Files(files) => files.tensor(&files.read(&plain(index))?, self.device()),
+            Inputs::Files(files) => {
+                let pixels = files.read(&plain(index), self.device())?;
+                shim::to_device(&pixels, self.device()).map_err(DataError::NoRoom)?
+            }
         };
         Ok((self.normalise(&inputs), self.labels_at(index)))
     }

@@ -139,6 +139,9 @@ impl Levels<'_> {
                 return Ok(None);
             }
         }
+        if let (Some(speeds), Some(first)) = (session.image_speeds(), running.first()) {
+            log::info!("level {}: {speeds}", first.level);
+        }
         let stop = || self.interrupt.wants_stop();
         let tests = with_validation(session, session.test_unless(&stop)?, &stop)?;
         if tests.is_none() {

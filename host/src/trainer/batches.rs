@@ -34,7 +34,7 @@ impl Trainer {
         (index, draws): (&Tensor, Option<&Tensor>),
         lanes: &[Lane],
         position: Position,
-        feed: &mut Option<Feed>,
+        feed: &mut Feed,
     ) -> Result<(Tensor, Tensor), TrainError> {
         let own = self.shards.share().samples(index.size()[1]);
         let index = &index.narrow(1, own.start, own.end - own.start);
@@ -77,26 +77,24 @@ impl Trainer {
         index: &Tensor,
         lanes: &[Lane],
         position: Position,
-        feed: &mut Option<Feed>,
+        feed: &mut Feed,
     ) -> Result<(Tensor, Tensor), TrainError> {
-        let train = &self.data.train;
-        let mut at_hand = match feed.take().filter(|feed| feed.is_at(lanes, position)) {
-            Some(feed) => feed,
-            None => {
-                let share = self.shards.share();
-                Feed::start(
-                    files,
-                    lanes,
-                    position,
-                    (train.len(), self.step_samples),
-                    share,
-                )?
-            }
-        };
-        let pixels = files.tensor(&at_hand.next()?, self.device);
-        *feed = Some(at_hand);
-        let inputs = self.arrange(train.normalise(&pixels), lanes.len() as i64)?;
-        let labels = train.labels_at(&index.reshape([-1]));
+        let pixels = feed.batch(self, files, lanes, position)?;
+        self.batch_of(&self.data.train, &pixels, index)
+    }
+
+    /// Inputs and labels of the samples with these indices, whose pixels were read.
+    ///
+    /// # Shapes
+    /// `pixels`: `[lanes * samples, ...]`; else as [`training_batch`](Trainer::training_batch).
+    pub(super) fn batch_of(
+        &self,
+        split: &Split,
+        pixels: &Tensor,
+        index: &Tensor,
+    ) -> Result<(Tensor, Tensor), TrainError> {
+        let inputs = self.arrange(split.normalise(pixels), index.size()[0])?;
+        let labels = split.labels_at(&index.reshape([-1]));
         Ok((inputs, self.by_lane(&labels, index)))
     }
 

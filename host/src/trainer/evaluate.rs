@@ -143,7 +143,7 @@ impl Trainer {
         stop: &dyn Fn() -> bool,
     ) -> Result<Option<Vec<Evaluation>>, TrainError> {
         let _no_grad = tch::no_grad_guard();
-        let pass = Pass::new(self, (flat, statistics), on)?;
+        let mut pass = Pass::new(self, (flat, statistics), on, (0, 1))?;
         let log = Log::new(&pass);
         for chunk in 0..pass.chunks {
             if stop() {
@@ -165,7 +165,8 @@ impl Trainer {
     ) -> Result<Option<Vec<Evaluation>>, TrainError> {
         self.tell(Command::Evaluate(on))?;
         let _no_grad = tch::no_grad_guard();
-        let pass = Pass::new(self, (flat, statistics), on)?;
+        let turn = (ranks.rank() as i64, ranks.count() as i64);
+        let mut pass = Pass::new(self, (flat, statistics), on, turn)?;
         let log = Log::new(&pass);
         let count = ranks.count() as i64;
         let mut first = 0;

@@ -3,6 +3,7 @@
 use serde_json::json;
 use tch::{Kind, Tensor};
 
+use super::feed::Feed;
 use super::testing::{
     alone_with_threads, conv_trainer, dropout_trainer, image_trainer, mlp_trainer, start,
 };
@@ -479,7 +480,7 @@ fn augmentation_changes_what_training_sees_and_nothing_else() {
         let epoch = epochs.at(&trainer, &session.lanes, 0, false).unwrap();
         let draws = epoch.draws.as_ref().unwrap().narrow(2, step * 20, 20);
         let (samples, position) = ((&index, Some(&draws)), session.position());
-        let batch = trainer.training_batch(samples, &session.lanes, position, &mut None);
+        let batch = trainer.training_batch(samples, &session.lanes, position, &mut Feed::default());
         batch.unwrap()
     };
     let ((first, labels), (again, _), (other, _)) = (at(0), at(0), at(1));

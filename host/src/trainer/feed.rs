@@ -1,23 +1,30 @@
-//! Reads the batches of image files ahead of the step that needs them.
+//! The images of a session's steps, where they stay in their files.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, sync_channel};
-use std::thread;
+use std::time::Instant;
 
+use tch::Tensor;
+
+use super::ahead::Ahead;
 use super::batches::order;
 use super::lanes::Lane;
-use super::shards::Share;
-use super::{Position, TrainError};
-use crate::data::{DataError, Draw, ImageFiles, Pick};
+use super::pace::{Pace, Speeds, Steps};
+use super::{Position, TrainError, Trainer};
+use crate::data::{Draw, ImageFiles, Pick};
 
-/// Batches that wait for their step; a further one is being decoded.
-const AHEAD: usize = 3;
-
-/// The batches of an epoch's remaining steps, decoded by threads in the background.
+/// The batches of an epoch's remaining steps, which are read ahead.
 ///
-/// What a batch holds follows from the lanes and the step alone: reading ahead changes no result.
+/// What a batch holds follows from the lanes and the step alone.
+#[derive(Default)]
 pub(super) struct Feed {
-    batches: Receiver<Result<Vec<u8>, DataError>>,
+    under_way: Option<UnderWay>,
+    pace: Arc<Pace>,
+    steps: Steps,
+}
+
+/// An epoch that is read.
+struct UnderWay {
+    batches: Ahead,
     /// The epoch, and the step of the level whose batch comes next.
     next: (u64, u64),
     lanes: Vec<Reader>,
@@ -39,66 +46,87 @@ pub(super) fn readers(lanes: &[Lane]) -> Vec<Reader> {
 }
 
 impl Feed {
-    /// This share of each step's `step_samples` of the samples for these lanes, from `position` to its epoch's end.
-    pub(super) fn start(
+    /// The batch of these lanes at `position`: this process's share of it, on the trainer's device.
+    ///
+    /// # Shapes
+    /// `[lanes * batch, 3, size, size]`, u8.
+    ///
+    /// # Errors
+    /// A file that cannot be read or decoded.
+    pub fn batch(
+        &mut self,
+        trainer: &Trainer,
         files: &Arc<ImageFiles>,
         lanes: &[Lane],
         position: Position,
-        (samples, step_samples): (i64, u64),
-        share: Share,
-    ) -> Result<Self, TrainError> {
-        let (sender, batches) = sync_channel(AHEAD);
-        let (files, lanes, epoch) = (files.clone(), readers(lanes), position.epoch);
-        let feed = Self {
-            batches,
-            next: (position.epoch, position.step),
-            lanes: lanes.clone(),
-        };
-        let read = move || {
-            let orders: Vec<Vec<i64>> = (lanes.iter())
-                .map(|lane| order(lane.seed, lane.order_level, epoch, samples))
-                .collect();
-            let size = step_samples as usize;
-            for start in (position.step_in_epoch as usize * size..samples as usize).step_by(size) {
-                let picks = lanes.iter().zip(&orders).flat_map(|(lane, order)| {
-                    let batch = &order[start..order.len().min(start + size)];
-                    let own = share.samples(batch.len() as i64);
-                    batch[own.start as usize..own.end as usize]
-                        .iter()
-                        .map(|&sample| Pick {
-                            sample: sample as usize,
-                            drawn: Some(Draw {
-                                seed: lane.seed,
-                                level: lane.order_level,
-                                epoch,
-                            }),
-                        })
-                });
-                let batch = files.read(&picks.collect::<Vec<_>>());
-                // Nobody waits any more: the session ended or is elsewhere.
-                if sender.send(batch).is_err() {
-                    return;
+    ) -> Result<Tensor, TrainError> {
+        let asked = Instant::now();
+        let mut at_hand = match self.under_way.take().filter(|it| it.is_at(lanes, position)) {
+            Some(at_hand) => at_hand,
+            None => {
+                self.steps.leave();
+                let lanes = readers(lanes);
+                let picks = picks(trainer, &lanes, position);
+                UnderWay {
+                    batches: Ahead::start(files, trainer.device, picks, &self.pace)?,
+                    next: (position.epoch, position.step),
+                    lanes,
                 }
             }
         };
-        thread::Builder::new()
-            .name("images".to_owned())
-            .spawn(read)
-            .map_err(|error| TrainError::Feed(error.to_string()))?;
-        Ok(feed)
+        let pixels = at_hand.batches.next()?;
+        at_hand.next.1 += 1;
+        self.under_way = Some(at_hand);
+        self.steps
+            .add(asked, Instant::now(), pixels.size()[0] as u64);
+        Ok(pixels)
     }
 
+    /// How fast images were decoded and trained on, once that is known.
+    pub fn speeds(&self) -> Option<Speeds> {
+        self.steps.speeds(&self.pace)
+    }
+}
+
+impl UnderWay {
     /// Whether the next batch is that of these lanes at `position`.
-    pub(super) fn is_at(&self, lanes: &[Lane], position: Position) -> bool {
+    fn is_at(&self, lanes: &[Lane], position: Position) -> bool {
         self.next == (position.epoch, position.step) && self.lanes == readers(lanes)
     }
+}
 
-    /// The next batch, `[lanes * batch, ...]`.
-    pub(super) fn next(&mut self) -> Result<Vec<u8>, TrainError> {
-        let batch = self.batches.recv().map_err(|_| {
-            TrainError::Feed("it ended early, which is a bug of the host".to_owned())
-        })?;
-        self.next.1 += 1;
-        Ok(batch?)
-    }
+/// The samples of each step from `position` to its epoch's end, of which this process has a share, lane after lane.
+fn picks(
+    trainer: &Trainer,
+    lanes: &[Reader],
+    position: Position,
+) -> impl Iterator<Item = Vec<Pick>> + Send + use<> {
+    let (samples, size) = (trainer.data.train.len(), trainer.step_samples as usize);
+    let (lanes, share) = (lanes.to_vec(), trainer.shards.share());
+    let starts = (position.step_in_epoch as usize * size..samples as usize).step_by(size);
+    let epoch = position.epoch;
+    let mut orders: Option<Vec<Vec<i64>>> = None;
+    starts.map(move |start| {
+        // Drawn by the thread that reads.
+        let orders = orders.get_or_insert_with(|| {
+            (lanes.iter())
+                .map(|lane| order(lane.seed, lane.order_level, epoch, samples))
+                .collect()
+        });
+        let picks = lanes.iter().zip(orders).flat_map(|(lane, order)| {
+            let batch = &order[start..order.len().min(start + size)];
+            let own = share.samples(batch.len() as i64);
+            batch[own.start as usize..own.end as usize]
+                .iter()
+                .map(|&sample| Pick {
+                    sample: sample as usize,
+                    drawn: Some(Draw {
+                        seed: lane.seed,
+                        level: lane.order_level,
+                        epoch,
+                    }),
+                })
+        });
+        picks.collect()
+    })
 }

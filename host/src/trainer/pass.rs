@@ -1,13 +1,17 @@
 //! An evaluation, chunk by chunk.
 
+use std::sync::Arc;
+
 use kernels::{Survivors, Taps};
 use tch::{Kind, Tensor};
 
+use super::ahead::Ahead;
 use super::command::Letter;
 use super::evaluate::CHUNK;
 use super::metrics::Tally;
 use super::targets::Targets;
 use super::{Evaluation, On, TrainError, Trainer};
+use crate::data::{Inputs, Pick};
 use crate::model::Mode;
 
 /// Values of an input up to which a chunk is full; of larger ones fewer are evaluated together.
@@ -23,6 +27,8 @@ pub(super) struct Pass<'a> {
     left: Option<Vec<Tensor>>,
     survivors: Vec<Vec<Option<Survivors>>>,
     taps: Option<Vec<Option<Taps>>>,
+    /// The chunks that this process evaluates, where the samples are image files.
+    ahead: Option<Ahead>,
     on: On,
     lanes: i64,
     samples: i64,
@@ -39,10 +45,12 @@ pub(super) struct Log {
 }
 
 impl<'a> Pass<'a> {
+    /// An evaluation of which this process evaluates every `step`th chunk from `first` on, in their order.
     pub fn new(
         trainer: &'a Trainer,
         (flat, statistics): (&'a Tensor, &'a [Tensor]),
         on: On,
+        (first, step): (i64, i64),
     ) -> Result<Self, TrainError> {
         let lanes = flat.size()[0];
         let (taps, compact) = match lanes {
@@ -66,9 +74,27 @@ impl<'a> Pass<'a> {
             Targets::Positions => trainer.data.classes * trainer.targets_a_sample() as i64,
             _ => 0,
         });
-        let samples = trainer.split(on)?.len();
+        let split = trainer.split(on)?;
+        let samples = split.len();
         let most = (CHUNK * VALUES / values.max(1)).clamp(1, CHUNK);
+        let ahead = match &split.inputs {
+            Inputs::Files(files) => {
+                let middle = |sample: i64| Pick {
+                    sample: sample as usize,
+                    drawn: None,
+                };
+                let starts = (first * most..samples).step_by((step * most) as usize);
+                let chunks = starts.map(move |start| {
+                    let of_lane = |_| (start..samples.min(start + most)).map(middle);
+                    (0..lanes).flat_map(of_lane).collect()
+                });
+                let device = trainer.device;
+                Some(Ahead::start(files, device, chunks, &Arc::default())?)
+            }
+            _ => None,
+        };
         Ok(Self {
+            ahead,
             parameters,
             left,
             survivors: trainer.survivors_of(flat),
@@ -84,8 +110,13 @@ impl<'a> Pass<'a> {
         })
     }
 
-    /// Evaluates a chunk.
-    pub fn chunk(&self, chunk: i64, log: &Log, tallies: &mut [Tally]) -> Result<(), TrainError> {
+    /// Evaluates the next chunk of this process's.
+    pub fn chunk(
+        &mut self,
+        chunk: i64,
+        log: &Log,
+        tallies: &mut [Tally],
+    ) -> Result<(), TrainError> {
         let (trainer, lanes) = (self.trainer, self.lanes);
         let split = trainer.split(self.on)?;
         let start = chunk * self.most;
@@ -107,7 +138,10 @@ impl<'a> Pass<'a> {
         }
         let index = Tensor::arange_start(start, start + len, (Kind::Int64, trainer.device));
         let index = index.unsqueeze(0).expand([lanes, len], false);
-        let (input, labels) = trainer.batch(split, &index)?;
+        let (input, labels) = match &mut self.ahead {
+            Some(ahead) => trainer.batch_of(split, &ahead.next()?, &index)?,
+            None => trainer.batch(split, &index)?,
+        };
         let taps = self.taps.as_deref();
         let statistics = self.left.as_deref().unwrap_or(statistics);
         let logits = trainer.forward(&self.parameters, statistics, &input, Mode::Eval, taps)?;

@@ -14,6 +14,7 @@ use super::epoch::Epochs;
 use super::feed::Feed;
 use super::follow::Led;
 use super::lanes::{Lane, common_length, common_position, epoch_log};
+use super::pace::Speeds;
 use super::part::Part;
 use super::perceptron::{Batch, Hand};
 use super::rates::Rates;
@@ -79,7 +80,7 @@ pub struct Session<'t> {
     /// What is kept from step to step where batches are cut into shards.
     pub(super) workshop: Option<Workshop>,
     /// The epoch's further batches, where the training samples are image files.
-    pub(super) feed: Option<Feed>,
+    pub(super) feed: Feed,
     /// `[steps of an epoch, lanes]`: sums over a step's samples.
     pub(super) losses: Tensor,
     pub(super) correct: Tensor,
@@ -124,7 +125,7 @@ impl Trainer {
             rates: Rates::default(),
             coins: Coins::default(),
             recorded: Recorded::NOTHING,
-            feed: None,
+            feed: Feed::default(),
             losses,
             correct,
             signs: Signs::new(&zeros()),
@@ -151,6 +152,11 @@ impl Session<'_> {
     /// Whether the other ranks have begun it, too.
     pub(super) fn has_begun(&self) -> bool {
         self.led.is_some()
+    }
+
+    /// How fast images were decoded and trained on, where they stay in their files and an epoch has several steps.
+    pub fn image_speeds(&self) -> Option<Speeds> {
+        self.feed.speeds()
     }
 
     /// Numbers of the lanes that are still trained.

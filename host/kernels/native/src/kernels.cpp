@@ -406,6 +406,7 @@ void add_products(const float *a, const float *b, int64_t length, float *sums) {
 } // namespace
 
 #include "channels.h"
+#include "resample.h"
 #include "tiles.h"
 #include "windows.h"
 
@@ -415,5 +416,6 @@ extern "C" const Kernels KERNELS = {
     taps,     add_products,
     see,      add_seen,       spread_windows, spread_pixels, gather_pixels,
     norms_of<float>, norms_of<uint16_t>,
+    resample,
     widen,    narrow,
 };

@@ -135,6 +135,21 @@ struct Kernels {
       return norms_bf16;
   }
 
+  // Which old pixels make up the new ones of an axis: those of the new pixel i from first[i] on, with the weights
+  // starts[i] to starts[i + 1], which have BITS bits after the point. None is negative, and they add up to one but
+  // for their rounding. Neither `first` nor the last old pixel of each ever falls.
+  struct Filter {
+    static constexpr int32_t BITS = 22, HALF = 1 << (BITS - 1);
+    int64_t count;
+    const int32_t *first, *starts, *weights;
+    // Bytes from one row of so many pixels to the next while they are computed: whole vectors, with one byte of room.
+    static constexpr int64_t stride(int64_t pixels) { return (3 * pixels + 1 + 63) / 64 * 64; }
+  };
+  // Pixels [rows, width, 3] resized along rows, then along columns, rounded after each, to [3, down, across], mirrored if
+  // asked for. `scratch` has room for two strides more than old rows are looked at, and for two old rows with a byte each.
+  void (*resample)(const uint8_t *pixels, int64_t width, const Filter &across, const Filter &down, bool mirror,
+                   uint8_t *scratch, uint8_t *out);
+
   // Numbers in bfloat16 as floats, and floats rounded to it.
   void (*widen)(const uint16_t *, int64_t count, float *out);
   void (*narrow)(const float *, int64_t count, uint16_t *out);

@@ -379,6 +379,25 @@ char *rewind_to_gpu(const at::Tensor *tensor, int64_t index, at::Tensor **out) {
   });
 }
 
+// Bytes of this shape, all 0, on the CPU; pinned, so that a GPU reads them while the CPU goes on.
+char *rewind_bytes(const int64_t *shape, int64_t dims, bool pinned, at::Tensor **out) {
+  return guarded([&] {
+    const auto options = at::TensorOptions(at::kByte).pinned_memory(pinned);
+    *out = new at::Tensor(at::zeros(at::IntArrayRef(shape, static_cast<size_t>(dims)), options));
+  });
+}
+
+// A part of a picture resized, as `Kernels::resample` says. Nothing is checked.
+void rewind_resample(const uint8_t *pixels, int64_t width, const Kernels::Filter *across, const Kernels::Filter *down,
+                     bool mirror, uint8_t *scratch, uint8_t *out) {
+  kernels().resample(pixels, width, *across, *down, mirror, scratch, out);
+}
+
+// Starts what computes on GPUs; the text says why it cannot.
+char *rewind_start_gpu() {
+  return guarded([] { at::globalContext().lazyInitDevice(at::kCUDA); });
+}
+
 // Turns bf16 autocast on or off on this thread; `before` receives what `rewind_autocast_restore` restores.
 char *rewind_autocast_set(bool cuda, bool on, int32_t before[2]) {
   return guarded([&] {

@@ -73,6 +73,41 @@ fn a_label_that_is_no_class_is_refused_without_a_backtrace() {
 }
 
 #[test]
+fn bytes_that_were_written_are_the_tensor_without_a_copy() {
+    let mut bytes = Bytes::new(&[2, 3], Device::Cpu).unwrap();
+    assert_eq!(bytes.as_mut_slice(), [0; 6]);
+    bytes.as_mut_slice()[4] = 7;
+    let place = bytes.as_mut_slice().as_ptr();
+    let tensor = bytes.into_tensor();
+    assert_eq!(
+        (tensor.size(), tensor.kind()),
+        (vec![2, 3], tch::Kind::Uint8)
+    );
+    assert_eq!(
+        (
+            tensor.int64_value(&[1, 1]),
+            tensor.sum(tch::Kind::Int64).int64_value(&[])
+        ),
+        (7, 7)
+    );
+    assert_eq!(tensor.data_ptr().cast_const().cast(), place);
+    let moved = to_device(&tensor, Device::Cpu).unwrap();
+    assert_eq!(moved.data_ptr().cast_const().cast(), place);
+    assert!(
+        Bytes::new(&[0, 3], Device::Cpu)
+            .unwrap()
+            .as_mut_slice()
+            .is_empty()
+    );
+    assert!(Bytes::new(&[-1], Device::Cpu).is_err());
+}
+
+#[test]
+fn libtorch_says_why_it_computes_on_no_gpu() {
+    assert_eq!(why_no_gpu().is_none(), tch::Cuda::is_available());
+}
+
+#[test]
 fn a_tensor_comes_back_from_dlpack_with_the_same_memory() {
     let tensor = Tensor::from_slice(&[1f32, 2.0, 3.0]);
     let managed = to_dlpack(&tensor).unwrap();

@@ -4,8 +4,10 @@ use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 
 use clap::{Args as ClapArgs, ValueHint};
+use kernels::shim;
 use tch::Device;
 
+use crate::gpu;
 use crate::run::Setting;
 use crate::strategy::Trust;
 
@@ -125,12 +127,22 @@ pub(super) fn parse_device(text: &str) -> Result<Device, String> {
     if let Device::Cuda(number) = device
         && number as i64 >= tch::Cuda::device_count()
     {
-        let there = tch::Cuda::device_count();
-        return Err(format!(
-            "there is no CUDA device {number}: this machine shows {there}; a lean libtorch (make libtorch TORCH=lean) shows none"
+        return Err(no_gpu(
+            number,
+            tch::Cuda::device_count(),
+            shim::why_no_gpu(),
         ));
     }
     Ok(device)
+}
+
+/// That there is no such GPU, and why, where libtorch says so.
+fn no_gpu(number: usize, there: i64, why: Option<String>) -> String {
+    let why = match why.as_deref().and_then(gpu::said) {
+        Some(said) if there == 0 => said.with_advice(),
+        _ => "a lean libtorch (make libtorch TORCH=lean) shows none".to_owned(),
+    };
+    format!("there is no CUDA device {number}: this machine shows {there}; {why}")
 }
 
 pub(super) fn positive(text: &str) -> Result<f64, String> {
@@ -175,6 +187,28 @@ const MOST_SEEDS: usize = 10_000;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_there_is_no_gpu_libtorch_says_why() {
+        let told = |there, why: Option<&str>| no_gpu(1, there, why.map(str::to_owned));
+        let lean = told(0, Some("Cannot initialize CUDA without ATen_cuda library."));
+        assert!(
+            lean.ends_with("a lean libtorch (make libtorch TORCH=lean) shows none"),
+            "{lean}"
+        );
+        let old = told(
+            0,
+            Some("The NVIDIA driver on your system is too old (found version 12040)."),
+        );
+        assert!(
+            old.starts_with("there is no CUDA device 1: this machine shows 0; "),
+            "{old}"
+        );
+        assert!(old.contains("update the driver"), "{old}");
+        let hidden = told(0, Some("No CUDA GPUs are available"));
+        assert!(hidden.contains("CUDA_VISIBLE_DEVICES"), "{hidden}");
+        assert_eq!(told(1, None), lean.replace("shows 0", "shows 1"));
+    }
 
     #[test]
     fn seeds_are_ranges_or_lists() {

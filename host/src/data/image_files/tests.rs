@@ -38,18 +38,25 @@ fn pick(sample: usize, epoch: u64) -> Pick {
     Pick { sample, drawn }
 }
 
+/// What is read, row-major.
+fn bytes(images: &ImageFiles, picks: &[Pick]) -> Result<Vec<u8>, DataError> {
+    let pixels = images.read(picks, Device::Cpu)?;
+    assert_eq!(pixels.size(), [picks.len() as i64, 3, 12, 12]);
+    Ok(Vec::try_from(pixels.flatten(0, 3)).unwrap())
+}
+
 #[test]
 fn a_sample_looks_the_same_in_every_batch_and_with_any_room_in_memory() {
     let folder = tempfile::tempdir().unwrap();
     let length = 3 * 12 * 12;
     let all: Vec<Pick> = (0..6).map(|sample| pick(sample, 2)).collect();
-    let expected = images(folder.path(), 0).read(&all).unwrap();
+    let expected = bytes(&images(folder.path(), 0), &all).unwrap();
     // Room for none, two and all of the pictures.
     for (room, fit) in [(0, 0), (4000, 2), (1 << 20, 6)] {
         let images = images(folder.path(), room);
         for _ in 0..2 {
-            assert_eq!(images.read(&all).unwrap(), expected);
-            let turned = images.read(&[all[4], all[1]]).unwrap();
+            assert_eq!(bytes(&images, &all).unwrap(), expected);
+            let turned = bytes(&images, &[all[4], all[1]]).unwrap();
             assert_eq!(turned[..length], expected[4 * length..5 * length]);
             assert_eq!(turned[length..], expected[length..2 * length]);
         }
@@ -57,16 +64,16 @@ fn a_sample_looks_the_same_in_every_batch_and_with_any_room_in_memory() {
         assert_eq!(kept, fit);
     }
     let images = images(folder.path(), 0);
-    assert_ne!(images.read(&[pick(0, 3)]).unwrap(), expected[..length]);
+    assert_ne!(bytes(&images, &[pick(0, 3)]).unwrap(), expected[..length]);
     let middle = Pick {
         sample: 0,
         drawn: None,
     };
     assert_eq!(
-        images.read(&[middle]).unwrap(),
-        images.read(&[middle]).unwrap()
+        bytes(&images, &[middle]).unwrap(),
+        bytes(&images, &[middle]).unwrap()
     );
-    assert_ne!(images.read(&[middle]).unwrap(), expected[..length]);
+    assert_ne!(bytes(&images, &[middle]).unwrap(), expected[..length]);
 }
 
 #[test]
@@ -78,7 +85,7 @@ fn the_number_of_threads_changes_no_byte() {
         let pool = ThreadPoolBuilder::new().num_threads(threads);
         let set = images.shared.threads.set(Some(pool.build().unwrap()));
         assert!(set.is_ok());
-        images.read(&all).unwrap()
+        bytes(&images, &all).unwrap()
     };
     let one = read(1);
     assert_eq!(read(2), one);
@@ -91,13 +98,13 @@ fn a_file_that_is_damaged_after_it_was_listed_is_named() {
     let images = images(folder.path(), 0);
     std::fs::write(folder.path().join("3.jpg"), "no longer").unwrap();
     let all: Vec<Pick> = (0..6).map(|sample| pick(sample, 0)).collect();
-    let message = images.read(&all).unwrap_err().to_string();
+    let message = bytes(&images, &all).unwrap_err().to_string();
     assert!(
         message.contains("3.jpg") && message.contains("neither"),
         "{message}"
     );
     std::fs::remove_file(folder.path().join("3.jpg")).unwrap();
-    let message = images.read(&all).unwrap_err().to_string();
+    let message = bytes(&images, &all).unwrap_err().to_string();
     assert!(
         message.starts_with("failed to read") && message.contains("3.jpg"),
         "{message}"

@@ -46,15 +46,11 @@ fn reads_classes_in_the_order_of_their_names_and_normalises() {
         panic!("the images are in memory");
     };
     assert!(files.path(3).ends_with("val/dog/1.png"));
-    let pixels = files.tensor(
-        &files
-            .read(&[super::super::image_files::Pick {
-                sample: 3,
-                drawn: None,
-            }])
-            .unwrap(),
-        Device::Cpu,
-    );
+    let pick = super::super::image_files::Pick {
+        sample: 3,
+        drawn: None,
+    };
+    let pixels = files.read(&[pick], Device::Cpu).unwrap();
     let green = pixels.double_value(&[0, 1, 5, 6]) / 255.0;
     let expected = (green - 0.456) / 0.224;
     assert!((inputs.double_value(&[0, 1, 5, 6]) - expected).abs() < 1e-5);
