@@ -105,7 +105,7 @@ fn lanes_are_independent_and_the_same_to_rounding() {
     let run = |trainer: &Trainer, seeds: &[u64]| {
         let starts = seeds.iter().map(|&seed| start(trainer, seed)).collect();
         let mut session = trainer.session(starts).unwrap();
-        advance(&mut session, 8);
+        advance(&mut session, trainer.steps_per_level().min(8));
         let evaluated = session.evaluate(On::Test).unwrap().pop().unwrap();
         (state(&session, seeds.len() - 1), evaluated)
     };
