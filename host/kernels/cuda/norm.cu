@@ -61,23 +61,16 @@ static __device__ inline void moments(const T *values, float *means, float *squa
   squares[of.at] = square;
 }
 
-// The normalised value, plus `added` unless that is null, then a ReLU if there is one.
+// Writes the activations.
 template <typename T>
 static __device__ inline void activate(const T *values, const T *added, const float *means, const float *factors,
                                        const float *shifts, T *out, Int64 numbers, Int64 channels, Int64 relus) {
   const Int64 at = place();
   if (at >= numbers) return;
   const Int64 channel = split(at, channels).inner;
-  float v = fmaf(load(values, at) - means[channel], factors[channel], shifts[channel]);
-  if (added) v += load(added, at);
-  // NaN stays, so that it reaches the loss.
-  if (relus && v < 0.0f) v = 0.0f;
-  store(out, at, v);
-}
-
-// The slope of a sum before the ReLU that made `out`, or of what has none.
-template <typename T> static __device__ inline float slope_at(const T *slopes, const T *out, Int64 at) {
-  return !out || load(out, at) > 0.0f ? load(slopes, at) : 0.0f;
+  const float more = added ? load(added, at) : 0.0f;
+  store(out, at, activated(load(values, at), added != nullptr, more, means[channel], factors[channel], shifts[channel],
+                           relus));
 }
 
 // Sums of each block's and channel's slopes, and of their products with the distances from the means. Slopes
@@ -105,7 +98,7 @@ static __device__ inline void slope_sums(const T *slopes, const T *out, const T 
   products[of.at] = both[1];
 }
 
-// of_values = slopes * factors + (values - means) * tilts + shifts, with slopes before the ReLU.
+// The gradients of the values.
 template <typename T>
 static __device__ inline void value_slopes(const T *slopes, const T *out, const T *values, const float *means,
                                            const float *factors, const float *tilts, const float *shifts,
@@ -113,9 +106,8 @@ static __device__ inline void value_slopes(const T *slopes, const T *out, const 
   const Int64 at = place();
   if (at >= numbers) return;
   const Int64 channel = split(at, channels).inner;
-  const float distance = load(values, at) - means[channel];
-  const float tilted = fmaf(distance, tilts[channel], shifts[channel]);
-  store(of_values, at, fmaf(slope_at(slopes, out, at), factors[channel], tilted));
+  const NormSlopes of = {0.0f, 0.0f, factors[channel], tilts[channel], shifts[channel]};
+  store(of_values, at, of.of_value(slope_at(slopes, out, at), load(values, at) - means[channel]));
 }
 
 extern "C" __global__ void norm_moments_f32(const float *values, float *means, float *squares, Int64 rows,
@@ -126,10 +118,6 @@ extern "C" __global__ void norm_moments_f32(const float *values, float *means, f
 extern "C" __global__ void norm_moments_bf16(const Bf16 *values, float *means, float *squares, Int64 rows,
                                              Int64 channels, Int64 block_rows) {
   moments(values, means, squares, rows, channels, block_rows);
-}
-
-static __device__ inline void follow(float &known, double seen, double momentum) {
-  known = float((1.0 - momentum) * double(known) + momentum * seen);
 }
 
 // Mean and inverse standard deviation of each channel from its blocks' moments, the factor of its values, and the
@@ -152,12 +140,11 @@ extern "C" __global__ void norm_settle(const float *block_means, const float *bl
              mean += distance * more / all;
              count = all;
            });
-  const double variance = square / count, root = 1.0 / sqrt(variance + epsilon);
-  means[channel] = float(mean);
-  inverses[channel] = float(root);
-  factors[channel] = float(double(scale[channel]) * root);
-  follow(running_mean[channel], mean, momentum);
-  follow(running_variance[channel], variance * count / (count - 1.0), momentum);
+  const Normal of = settle(mean, square, count, scale[channel], running_mean[channel], running_variance[channel],
+                           epsilon, momentum);
+  means[channel] = of.mean;
+  inverses[channel] = of.inverse;
+  factors[channel] = of.factor;
 }
 
 // The factor of each channel's values by the running statistics. One thread a channel.
@@ -165,7 +152,7 @@ extern "C" __global__ void norm_known(const float *scale, const float *variances
                                       double epsilon) {
   const Int64 channel = place();
   if (channel >= channels) return;
-  factors[channel] = float(double(scale[channel]) / sqrt(double(variances[channel]) + epsilon));
+  factors[channel] = known_factor(scale[channel], variances[channel], epsilon);
 }
 
 extern "C" __global__ void norm_activate_f32(const float *values, const float *added, const float *means,
@@ -194,8 +181,6 @@ extern "C" __global__ void norm_slope_sums_bf16(const Bf16 *slopes, const Bf16 *
 
 // Gradients of scale and shift from the blocks' sums, and what a value's gradient is made of. One thread a
 // channel.
-//
-// Ioffe & Szegedy 2015, arXiv:1502.03167, section 3, with the normalised values put in.
 extern "C" __global__ void norm_settle_slopes(const float *sums, const float *products, const float *scale,
                                               const float *inverses, float *scale_slopes, float *shift_slopes,
                                               float *factors, float *tilts, float *shifts, Int64 rows,
@@ -208,14 +193,12 @@ extern "C" __global__ void norm_settle_slopes(const float *sums, const float *pr
              all += double(sum);
              along += double(product);
            });
-  const double inverse = double(inverses[channel]), count = double(rows);
-  along *= inverse;
-  shift_slopes[channel] = float(all);
-  scale_slopes[channel] = float(along);
-  const double factor = double(scale[channel]) * inverse;
-  factors[channel] = float(factor);
-  tilts[channel] = float(-factor * inverse * along / count);
-  shifts[channel] = float(-factor * all / count);
+  const NormSlopes of = settle_slopes(all, along, double(rows), scale[channel], inverses[channel]);
+  scale_slopes[channel] = of.of_scale;
+  shift_slopes[channel] = of.of_shift;
+  factors[channel] = of.factor;
+  tilts[channel] = of.tilt;
+  shifts[channel] = of.shift;
 }
 
 extern "C" __global__ void norm_value_slopes_f32(const float *slopes, const float *out, const float *values,

@@ -94,3 +94,62 @@ static __device__ inline float not_a_number() { return __uint_as_float(0x7fc0000
 
 // Neither infinite nor NaN.
 static __device__ inline bool is_finite(float x) { return x - x == 0.0f; }
+
+// What batch norms compute of a channel or a number, however channels lie in memory.
+
+// What values of a channel are made normal by.
+struct Normal {
+  float mean, inverse, factor;
+};
+
+static __device__ inline void follow(float &known, double seen, double momentum) {
+  known = float((1.0 - momentum) * double(known) + momentum * seen);
+}
+
+// Of `count` values of this mean and sum of squared distances from it; the running statistics are moved.
+static __device__ inline Normal settle(double mean, double square, double count, float scale, float &running_mean,
+                                       float &running_variance, double epsilon, double momentum) {
+  const double variance = square / count, root = 1.0 / sqrt(variance + epsilon);
+  follow(running_mean, mean, momentum);
+  follow(running_variance, variance * count / (count - 1.0), momentum);
+  return {float(mean), float(root), float(double(scale) * root)};
+}
+
+// The factor of values by a known variance.
+static __device__ inline float known_factor(float scale, float variance, double epsilon) {
+  return float(double(scale) / sqrt(double(variance) + epsilon));
+}
+
+// The normalised value, plus `added` if something is, then a ReLU if there is one.
+static __device__ inline float activated(float value, bool adds, float added, float mean, float factor, float shift,
+                                         Int64 relus) {
+  float v = fmaf(value - mean, factor, shift);
+  if (adds) v += added;
+  // NaN stays, so that it reaches the loss.
+  return relus && v < 0.0f ? 0.0f : v;
+}
+
+// The slope of a sum before the ReLU that made `out`, or of what has none.
+template <typename T> static __device__ inline float slope_at(const T *slopes, const T *out, Int64 at) {
+  return !out || load(out, at) > 0.0f ? load(slopes, at) : 0.0f;
+}
+
+// Gradients of a channel's scale and shift, and what those of its values are made of.
+struct NormSlopes {
+  float of_scale, of_shift, factor, tilt, shift;
+
+  // of_value = slope * factor + (value - mean) * tilt + shift
+  __device__ float of_value(float slope, float distance) const {
+    return fmaf(slope, factor, fmaf(distance, tilt, shift));
+  }
+};
+
+// From the sums of `count` slopes, and of their products with the distances from the mean.
+//
+// Ioffe & Szegedy 2015, arXiv:1502.03167, section 3, with the normalised values put in.
+static __device__ inline NormSlopes settle_slopes(double sum, double product, double count, float scale,
+                                                  float inverse_root) {
+  const double inverse = double(inverse_root), along = product * inverse, factor = double(scale) * inverse;
+  return {float(along), float(sum), float(factor), float(-factor * inverse * along / count),
+          float(-factor * sum / count)};
+}

@@ -8,6 +8,7 @@ use torch_sys::C_tensor;
 use crate::shim::{ShimError, Text, check};
 
 unsafe extern "C" {
+    fn rewind_norm_is_elsewhere(input: *const C_tensor, dimension: i64) -> bool;
     fn rewind_norm_fits(input: *const C_tensor, dimension: i64) -> bool;
     fn rewind_norm(
         input: *const C_tensor,
@@ -44,15 +45,28 @@ pub struct BatchNorm<'a> {
 }
 
 impl BatchNorm<'_> {
-    /// Whether an input can be computed here: fp32 or bf16 on the CPU, dense in memory, channels first, last
-    /// or in the middle. Without training there is no gradient, and none may be needed.
+    /// Whether an input can be computed here: fp32 or bf16, dense in memory, channels first, last or in the middle, on
+    /// the CPU or where networks are computed [by kernels for GPUs](crate::cuda::autograd_by). Without training there is
+    /// no gradient, and none may be needed.
     pub fn fits(&self, input: &Tensor, dimension: i64, added: Option<&Tensor>) -> bool {
         // SAFETY: the tensor outlives the call.
         let fits = unsafe { rewind_norm_fits(input.as_ptr(), dimension) };
+        fits && self.differentiates(input, added)
+    }
+
+    /// Whether an input is computed by kernels for GPUs; what it [fits](BatchNorm::fits) beyond them, the CPU's compute.
+    pub fn fits_elsewhere(&self, input: &Tensor, dimension: i64, added: Option<&Tensor>) -> bool {
+        // SAFETY: the tensor outlives the call.
+        let fits = unsafe { rewind_norm_is_elsewhere(input.as_ptr(), dimension) };
+        fits && self.differentiates(input, added)
+    }
+
+    /// Whether what needs a gradient has one: without training there is none.
+    fn differentiates(&self, input: &Tensor, added: Option<&Tensor>) -> bool {
         let mut read = [Some(input), added, Some(self.scale), Some(self.shift)]
             .into_iter()
             .flatten();
-        fits && (self.trains || !read.any(Tensor::requires_grad))
+        self.trains || !read.any(Tensor::requires_grad)
     }
 
     /// The normalised input, plus `added`, and then a ReLU if `relu`. In training it can be

@@ -158,8 +158,7 @@ impl Network for Mlp {
         for (linear, norm, dropout) in &self.hidden {
             x = linear.forward_lanes(pass, &x);
             x = match norm {
-                // Its result is a view, whose overwriting autograd would have to copy around.
-                Some(norm) => norm.forward_lanes(pass, &x).relu(),
+                Some(norm) => norm.forward_lanes_relu(pass, &x),
                 None => relu(x),
             };
             x = dropout.forward(pass, x);

@@ -406,9 +406,9 @@ impl Norm {
         if relus { relu(output) } else { output }
     }
 
-    /// `[lanes, features, batch]` to the same: every feature of every lane is a channel of one batch
-    /// norm, reduced on its own, whatever is beside it.
-    pub(super) fn forward_lanes(&self, pass: Pass<'_>, input: &Tensor) -> Tensor {
+    /// `[lanes, features, batch]` to the same, and then a ReLU: every feature of every lane is a channel of one
+    /// batch norm, reduced on its own, whatever is beside it.
+    pub(super) fn forward_lanes_relu(&self, pass: Pass<'_>, input: &Tensor) -> Tensor {
         let (lanes, features, batch) = input.size3().unwrap_or_else(|error| panic!("{error}"));
         let channels = lanes * features;
         let affine = self.affine.map(|i| pass.parameters[i].reshape([channels]));
@@ -416,23 +416,27 @@ impl Norm {
         let running = self.running.map(|i| pass.buffers[i].view([channels]));
         let trains = matches!(pass.mode, Mode::Train(_));
         check_count(input, &running[0], trains);
-        // cuDNN chooses among algorithms by the number of channels; libtorch's own kernels do not.
         let rows = input.view([1, channels, batch]);
+        let whole = BatchNorm {
+            scale: &affine[0],
+            shift: &affine[1],
+            running: running.each_ref(),
+            trains,
+            epsilon: NORM_EPSILON,
+            momentum: NORM_MOMENTUM,
+        };
+        // The results are views, whose overwriting autograd would have to copy around: no ReLU is in place.
+        let lanes_of = |rows: Tensor| rows.view([lanes, features, batch]);
         if trains && kernels::sees_all_shards() {
-            let whole = BatchNorm {
-                scale: &affine[0],
-                shift: &affine[1],
-                running: [&running[0], &running[1]],
-                trains,
-                epsilon: NORM_EPSILON,
-                momentum: NORM_MOMENTUM,
-            };
-            return whole
-                .of_all_shards(&rows, 1)
-                .unwrap_or_else(|error| panic!("{error}"))
-                .view([lanes, features, batch]);
+            let rows = whole.of_all_shards(&rows, 1);
+            return lanes_of(rows.unwrap_or_else(|error| panic!("{error}"))).relu();
         }
-        normalise(&rows, affine, running, trains, false).view([lanes, features, batch])
+        if whole.fits_elsewhere(&rows, 1, None) {
+            let rows = whole.apply(&rows, 1, None, true);
+            return lanes_of(rows.unwrap_or_else(|error| panic!("{error}")));
+        }
+        // cuDNN chooses among algorithms by the number of channels; libtorch's own kernels do not.
+        lanes_of(normalise(&rows, affine, running, trains, false)).relu()
     }
 }
 

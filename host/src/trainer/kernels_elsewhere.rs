@@ -1,12 +1,23 @@
 //! Training by the kernels for GPUs, in their form for the CPU, has the bytes of training by the passes for CPUs.
 
-use kernels::cuda::AutogradBy;
+use std::sync::Arc;
+
+use kernels::cuda::{AutogradBy, Kernels};
 use serde_json::{Value, json};
 
 use super::exactness::{advance, assert_same_bits, state};
 use super::testing::{conv_trainer, dropout_trainer, image_trainer, mlp_trainer, start};
-use super::{Trainer, testing};
-use crate::model::forms::kernels_on_cpu;
+use super::{On, Trainer, testing};
+use crate::model::forms::{Listed, kernels_on_cpu};
+
+/// The shipped perceptron with batch norms, by autograd, as on a GPU: on the CPU it is trained without.
+fn mlp(options: Value) -> Trainer {
+    let network = json!({"hidden": [13, 9], "batch_norm": true});
+    Trainer {
+        perceptron: None,
+        ..testing::shipped_trainer("mlp", network, &[7], options)
+    }
+}
 
 fn resnet(options: Value) -> Trainer {
     testing::shipped_trainer("resnet-20", json!({"width": 4}), &[3, 8, 8], options)
@@ -55,21 +66,49 @@ fn whole_levels_have_the_same_bytes() {
 
 #[test]
 fn lanes_are_independent_and_the_same_to_rounding() {
-    let kernels = kernels_on_cpu();
     let run = |trainer: &Trainer, seeds: &[u64]| {
         let starts = seeds.iter().map(|&seed| start(trainer, seed)).collect();
         let mut session = trainer.session(starts).unwrap();
-        advance(&mut session, 8);
-        state(&session, seeds.len() - 1)
+        advance(&mut session, trainer.steps_per_level().min(8));
+        let evaluated = session.evaluate(On::Test).unwrap().pop().unwrap();
+        (state(&session, seeds.len() - 1), evaluated)
     };
-    let plain = run(&mlp_trainer(json!({})), &[2]);
-    let _networks = AutogradBy::enter(&kernels);
-    let trainer = mlp_trainer(json!({})).computed_by(kernels.clone());
-    let alone = run(&trainer, &[2]);
-    assert_same_bits(&run(&trainer, &[4, 1, 2]), &alone);
-    for ((name, got), (_, expected)) in alone.0.tensors.iter().zip(&plain.0.tensors) {
-        let apart = (got - expected).abs().max().double_value(&[]);
-        assert!(apart < 1e-4, "{name}: {apart}");
+    type Make = fn(Value) -> Trainer;
+    let norms = ["", "_known", "_slopes"].map(|of| format!("norm_by_channel{of}"));
+    let cases: [(Make, &str, &str); 3] = [
+        (mlp, "fp32", "f32"),
+        (mlp, "bf16", "bf16"),
+        // Its batch norms are libtorch's own.
+        (mlp_trainer, "fp32", ""),
+    ];
+    for (make, precision, suffix) in cases {
+        let options = json!({"precision": precision});
+        let plain = run(&make(options.clone()), &[2]);
+        let listed = Arc::new(Listed::default());
+        let kernels: Kernels = listed.clone();
+        let _networks = AutogradBy::enter(&kernels);
+        let trainer = make(options).computed_by(kernels.clone());
+        let alone = run(&trainer, &[2]);
+        let together = run(&trainer, &[4, 1, 2]);
+        assert_same_bits(&together.0, &alone.0);
+        assert_eq!(together.1, alone.1);
+        let launched = listed.0.lock().unwrap();
+        let found: Vec<_> = launched
+            .iter()
+            .filter(|it| it.starts_with("norm_"))
+            .collect();
+        let expected = norms.iter().filter(|_| !suffix.is_empty());
+        let expected: Vec<_> = expected.map(|norm| format!("{norm}_{suffix}")).collect();
+        assert!(
+            found.iter().copied().eq(&expected),
+            "{found:?} {expected:?}"
+        );
+        // In bf16 a number may be rounded up where it was rounded down: its steps are as far apart.
+        let tolerance = if precision == "bf16" { 2e-2 } else { 1e-4 };
+        for ((name, got), (_, expected)) in alone.0.0.tensors.iter().zip(&plain.0.0.tensors) {
+            let apart = (got - expected).abs().max().double_value(&[]);
+            assert!(apart < tolerance, "{precision} {name}: {apart}");
+        }
     }
 }
 

@@ -28,6 +28,9 @@ namespace of_linear {
 namespace of_norm {
 #include "norm.cu"
 }
+namespace of_norm_by_channel {
+#include "norm_by_channel.cu"
+}
 namespace of_sgd {
 #include "sgd.cu"
 }
@@ -80,6 +83,12 @@ const Form FORMS[] = {
     FORM(of_norm, norm_settle_slopes, false),
     FORM(of_norm, norm_value_slopes_f32, false),
     FORM(of_norm, norm_value_slopes_bf16, false),
+    FORM(of_norm_by_channel, norm_by_channel_f32, true),
+    FORM(of_norm_by_channel, norm_by_channel_bf16, true),
+    FORM(of_norm_by_channel, norm_by_channel_known_f32, true),
+    FORM(of_norm_by_channel, norm_by_channel_known_bf16, true),
+    FORM(of_norm_by_channel, norm_by_channel_slopes_f32, true),
+    FORM(of_norm_by_channel, norm_by_channel_slopes_bf16, true),
     FORM(of_sgd, sgd_momentum, false),
     FORM(of_sgd, sgd_plain, false),
 };

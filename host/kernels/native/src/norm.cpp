@@ -331,6 +331,11 @@ struct TrainedNorm : torch::autograd::Function<TrainedNorm> {
 
 extern "C" {
 
+// Whether a batch norm of this input is computed by passes that somebody else has.
+bool rewind_norm_is_elsewhere(const at::Tensor *input, int64_t dimension) {
+  return norm_passes_for(*input, dimension) != nullptr;
+}
+
 // Whether the channels of an input lie so that it can be computed here.
 bool rewind_norm_fits(const at::Tensor *input, int64_t dimension) {
   if (norm_passes_for(*input, dimension)) return true;
@@ -360,7 +365,7 @@ char *rewind_norm(const at::Tensor *input, int64_t dimension, const at::Tensor *
       more = arranged(*added, *input);
     }
     if (elsewhere) {
-      *out = new at::Tensor(norm_elsewhere(*elsewhere, *input, more, *scale, *shift, *running_mean,
+      *out = new at::Tensor(norm_elsewhere(*elsewhere, *input, dimension, more, *scale, *shift, *running_mean,
                                            *running_variance, trains, relus, epsilon, momentum));
       return;
     }

@@ -5,6 +5,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
+#include <c10/util/accumulate.h>
 
 #include <atomic>
 #include <cstdlib>
@@ -26,24 +27,50 @@ void check(char *said) {
   TORCH_CHECK(false, text);
 }
 
-// Activations as [..., channels], contiguous: a view of their memory.
-at::Tensor rows(const at::Tensor &tensor) { return tensor.dim() == 4 ? tensor.permute({0, 2, 3, 1}) : tensor; }
+// Whether the channels along `dimension` lie last in memory, so that neighbours are of different channels.
+bool is_last(const at::Tensor &tensor, int64_t dimension) {
+  if (dimension != 1) return false;
+  return tensor.dim() == 4 ? tensor.is_contiguous(at::MemoryFormat::ChannelsLast)
+                           : tensor.dim() == 2 && tensor.is_contiguous();
+}
+
+// Activations as the passes take them, contiguous: a view of their memory.
+struct Laid {
+  int64_t dimension; // of the channels
+  bool last;
+
+  Laid(const at::Tensor &input, int64_t dimension) : dimension(dimension), last(is_last(input, dimension)) {}
+
+  at::Tensor view(const at::Tensor &tensor) const {
+    if (last) return tensor.dim() == 4 ? tensor.permute({0, 2, 3, 1}) : tensor;
+    const at::IntArrayRef sizes = tensor.sizes();
+    const int64_t outer = c10::multiply_integers(sizes.slice(0, dimension));
+    return tensor.view({outer, sizes[dimension], c10::multiply_integers(sizes.slice(dimension + 1))});
+  }
+
+  // Rows of what is kept of each channel from one pass to the other.
+  int64_t kept() const { return last ? 5 : 2; }
+};
 
 struct NormElsewhere : torch::autograd::Function<NormElsewhere> {
   static at::Tensor forward(torch::autograd::AutogradContext *context, int64_t passes, const at::Tensor &input,
-                            const std::optional<at::Tensor> &added, const at::Tensor &scale, const at::Tensor &shift,
-                            const at::Tensor &running_mean, const at::Tensor &running_variance, bool trains,
-                            bool relus, double epsilon, double momentum) {
+                            int64_t dimension, const std::optional<at::Tensor> &added, const at::Tensor &scale,
+                            const at::Tensor &shift, const at::Tensor &running_mean,
+                            const at::Tensor &running_variance, bool trains, bool relus, double epsilon,
+                            double momentum) {
+    const Laid laid(input, dimension);
     const at::Tensor out = at::empty_like(input);
-    const at::Tensor of_channels = at::empty({5, scale.numel()}, scale.options());
-    const at::Tensor in_rows = rows(input), out_rows = rows(out);
-    const at::Tensor added_rows = added ? rows(*added) : at::Tensor();
-    const NormForward call = {&in_rows, added ? &added_rows : nullptr, &scale,       &shift, &running_mean,
-                              &running_variance, trains, relus, epsilon, momentum, &of_channels, &out_rows};
+    const at::Tensor of_channels = at::empty({laid.kept(), scale.numel()}, scale.options());
+    const at::Tensor values = laid.view(input), made = laid.view(out);
+    const at::Tensor more = added ? laid.view(*added) : at::Tensor();
+    const NormForward call = {!laid.last,   &values,           added ? &more : nullptr, &scale, &shift,
+                              &running_mean, &running_variance, trains,                  relus,  epsilon,
+                              momentum,      &of_channels,      &made};
     const auto *by = reinterpret_cast<const PassesElsewhere *>(passes);
     check(by->forward(by->context, &call));
     context->save_for_backward({input, scale, of_channels, relus ? out : at::Tensor()});
     context->saved_data["passes"] = passes;
+    context->saved_data["dimension"] = dimension;
     context->saved_data["epsilon"] = epsilon;
     context->saved_data["adds"] = added.has_value();
     return out;
@@ -55,26 +82,29 @@ struct NormElsewhere : torch::autograd::Function<NormElsewhere> {
     const at::Tensor &input = saved[0], &scale = saved[1], &of_channels = saved[2];
     const std::optional<at::Tensor> out = saved[3].defined() ? std::optional(saved[3]) : std::nullopt;
     const bool adds = context->saved_data["adds"].toBool();
-    torch::autograd::variable_list found(11);
+    const int64_t dimension = context->saved_data["dimension"].toInt();
+    torch::autograd::variable_list found(12);
     // Grad mode is on in a backward pass whose result is to be differentiated.
     if (at::GradMode::is_enabled()) {
       const double epsilon = context->saved_data["epsilon"].toDouble();
-      auto all = differentiable_norm_slopes(1, epsilon, slopes[0], input, out, scale);
-      found[1] = all[0], found[2] = adds ? all[1] : at::Tensor(), found[3] = all[2], found[4] = all[3];
+      auto all = differentiable_norm_slopes(dimension, epsilon, slopes[0], input, out, scale);
+      found[1] = all[0], found[3] = adds ? all[1] : at::Tensor(), found[4] = all[2], found[5] = all[3];
       return found;
     }
     const at::Tensor slope = arranged(slopes[0], input);
     const at::Tensor of_input = at::empty_like(input), of_scale = at::empty_like(scale), of_shift = at::empty_like(scale);
     // Without a ReLU the sum's gradient is that of what was added.
     const at::Tensor passed = adds && out ? at::empty_like(input) : at::Tensor();
-    const at::Tensor slope_rows = rows(slope), in_rows = rows(input), of_rows = rows(of_input);
-    const at::Tensor out_rows = out ? rows(*out) : at::Tensor(), passed_rows = passed.defined() ? rows(passed) : passed;
-    const NormBackward call = {&scale, &slope_rows, &in_rows, out ? &out_rows : nullptr, &of_channels, &of_rows,
-                               passed.defined() ? &passed_rows : nullptr, &of_scale, &of_shift};
+    const Laid laid(input, dimension);
+    const at::Tensor given = laid.view(slope), values = laid.view(input), of_values = laid.view(of_input);
+    const at::Tensor made = out ? laid.view(*out) : at::Tensor(), through = passed.defined() ? laid.view(passed) : passed;
+    const NormBackward call = {!laid.last,   &scale,     &given,    &values, out ? &made : nullptr,
+                               &of_channels, &of_values, passed.defined() ? &through : nullptr,
+                               &of_scale,    &of_shift};
     const auto *by = reinterpret_cast<const PassesElsewhere *>(context->saved_data["passes"].toInt());
     check(by->backward(by->context, &call));
-    found[1] = of_input, found[3] = of_scale, found[4] = of_shift;
-    if (adds) found[2] = passed.defined() ? passed : slope;
+    found[1] = of_input, found[4] = of_scale, found[5] = of_shift;
+    if (adds) found[3] = passed.defined() ? passed : slope;
     return found;
   }
 };
@@ -107,18 +137,16 @@ bool product_elsewhere(const at::Tensor *bias, const at::Tensor &a, const at::Te
 
 const PassesElsewhere *norm_passes_for(const at::Tensor &input, int64_t dimension) {
   const PassesElsewhere *passes = passes_at(input);
-  if (!passes || !is_known_kind(input)) return nullptr;
-  const bool is_last = input.dim() == 4 ? dimension == 1 && input.is_contiguous(at::MemoryFormat::ChannelsLast)
-                                        : input.dim() == 2 && dimension == 1 && input.is_contiguous();
-  return is_last ? passes : nullptr;
+  if (!passes || !is_known_kind(input) || dimension >= input.dim()) return nullptr;
+  return is_last(input, dimension) || input.is_contiguous() ? passes : nullptr;
 }
 
-at::Tensor norm_elsewhere(const PassesElsewhere &passes, const at::Tensor &input,
+at::Tensor norm_elsewhere(const PassesElsewhere &passes, const at::Tensor &input, int64_t dimension,
                           const std::optional<at::Tensor> &added, const at::Tensor &scale, const at::Tensor &shift,
                           const at::Tensor &running_mean, const at::Tensor &running_variance, bool trains, bool relus,
                           double epsilon, double momentum) {
-  return NormElsewhere::apply(reinterpret_cast<int64_t>(&passes), input, added, scale, shift, running_mean,
-                              running_variance, trains, relus, epsilon, momentum);
+  return NormElsewhere::apply(reinterpret_cast<int64_t>(&passes), input, dimension, added, scale, shift,
+                              running_mean, running_variance, trains, relus, epsilon, momentum);
 }
 
 extern "C" {

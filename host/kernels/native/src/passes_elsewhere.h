@@ -8,9 +8,11 @@
 #include <cstdint>
 #include <optional>
 
-// What a pass forward reads and writes. Activations are [..., channels], contiguous; `added` may be null. What is kept
-// for the pass back lies in `of_channels`, [5, channels].
+// What a pass forward reads and writes. Activations are contiguous, `by_channel` [outer, channels, inner], else
+// [..., channels]; `added` may be null. What is kept for the pass back lies in `of_channels`, `by_channel` [2, channels],
+// else [5, channels].
 struct NormForward {
+  bool by_channel;
   const at::Tensor *input, *added, *scale, *shift, *running_mean, *running_variance;
   bool trains, relus;
   double epsilon, momentum;
@@ -19,6 +21,7 @@ struct NormForward {
 
 // The same of a pass back; `out`, where no ReLU followed, and `of_added`, where it is not wanted, are null.
 struct NormBackward {
+  bool by_channel;
   const at::Tensor *scale, *slopes, *input, *out, *of_channels, *of_input, *of_added, *of_scale, *of_shift;
 };
 
@@ -41,12 +44,12 @@ struct PassesElsewhere {
 // is not null; false if there are no passes for it.
 bool product_elsewhere(const at::Tensor *bias, const at::Tensor &a, const at::Tensor &b, const at::Tensor &out);
 
-// The passes for a batch norm of the channels along `dimension`; null if it is not for them: channels must lie last in
-// memory, as f32 or bf16.
+// The passes for a batch norm of the channels along `dimension`; null if it is not for them: the input must be f32 or
+// bf16 and contiguous, or have the channels last in memory.
 const PassesElsewhere *norm_passes_for(const at::Tensor &input, int64_t dimension);
 
 // As `rewind_norm`, by these passes, of what lies in memory like the input.
-at::Tensor norm_elsewhere(const PassesElsewhere &passes, const at::Tensor &input,
+at::Tensor norm_elsewhere(const PassesElsewhere &passes, const at::Tensor &input, int64_t dimension,
                           const std::optional<at::Tensor> &added, const at::Tensor &scale, const at::Tensor &shift,
                           const at::Tensor &running_mean, const at::Tensor &running_variance, bool trains, bool relus,
                           double epsilon, double momentum);

@@ -12,7 +12,7 @@ use super::CudaError;
 use super::on_device::Kernels;
 use super::passes::{
     NormGradients, NormMemory, linear_forward, linear_input_gradient, linear_weight_gradient,
-    norm_backward, norm_forward,
+    norm_backward, norm_by_channel_backward, norm_by_channel_forward, norm_forward,
 };
 use crate::BatchNorm;
 use crate::shim::Text;
@@ -48,6 +48,7 @@ unsafe impl Sync for Passes {}
 
 #[repr(C)]
 struct Forward {
+    by_channel: bool,
     input: *const C_tensor,
     added: *const C_tensor,
     scale: *const C_tensor,
@@ -63,6 +64,7 @@ struct Forward {
 
 #[repr(C)]
 struct Backward {
+    by_channel: bool,
     scale: *const C_tensor,
     slopes: *const C_tensor,
     input: *const C_tensor,
@@ -75,7 +77,7 @@ struct Backward {
 }
 
 /// Has every network of this process compute on the kernels' device by them what it can: batch norms whose channels lie
-/// last in memory, and the linear layers of lanes. It stays so.
+/// last in memory, or each together, and the linear layers of lanes. It stays so.
 pub fn autograd_by(kernels: &Kernels) {
     static PASSES: OnceLock<Passes> = OnceLock::new();
     let passes = PASSES.get_or_init(|| Passes::of(Box::leak(Box::new(kernels.clone()))));
@@ -196,17 +198,13 @@ unsafe extern "C" fn forward(kernels: *const c_void, call: *const Forward) -> Te
             epsilon: call.epsilon,
             momentum: call.momentum,
         };
+        let (on, added, relus) = (&**kernels, get(call.added), call.relus);
+        let added = added.as_ref();
+        if call.by_channel {
+            return norm_by_channel_forward(on, &norm, &input, added, relus, &of_channels, &out);
+        }
         let memory = memory(&input, of_channels)?;
-        let added = get(call.added);
-        norm_forward(
-            &**kernels,
-            &norm,
-            &input,
-            added.as_ref(),
-            call.relus,
-            &memory,
-            &out,
-        )
+        norm_forward(on, &norm, &input, added, relus, &memory, &out)
     };
     said(body())
 }
@@ -226,22 +224,19 @@ unsafe extern "C" fn backward(kernels: *const c_void, call: *const Backward) -> 
             return Err(missing());
         };
         let (out, of_added) = (get(call.out), get(call.of_added));
-        let memory = memory(&input, of_channels)?;
         let gradients = NormGradients {
             input: &of_input,
             added: of_added.as_ref(),
             scale: &of_scale,
             shift: &of_shift,
         };
-        norm_backward(
-            &**kernels,
-            &scale,
-            &slopes,
-            &input,
-            out.as_ref(),
-            &memory,
-            gradients,
-        )
+        let (on, out) = (&**kernels, out.as_ref());
+        if call.by_channel {
+            let kept = &of_channels;
+            return norm_by_channel_backward(on, &scale, &slopes, &input, out, kept, gradients);
+        }
+        let memory = memory(&input, of_channels)?;
+        norm_backward(on, &scale, &slopes, &input, out, &memory, gradients)
     };
     said(body())
 }

@@ -16,6 +16,7 @@ mod coins;
 mod linear;
 mod loss;
 mod norm;
+mod norm_by_channel;
 mod step;
 
 pub use batch::{Draws, Normalise, gather};
@@ -25,6 +26,7 @@ pub use linear::{
 };
 pub use loss::{SampleLosses, cross_entropy};
 pub use norm::{NormGradients, NormMemory, norm_backward, norm_forward};
+pub use norm_by_channel::{norm_by_channel_backward, norm_by_channel_forward};
 pub use step::{clip_factors, clip_pieces, masked_adamw_step, masked_sgd_step};
 
 /// Threads of a block where nothing asks for another number.

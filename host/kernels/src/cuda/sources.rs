@@ -15,7 +15,7 @@ pub struct Source {
 pub const HEADER: [&str; 2] = ["shared.cuh", include_str!("../../cuda/shared.cuh")];
 
 /// All sources.
-pub const SOURCES: [Source; 8] = [
+pub const SOURCES: [Source; 9] = [
     Source {
         name: "adamw.cu",
         text: include_str!("../../cuda/adamw.cu"),
@@ -66,6 +66,18 @@ pub const SOURCES: [Source; 8] = [
             "norm_settle_slopes",
             "norm_value_slopes_f32",
             "norm_value_slopes_bf16",
+        ],
+    },
+    Source {
+        name: "norm_by_channel.cu",
+        text: include_str!("../../cuda/norm_by_channel.cu"),
+        kernels: &[
+            "norm_by_channel_f32",
+            "norm_by_channel_bf16",
+            "norm_by_channel_known_f32",
+            "norm_by_channel_known_bf16",
+            "norm_by_channel_slopes_f32",
+            "norm_by_channel_slopes_bf16",
         ],
     },
     Source {

@@ -13,6 +13,7 @@ mod kept;
 mod linear;
 mod loss;
 mod norm;
+mod norm_by_channel;
 mod on_gpu;
 mod step;
 

@@ -218,6 +218,13 @@ pub struct NormGradients<'a> {
     pub shift: &'a Tensor,
 }
 
+/// What a pass back says that is asked for the gradient of what was added where no ReLU follows.
+pub(super) fn added_without_relu() -> CudaError {
+    CudaError::Argument(
+        "without a ReLU the gradient of what was added is that of the sum".to_owned(),
+    )
+}
+
 /// Gradients of a [`norm_forward`] in training, for this gradient of its result; `memory` is what that left. With
 /// `out`, its result, where a ReLU made it. Gives the bits of the gradients of [`BatchNorm::apply`].
 ///
@@ -236,9 +243,7 @@ pub fn norm_backward(
     gradients: NormGradients<'_>,
 ) -> Result<(), CudaError> {
     if out.is_none() && gradients.added.is_some() {
-        return Err(CudaError::Argument(
-            "without a ReLU the gradient of what was added is that of the sum".to_owned(),
-        ));
+        return Err(added_without_relu());
     }
     let suffix = memory.suffix(on, input)?;
     let (kind, shape) = (input.kind(), input.size());

@@ -8,7 +8,8 @@ use super::super::nvrtc::Nvrtc;
 use super::super::passes::{
     Draws, NormGradients, NormMemory, Normalise, SampleLosses, clip_factors, clip_pieces, coins,
     cross_entropy, gather, linear_bias_gradient, linear_forward, linear_input_gradient,
-    linear_weight_gradient, masked_adamw_step, masked_sgd_step, norm_backward, norm_forward,
+    linear_weight_gradient, masked_adamw_step, masked_sgd_step, norm_backward,
+    norm_by_channel_backward, norm_by_channel_forward, norm_forward,
 };
 use super::*;
 use crate::BatchNorm;
@@ -152,6 +153,54 @@ fn norm(kind: Kind) -> Case {
     })
 }
 
+/// By the batch's statistics, with their gradients, and then by the running ones.
+fn norm_by_channel(kind: Kind, shape: [i64; 3]) -> Case {
+    let mut tensors: Vec<_> = (0..7).map(|_| randn(&shape).to_kind(kind)).collect();
+    tensors.extend((0..2).map(|_| randn(&[shape[1]])));
+    tensors.extend((0..4).map(|_| numbers(&[shape[1]])));
+    tensors.push(numbers(&[2, shape[1]]));
+    exact("norm by channel", tensors, |on, t| {
+        let [
+            input,
+            added,
+            slopes,
+            out,
+            known_out,
+            of_input,
+            of_added,
+            scale,
+            shift,
+            mean,
+            variance,
+            of_scale,
+            of_shift,
+            statistics,
+        ] = t
+        else {
+            panic!("{}", t.len())
+        };
+        let mut norm = BatchNorm {
+            scale,
+            shift,
+            running: [mean, variance],
+            trains: true,
+            epsilon: 1e-5,
+            momentum: 0.1,
+        };
+        norm_by_channel_forward(on, &norm, input, Some(added), true, statistics, out).unwrap();
+        let gradients = NormGradients {
+            input: of_input,
+            added: Some(of_added),
+            scale: of_scale,
+            shift: of_shift,
+        };
+        norm_by_channel_backward(on, scale, slopes, input, Some(out), statistics, gradients)
+            .unwrap();
+        norm.trains = false;
+        norm_by_channel_forward(on, &norm, input, None, false, statistics, known_out).unwrap();
+    })
+}
+
 fn batch() -> Case {
     let images = Tensor::randint(256, [11, 3, 32, 32], kind::INT64_CPU).to_kind(Kind::Uint8);
     let index = Tensor::from_slice(&[3i64, 0, 10, 3]);
@@ -244,6 +293,10 @@ fn passes_on_a_gpu_have_the_bits_of_their_forms() {
         clip(),
         norm(Kind::Float),
         norm(Kind::BFloat16),
+        norm_by_channel(Kind::Float, [1, 300, 60]),
+        norm_by_channel(Kind::Float, [37, 21, 1023]),
+        norm_by_channel(Kind::Float, [517, 3, 1]),
+        norm_by_channel(Kind::BFloat16, [5, 21, 63]),
         batch(),
         loss(),
         dropped(),
