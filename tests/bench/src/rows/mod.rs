@@ -3,6 +3,7 @@
 mod abreast;
 mod checkpoint;
 mod gpu;
+mod images;
 mod imported;
 mod memory;
 mod overhead;
@@ -24,7 +25,7 @@ use crate::table;
 
 /// Headings, in the page's order.
 pub const GROUPS: &[&str] = &[
-    TRAINING, BF16, IMPORTED, SPARSE, WHOLE, MASKS, OVERHEAD, FILES, MEMORY,
+    TRAINING, BF16, IMPORTED, SPARSE, WHOLE, MASKS, OVERHEAD, IMAGES, FILES, MEMORY,
 ];
 const TRAINING: &str = "Training in fp32";
 const BF16: &str = "Training in bf16";
@@ -33,6 +34,7 @@ const SPARSE: &str = "Sparse training";
 const WHOLE: &str = "Whole runs";
 const MASKS: &str = "Global magnitude masks";
 const OVERHEAD: &str = "What masks and plugins cost";
+const IMAGES: &str = "Images from files";
 const FILES: &str = "Checkpoints and start";
 const MEMORY: &str = "Largest memory";
 /// The heading of the rows for GPUs, whose section stands by itself.
@@ -101,6 +103,7 @@ pub fn all(place: Place) -> Vec<Row> {
         selection::rows(),
         whole::rows(),
         overhead::rows(),
+        images::rows(),
         checkpoint::rows(),
         start::rows(),
         memory::rows(),
