@@ -22,9 +22,14 @@ import time
 
 import torch
 
-from pytorch import files, selection, training
+from pytorch import files, images, selection, training
 
-KINDS = {"training": training.prepare, "selection": selection.prepare, "files": files.prepare}
+KINDS = {
+    "training": training.prepare,
+    "selection": selection.prepare,
+    "files": files.prepare,
+    "images": images.prepare,
+}
 
 
 def answer(request, prepared):

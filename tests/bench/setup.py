@@ -15,7 +15,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
-PINS = ["torch==2.13.0", "numpy>=2,<3", "onnxruntime==1.32.0"]  # the torch whose libtorch the host is built with
+PINS = ["torch==2.13.0", "numpy>=2,<3", "onnxruntime==1.32.0", "pillow==13.0.0"]  # the torch whose libtorch the host is built with
 ROOM = 8_000_000_000  # bytes while pip unpacks
 
 

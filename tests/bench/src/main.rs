@@ -14,6 +14,7 @@ mod machine;
 mod measure;
 mod ours;
 mod peer;
+mod pictures;
 mod place;
 mod results;
 mod rows;

@@ -4,6 +4,7 @@ mod abreast;
 mod change;
 mod checkpoint;
 mod gpu;
+mod images;
 mod imported;
 mod memory;
 mod overhead;
@@ -25,7 +26,7 @@ use crate::table;
 
 /// Headings, in the page's order.
 pub const GROUPS: &[&str] = &[
-    TRAINING, BF16, IMPORTED, SPARSE, WHOLE, MASKS, OVERHEAD, FILES, MEMORY,
+    TRAINING, BF16, IMPORTED, SPARSE, WHOLE, MASKS, OVERHEAD, IMAGES, FILES, MEMORY,
 ];
 const TRAINING: &str = "Training in fp32";
 const BF16: &str = "Training in bf16";
@@ -34,6 +35,7 @@ const SPARSE: &str = "Sparse training";
 const WHOLE: &str = "Whole runs";
 const MASKS: &str = "Global magnitude masks";
 const OVERHEAD: &str = "What masks and plugins cost";
+const IMAGES: &str = "Images from files";
 const FILES: &str = "Checkpoints and start";
 const MEMORY: &str = "Largest memory";
 /// The heading of the rows for GPUs, whose section stands by itself.
@@ -104,6 +106,7 @@ pub fn all(place: Place) -> Vec<Row> {
         whole::rows(),
         change::rows(),
         overhead::rows(),
+        images::rows(),
         checkpoint::rows(),
         start::rows(),
         memory::rows(),
