@@ -14,7 +14,7 @@ use std::env;
 use std::error::Error;
 use std::path::Path;
 
-use host::model::{InputSpec, MODELS, Mode, Network, layers};
+use host::model::{InputSpec, Keys, MODELS, Mode, Network, layers};
 use host::registry::{Options, find};
 use host::rng::{Moment, Purpose, Stream};
 use host::store::read_tensors;
@@ -81,7 +81,7 @@ fn distances(network: &dyn Network, golden: &Golden, kind: Kind) -> Value {
     let buffers: Vec<Tensor> = buffers.collect();
     let input = golden["input"].to_kind(kind);
     let eval = tch::no_grad(|| network.forward(&parameters, &buffers, &input, Mode::Eval));
-    let train = network.forward(&parameters, &buffers, &input, Mode::Train(&[]));
+    let train = network.forward(&parameters, &buffers, &input, Mode::Train(Keys::NONE));
     let loss = train.square().mean(kind);
     let slopes = Tensor::run_backward(&[loss], &parameters, false, false);
     let named = |prefix: &str, name: &str| golden.get(&format!("{prefix}.{name}"));
