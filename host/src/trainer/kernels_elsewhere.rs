@@ -23,13 +23,17 @@ fn resnet(options: Value) -> Trainer {
     testing::shipped_trainer("resnet-20", json!({"width": 4}), &[3, 8, 8], options)
 }
 
-/// Coins for values of a layer, and for samples of each of several branches.
+/// Coins for each value that a layer reads.
 fn dropping(options: Value) -> Trainer {
-    dropout_trainer("cnn1d", 0.3, options)
+    let network = json!({"width": 4, "dropout": 0.3});
+    testing::shipped_trainer("resnet-20", network, &[3, 8, 8], options)
 }
 
+/// The same, and coins for the samples of each branch.
 fn transformer(options: Value) -> Trainer {
-    let network = json!({"patch": 4, "width": 8, "depth": 3, "heads": 2, "dropout": 0.2, "stochastic_depth": 0.3});
+    let network = json!({
+        "patch": 4, "width": 8, "depth": 3, "heads": 2, "dropout": 0.2, "stochastic_depth": 0.3,
+    });
     testing::shipped_trainer("vit", network, &[3, 8, 8], options)
 }
 

@@ -143,31 +143,27 @@ impl Course<'_> {
         check().map_err(|broken| RunError::broken(seed, level, broken))
     }
 
-    /// A finished level is this seed's and this level's.
-    pub(in crate::levels) fn check_place(&self, seed: u64, level: u64) -> Result<(), RunError> {
-        let dir = self.run.seed(seed).level(level);
-        let summary = read_summary(&dir)?;
-        if (summary.seed, summary.level) == (seed, level) {
-            return Ok(());
-        }
-        let elsewhere = Broken::Elsewhere {
-            what: named(&dir, "summary.json"),
-            got_seed: summary.seed,
-            got_level: summary.level,
-            seed,
-            level,
-        };
-        Err(RunError::broken(seed, level, elsewhere))
-    }
-
-    /// A finished level keeps nothing that the level before pruned, unless masks change within levels.
-    pub(in crate::levels) fn check_order(
+    /// A finished level is this seed's and this level's, and keeps nothing that the level before
+    /// pruned, unless masks change within levels.
+    pub(in crate::levels) fn check_place(
         &self,
         seed: &Seed,
         level: u64,
         masks: &[Tensor],
     ) -> Result<(), RunError> {
-        let dir = self.run.seed(seed.seed).level(level);
+        let own = self.run.seed(seed.seed);
+        let dir = own.level(level);
+        let broken = |broken| RunError::broken(seed.seed, level, broken);
+        let summary = read_summary(&dir)?;
+        if (summary.seed, summary.level) != (seed.seed, level) {
+            return Err(broken(Broken::Elsewhere {
+                what: named(&dir, "summary.json"),
+                got_seed: summary.seed,
+                got_level: summary.level,
+                seed: seed.seed,
+                level,
+            }));
+        }
         if level == 0 || seed.strategy.cadence().within_level.is_some() {
             return Ok(());
         }

@@ -238,11 +238,10 @@ impl Course<'_> {
     /// A finished level as the next one finds it: everything kept, the schedule held at its last value.
     fn end_of(&self, level: u64, seed: &mut Seed) -> Result<Start, RunError> {
         let number = seed.seed;
-        let dir = self.run.seed(number).level(level);
-        let path = dir.file("done.json");
+        let path = self.run.seed(number).level(level).file("done.json");
         let end = match self.ends.take(number, level) {
             Some(held) => held,
-            None => self.read_end(number, level)?,
+            None => self.read_end(level, seed)?,
         };
         let Held {
             carry,
@@ -264,15 +263,6 @@ impl Course<'_> {
             let states = decode(&carry.states).map_err(|error| RunError::damaged(&path, &error))?;
             seed.strategy.load_state(&states).map_err(failed)?;
         }
-        let state = State {
-            what: &dir.path().display().to_string(),
-            point: &point,
-            optimizer: &optimizer,
-            masks: &masks,
-        };
-        let bounds = self.final_bounds(level, &seed.strategy);
-        self.check_state((number, level), &state, bounds)?;
-        self.check_order(seed, level, &masks)?;
         Ok(Start {
             point,
             masks,
@@ -284,25 +274,36 @@ impl Course<'_> {
         })
     }
 
-    /// What a finished level left on disk.
-    fn read_end(&self, seed: u64, level: u64) -> Result<Held, RunError> {
-        let dir = self.run.seed(seed).level(level);
+    /// What a finished level left on disk, with all that holds of it. What is in memory was checked when it ended.
+    fn read_end(&self, level: u64, seed: &Seed) -> Result<Held, RunError> {
+        let number = seed.seed;
+        let dir = self.run.seed(number).level(level);
         self.ends.settle_in(&dir)?;
         let done = dir.check()?;
         let carry: Carry = serde_json::from_value(done.carry)
             .map_err(|error| RunError::damaged(&dir.file("done.json"), &error))?;
-        self.check_place(seed, level)?;
         let optimizer = self.read_optimizer(&dir, "optimizer.safetensors")?;
         let masks = self.read_snapshot(&dir, "mask.safetensors")?;
         let masks = super::points::prunable(&masks, self.trainer.layers())
             .map_err(|reason| RunError::damaged(&dir.file("mask.safetensors"), &reason))?;
+        let masks: Vec<Tensor> = masks.iter().map(|mask| mask.to_kind(Kind::Float)).collect();
+        let point = self.read_snapshot(&dir, "end.safetensors")?;
+        let state = State {
+            what: &dir.path().display().to_string(),
+            point: &point,
+            optimizer: &optimizer,
+            masks: &masks,
+        };
+        let bounds = self.final_bounds(level, &seed.strategy);
+        self.check_state((number, level), &state, bounds)?;
+        self.check_place(seed, level, &masks)?;
         Ok(Held {
-            seed,
+            seed: number,
             level,
             carry,
-            point: self.read_snapshot(&dir, "end.safetensors")?,
+            point,
             optimizer,
-            masks: masks.iter().map(|mask| mask.to_kind(Kind::Float)).collect(),
+            masks,
         })
     }
 
