@@ -105,18 +105,25 @@ pub struct Drawn {
 }
 
 thread_local! {
-    static DRAWN: RefCell<Drawn> = RefCell::default();
+    /// While somebody wants to know.
+    static DRAWN: RefCell<Option<Drawn>> = const { RefCell::new(None) };
 }
 
-/// What networks drew in training steps on this thread since this was asked last.
-pub fn drawn_on_this_thread() -> Drawn {
-    DRAWN.take()
+/// Does this, and says what networks drew in it on this thread.
+pub fn drawn_in<T>(work: impl FnOnce() -> T) -> (T, Drawn) {
+    let before = DRAWN.replace(Some(Drawn::default()));
+    let result = work();
+    (result, DRAWN.replace(before).unwrap_or_default())
+}
+
+fn note(what: impl FnOnce(&mut Drawn)) {
+    DRAWN.with_borrow_mut(|drawn| drawn.as_mut().map(what));
 }
 
 impl StepKey {
     /// The stream for `purpose`, of numbers that no device draws.
     pub(super) fn stream(&self, purpose: Purpose<'_>) -> Stream {
-        DRAWN.with_borrow_mut(|drawn| drawn.other = true);
+        note(|drawn| drawn.other = true);
         self.stream_of(purpose)
     }
 
@@ -217,7 +224,7 @@ fn noise(keys: Keys<'_>, purpose: Purpose<'_>, keep: f64, shape: &[i64], like: &
                 .to_device(like.device())
         }
     };
-    DRAWN.with_borrow_mut(|drawn| drawn.coins.push(name));
+    note(|drawn| drawn.coins.push(name));
     // PyTorch's operations in its order, so that the scale rounds as there in every precision.
     let mut noise = noise.to_kind(like.kind());
     let _ = noise.g_div_scalar_(keep);
@@ -330,6 +337,19 @@ mod tests {
             assert_eq!(together.get(lane), alone);
         }
         assert_ne!(together.get(0).ne(0.0), together.get(1).ne(0.0));
+    }
+
+    #[test]
+    fn what_is_drawn_is_known_to_who_asks() {
+        let (dropout, key) = (Dropout::before("fc", 0.5), key(1, 0, 0, 0));
+        let input = Tensor::ones([4], (Kind::Float, Device::Cpu));
+        let once = || drop(&dropout, &[key], &input);
+        let _ = once();
+        let (_, drawn) = drawn_in(|| (once(), once()));
+        assert_eq!(drawn.coins, ["dropout\0fc"; 2]);
+        assert!(!drawn.other);
+        let (_, drawn) = drawn_in(|| key.stream(Purpose::Dropout("")).next_u64());
+        assert!(drawn.other && drawn.coins.is_empty());
     }
 
     #[test]

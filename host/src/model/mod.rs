@@ -32,7 +32,7 @@ mod weights;
 
 pub use cnn1d::Cnn1dOptions;
 pub use connections::Connections;
-pub use dropout::{DeviceKeys, Drawn, Keys, StepKey, drawn_on_this_thread};
+pub use dropout::{DeviceKeys, Drawn, Keys, StepKey, drawn_in};
 pub use error::ModelError;
 pub use graph::{Graph, Operation, Value};
 pub use lenet::LenetOptions;

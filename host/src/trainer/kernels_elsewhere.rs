@@ -6,7 +6,7 @@ use kernels::cuda::{AutogradBy, Kernels};
 use serde_json::{Value, json};
 
 use super::exactness::{advance, assert_same_bits, state};
-use super::testing::{conv_trainer, dropout_trainer, image_trainer, mlp_trainer, start};
+use super::testing::{conv_trainer, image_trainer, mlp_trainer, start};
 use super::{On, Trainer, testing};
 use crate::model::forms::{Listed, kernels_on_cpu};
 

@@ -26,7 +26,7 @@ use super::{
     Differentiation, Evaluation, LaneStart, On, Position, Tested, TrainError, Trainer, batches,
 };
 use crate::data::Inputs;
-use crate::model::{Keys, StepKey, drawn_on_this_thread};
+use crate::model::{Keys, StepKey, drawn_in};
 use crate::optimizer::Buffers;
 use crate::rng::Moment;
 use crate::update::Updates;
@@ -315,8 +315,7 @@ impl Session<'_> {
                 }
             };
             let on_device = trainer.device_keys(&self.coins, coins.map(|it| part.narrow(it, 1)));
-            drop(drawn_on_this_thread());
-            trainer.differentiate(Differentiation {
+            let of = Differentiation {
                 batch,
                 keys: Keys {
                     lanes: &keys[part.lanes.clone()],
@@ -327,9 +326,11 @@ impl Session<'_> {
                 compact: self.compact.as_deref(),
                 taps: self.taps.as_deref(),
                 results: results.each_ref().map(|it| part.narrow(it, 0)),
-            })?;
+            };
+            let (result, own) = drawn_in(|| trainer.differentiate(of));
+            result?;
             // All parts draw alike.
-            drawn = Some(drawn_on_this_thread());
+            drawn = Some(own);
         }
         if let Some(drawn) = drawn {
             self.coins.know(drawn);
