@@ -66,7 +66,7 @@ def check(program, folder, options):
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     jobs = options.jobs or max(1, cores // 2 if program.is_on_gpu else cores)
     nets = runs.of_the_house(ROOT, folder, options.short)
-    rows = bits.rows(made, nets, options.short)
+    rows = bits.rows(made, nets, options.short) + bits.file_rows(made, runs.of_files(folder, options.short))
     if program.is_on_gpu:
         rows.insert(0, ("kernels", lambda: kernels.tested(program, ROOT)))
     # Whoever asks for rows by their names gets all that are called so.

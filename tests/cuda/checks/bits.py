@@ -39,6 +39,15 @@ def rows(runs, nets, is_short):
     return found
 
 
+def file_rows(runs, net):
+    """Rows of images that stay in their files, which a GPU copies from pinned memory."""
+    return [
+        (f"repeated {net.name}", partial(repeated, runs, net, "fp32")),
+        (f"killed {net.name}", partial(killed, runs, net, ())),
+        (f"own kernels {net.name}", partial(own_kernels, runs, net, "fp32")),
+    ]
+
+
 def repeated(runs, net, precision):
     first = runs.reference(net, precision)
     again = runs.run(net, f"{precision}-again", *of(precision))

@@ -128,6 +128,39 @@ def of_the_house(root, folder, is_short):
     ]
 
 
+def of_files(folder, is_short):
+    """ResNet-20 on images that stay in their files."""
+    from . import samples
+
+    count, side = ((40, 20), 16) if is_short else ((512, 100), 40)
+    images = Path(folder) / "images"
+    samples.write_folder(images, *count, side)
+    path = Path(folder) / "files.toml"
+    path.write_text(FILES.format(images=json.dumps(str(images)), width=4 if is_short else 16, size=side - 8))
+    return Net("files", path, [0, 1], 1, [])
+
+
+FILES = """\
+name = "files"
+seeds = [0, 1]
+model = {{ name = "resnet-20", width = {width} }}
+strategy = "lrr"
+[data]
+name = "image-folder"
+dir = {images}
+size = {size}
+memory = 0
+augment = {{ flip = true }}
+[train]
+epochs = 2
+batch_size = 16
+optimizer = {{ name = "sgd", lr = 0.05, momentum = 0.9, weight_decay = 5e-4 }}
+schedule = {{ name = "cosine" }}
+[prune]
+levels = 1
+rate = 0.3
+"""
+
 RESNET = """\
 name = "resnet"
 seeds = [0, 1]

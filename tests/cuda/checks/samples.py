@@ -3,6 +3,7 @@
 import json
 import random
 import struct
+import zlib
 
 CLASSES = 10
 
@@ -21,6 +22,30 @@ def write_images(path, samples, tested, shape):
         arrays.append((f"x_{split}", "U8", [count, *shape], bytes(noise)))
         arrays.append((f"y_{split}", "I64", [count], struct.pack(f"<{count}q", *labels)))
     write(path, arrays)
+
+
+def write_folder(folder, samples, tested, side):
+    """The same as PNG files, in a folder for each class."""
+    numbers = random.Random(2)
+    for split, count in (("train", samples), ("val", tested)):
+        for place in range(count):
+            label = place % CLASSES
+            own = folder / split / f"class-{label}"
+            own.mkdir(parents=True, exist_ok=True)
+            rows = bytearray(numbers.randbytes(side * (3 * side + 1)))
+            rows = bytearray(it // 2 + 12 * label for it in rows)
+            # No filter of any row.
+            rows[:: 3 * side + 1] = bytes(side)
+            (own / f"{place}.png").write_bytes(png(side, bytes(rows)))
+
+
+def png(side, rows):
+    """A square image of red, green and blue."""
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    found = b"\x89PNG\r\n\x1a\n"
+    for kind, data in ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")):
+        found += struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    return found
 
 
 def write(path, arrays):
