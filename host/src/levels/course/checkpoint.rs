@@ -141,7 +141,8 @@ impl Course<'_> {
                 .collect(),
         );
         let file = format!("step-{:08}.safetensors", progress.position.step);
-        self.ends.settle_in(&running.dir)?;
+        // The end of the level before takes that one's checkpoint along.
+        self.ends.settle()?;
         let target = running.home.progress().join(&file);
         write_tensors(&target, &tensors)?;
         let files: Result<Vec<_>, RunError> = running

@@ -72,7 +72,10 @@ fn sigterm_and_ctrl_c_within_a_level_checkpoint_after_the_next_step_at_most() {
                 .iter()
                 .filter(|it| is_epoch(it, level, 0))
                 .count();
-            assert_eq!((made, checkpoint(&stop, 0).is_none()), (1, true), "{name}");
+            // That of the level before goes when its end is on disk, while this level trains.
+            let older = |it: Value| it["level"].as_u64() < Some(level);
+            let before = checkpoint(&stop, 0);
+            assert_eq!((made, before.is_none_or(older)), (1, true), "{name}");
             signal(&child, number);
             hold.release();
             stopped(child);
