@@ -78,6 +78,8 @@ impl Course<'_> {
         failed: &mut Vec<(u64, String)>,
         observer: &mut dyn Observer,
     ) -> Result<(), RunError> {
+        // What ended before removes the reason of an earlier failure.
+        self.ends.settle()?;
         let text = serde_json::json!({ "seed": seed, "level": level, "reason": reason });
         let path = self.run.seed(seed).failure();
         crate::store::write(&path, format!("{text:#}\n").as_bytes())?;
