@@ -31,6 +31,9 @@ pub enum RunError {
     /// The disk.
     #[error("{}{}", .0, goes_on(.0))]
     Store(#[from] StoreError),
+    /// A level that is asked for was not written. What it failed for is an error of its own, which stops the run.
+    #[error("what ended before could not be written")]
+    Unwritten,
     /// Memory that was not to be had.
     #[error("{0}")]
     Memory(String),

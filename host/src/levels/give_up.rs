@@ -33,8 +33,8 @@ impl Course<'_> {
         failed: &mut Vec<(u64, String)>,
         observer: &mut dyn Observer,
     ) -> Result<(), RunError> {
-        // Which levels are done is read from the disk.
-        self.ends.settle()?;
+        // Which levels are done is read from the disk; and what was not written may be why a component failed.
+        let error = caught(|| self.ends.settle()).err().unwrap_or(error);
         // The other ranks are in the middle of it.
         if self.trainer.ranks().is_some() {
             return Err(error);

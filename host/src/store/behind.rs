@@ -100,21 +100,16 @@ impl<T: Send + 'static> Behind<T> {
     /// # Panics
     /// As [`done`](Behind::done).
     pub fn settle(&self) -> Result<(), StoreError> {
-        self.wait(|_| true)
+        self.wait(|_| true).fail()
     }
 
-    /// Waits until nothing is left to do in a folder.
-    ///
-    /// # Errors
-    /// As [`done`](Behind::done).
-    ///
-    /// # Panics
-    /// As [`done`](Behind::done).
-    pub fn settle_in(&self, folder: &Path) -> Result<(), StoreError> {
-        self.wait(|other| other == folder)
+    /// Waits until nothing is left to do in a folder: whether all was done. Of what failed [`done`](Behind::done) and
+    /// [`settle`](Behind::settle) tell, so that nobody who only looks into the folder is taken for the cause.
+    pub fn settle_in(&self, folder: &Path) -> bool {
+        self.wait(|other| other == folder).failure.is_none()
     }
 
-    fn wait(&self, is_meant: impl Fn(&Path) -> bool) -> Result<(), StoreError> {
+    fn wait(&self, is_meant: impl Fn(&Path) -> bool) -> MutexGuard<'_, State<T>> {
         let mut state = self.shared.state();
         loop {
             let mut under_way = state
@@ -122,7 +117,7 @@ impl<T: Send + 'static> Behind<T> {
                 .iter()
                 .chain(state.waiting.iter().map(|it| &it.0));
             if !under_way.any(|folder| is_meant(folder)) {
-                return state.fail();
+                return state;
             }
             let woken = self.shared.changed.wait(state);
             state = woken.unwrap_or_else(PoisonError::into_inner);
@@ -223,8 +218,7 @@ mod tests {
             behind.give(&folder("c"), move || Ok(number));
         }
         // Neither waits for what is done elsewhere.
-        behind.settle_in(&folder("a")).unwrap();
-        behind.settle_in(&folder("d")).unwrap();
+        assert!(behind.settle_in(&folder("a")) && behind.settle_in(&folder("d")));
         assert_eq!(behind.done().unwrap(), [0]);
         go.send(()).unwrap();
         behind.settle().unwrap();
@@ -242,7 +236,8 @@ mod tests {
         });
         behind.give(&folder("b"), || Ok(1));
         go.send(()).unwrap();
-        let error = behind.settle_in(&folder("b")).unwrap_err().to_string();
+        assert!(!behind.settle_in(&folder("b")));
+        let error = behind.settle().unwrap_err().to_string();
         assert_eq!(error, "mask is damaged: a test");
         behind.give(&folder("a"), || Ok(2));
         behind.settle().unwrap();

@@ -74,9 +74,12 @@ impl Ends {
     /// Waits until what was given of this level is written.
     ///
     /// # Errors
-    /// As [`written`](Ends::written).
+    /// If anything could not be: [`settle`](Ends::settle) says what.
     pub(in crate::levels) fn settle_in(&self, dir: &LevelDir) -> Result<(), RunError> {
-        Ok(self.writing.settle_in(dir.path())?)
+        match self.writing.settle_in(dir.path()) {
+            true => Ok(()),
+            false => Err(RunError::Unwritten),
+        }
     }
 
     /// Makes room: waits until all is written, and keeps nothing of what levels ended with.
