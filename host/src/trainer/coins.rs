@@ -1,36 +1,21 @@
 //! Keys of the coins that a network draws where it is computed: on a GPU, by kernels of our own.
 
-use kernels::shim::{self, ShimError};
+use kernels::shim::ShimError;
 use tch::Tensor;
 
 use super::feed::{Reader, readers};
 use super::lanes::Lane;
+use super::table::Table;
 use super::{Position, Trainer};
 use crate::model::{DeviceKeys, Drawn};
 use crate::rng::{Moment, key_of};
 
-/// What a session's network draws, and the keys of an epoch's remaining steps: copied to the device once.
+/// What a session's network draws, and the keys of an epoch's remaining steps.
 #[derive(Default)]
 pub(super) struct Coins {
     /// What a step draws; not known before the first.
     drawn: Option<Drawn>,
-    table: Option<Table>,
-}
-
-struct Table {
-    of: Of,
-    /// The step of the level that the first row is of.
-    first: u64,
-    /// `[steps, names, lanes, 4]`, i64.
-    rows: Tensor,
-}
-
-/// What decides an epoch's keys.
-#[derive(PartialEq)]
-struct Of {
-    epoch: u64,
-    lanes: Vec<Reader>,
-    names: Vec<String>,
+    table: Table<Vec<Reader>>,
 }
 
 impl Coins {
@@ -41,7 +26,10 @@ impl Coins {
 
     /// Remembers what a step drew.
     pub fn know(&mut self, drawn: Drawn) {
-        self.drawn = Some(drawn);
+        if self.drawn.as_ref() != Some(&drawn) {
+            self.drawn = Some(drawn);
+            self.table = Table::default();
+        }
     }
 
     /// The keys of the step at `position`, `[names, lanes, 4]`; none where coins are drawn on the CPU, or not known yet.
@@ -60,63 +48,45 @@ impl Coins {
         if trainer.kernels.is_none() || !trainer.shards.is_one() {
             return Ok(None);
         }
-        let of = Of {
-            epoch: position.epoch,
-            lanes: readers(lanes),
-            names: drawn.coins.clone(),
-        };
-        let table = match self.table.take().filter(|table| table.of == of) {
-            Some(table) => table,
-            None => {
-                let left = trainer.steps_per_epoch() - position.step_in_epoch;
-                let rows = shim::to_device(&of.keys(position.step, left), trainer.device)?;
-                Table {
-                    of,
-                    first: position.step,
-                    rows,
-                }
-            }
-        };
-        let row = table.rows.select(0, (position.step - table.first) as i64);
-        self.table = Some(table);
+        let row = (self.table).row(trainer, position, readers(lanes), |lanes, left| {
+            keys(&drawn.coins, lanes, position, left)
+        })?;
         Ok(Some(row))
     }
 }
 
 impl Trainer {
-    /// A step's keys as a network takes them.
+    /// A step's keys as a network takes them that draws this.
     ///
     /// # Shapes
     /// `keys`: `[names, lanes, 4]`.
     pub(super) fn device_keys<'a>(
         &'a self,
-        coins: &'a Coins,
+        drawn: Option<&'a Drawn>,
         keys: Option<Tensor>,
     ) -> Option<DeviceKeys<'a>> {
-        let names = &coins.drawn.as_ref()?.coins;
-        Some(DeviceKeys::new(self.kernels.as_ref()?, names, keys?))
+        let kernels = self.kernels.as_ref()?;
+        Some(DeviceKeys::new(kernels, &drawn?.coins, keys?))
     }
 }
 
-impl Of {
-    /// The keys of so many steps from this one on.
-    fn keys(&self, first: u64, steps: u64) -> Tensor {
-        let mut numbers: Vec<i64> = Vec::new();
-        for step in first..first + steps {
-            for name in &self.names {
-                for lane in &self.lanes {
-                    let moment = Moment {
-                        level: lane.order_level,
-                        epoch: self.epoch,
-                        step,
-                    };
-                    let key = key_of(lane.seed, name, moment, None);
-                    let (words, _) = key.as_chunks::<8>();
-                    numbers.extend(words.iter().map(|it| i64::from_le_bytes(*it)));
-                }
+/// The keys of so many steps from this one on, `[steps, names, lanes, 4]` i64.
+fn keys(names: &[String], lanes: &[Reader], from: Position, steps: u64) -> Tensor {
+    let mut numbers: Vec<i64> = Vec::new();
+    for step in from.step..from.step + steps {
+        for name in names {
+            for lane in lanes {
+                let moment = Moment {
+                    level: lane.order_level,
+                    epoch: from.epoch,
+                    step,
+                };
+                let key = key_of(lane.seed, name, moment, None);
+                let (words, _) = key.as_chunks::<8>();
+                numbers.extend(words.iter().map(|it| i64::from_le_bytes(*it)));
             }
         }
-        let (names, lanes) = (self.names.len() as i64, self.lanes.len() as i64);
-        Tensor::from_slice(&numbers).view([steps as i64, names, lanes, 4])
     }
+    let (names, lanes) = (names.len() as i64, lanes.len() as i64);
+    Tensor::from_slice(&numbers).view([steps as i64, names, lanes, 4])
 }

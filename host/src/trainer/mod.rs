@@ -59,6 +59,7 @@ mod signs;
 mod snapshot;
 mod state;
 mod statistics;
+mod table;
 mod taps;
 mod targets;
 mod teacher;

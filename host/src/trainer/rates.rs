@@ -1,31 +1,17 @@
 //! What the optimizer's steps take of the schedule, where the buffers are.
 
-use kernels::shim::{self, ShimError};
+use kernels::shim::ShimError;
 use tch::{Device, Tensor};
 
 use super::lanes::Lane;
+use super::table::Table;
 use super::{Position, Trainer};
 use crate::optimizer::rates_of_lanes;
 
-/// The rates of an epoch's remaining steps, on a GPU: copied there once.
+/// The rates of an epoch's remaining steps, on a GPU: decided by each lane with the number that its state's steps are
+/// ahead of the level's.
 #[derive(Default)]
-pub(super) struct Rates(Option<Table>);
-
-struct Table {
-    of: Of,
-    /// The step of the level that the first row is of.
-    first: u64,
-    /// `[steps, numbers, lanes]`.
-    rows: Tensor,
-}
-
-/// What decides the rates of an epoch.
-#[derive(PartialEq)]
-struct Of {
-    epoch: u64,
-    /// Each lane with the number that its state's steps are ahead of the level's.
-    lanes: Vec<(usize, i64)>,
-}
+pub(super) struct Rates(Table<Vec<(usize, i64)>>);
 
 impl Rates {
     /// Those of the step at `position`, which the lanes count already: `[numbers, lanes]`.
@@ -45,27 +31,13 @@ impl Rates {
             let ahead = lane.optimizer_steps as i64 - position.step as i64;
             (lane.id, ahead)
         };
-        let of = Of {
-            epoch: position.epoch,
-            lanes: lanes.iter().map(ahead).collect(),
-        };
-        let table = match self.0.take().filter(|table| table.of == of) {
-            Some(table) => table,
-            None => {
-                let left = trainer.steps_per_epoch() - position.step_in_epoch;
-                let rows: Vec<Tensor> = (0..left)
-                    .map(|later| rates(trainer, lanes, position.step, later))
-                    .collect();
-                Table {
-                    of,
-                    first: position.step,
-                    rows: shim::to_device(&Tensor::stack(&rows, 0), trainer.device)?,
-                }
-            }
-        };
-        let row = table.rows.select(0, (position.step - table.first) as i64);
-        self.0 = Some(table);
-        Ok(row)
+        let of = lanes.iter().map(ahead).collect();
+        self.0.row(trainer, position, of, |_, left| {
+            let rows: Vec<Tensor> = (0..left)
+                .map(|later| rates(trainer, lanes, position.step, later))
+                .collect();
+            Tensor::stack(&rows, 0)
+        })
     }
 }
 

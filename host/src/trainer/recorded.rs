@@ -13,7 +13,7 @@ use super::lanes::Lane;
 use super::part::Part;
 use super::{Differentiation, Session, TrainError, Trainer};
 use crate::data::Inputs;
-use crate::model::{DeviceKeys, Drawn, Keys, StepKey};
+use crate::model::{Drawn, Keys, StepKey};
 use crate::optimizer::Buffers;
 
 /// Steps of a whole batch that are made one operation after another before one is recorded: libraries choose their
@@ -228,7 +228,7 @@ impl<'t> Session<'t> {
     fn unrecordable(&self) -> Option<&'static str> {
         let trainer = self.trainer;
         let drawn = self.coins.drawn();
-        let by_hand = trainer.kernels.is_none();
+        let on_cpu = trainer.kernels.is_none();
         if !trainer.shards.is_one() {
             Some("a batch is computed in several parts")
         } else if !trainer.updates.is_empty() {
@@ -239,7 +239,7 @@ impl<'t> Session<'t> {
             Some("it is made at the surviving weights")
         } else if trainer.perceptron.as_ref().is_some_and(|it| it.trains) {
             Some("it is made without libtorch")
-        } else if drawn.is_some_and(|it| it.other || by_hand && !it.coins.is_empty()) {
+        } else if drawn.is_some_and(|it| it.other || on_cpu && !it.coins.is_empty()) {
             Some("the network draws random numbers on the CPU")
         } else {
             None
@@ -303,8 +303,7 @@ impl Body<'_> {
         let draws = memory.draws.as_ref().map(|it| part.narrow(it, 1));
         let batch = trainer.batch_in_memory(&part.narrow(&memory.index, 0), draws.as_ref())?;
         let coins = memory.coins.as_ref().map(|it| part.narrow(it, 1));
-        let on_device = (coins.zip(trainer.kernels.as_ref()))
-            .map(|(keys, kernels)| DeviceKeys::new(kernels, &self.drawn.coins, keys));
+        let on_device = trainer.device_keys(Some(&self.drawn), coins);
         trainer.differentiate(Differentiation {
             batch,
             keys: Keys {

@@ -297,7 +297,6 @@ impl Session<'_> {
     ) -> Result<(), TrainError> {
         let trainer = self.trainer;
         let keys = self.step_keys();
-        let mut drawn = None;
         let fed = match trainer.data.train.inputs {
             Inputs::Files(_) => {
                 let feed = &mut self.feed;
@@ -314,7 +313,8 @@ impl Session<'_> {
                     trainer.batch_in_memory(&part.narrow(index, 0), draws.as_ref())?
                 }
             };
-            let on_device = trainer.device_keys(&self.coins, coins.map(|it| part.narrow(it, 1)));
+            let on_device =
+                trainer.device_keys(self.coins.drawn(), coins.map(|it| part.narrow(it, 1)));
             let of = Differentiation {
                 batch,
                 keys: Keys {
@@ -327,12 +327,9 @@ impl Session<'_> {
                 taps: self.taps.as_deref(),
                 results: results.each_ref().map(|it| part.narrow(it, 0)),
             };
-            let (result, own) = drawn_in(|| trainer.differentiate(of));
+            let (result, drawn) = drawn_in(|| trainer.differentiate(of));
             result?;
             // All parts draw alike.
-            drawn = Some(own);
-        }
-        if let Some(drawn) = drawn {
             self.coins.know(drawn);
         }
         Ok(())
