@@ -4,6 +4,8 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use tch::{Device, Kind, Tensor};
+
 use crate::error::BenchError;
 use crate::peer::python;
 use crate::settings::Settings;
@@ -21,6 +23,25 @@ pub fn empty(folder: &Path) -> Result<PathBuf, BenchError> {
     }
     fs::create_dir_all(folder).map_err(BenchError::file(folder))?;
     Ok(folder.to_owned())
+}
+
+/// A file of images of noise and their labels, of ten classes, so many to train on and to test: arrays as the dataset
+/// `arrays` reads them.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn images(folder: &Path, counts: [i64; 2], side: i64) -> Result<PathBuf, BenchError> {
+    let path = folder.join("images.safetensors");
+    let mut arrays = Vec::new();
+    for (split, count) in ["train", "test"].into_iter().zip(counts) {
+        let shape = [count, 3, side, side];
+        let images = Tensor::randint(256, shape, (Kind::Uint8, Device::Cpu));
+        let labels = Tensor::arange(count, (Kind::Int64, Device::Cpu)).remainder(10);
+        arrays.push((format!("x_{split}"), images));
+        arrays.push((format!("y_{split}"), labels));
+    }
+    Tensor::write_safetensors(&arrays, &path).map_err(BenchError::ours)?;
+    Ok(path)
 }
 
 /// The folder of Fashion-MNIST where the host would find it, and whether it is the real one: else

@@ -4,7 +4,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
-use tch::{Device, Kind, Tensor};
 
 use super::whole::{host, time};
 use super::{GPU, Row};
@@ -81,20 +80,8 @@ fn measure(bench: &mut Bench, row: &str) -> Result<Measured, BenchError> {
 
 /// A sweep of as many runs, with its images.
 fn write(folder: &Path, size: &Size) -> Result<PathBuf, BenchError> {
-    let images = |samples: i64| {
-        let shape = [samples, 3, size.side, size.side];
-        Tensor::randint(256, shape, (Kind::Uint8, Device::Cpu))
-    };
-    let labels = |samples: i64| Tensor::arange(samples, (Kind::Int64, Device::Cpu)).remainder(10);
     let tested = size.samples / 10 + 10;
-    let path = folder.join("images.safetensors");
-    let arrays = [
-        ("x_train", images(size.samples)),
-        ("y_train", labels(size.samples)),
-        ("x_test", images(tested)),
-        ("y_test", labels(tested)),
-    ];
-    Tensor::write_safetensors(&arrays, &path).map_err(BenchError::ours)?;
+    let path = files::images(folder, [size.samples, tested], size.side)?;
     // They differ by their rates, so that no two share a dense level.
     let rates: Vec<f64> = (0..RUNS).map(|it| 0.04 + 0.001 * it as f64).collect();
     let text = format!(

@@ -7,7 +7,6 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tch::{Device, Kind, Tensor};
 
 use super::whole::host;
 use super::{GPU, Row, WHOLE};
@@ -113,19 +112,7 @@ fn change(settings: &Settings, file: &Path, out: &Path) -> Result<f64, BenchErro
 
 /// A run of three levels after the dense one, with its images.
 fn write(folder: &Path, size: &Size) -> Result<PathBuf, BenchError> {
-    let images = |samples: i64| {
-        let shape = [samples, 3, size.side, size.side];
-        Tensor::randint(256, shape, (Kind::Uint8, Device::Cpu))
-    };
-    let labels = |samples: i64| Tensor::arange(samples, (Kind::Int64, Device::Cpu)).remainder(10);
-    let path = folder.join("images.safetensors");
-    let arrays = [
-        ("x_train", images(size.samples)),
-        ("y_train", labels(size.samples)),
-        ("x_test", images(10)),
-        ("y_test", labels(10)),
-    ];
-    Tensor::write_safetensors(&arrays, &path).map_err(BenchError::ours)?;
+    let path = files::images(folder, [size.samples, 10], size.side)?;
     let stem = if size.model == "resnet-50" {
         ", stem = \"cifar\""
     } else {
