@@ -1,40 +1,13 @@
 //! A run that gets no more memory says so, with a number and what to do, and loses nothing.
 
 use std::fs;
-use std::process::{Child, Command};
-use std::thread;
-use std::time::Duration;
+use std::process::Command;
 
 use attack::experiments::Experiment;
-use attack::process::{run, start};
+use attack::process::run;
 use attack::program::only_run;
+use attack::space::{needs, within};
 use attack::tree::differences;
-
-/// A size that the system reports of a process, in KiB: `VmPeak`, `VmSize`.
-fn size(child: &Child, name: &str) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-    line.trim_matches([':', ' ', '\t', 'k', 'B']).parse().ok()
-}
-
-/// The command with no more address space than so many KiB.
-fn within(command: &Command, kib: u64) -> Command {
-    let mut limited = Command::new("sh");
-    limited.args(["-c", &format!("ulimit -v {kib}; exec \"$@\""), "sh"]);
-    limited.arg(command.get_program()).args(command.get_args());
-    limited
-}
-
-/// Address space that it needs at most, in KiB.
-fn needs(command: &mut Command) -> u64 {
-    let mut child = start(command);
-    let mut most = 0;
-    while child.try_wait().unwrap().is_none() {
-        most = size(&child, "VmPeak").unwrap_or(most).max(most);
-        thread::sleep(Duration::from_millis(1));
-    }
-    most
-}
 
 /// Networks and batches that are large beside the program.
 fn large(name: &'static str) -> Experiment {
