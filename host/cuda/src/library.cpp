@@ -2,6 +2,7 @@
 //
 // Every function of the table returns null, or an error's text that `free_text` frees.
 
+#include <ATen/core/CachingHostAllocator.h>
 #include <ATen/cuda/CUDAGraph.h>
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAGuard.h>
@@ -33,6 +34,16 @@ template <typename Body> char *guarded(const Body &body) {
   }
 }
 
+// Whether `body` came to its end.
+template <typename Body> bool succeeds(const Body &body) noexcept {
+  try {
+    body();
+    return true;
+  } catch (...) {
+    return false;
+  }
+}
+
 // What a stream has to do so far, for another one to wait for.
 class Mark {
   cudaEvent_t event = nullptr;
@@ -52,6 +63,8 @@ public:
 // Work that is being captured, or was.
 struct Capture {
   c10::DeviceIndex device;
+  // Of this capture alone, and known here: libtorch closes it only where the capture succeeds.
+  c10::MempoolId_t pool = at::cuda::graph_pool_handle();
   at::cuda::CUDAGraph graph;
   CUDAStream before;
   CUDAStream main;
@@ -67,19 +80,23 @@ struct Capture {
   void begin() {
     // What was queued before must not wait for what is captured.
     C10_CUDA_CHECK(cudaDeviceSynchronize());
+    // What the allocator keeps of steps before and of graphs that are gone is of no use to a capture, and during one it
+    // gives nothing back.
+    c10::cuda::CUDACachingAllocator::emptyCache();
     c10::cuda::setCurrentCUDAStream(main);
+    is_open = true;
     try {
       // Other threads may allocate and copy meanwhile.
-      graph.capture_begin({0, 0}, cudaStreamCaptureModeThreadLocal);
+      graph.capture_begin(pool, cudaStreamCaptureModeThreadLocal);
     } catch (...) {
-      c10::cuda::setCurrentCUDAStream(before);
+      succeeds([&] { end(); });
       throw;
     }
-    is_open = true;
   }
 
   // What follows is captured on the branch of this number, after what the main stream has so far.
   void branch(size_t number) {
+    const c10::cuda::CUDAGuard on(device);
     while (branches.size() <= number) branches.push_back(c10::cuda::getStreamFromPool(false, device));
     Mark(main).hold(branches[number]);
     open.push_back(number);
@@ -88,27 +105,44 @@ struct Capture {
 
   // What follows is captured on the main stream, after all branches.
   void join() {
+    const c10::cuda::CUDAGuard on(device);
     for (size_t number : open) Mark(branches[number]).hold(main);
     open.clear();
     c10::cuda::setCurrentCUDAStream(main);
   }
 
+  // Ends the capture, and throws if nothing came of it. Either way neither the stream nor the allocators stay under
+  // capture, and the thread's work goes where it went before.
   void end() {
     is_open = false;
-    const c10::cuda::CUDAStreamGuard back(before);
+    const c10::cuda::CUDAGuard on(device);
     c10::cuda::setCurrentCUDAStream(main);
-    graph.capture_end();
+    std::exception_ptr failed;
+    try {
+      graph.capture_end();
+    } catch (...) {
+      failed = std::current_exception();
+      close_pool();
+    }
+    c10::cuda::setCurrentCUDAStream(before);
+    if (failed) std::rethrow_exception(failed);
   }
 
   ~Capture() {
-    if (!is_open) return;
-    // A stream must not stay under capture; why the work failed was said already.
-    try {
-      join();
-      graph.capture_end();
-    } catch (...) {
-    }
-    c10::cuda::setCurrentCUDAStream(before);
+    // Why the work failed was said already, and branches that were not joined end with it.
+    if (is_open) succeeds([&] { end(); });
+  }
+
+private:
+  // Closes the pool of a capture that failed. How far libtorch came with that differs, and what it did already throws.
+  void close_pool() {
+    at::HostAllocator *pinned = at::getHostAllocator(at::kCUDA);
+    succeeds([&] { c10::cuda::CUDACachingAllocator::endAllocateToPool(device, pool); });
+    succeeds([&] { pinned->end_allocate_to_pool(pool); });
+    // A graph that knows its pool gives it back itself.
+    if (succeeds([&] { graph.pool(); })) return;
+    succeeds([&] { c10::cuda::CUDACachingAllocator::releasePool(device, pool); });
+    succeeds([&] { pinned->release_pool(pool); });
   }
 };
 

@@ -82,9 +82,7 @@ impl Algorithms {
             );
         }
         let kernels = kernels.map(|it| -> Kernels { Arc::new(it) });
-        if let Some(kernels) = &kernels {
-            autograd_by(kernels);
-        }
+        autograd_by(kernels.as_ref());
         Ok(Some((now, kernels)))
     }
 

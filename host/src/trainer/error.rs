@@ -27,6 +27,9 @@ pub enum TrainError {
     /// An update failed; whoever called it knows how.
     #[error("an update of the strategy failed")]
     Update,
+    /// A step cannot be recorded; libtorch's message.
+    #[error("{0}")]
+    Unrecorded(String),
     /// The model cannot be made.
     #[error(transparent)]
     Model(#[from] ModelError),

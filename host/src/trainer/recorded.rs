@@ -3,6 +3,8 @@
 //! A small network's step is hundreds of operations, each shorter on a GPU than the host takes to ask for it. What is
 //! recorded reads nothing but memory that stays where it is; what changes from step to step is copied there before.
 
+use std::any::Any;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 
 use kernels::graphs::{Branches, Graph, Library};
@@ -13,6 +15,7 @@ use super::lanes::Lane;
 use super::part::Part;
 use super::{Differentiation, Session, TrainError, Trainer};
 use crate::data::Inputs;
+use crate::memory::text_of;
 use crate::model::{Drawn, Keys, StepKey};
 use crate::optimizer::Buffers;
 
@@ -258,13 +261,19 @@ impl<'t> Session<'t> {
             compact: self.compact.clone(),
             buffers: self.buffers.share(),
         };
-        match recorder.record(Box::new(move |fork| work.run(fork))) {
+        // libtorch's errors come as panics. Nothing of the work was done, and the session's memory is as it was.
+        let recorded = panic::catch_unwind(AssertUnwindSafe(|| {
+            recorder.record(Box::new(move |fork| work.run(fork)))
+        }));
+        let failed =
+            |panic: Box<dyn Any + Send>| Err(TrainError::Unrecorded(text_of(&*panic).to_owned()));
+        match recorded.unwrap_or_else(failed) {
             Ok(recording) => {
                 log::debug!("steps of a whole batch are recorded from here on");
                 Recorded::Step { memory, recording }
             }
             Err(error) => {
-                log::debug!("steps are not recorded: {error}");
+                log::warn!("steps are not recorded: {error}");
                 Recorded::Never
             }
         }

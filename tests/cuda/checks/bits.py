@@ -35,7 +35,12 @@ def rows(runs, nets, is_short):
         if net is not nets[1]:
             add(f"accumulated {net.name}", accumulated, net)
     for precision in every[:1] if is_short else every:
-        add(f"lanes {nets[0].name} {precision}", lanes, nets[0], precision)
+        add(f"lanes {nets[0].name} {precision}", lanes, nets[0], precision, of(precision))
+    # Libraries choose by the shape how they add up: other batches, and a norm over all weights.
+    for batch in (64, 256):
+        sets = [f"train.batch_size={batch}", "train.clip_norm=0.5"]
+        add(f"lanes {nets[0].name} in batches of {batch}", lanes, nets[0], f"batch-{batch}", sets)
+    add(f"lanes {nets[0].name} own kernels", lanes, nets[0], "kernels", sets, ["--cuda-kernels"])
     return found
 
 
@@ -101,12 +106,12 @@ def together(runs, net):
     return f"{compare(eager, first) + compare(graphs, first)} files are the same"
 
 
-def lanes(runs, net, precision):
+def lanes(runs, net, name, sets, more=()):
     """Each seed alone beside the same seed among others."""
-    together, count = runs.reference(net, precision), 0
+    make = lambda which, *seeds: runs.run(net, f"{name}-{which}", *sets, more=[*more, *seeds])  # noqa: E731
+    together, count = make("first"), 0
     for seed in net.seeds:
-        alone = runs.run(net, f"{precision}-seed-{seed}", *of(precision), more=["--seeds", str(seed)])
-        count += compare(alone, together, f"seed-{seed}")
+        count += compare(make(f"seed-{seed}", "--seeds", str(seed)), together, f"seed-{seed}")
     return f"{count} files of {len(net.seeds)} seeds are the same"
 
 

@@ -67,7 +67,7 @@ char *rewind_binary_cross_entropy(const at::Tensor *outputs, const at::Tensor *t
     if (!is_at_hand(scores)) {
       const at::Tensor x = scores.to(at::kDouble), y = wanted.to(at::kDouble);
       const at::Tensor each = x.clamp_min(0) - x * y + x.abs().neg().exp().log1p();
-      losses->copy_(each.sum({1, 2}));
+      losses->copy_(sums_of_lanes(each, {0, 1}));
       right->copy_(x.gt(0).eq(y.gt(0.5)).logical_and(x.isfinite()).sum({1, 2}));
       if (gradient)
         *gradient = new at::Tensor(x.sigmoid().sub(y).div(double(count)).to(outputs->scalar_type()));
@@ -107,7 +107,7 @@ char *rewind_distillation(const at::Tensor *logits, const at::Tensor *taught, co
       const at::Tensor apart = at::where(p.gt(0), p * (its - own), at::zeros_like(p)).sum(-1);
       const at::Tensor hard =
           logs.gather(-1, index).squeeze(-1).mul(smoothing - 1).sub(logs.sum(-1), smoothing / double(classes));
-      losses->copy_((apart * (alpha * temperature * temperature) + hard * (1 - alpha)).sum({1}));
+      losses->copy_(sums_of_lanes(apart * (alpha * temperature * temperature) + hard * (1 - alpha), {0}));
       right->copy_(scores.argmax(-1).eq(*labels).sum({1}));
       const at::Tensor wanted = at::arange(classes, labels->options()).eq(index).to(at::kDouble);
       at::Tensor slope = logs.exp().sub_(smoothing / double(classes)).sub_(wanted, 1 - smoothing);

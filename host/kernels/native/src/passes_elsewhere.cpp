@@ -120,9 +120,10 @@ const PassesElsewhere *passes_at(const at::Tensor &tensor) {
 
 } // namespace
 
+static bool is_float(const at::Tensor &it) { return it.scalar_type() == at::kFloat && it.numel() > 0; }
+
 bool product_elsewhere(const at::Tensor *bias, const at::Tensor &a, const at::Tensor &b, const at::Tensor &out) {
   const PassesElsewhere *passes = passes_at(out);
-  const auto is_float = [](const at::Tensor &it) { return it.scalar_type() == at::kFloat && it.numel() > 0; };
   if (!passes || !is_float(a) || !is_float(b) || !is_float(out)) return false;
   const at::Tensor turned_a = a.transpose(1, 2), turned_b = b.transpose(1, 2);
   // What lies turned in memory is read so: of a gradient one factor always does.
@@ -132,6 +133,13 @@ bool product_elsewhere(const at::Tensor *bias, const at::Tensor &a, const at::Te
   const at::Tensor left = pass == LINEAR_INPUT_SLOPES ? turned_a : a.contiguous();
   const at::Tensor right = pass == LINEAR_WEIGHT_SLOPES ? turned_b : b.contiguous();
   check(passes->linear(passes->context, pass, bias, &left, &right, &out));
+  return true;
+}
+
+bool bias_slopes_elsewhere(const at::Tensor &slopes, const at::Tensor &out) {
+  const PassesElsewhere *passes = passes_at(out);
+  if (!passes || !is_float(slopes)) return false;
+  check(passes->linear(passes->context, LINEAR_BIAS_SLOPES, nullptr, &slopes, nullptr, &out));
   return true;
 }
 
@@ -151,7 +159,7 @@ at::Tensor norm_elsewhere(const PassesElsewhere &passes, const at::Tensor &input
 
 extern "C" {
 
-// The passes of all threads that have none of their own. They must outlive the process.
+// The passes of all threads that have none of their own, or null. They must outlive the process.
 void rewind_passes_of_process(const PassesElsewhere *passes) { of_process = passes; }
 
 // The passes of this thread, or null; returns those before.

@@ -26,8 +26,8 @@ struct NormBackward {
 };
 
 // Which product of every lane: weight [lanes, out, in] * input [lanes, in, batch], from a bias [lanes, out] on if there
-// is one; slopes [lanes, out, batch] * input^T; weight^T * slopes.
-enum LinearPass : int32_t { LINEAR_FORWARD, LINEAR_WEIGHT_SLOPES, LINEAR_INPUT_SLOPES };
+// is one; slopes [lanes, out, batch] * input^T; weight^T * slopes. Or the sums of slopes over the batch.
+enum LinearPass : int32_t { LINEAR_FORWARD, LINEAR_WEIGHT_SLOPES, LINEAR_INPUT_SLOPES, LINEAR_BIAS_SLOPES };
 
 // All passes, on a GPU of this number, or on the CPU if it is -1. They return null or an error's text.
 struct PassesElsewhere {
@@ -35,7 +35,8 @@ struct PassesElsewhere {
   int32_t device;
   char *(*forward)(const void *, const NormForward *);
   char *(*backward)(const void *, const NormBackward *);
-  // Of contiguous f32 tensors: bias or null, the two factors in the order above, and the product.
+  // Of contiguous f32 tensors: bias or null, the two factors in the order above, of sums one and null, and what comes
+  // of them.
   char *(*linear)(const void *, int32_t pass, const at::Tensor *bias, const at::Tensor *left,
                   const at::Tensor *right, const at::Tensor *out);
 };
@@ -43,6 +44,9 @@ struct PassesElsewhere {
 // Writes a * b of every lane, [lanes, m, k] and [lanes, k, n], to a contiguous `out`, from `bias`, [lanes, m], on if it
 // is not null; false if there are no passes for it.
 bool product_elsewhere(const at::Tensor *bias, const at::Tensor &a, const at::Tensor &b, const at::Tensor &out);
+
+// Writes the sums over the last dimension of [lanes, out, batch] to a contiguous `out`; false as above.
+bool bias_slopes_elsewhere(const at::Tensor &slopes, const at::Tensor &out);
 
 // The passes for a batch norm of the channels along `dimension`; null if it is not for them: the input must be f32 or
 // bf16 and contiguous, or have the channels last in memory.

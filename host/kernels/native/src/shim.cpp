@@ -17,6 +17,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <utility>
+#include <vector>
 
 #include "autocast.h"
 #include "guarded.h"
@@ -191,6 +192,21 @@ struct LaneProduct : torch::autograd::Function<LaneProduct> {
   }
 };
 
+// The sums over the samples of every lane, [lanes, out, batch] to [lanes, out].
+struct LaneSums : torch::autograd::Function<LaneSums> {
+  static at::Tensor forward(torch::autograd::AutogradContext *context, const at::Tensor &slopes) {
+    context->saved_data["batch"] = slopes.size(2);
+    const at::Tensor out = at::empty({slopes.size(0), slopes.size(1)}, slopes.options());
+    if (bias_slopes_elsewhere(slopes, out)) return out;
+    return is_at_hand(slopes) ? slopes.sum({2}) : sums_of_lanes(slopes, {1});
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext *context,
+                                                 torch::autograd::variable_list slopes) {
+    return {slopes[0].unsqueeze(2).expand({-1, -1, context->saved_data["batch"].toInt()})};
+  }
+};
+
 // bias + weight * input of every lane, [lanes, out], [lanes, out, in] and [lanes, in, batch].
 struct LaneLinear : torch::autograd::Function<LaneLinear> {
   static at::Tensor forward(torch::autograd::AutogradContext *context, const at::Tensor &bias,
@@ -209,7 +225,7 @@ struct LaneLinear : torch::autograd::Function<LaneLinear> {
     const auto saved = context->get_saved_variables();
     const at::Tensor slope = slopes[0].contiguous();
     at::Tensor of_bias, of_weight, of_input;
-    if (context->needs_input_grad(0)) of_bias = slope.sum({2});
+    if (context->needs_input_grad(0)) of_bias = LaneSums::apply(slope);
     if (context->needs_input_grad(1)) of_weight = LaneProduct::apply(slope, saved[1].transpose(1, 2));
     if (context->needs_input_grad(2)) of_input = LaneProduct::apply(saved[0].transpose(1, 2), slope);
     return {of_bias, of_weight, of_input};
@@ -303,6 +319,12 @@ EVERY_PROCESSOR void adamw(float *__restrict w, const float *__restrict g, float
 }
 
 thread_local bool rewind_by_operations = false;
+
+at::Tensor sums_of_lanes(const at::Tensor &each, at::IntArrayRef along) {
+  std::vector<at::Tensor> sums;
+  for (const at::Tensor &lane : each.unbind(0)) sums.push_back(lane.sum(along));
+  return at::stack(sums);
+}
 
 bool rewind_autocasts() { return at::autocast::is_autocast_enabled(at::kCPU); }
 c10::ScalarType rewind_autocast_kind() { return at::autocast::get_autocast_dtype(at::kCPU); }
@@ -468,7 +490,7 @@ char *rewind_cross_entropy(const at::Tensor *logits, const at::Tensor *labels, d
       const at::Tensor logs = at::log_softmax(scores, -1), index = labels->unsqueeze(-1);
       at::Tensor rows = logs.gather(-1, index).squeeze(-1).mul(smoothing - 1);
       if (smoothing != 0) rows = rows.sub(logs.sum(-1), smoothing / double(classes));
-      losses->copy_(rows.sum({1}, false, at::kDouble));
+      losses->copy_(sums_of_lanes(rows.to(at::kDouble), {0}));
       correct->copy_(scores.argmax(-1).eq(*labels).sum({1}));
       if (gradient) {
         // A comparison with all classes: what is added at a place is added by one thread.
@@ -529,7 +551,7 @@ char *rewind_half_square(const at::Tensor *outputs, const at::Tensor *targets, d
     if (gradient)
       *gradient = new at::Tensor(distance.div(double(batch)).unsqueeze(-1).to(outputs->scalar_type()));
     if (!is_at_hand(distance)) {
-      losses->copy_(distance.to(at::kDouble).square().sum({1}).mul(0.5));
+      losses->copy_(sums_of_lanes(distance.to(at::kDouble).square(), {0}).mul(0.5));
       correct->copy_(distance.abs().le(tolerance).sum({1}));
       return;
     }

@@ -3,7 +3,6 @@
 use std::ffi::{c_char, c_void};
 use std::marker::PhantomData;
 use std::ptr::null;
-use std::sync::OnceLock;
 
 use tch::Tensor;
 use torch_sys::C_tensor;
@@ -11,8 +10,9 @@ use torch_sys::C_tensor;
 use super::CudaError;
 use super::on_device::Kernels;
 use super::passes::{
-    NormGradients, NormMemory, linear_forward, linear_input_gradient, linear_weight_gradient,
-    norm_backward, norm_by_channel_backward, norm_by_channel_forward, norm_forward,
+    NormGradients, NormMemory, linear_bias_gradient, linear_forward, linear_input_gradient,
+    linear_weight_gradient, norm_backward, norm_by_channel_backward, norm_by_channel_forward,
+    norm_forward,
 };
 use crate::BatchNorm;
 use crate::shim::Text;
@@ -77,10 +77,13 @@ struct Backward {
 }
 
 /// Has every network of this process compute on the kernels' device by them what it can: batch norms whose channels lie
-/// last in memory, or each together, and the linear layers of lanes. It stays so.
-pub fn autograd_by(kernels: &Kernels) {
-    static PASSES: OnceLock<Passes> = OnceLock::new();
-    let passes = PASSES.get_or_init(|| Passes::of(Box::leak(Box::new(kernels.clone()))));
+/// last in memory, or each together, and the linear layers of lanes; without kernels, by libtorch. It stays so until
+/// the next call.
+pub fn autograd_by(kernels: Option<&Kernels>) {
+    let passes = kernels.map_or(null(), |kernels| {
+        // Networks elsewhere may be in a pass: what was given once stays where it is.
+        &raw const *Box::leak(Box::new(Passes::of(Box::leak(Box::new(kernels.clone())))))
+    });
     // SAFETY: the passes live as long as the process.
     unsafe { rewind_passes_of_process(passes) };
 }
@@ -253,12 +256,18 @@ unsafe extern "C" fn linear(
     let (kernels, bias) = unsafe { (&*kernels.cast::<Kernels>(), tensor(bias)) };
     // SAFETY: as above.
     let all = [left, right, out].map(|pointer| unsafe { tensor(pointer) });
-    let [Some(left), Some(right), Some(out)] = all else {
-        return said(Err(missing()));
-    };
-    said(match pass {
-        0 => linear_forward(&**kernels, bias.as_ref(), &left, &right, &out),
-        1 => linear_weight_gradient(&**kernels, &left, &right, &out),
-        _ => linear_input_gradient(&**kernels, &left, &right, &out),
+    let on = &**kernels;
+    said(match (pass, &all) {
+        (0, [Some(weight), Some(input), Some(out)]) => {
+            linear_forward(on, bias.as_ref(), weight, input, out)
+        }
+        (1, [Some(slopes), Some(input), Some(out)]) => {
+            linear_weight_gradient(on, slopes, input, out)
+        }
+        (2, [Some(weight), Some(slopes), Some(out)]) => {
+            linear_input_gradient(on, weight, slopes, out)
+        }
+        (3, [Some(slopes), None, Some(out)]) => linear_bias_gradient(on, slopes, out),
+        _ => Err(missing()),
     })
 }

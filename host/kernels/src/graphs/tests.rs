@@ -1,9 +1,13 @@
-//! What can be said without a GPU: the library is refused for what it is.
+//! Without a GPU the library is refused for what it is; with one, work is captured.
 
 use std::fs;
 use std::path::Path;
 
+use tch::{Device, Kind, Tensor};
+
+use super::Graph;
 use super::library::{Absent, Library};
+use crate::shim::ShimError;
 
 #[test]
 fn a_library_that_cannot_be_used_is_named_with_what_to_do() {
@@ -44,4 +48,48 @@ fn the_built_library_lacks_nothing_but_cuda() {
         }
         Err(other) => panic!("{other}"),
     }
+}
+
+/// Whatever comes of a capture, this thread's work goes where it went, and the next capture is as good.
+#[test]
+fn a_capture_leaves_the_thread_as_it_was_on_a_gpu() {
+    let Some(device) = (tch::Cuda::device_count() > 0).then_some(Device::Cuda(0)) else {
+        return println!("skipped: there is no GPU");
+    };
+    let library = Library::get().unwrap();
+    let stream = || library.stream(device).unwrap();
+    let before = stream();
+    let number = Tensor::zeros([4], (Kind::Float, device));
+    let (mut counted, mut branched) = (number.shallow_clone(), number.shallow_clone());
+    let graph = Graph::capture::<ShimError>(library, device, |_| {
+        let _ = counted.g_add_scalar_(1.0);
+        Ok(())
+    });
+    assert_eq!(stream(), before);
+    // What waits for the device cannot be captured, on the main stream or a branch that is not joined.
+    for on_branch in [false, true] {
+        let waits = || Ok(println!("{}", number.double_value(&[0])));
+        let failed = Graph::capture::<ShimError>(library, device, |branches| {
+            let caught = std::panic::AssertUnwindSafe(|| match on_branch {
+                true => branches.on(0, waits),
+                false => waits(),
+            });
+            std::panic::catch_unwind(caught)
+                .unwrap_or_else(|_| Err(ShimError::new("it waits".to_owned())))
+        });
+        assert!(failed.is_err());
+        assert_eq!(stream(), before);
+    }
+    let later = Graph::capture::<ShimError>(library, device, |branches| {
+        branches.on(0, || {
+            let _ = branched.g_add_scalar_(10.0);
+            Ok::<(), ShimError>(())
+        })?;
+        branches.join()
+    });
+    let (graph, later) = (graph.unwrap(), later.unwrap());
+    for replayed in [&graph, &later, &graph] {
+        replayed.replay().unwrap();
+    }
+    assert_eq!(number.sum(Kind::Float).double_value(&[]), 48.0);
 }

@@ -96,6 +96,30 @@ fn recorded_steps_have_the_bytes_of_others() {
     }
 }
 
+/// Fails as libtorch does where it meets what cannot be recorded.
+struct Panics(Arc<AtomicU64>);
+
+impl Recorder for Panics {
+    fn record<'a>(&self, _: Work<'a>) -> Result<Box<dyn Recording + 'a>, TrainError> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        panic!("operation not permitted when stream is capturing")
+    }
+}
+
+#[test]
+fn a_recording_that_fails_costs_no_more_than_the_recording() {
+    let run = |trainer: &Trainer| {
+        let mut session = trainer.session(vec![start(trainer, 3)]).unwrap();
+        advance(&mut session, 9);
+        state(&session, 0)
+    };
+    let asked = Arc::new(AtomicU64::new(0));
+    let plain = conv_trainer(json!({}));
+    let trainer = conv_trainer(json!({})).recorded_by(Box::new(Panics(asked.clone())));
+    assert_same_bits(&run(&trainer), &run(&plain));
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
+}
+
 #[test]
 fn coins_of_recorded_steps_are_those_of_others() {
     let cases: [fn() -> Trainer; 2] = [

@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::{Argument, Launch, blocks_for, extents, launch, launch_slow, pointer, pointer_if};
+use super::{Argument, Launch, extents, launch_slow, pointer, pointer_if};
 use crate::cuda::CudaError;
 
 /// What a loss writes for each sample before it is added up.
@@ -69,14 +69,7 @@ pub fn cross_entropy(
         Argument::Double(smoothing),
     ];
     // SAFETY: they are cross_entropy_rows', and the tensors were checked.
-    unsafe {
-        launch(
-            on,
-            "cross_entropy_rows",
-            blocks_for(lanes * batch),
-            &arguments,
-        )?
-    };
+    unsafe { launch_slow(on, "cross_entropy_rows", lanes * batch, &arguments)? };
     let arguments = [
         row_losses,
         row_right,

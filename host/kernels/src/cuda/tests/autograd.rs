@@ -264,4 +264,6 @@ fn layers_of_lanes_are_computed_lane_by_lane_in_one_order() {
         sum = number(&weight, &[2, 5, k]).mul_add(number(&input, &[2, 7, k]), sum);
     }
     assert_eq!(number(&together[0], &[2, 5, 7]), sum);
+    let of_bias = (0..9).fold(0.0, |sum, k| sum + number(&slope, &[2, 5, k]));
+    assert_eq!(number(&together[1], &[2, 5]), of_bias);
 }
