@@ -89,21 +89,16 @@ impl Buffers {
     /// Scales every lane's gradients down to an L2 norm of at most `largest`; pruned weights do not count.
     pub fn clip(&mut self, largest: f64) {
         let _ = self.gradients.masked_fill_(&self.mask.eq(0.0), 0.0);
-        let norm_of =
-            |gradients: &Tensor| gradients.norm_scalaropt_dim(2.0, [1i64].as_slice(), true);
-        let norm = match self.gradients.device() {
-            Device::Cpu => norm_of(&self.gradients),
-            // In which order a GPU adds up depends on how many sums it is asked for at once.
-            _ => Tensor::cat(
-                &self
-                    .gradients
-                    .split(1, 0)
-                    .iter()
-                    .map(norm_of)
-                    .collect::<Vec<_>>(),
-                0,
-            ),
+        // In which order a GPU adds up depends on how many sums it is asked for at once.
+        let at_once = match self.gradients.device() {
+            Device::Cpu => self.gradients.size()[0],
+            _ => 1,
         };
+        let lanes = self.gradients.split(at_once, 0);
+        let norms = lanes
+            .iter()
+            .map(|it| it.norm_scalaropt_dim(2.0, [1i64].as_slice(), true));
+        let norm = Tensor::cat(&norms.collect::<Vec<_>>(), 0);
         // torch.nn.utils.clip_grad_norm_ adds the same small number to the norm.
         let factor = (largest / (norm + 1e-6)).clamp_max(1.0);
         let _ = self.gradients.g_mul_(&factor.to_kind(Kind::Float));

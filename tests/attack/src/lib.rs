@@ -16,6 +16,7 @@ pub mod process;
 #[cfg(target_os = "linux")]
 pub mod program;
 pub mod shared;
+#[cfg(target_os = "linux")]
 pub mod space;
 #[cfg(target_os = "linux")]
 pub mod stale;

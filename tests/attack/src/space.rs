@@ -1,7 +1,7 @@
 //! Address space that processes have, and limits to it.
 
 use std::fs;
-use std::process::Command;
+use std::process::{Child, Command};
 use std::thread;
 use std::time::Duration;
 
@@ -20,9 +20,18 @@ pub fn size(process: u32, name: &str) -> Option<u64> {
 /// If it does not start.
 pub fn needs(command: &mut Command) -> u64 {
     let mut child = start(command);
+    let process = child.id();
+    peak(process, &mut child)
+}
+
+/// Address space, in KiB, that a process has at most until this child ends.
+///
+/// # Panics
+/// If the child cannot be asked.
+pub fn peak(process: u32, child: &mut Child) -> u64 {
     let mut most = 0;
     while child.try_wait().expect("a child can be asked").is_none() {
-        most = size(child.id(), "VmPeak").unwrap_or(most).max(most);
+        most = size(process, "VmPeak").unwrap_or(most).max(most);
         thread::sleep(Duration::from_millis(1));
     }
     most

@@ -37,10 +37,10 @@ def rows(runs, nets, is_short):
     for precision in every[:1] if is_short else every:
         add(f"lanes {nets[0].name} {precision}", lanes, nets[0], precision, of(precision))
     # Libraries choose by the shape how they add up: other batches, and a norm over all weights.
-    for batch in (64, 256):
-        sets = [f"train.batch_size={batch}", "train.clip_norm=0.5"]
-        add(f"lanes {nets[0].name} in batches of {batch}", lanes, nets[0], f"batch-{batch}", sets)
-    add(f"lanes {nets[0].name} own kernels", lanes, nets[0], "kernels", sets, ["--cuda-kernels"])
+    batches = lambda count: [f"train.batch_size={count}", "train.clip_norm=0.5"]  # noqa: E731
+    for count in (64, 256):
+        add(f"lanes {nets[0].name} in batches of {count}", lanes, nets[0], f"batch-{count}", batches(count))
+    add(f"lanes {nets[0].name} own kernels", lanes, nets[0], "kernels", batches(256), ["--cuda-kernels"])
     return found
 
 

@@ -118,9 +118,9 @@ const PassesElsewhere *passes_at(const at::Tensor &tensor) {
   return is_there ? passes : nullptr;
 }
 
-} // namespace
+bool is_float(const at::Tensor &it) { return it.scalar_type() == at::kFloat && it.numel() > 0; }
 
-static bool is_float(const at::Tensor &it) { return it.scalar_type() == at::kFloat && it.numel() > 0; }
+} // namespace
 
 bool product_elsewhere(const at::Tensor *bias, const at::Tensor &a, const at::Tensor &b, const at::Tensor &out) {
   const PassesElsewhere *passes = passes_at(out);
@@ -136,11 +136,12 @@ bool product_elsewhere(const at::Tensor *bias, const at::Tensor &a, const at::Te
   return true;
 }
 
-bool bias_slopes_elsewhere(const at::Tensor &slopes, const at::Tensor &out) {
-  const PassesElsewhere *passes = passes_at(out);
-  if (!passes || !is_float(slopes)) return false;
+std::optional<at::Tensor> bias_slopes_elsewhere(const at::Tensor &slopes) {
+  const PassesElsewhere *passes = passes_at(slopes);
+  if (!passes || !is_float(slopes)) return std::nullopt;
+  const at::Tensor out = at::empty({slopes.size(0), slopes.size(1)}, slopes.options());
   check(passes->linear(passes->context, LINEAR_BIAS_SLOPES, nullptr, &slopes, nullptr, &out));
-  return true;
+  return out;
 }
 
 const PassesElsewhere *norm_passes_for(const at::Tensor &input, int64_t dimension) {

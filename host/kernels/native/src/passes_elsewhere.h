@@ -45,8 +45,8 @@ struct PassesElsewhere {
 // is not null; false if there are no passes for it.
 bool product_elsewhere(const at::Tensor *bias, const at::Tensor &a, const at::Tensor &b, const at::Tensor &out);
 
-// Writes the sums over the last dimension of [lanes, out, batch] to a contiguous `out`; false as above.
-bool bias_slopes_elsewhere(const at::Tensor &slopes, const at::Tensor &out);
+// The sums over the last dimension of a contiguous [lanes, out, batch]; nothing if there are no passes for it.
+std::optional<at::Tensor> bias_slopes_elsewhere(const at::Tensor &slopes);
 
 // The passes for a batch norm of the channels along `dimension`; null if it is not for them: the input must be f32 or
 // bf16 and contiguous, or have the channels last in memory.

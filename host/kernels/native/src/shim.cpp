@@ -196,8 +196,7 @@ struct LaneProduct : torch::autograd::Function<LaneProduct> {
 struct LaneSums : torch::autograd::Function<LaneSums> {
   static at::Tensor forward(torch::autograd::AutogradContext *context, const at::Tensor &slopes) {
     context->saved_data["batch"] = slopes.size(2);
-    const at::Tensor out = at::empty({slopes.size(0), slopes.size(1)}, slopes.options());
-    if (bias_slopes_elsewhere(slopes, out)) return out;
+    if (const std::optional<at::Tensor> sums = bias_slopes_elsewhere(slopes)) return *sums;
     return is_at_hand(slopes) ? slopes.sum({2}) : sums_of_lanes(slopes, {1});
   }
 

@@ -7,7 +7,7 @@ use attack::campaign::kills;
 use attack::experiments::Experiment;
 use attack::patience::wait_until;
 use attack::process::{children, end, run, send, start, wait_for_ends};
-use attack::space::{limit, needs, size};
+use attack::space::{limit, needs, peak, size};
 use attack::tree::{differences, leftovers};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
@@ -122,11 +122,7 @@ fn a_rank_that_gets_no_more_memory_ends_all_with_its_reason_and_costs_nothing() 
     };
     let since = Instant::now();
     let (mut whole, others) = started("whole");
-    let mut most = 0;
-    while whole.try_wait().unwrap().is_none() {
-        most = size(others[0], "VmPeak").unwrap_or(most).max(most);
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    let most = peak(others[0], &mut whole);
     end(whole).expect(0);
     let total = since.elapsed().as_millis() as u64;
     // What the program takes to be up at all.
